@@ -1,0 +1,229 @@
+"""A model of the recipe -> tokenizer, configuration and model, ready for the Trainer.
+
+The Auto classes are the registry: whatever they can load can be a row of the table.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Tokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+
+from hfbench.data.hub import resolve_revision, user_errors
+from hfbench.errors import UserError, nearest
+from hfbench.models.custom_gpt import CustomGPTConfig
+from hfbench.recipe import Model, Tokenizer
+
+# Loading a `.bin` starts a thread that asks the Hub to convert the repo; nobody asked for that.
+os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+
+_PAD_TOKEN = "<|pad|>"
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """All of a model but its weights: enough to tokenise, to count parameters and to plan."""
+
+    entry: Model
+    tokenizer: PreTrainedTokenizerBase
+    config: PreTrainedConfig
+    revision: str | None
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that the model can take."""
+        positions = getattr(self.config, "max_position_embeddings", None)
+        return min(self.tokenizer.model_max_length, positions or self.tokenizer.model_max_length)
+
+
+def prepare_model(entry: Model, texts_for: Callable[[str], list[str]]) -> PreparedModel:
+    """Load the tokenizer and the configuration of a model, or make them.
+
+    Args:
+        entry: a model that is not a control, with the recipe's tokenizer where it has none.
+        texts_for: gives the texts to train a tokenizer on, for "task" or "corpus".
+
+    Raises:
+        UserError: naming the model, if something cannot be had or does not fit.
+    """
+    key = f"models.{entry.name}"
+    name = entry.model_name_or_path
+    revision = resolve_revision(name, entry.revision, "model", f"{key}.model_name_or_path")
+    trust = entry.trust_remote_code
+    with user_errors(f"{key}: the tokenizer of {entry.source}"):
+        if entry.tokenizer is None:
+            loaded = AutoTokenizer.from_pretrained(
+                name, revision=revision, trust_remote_code=trust, use_fast=True
+            )
+        else:
+            loaded = _load_tokenizer(entry.tokenizer, texts_for, f"{key}.tokenizer")
+    with user_errors(f"{key}: the configuration of {entry.source}"):
+        if name:
+            config, unused = AutoConfig.from_pretrained(
+                name,
+                revision=revision,
+                trust_remote_code=trust,
+                return_unused_kwargs=True,
+                **entry.config,
+            )
+            _refuse_unknown(unused, config, key)
+            _ensure_pad_token(loaded)
+        else:
+            config = _new_config(entry, loaded, key)
+    return PreparedModel(entry, loaded, config, revision)
+
+
+def load_classifier(
+    prepared: PreparedModel, labels: list[str], init_seed: int, pretrained: Path | None = None
+) -> PreTrainedModel:
+    """The model with a classification head for ``labels``; new weights are drawn from the seed.
+
+    Args:
+        prepared: what `prepare_model` gave.
+        labels: names; the head has an output for each.
+        init_seed: of the stream for new weights.
+        pretrained: folder of the language model that pretraining left, to start from.
+    """
+    names = dict(enumerate(labels))
+    head = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
+    model = _load(AutoModelForSequenceClassification, prepared, init_seed, head, pretrained)
+    # Else the Trainer believes that the model divides its loss by the whole step's examples.
+    model.accepts_loss_kwargs = False
+    return model
+
+
+def load_causal_lm(prepared: PreparedModel, init_seed: int) -> PreTrainedModel:
+    """The model with a language-model head, to be pretrained."""
+    return _load(AutoModelForCausalLM, prepared, init_seed, {}, None)
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """All parameters, and those of embeddings among them; shared ones count once."""
+    embeddings = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, nn.Embedding)
+        for parameter in module.parameters()
+    }
+    sizes = {id(parameter): parameter.numel() for parameter in model.parameters()}
+    return sum(sizes.values()), sum(sizes[identity] for identity in embeddings)
+
+
+def describe_config(config: PreTrainedConfig) -> dict[str, Any]:
+    """The configuration as it differs from the default, without names of folders."""
+    hidden = {"_name_or_path", "transformers_version", "auto_map"}
+    return {name: value for name, value in config.to_diff_dict().items() if name not in hidden}
+
+
+def hash_weights(model_name_or_path: str | None) -> str | None:
+    """SHA-256 over the weight files of a local folder; None for a Hub name or no name."""
+    if model_name_or_path is None or not Path(model_name_or_path).is_dir():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(Path(model_name_or_path).iterdir()):
+        if path.suffix in (".safetensors", ".bin"):
+            with path.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+    return digest.hexdigest()
+
+
+def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerBase:
+    """GPT-2's kind of tokenizer (byte-level BPE) with a pad token of its own."""
+    tokenizer = GPT2Tokenizer().train_new_from_iterator(
+        texts, vocab_size, new_special_tokens=[_PAD_TOKEN], show_progress=False
+    )
+    tokenizer.pad_token = _PAD_TOKEN
+    return tokenizer
+
+
+def _load_tokenizer(
+    chosen: Tokenizer, texts_for: Callable[[str], list[str]], key: str
+) -> PreTrainedTokenizerBase:
+    if chosen.train_on:
+        return train_tokenizer(texts_for(chosen.train_on), chosen.vocab_size)
+    revision = resolve_revision(chosen.name_or_path, chosen.revision, "model", key)
+    return AutoTokenizer.from_pretrained(
+        chosen.name_or_path, revision=revision, trust_remote_code=False
+    )
+
+
+def _new_config(entry: Model, tokenizer: PreTrainedTokenizerBase, key: str) -> PreTrainedConfig:
+    """Configuration of an architecture with random weights that fits the tokenizer."""
+    if entry.preset and tokenizer.pad_token is None:
+        # Harmless: the custom GPT pools by the attention mask and never looks at the pad id.
+        tokenizer.pad_token = tokenizer.eos_token
+    _ensure_pad_token(tokenizer)
+    values = {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        **entry.config,
+    }
+    if entry.preset:
+        return CustomGPTConfig.from_preset(entry.preset, **values)
+    default = AutoConfig.for_model(entry.model_type)
+    unknown = {name: value for name, value in entry.config.items() if not hasattr(default, name)}
+    _refuse_unknown(unknown, default, key)
+    return AutoConfig.for_model(entry.model_type, **values)
+
+
+def _refuse_unknown(unknown: dict[str, Any], config: PreTrainedConfig, key: str) -> None:
+    for name in unknown:
+        hint = nearest(name, config.to_dict())
+        raise UserError(f"{key}.config: {type(config).__name__} has no field {name!r}{hint}")
+
+
+def _ensure_pad_token(tokenizer: PreTrainedTokenizerBase) -> None:
+    """A pad token that is no other token.
+
+    With the EOS token for a pad, as is often done for GPT-2, its classifier would take a real EOS
+    at the end of a text for padding.
+    """
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": _PAD_TOKEN})
+
+
+def _load(
+    auto_class: Any,
+    prepared: PreparedModel,
+    init_seed: int,
+    head: dict[str, Any],
+    pretrained: Path | None,
+) -> PreTrainedModel:
+    entry = prepared.entry
+    options = {"trust_remote_code": entry.trust_remote_code, "dtype": torch.float32}
+    config = type(prepared.config).from_dict({**prepared.config.to_dict(), **head})
+    set_seed(init_seed)
+    if pretrained:
+        model = auto_class.from_pretrained(pretrained, config=config, **options)
+    elif entry.model_name_or_path and not entry.random_init:
+        model = auto_class.from_pretrained(
+            entry.model_name_or_path,
+            config=config,
+            revision=prepared.revision,
+            ignore_mismatched_sizes=True,  # a head for other labels is replaced
+            **options,
+        )
+    else:
+        model = auto_class.from_config(config, **options)
+    model.config.pad_token_id = prepared.tokenizer.pad_token_id
+    if len(prepared.tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(prepared.tokenizer), mean_resizing=False)
+    return model
