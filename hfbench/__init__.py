@@ -1,0 +1,35 @@
+"""hfbench: compare text classifiers honestly.
+
+>>> from hfbench import compare, load_recipe
+>>> compare(load_recipe("recipes/quickstart.yaml"), Path("results"))  # doctest: +SKIP
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Outcome", "Recipe", "Record", "UserError", "compare", "load_recipe", "load_records"]
+
+if TYPE_CHECKING:
+    from hfbench.errors import UserError
+    from hfbench.experiment import Outcome, compare
+    from hfbench.recipe import Recipe, load_recipe
+    from hfbench.record import Record, load_records
+
+_HOMES = {
+    "Outcome": "hfbench.experiment",
+    "compare": "hfbench.experiment",
+    "Record": "hfbench.record",
+    "load_records": "hfbench.record",
+    "Recipe": "hfbench.recipe",
+    "load_recipe": "hfbench.recipe",
+    "UserError": "hfbench.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name where it is first used: `import hfbench` must not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hfbench' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,5 @@
+"""``python -m hfbench``."""
+
+from hfbench.cli import main
+
+main()

@@ -1,0 +1,199 @@
+"""The command line. Heavy imports are inside the verbs: --help and a typo answer at once."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from hfbench.errors import UserError
+from hfbench.recipe import BUILTIN_CORPORA, BUILTIN_TASKS, Recipe, load_recipe
+from hfbench.source_fields import custom_gpt_presets
+
+if TYPE_CHECKING:
+    from hfbench.experiment import Outcome
+
+app = typer.Typer(
+    help="Compare text classifiers honestly: one Trainer, many seeds, tables with intervals.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipePath = Annotated[Path, typer.Argument(help="A recipe: a YAML file.", metavar="RECIPE")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Keys of the recipe to change, e.g. seeds=[0,1] or "
+        "models.gpt-nano.training_arguments.learning_rate=1e-3.",
+        metavar="[KEY=VALUE]...",
+    ),
+]
+ResultsDir = Annotated[Path, typer.Option(help="The folder that holds a folder for each recipe.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")]
+Rerun = Annotated[bool, typer.Option("--rerun", help="Run what is finished, too.")]
+
+
+@app.command()
+def compare(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    results_dir: ResultsDir = Path("results"),
+    dry_run: DryRun = False,
+    rerun: Rerun = False,
+) -> None:
+    """Train and evaluate every model of a recipe with every seed; write records and the table.
+
+    What is finished is not run again.
+    """
+    loaded = load_recipe(recipe, overrides)
+    if dry_run:
+        _print_plan(loaded, results_dir, rerun=rerun, only_pretraining=False)
+    else:
+        run_comparison(loaded, results_dir, rerun=rerun)
+
+
+@app.command()
+def pretrain(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    results_dir: ResultsDir = Path("results"),
+    dry_run: DryRun = False,
+    rerun: Rerun = False,
+) -> None:
+    """Only pretrain the models of a recipe that have a pretrain block."""
+    loaded = load_recipe(recipe, overrides)
+    if dry_run:
+        _print_plan(loaded, results_dir, rerun=rerun, only_pretraining=True)
+    else:
+        run_pretraining(loaded, results_dir, rerun=rerun)
+
+
+@app.command()
+def table(
+    results: Annotated[
+        list[Path], typer.Argument(help="Results folders, e.g. results/quickstart.")
+    ],
+) -> None:
+    """Make the tables of results folders again from their records: README.md and accuracy.csv."""
+    from hfbench.table import build_table, print_table, write_table
+
+    console = Console()
+    for folder in results:
+        built = build_table(folder)
+        paths = write_table(built, folder)
+        print_table(built, console)
+        console.print(f"Written: {', '.join(map(str, paths))}", highlight=False, soft_wrap=True)
+
+
+@app.command("list")
+def list_known() -> None:
+    """List the presets of the custom GPT, the built-in data, and the recipes in ./recipes."""
+    console = Console(highlight=False)
+    console.print("[bold]Presets of the custom GPT[/bold] (layers/heads/width)")
+    for name, sizes in custom_gpt_presets().items():
+        console.print(f"  {name:<12} {sizes['n_layer']}/{sizes['n_head']}/{sizes['n_embd']}")
+    console.print("[bold]Built-in tasks[/bold]  " + ", ".join(BUILTIN_TASKS))
+    console.print("[bold]Built-in corpora[/bold]  " + ", ".join(BUILTIN_CORPORA))
+    console.print("[bold]Recipes[/bold]")
+    for path in sorted(Path("recipes").glob("*.yaml")):
+        description = " ".join(load_recipe(path).description.split())
+        console.print(f"  {path}: {description}", markup=False)
+
+
+def run_comparison(recipe: Recipe, results_dir: Path, rerun: bool = False) -> None:
+    """Compare, write and print the table, and say where it is.
+
+    Raises:
+        SystemExit: with code 1, if a cell failed.
+    """
+    _quiet_libraries()
+    from hfbench.experiment import compare
+    from hfbench.table import build_table, print_table, write_table
+
+    outcome = compare(recipe, results_dir, rerun=rerun)
+    if _is_main_process():
+        built = build_table(outcome.folder)
+        write_table(built, outcome.folder)
+        print_table(built, Console())
+    _summarise(outcome, "table: README.md, accuracy.csv; evidence: records/")
+
+
+def run_pretraining(recipe: Recipe, results_dir: Path, rerun: bool = False) -> None:
+    """Pretrain the recipe's models and say where they are.
+
+    Raises:
+        SystemExit: with code 1, if one failed.
+    """
+    _quiet_libraries()
+    from hfbench.experiment import compare
+
+    outcome = compare(recipe, results_dir, rerun=rerun, only_pretraining=True)
+    _summarise(outcome, "weights: models/; evidence: records/")
+
+
+def run_script(run: Callable[[Recipe, Path], None], description: str | None) -> None:
+    """Body of a script for launchers: ``script.py --config RECIPE [key=value ...]``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--config", type=Path, required=True, help="the recipe")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"))
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="keys to change")
+    args = parser.parse_args()
+    with exit_on_user_error():
+        run(load_recipe(args.config, args.overrides), args.results_dir)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one message and exit code 2, never a traceback."""
+    with exit_on_user_error():
+        app()
+
+
+@contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Turn a UserError into its message on standard error and exit code 2."""
+    try:
+        yield
+    except UserError as error:
+        if _is_main_process():
+            print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _summarise(outcome: "Outcome", what: str) -> None:
+    failed = outcome.failed
+    if _is_main_process():
+        counts = f"{len(outcome.ran) - len(failed)} cells ran, {outcome.kept} were finished before"
+        counts += f", {len(failed)} FAILED" if failed else ""
+        Console(highlight=False).print(f"{counts}. Results in {outcome.folder} ({what}).")
+        for record in failed:
+            assert record.failure is not None
+            print(f"  {record.stem}: {record.failure.type}: {record.failure.message}")
+    if failed:
+        raise SystemExit(1)
+
+
+def _print_plan(recipe: Recipe, results_dir: Path, *, rerun: bool, only_pretraining: bool) -> None:
+    _quiet_libraries()
+    from hfbench.dry_run import print_plan
+
+    print_plan(recipe, results_dir, Console(), rerun=rerun, only_pretraining=only_pretraining)
+
+
+def _is_main_process() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _quiet_libraries() -> None:
+    """No progress bars and notices of the libraries between hfbench's own lines."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()

@@ -1,0 +1,52 @@
+"""What loading from the Hub has in common: the commit that a name stands for, and clear errors."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import huggingface_hub
+from datasets.exceptions import DatasetsError
+from huggingface_hub.errors import RevisionResolutionError, StrictDataclassError
+
+from hfbench.errors import UserError
+
+
+def resolve_revision(
+    name: str | None, revision: str | None, repo_type: str, key: str
+) -> str | None:
+    """The commit of a Hub repo that ``revision`` (default: its main branch) stands for.
+
+    A local folder or no name at all has none. Loading everything of a run by this commit means
+    that a repo which moves meanwhile cannot mix two versions.
+
+    Raises:
+        UserError: naming ``key``, if the Hub has no such repo or cannot be reached.
+    """
+    if name is None or Path(name).is_dir():
+        return None
+    with user_errors(f"{key}: {name}" + (f" at revision {revision!r}" if revision else "")):
+        return huggingface_hub.resolve_revision(
+            name, repo_type=repo_type, revision=revision
+        ).resolved
+
+
+@contextmanager
+def user_errors(what: str) -> Iterator[None]:
+    """A loader's error as a UserError that says ``what`` was to be loaded, and the reason."""
+    try:
+        yield
+    except UserError:
+        raise
+    # HTTP errors and offline mode are OSErrors; bad repo names and Arrow's complaints ValueErrors
+    except (
+        OSError,
+        ValueError,
+        DatasetsError,
+        RevisionResolutionError,
+        StrictDataclassError,
+    ) as error:
+        reason = " ".join(str(error).split())[:600] or type(error).__name__
+        endpoint = os.environ.get("HF_ENDPOINT")
+        asked = f" (HF_ENDPOINT is {endpoint})" if endpoint else ""
+        raise UserError(f"{what} cannot be loaded{asked}: {reason}") from error

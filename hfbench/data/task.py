@@ -1,0 +1,244 @@
+"""A task of the recipe -> splits with known columns: id, text (and text_pair), label."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets import ClassLabel, Dataset, DatasetDict
+
+from hfbench.data import sentiment
+from hfbench.data.hub import resolve_revision, user_errors
+from hfbench.errors import UserError, nearest
+from hfbench.recipe import Task
+from hfbench.record import SplitData, TaskData
+
+_LOADERS = {
+    ".csv": ("csv", {}),
+    ".tsv": ("csv", {"sep": "\t"}),
+    ".json": ("json", {}),
+    ".jsonl": ("json", {}),
+    ".parquet": ("parquet", {}),
+}
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """The splits ``train``, ``validation`` and perhaps ``test``, and what the record says of them.
+
+    Columns: ``id`` ("split/row", the row in the data set as it came), ``text``, ``text_pair`` for
+    pairs, ``label`` (an index into ``facts.labels``).
+    """
+
+    splits: DatasetDict
+    facts: TaskData
+
+
+def load_task(task: Task, folder: Path) -> LoadedTask:
+    """Load, check and split the data of ``task``; relative paths start at ``folder``.
+
+    Raises:
+        UserError: if the data cannot be had or do not fit the task, naming split, rows and columns.
+    """
+    revision = resolve_revision(task.dataset_name, task.revision, "dataset", "task")
+    source = _load_source(task, folder, revision)
+    wanted = {"train": task.train_split, "validation": task.validation_split}
+    wanted |= {"test": task.test_split}
+    splits = {}
+    for role, split in wanted.items():
+        if split is None:
+            continue
+        key = f"task.{role}_split"
+        if split not in source:
+            known = ", ".join(source)
+            raise UserError(
+                f"{key}: {task.source} has no split {split!r}{nearest(split, source)} "
+                f"(splits: {known})"
+            )
+        first = task.first if role == "train" else None
+        splits[role] = _standard_columns(source[split], split, task, first)
+    feature = source[task.train_split].features[task.label_column]
+    splits, labels = _encode_labels(splits, feature, task)
+    if task.validation_size is not None:
+        splits = _hold_out_validation(splits, task, labels)
+    _check_classes(splits, labels, task)
+    order = [role for role in ("train", "validation", "test") if role in splits]
+    facts = TaskData(
+        source=task.source,
+        revision=revision,
+        labels=labels,
+        splits={role: _describe_split(splits[role], labels) for role in order},
+        evaluation_split=order[-1],
+    )
+    return LoadedTask(DatasetDict({role: splits[role] for role in order}), facts)
+
+
+def _load_source(task: Task, folder: Path, revision: str | None) -> dict[str, Dataset]:
+    if task.builtin:
+        generated = sentiment.splits()
+        features = datasets.Features(
+            {"text": datasets.Value("string"), "label": ClassLabel(names=list(sentiment.LABELS))}
+        )
+        return {
+            split: Dataset.from_list(
+                [{"text": text, "label": label} for text, label in rows], features=features
+            )
+            for split, rows in generated.items()
+        }
+    if task.dataset_name:
+        with user_errors(f"task.dataset_name: {task.source}"):
+            return dict(
+                datasets.load_dataset(task.dataset_name, task.dataset_config, revision=revision)
+            )
+    assert task.data_files is not None
+    return {
+        split: _load_file(folder / name, f"task.data_files.{split}")
+        for split, name in task.data_files.items()
+    }
+
+
+def _load_file(path: Path, key: str) -> Dataset:
+    if path.suffix not in _LOADERS:
+        raise UserError(f"{key}: {str(path)!r} must end in one of {', '.join(_LOADERS)}")
+    loader, options = _LOADERS[path.suffix]
+    with user_errors(f"{key}: {path}"):
+        return datasets.load_dataset(loader, data_files=str(path), split="train", **options)
+
+
+def _standard_columns(source: Dataset, split: str, task: Task, first: int | None) -> Dataset:
+    """Columns id, text, (text_pair,) label, from whatever they were called."""
+    names = ["text", "text_pair"][: len(task.text_columns)]
+    keys = dict.fromkeys(task.text_columns, "task.text_column")
+    for column, key in {**keys, task.label_column: "task.label_column"}.items():
+        if column not in source.column_names:
+            known = ", ".join(source.column_names)
+            raise UserError(
+                f"{key}: split {split!r} of {task.source} has no column {column!r}"
+                f"{nearest(column, source.column_names)} (columns: {known})"
+            )
+    if first is not None:
+        if first > len(source):
+            raise UserError(f"task.first: {first} rows wanted, split {split!r} has {len(source)}")
+        source = source.select(range(first))
+    if len(source) == 0:
+        raise UserError(f"{task.source}: split {split!r} is empty")
+    columns: dict[str, Any] = {"id": [f"{split}/{row}" for row in range(len(source))]}
+    for name, column in zip(names, task.text_columns, strict=True):
+        columns[name] = list(source[column])
+        _check_texts(columns[name], split, column, task)
+    columns["label"] = list(source[task.label_column])
+    feature = source.features[task.label_column]
+    if isinstance(feature, ClassLabel):
+        _check_class_numbers(columns["label"], feature, split, task)
+        columns["label"] = [feature.int2str(label) for label in columns["label"]]
+    _check_labels(columns["label"], split, task)
+    return Dataset.from_dict(columns)
+
+
+def _check_texts(texts: list[Any], split: str, column: str, task: Task) -> None:
+    bad = [row for row, text in enumerate(texts) if not isinstance(text, str) or not text.strip()]
+    if bad:
+        shown = ", ".join(map(str, bad[:5]))
+        raise UserError(
+            f"task.text_column: {task.source}: {len(bad)} of {len(texts)} rows of split {split!r} "
+            f"have an empty text or none in column {column!r} (rows {shown}"
+            f"{', ...' if len(bad) > 5 else ''}); remove these rows"
+        )
+
+
+def _check_class_numbers(labels: list[Any], feature: ClassLabel, split: str, task: Task) -> None:
+    bad = [label for label in labels if label is None or not 0 <= label < feature.num_classes]
+    if bad:
+        raise UserError(
+            f"task.label_column: {task.source}: {len(bad)} of {len(labels)} rows of split "
+            f"{split!r} have the label {bad[0]} in column {task.label_column!r}, whose classes "
+            f"are 0 to {feature.num_classes - 1} ({', '.join(feature.names)}); a split without "
+            "labels (as GLUE's test) cannot be evaluated"
+        )
+
+
+def _check_labels(labels: list[Any], split: str, task: Task) -> None:
+    for row, label in enumerate(labels):
+        if not isinstance(label, (str, int)) or label in ("", -1):
+            raise UserError(
+                f"task.label_column: {task.source}: row {row} of split {split!r} has the label "
+                f"{label!r} in column {task.label_column!r}; a label is a class name or a "
+                "whole number, and -1 means that there is none"
+            )
+
+
+def _encode_labels(
+    splits: dict[str, Dataset], feature: Any, task: Task
+) -> tuple[dict[str, Dataset], list[str]]:
+    """Labels as indices into one list of names: that of all splits together.
+
+    The order is that of the ClassLabel, if the column is one, else alphabetical or numerical.
+    """
+    values = {label for split in splits.values() for label in split["label"]}
+    if len({isinstance(value, str) for value in values}) > 1:
+        raise UserError(f"task.label_column: {task.source} mixes names and numbers as labels")
+    ordered = sorted(values, key=feature.str2int if isinstance(feature, ClassLabel) else None)
+    names = [str(value) for value in ordered]
+    if len(names) < 2:
+        raise UserError(
+            f"task.label_column: {task.source} has only the label {names[0]!r}; "
+            "a comparison needs two or more"
+        )
+    numbers = {value: number for number, value in enumerate(ordered)}
+    encoded = {}
+    for role, split in splits.items():
+        label = [numbers[value] for value in split["label"]]
+        split = split.remove_columns("label")
+        encoded[role] = split.add_column("label", label).cast_column(
+            "label", ClassLabel(names=names)
+        )
+    return encoded, names
+
+
+def _hold_out_validation(
+    splits: dict[str, Dataset], task: Task, labels: list[str]
+) -> dict[str, Dataset]:
+    counts = Counter(splits["train"]["label"])
+    if rare := [labels[label] for label, count in counts.items() if count < 2]:
+        raise UserError(
+            f"task.validation_size: {task.source}: label {rare[0]!r} has one example in split "
+            f"{task.train_split!r}; a stratified split needs two of each"
+        )
+    with user_errors(f"task.validation_size: {task.validation_size}"):
+        halves = splits["train"].train_test_split(
+            test_size=task.validation_size, seed=task.split_seed, stratify_by_column="label"
+        )
+    return {**splits, "train": halves["train"], "validation": halves["test"]}
+
+
+def _check_classes(splits: dict[str, Dataset], labels: list[str], task: Task) -> None:
+    trained = set(splits["train"]["label"])
+    for role, split in splits.items():
+        if unknown := sorted(set(split["label"]) - trained):
+            raise UserError(
+                f"task.label_column: {task.source}: label {labels[unknown[0]]!r} is in the {role} "
+                "examples but in none of the training examples, so that no model can learn it"
+            )
+
+
+def _describe_split(split: Dataset, labels: list[str]) -> SplitData:
+    counts = Counter(split["label"])
+    return SplitData(
+        examples=len(split),
+        content_hash=_content_hash(split, labels),
+        label_counts={name: counts[number] for number, name in enumerate(labels)},
+    )
+
+
+def _content_hash(split: Dataset, labels: list[str]) -> str:
+    """SHA-256 of what the examples say.
+
+    `Dataset._fingerprint` would change with path and time of the file.
+    """
+    digest = hashlib.sha256()
+    for row in split:
+        digest.update(json.dumps({**row, "label": labels[row["label"]]}, sort_keys=True).encode())
+    return digest.hexdigest()

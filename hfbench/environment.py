@@ -1,0 +1,90 @@
+"""What a run ran on: versions, commit, machine. No host name, no user name, no path."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = (
+    "hfbench",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "evaluate",
+    "accelerate",
+    "huggingface_hub",
+    "numpy",
+    "scikit-learn",
+)
+
+
+def environment_stamp() -> dict[str, Any]:
+    """Versions of Python and of the packages that matter, hfbench's commit, the machine."""
+    import torch
+
+    import hfbench
+
+    versions = {name: version(name) for name in _PACKAGES if name != "hfbench"}
+    return {
+        "python": platform.python_version(),
+        "packages": {"hfbench": hfbench.__version__, **versions},
+        **_commit(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cpu_count": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "hub_endpoint": os.environ.get("HF_ENDPOINT", "https://huggingface.co"),
+    }
+
+
+def device_name(device: Any) -> str:
+    """The name of a torch device, as its maker calls it."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _processor() if device.type == "cpu" else device.type
+
+
+def peak_memory(device: Any) -> tuple[int, str]:
+    """Highest memory use in bytes and what it is of: the device's allocations or the process."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device), "device allocations"
+    import resource
+
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes * (1 if sys.platform == "darwin" else 1024), "process"
+
+
+def _commit() -> dict[str, Any]:
+    """Commit of hfbench's own checkout; None when it is an installed package."""
+    package = Path(__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            run = subprocess.run(
+                ["git", "-C", str(package), *arguments], capture_output=True, text=True, check=True
+            )
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return run.stdout.strip()
+
+    # in another project's virtual environment, git would answer for that project
+    if git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return {"commit": None, "uncommitted_changes": None}
+    changes = git("status", "--porcelain", "--", ".")
+    return {"commit": git("rev-parse", "HEAD"), "uncommitted_changes": bool(changes)}
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

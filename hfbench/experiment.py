@@ -1,0 +1,393 @@
+"""A comparison from its recipe to its records: the page that holds the whole flow."""
+
+import gc
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from rich.console import Console
+from transformers import PreTrainedModel
+
+from hfbench.data.tokenize import TokenizedData
+from hfbench.environment import device_name, environment_stamp, peak_memory
+from hfbench.errors import UserError
+from hfbench.metrics import classification_metrics
+from hfbench.models.controls import build_control
+from hfbench.models.load import (
+    count_parameters,
+    describe_config,
+    hash_weights,
+    load_causal_lm,
+    load_classifier,
+)
+from hfbench.plan import Cell, open_cells, plan_classification, plan_pretraining
+from hfbench.progress import Reporter, StepBar
+from hfbench.recipe import Recipe
+from hfbench.record import Failure, ModelFacts, Record, TrainingFacts, save_record
+from hfbench.seeds import Streams, derive_streams
+from hfbench.trainer import BenchTrainer, build_trainer, predict, training_arguments
+from hfbench.workbench import Workbench
+
+# What a run may end in without a mistake of ours: it is recorded, and the comparison goes on.
+_CELL_ERRORS = (ArithmeticError, RuntimeError, ValueError, OSError)
+
+Curves = dict[str, list[dict[str, float]]]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a comparison went."""
+
+    folder: Path
+    """``<results>/<recipe>``: its records and models."""
+    ran: list[Record]
+    """The records written now."""
+    kept: int
+    """Cells that were finished before."""
+
+    @property
+    def failed(self) -> list[Record]:
+        """The cells that failed now."""
+        return [record for record in self.ran if record.status == "failed"]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a cell gave: fields of its record, its predictions, and how to save its model."""
+
+    fields: dict[str, Any]
+    predictions: pa.Table | None = None
+    save_model: Callable[[Path], None] | None = None
+
+
+def compare(
+    recipe: Recipe,
+    results: Path,
+    *,
+    rerun: bool = False,
+    only_pretraining: bool = False,
+    console: Console | None = None,
+) -> Outcome:
+    """Run the cells of ``recipe`` that have no finished record; pretraining comes first.
+
+    In several processes (``torchrun``, ``accelerate launch``) each calls this; they train every
+    cell together, and the first one writes.
+
+    Args:
+        recipe: the comparison.
+        results: the folder that holds a folder for each recipe.
+        rerun: run what is finished, too.
+        only_pretraining: leave the comparison itself for later.
+        console: where progress goes; default: standard output.
+
+    Raises:
+        UserError: before anything runs, if data or a model cannot be had or do not fit.
+    """
+    folder = results / recipe.name
+    planned = plan_pretraining(recipe) if only_pretraining else plan_classification(recipe)
+    if not planned:
+        what = "is to be pretrained" if only_pretraining else "is compared: the task is missing"
+        raise UserError(f"recipe {recipe.name!r}: no model {what}")
+    cells = open_cells(recipe, folder, rerun=rerun, only_pretraining=only_pretraining)
+    bench = Workbench(recipe, cells)
+    is_main = int(os.environ.get("RANK", "0")) == 0
+    records = []
+    with Reporter(console or Console(), len(cells), quiet=not is_main) as reporter:
+        for cell in cells:
+            with reporter.cell(cell.stem) as bar:
+                record, run = _run_cell(cell, bench, folder, bar)
+            if is_main:
+                if run.save_model and (recipe.save_models or cell.kind == "pretraining"):
+                    _replace_folder(cell.checkpoint(folder), run.save_model)
+                save_record(record, folder / "records", run.predictions)
+            if torch.distributed.is_initialized():
+                torch.distributed.barrier()  # the others read what the first process wrote
+            del run
+            _free_memory()
+            records.append(record)
+            reporter.say(f"[{len(records)}/{len(cells)}] {cell.stem}: {_in_words(record)}")
+    kept = sum(cell.id not in {other.id for other in cells} for cell in planned)
+    return Outcome(folder, records, kept)
+
+
+def _run_cell(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> tuple[Record, _Run]:
+    started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    try:
+        if cell.model.control:
+            run = _fit_control(cell, bench)
+        elif cell.kind == "pretraining":
+            run = _pretrain(cell, bench, folder, bar)
+        else:
+            run = _train_classifier(cell, bench, folder, bar)
+        status, failure = "finished", None
+    except _CELL_ERRORS as error:
+        logger.debug("cell %s failed", cell.stem, exc_info=True)
+        run, status = _Run({}), "failed"
+        step = getattr(error, "step", None)
+        failure = Failure(type=type(error).__name__, message=str(error), step=step)
+    record = Record(
+        kind=cell.kind,
+        status=status,
+        failure=failure,
+        recipe=bench.recipe.name,
+        model=cell.model.name,
+        seed=cell.seed,
+        cell_id=cell.id,
+        settings=cell.settings,
+        started=started,
+        environment=environment_stamp(),
+        predictions=f"{cell.stem}.parquet" if run.predictions is not None else None,
+        **run.fields,
+    )
+    return record, run
+
+
+def _pretrain(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> _Run:
+    """Train a language model; every seed of its model starts from the weights it leaves."""
+    assert cell.model.pretrain is not None
+    prepared = bench.prepared[cell.model.name]
+    streams = derive_streams(cell.model.pretrain.seed)
+    data = bench.tokenized_corpus(cell.model)
+    model = load_causal_lm(prepared, streams.init)
+    trainer = _build(model, cell, bench, data, streams, folder, bar)
+    facts, curves = _train(trainer, data, streams)
+    metrics = {
+        name.removeprefix("eval_"): value
+        for name, value in trainer.evaluate().items()
+        if name in ("eval_loss", "eval_perplexity")
+    }
+    fields = {
+        "corpus": bench.corpus(cell.model).facts,
+        "model_facts": _model_facts(model, cell, bench, prepared.max_length),
+        "training": facts,
+        "curves": curves,
+        "metrics": {"validation": metrics},
+    }
+    return _Run(fields, save_model=lambda path: _save_model(trainer, path))
+
+
+def _train_classifier(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> _Run:
+    assert cell.seed is not None
+    prepared, task = bench.prepared[cell.model.name], bench.task
+    streams = derive_streams(cell.seed)
+    data = bench.tokenized_task(cell.model)
+    start = _pretrained_weights(cell, bench.recipe, folder)
+    model = load_classifier(prepared, task.facts.labels, streams.init, start)
+    trainer = _build(model, cell, bench, data, streams, folder, bar)
+    facts, curves = _train(trainer, data, streams)
+    evaluated = [split for split in data.splits if split != "train"]
+    logits = {split: predict(trainer, data.splits[split]) for split in evaluated}
+    fields = {
+        "task": task.facts,
+        "model_facts": _model_facts(model, cell, bench, bench.max_length(cell.model)),
+        "training": facts,
+        "curves": curves,
+        "metrics": _metrics(logits, bench),
+    }
+    return _Run(fields, _predictions(logits, bench), lambda path: _save_model(trainer, path))
+
+
+def _fit_control(cell: Cell, bench: Workbench) -> _Run:
+    assert cell.model.control is not None
+    task = bench.task
+    texts = {
+        # a pair of texts is one text to a bag of words
+        split: [" ".join(map(str, pair)) for pair in zip(*_text_columns(data), strict=True)]
+        for split, data in task.splits.items()
+    }
+    started = time.perf_counter()
+    control = build_control(cell.model.control)
+    labels = np.array(task.splits["train"]["label"])
+    control.fit(texts["train"], labels, len(task.facts.labels))
+    seconds = time.perf_counter() - started
+    logits = {
+        split: control.logits(texts[split]).astype(np.float32)
+        for split in texts
+        if split != "train"
+    }
+    facts = ModelFacts(
+        source=cell.model.control,
+        revision=None,
+        weights_hash=None,
+        class_name=type(control).__name__,
+        parameters=control.parameter_count(),
+        embedding_parameters=None,
+        config={},
+        vocab_size=None,
+        max_length=None,
+    )
+    fields = {
+        "task": task.facts,
+        "model_facts": facts,
+        "fit_seconds": seconds,
+        "metrics": _metrics(logits, bench),
+    }
+    return _Run(fields, _predictions(logits, bench))
+
+
+def _pretrained_weights(cell: Cell, recipe: Recipe, folder: Path) -> Path | None:
+    """The folder of the weights to start from; None for a model that is not pretrained here."""
+    if cell.model.pretrain is None:
+        return None
+    source = next(c for c in plan_pretraining(recipe) if c.model.name == cell.model.name)
+    if not source.is_finished(folder):
+        raise RuntimeError(f"its pretraining failed: see the record of {source.stem}")
+    return source.checkpoint(folder)
+
+
+def _build(
+    model: PreTrainedModel,
+    cell: Cell,
+    bench: Workbench,
+    data: TokenizedData,
+    streams: Streams,
+    folder: Path,
+    bar: StepBar,
+) -> BenchTrainer:
+    key = f"models.{cell.model.name}.training_arguments"
+    args = training_arguments(cell.training_arguments, streams, folder / "runs" / cell.stem, key)
+    tokenizer = bench.prepared[cell.model.name].tokenizer
+    return build_trainer(model, tokenizer, data, args, cell.optimizer, streams, [bar])
+
+
+def _train(
+    trainer: BenchTrainer, data: TokenizedData, streams: Streams
+) -> tuple[TrainingFacts, Curves]:
+    args = trainer.args
+    if args.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(args.device)
+    result = trainer.train()
+    evaluation = sum(entry.get("eval_runtime", 0.0) for entry in trainer.state.log_history)
+    peak, peak_of = peak_memory(args.device)
+    steps = trainer.state.global_step
+    rows = trainer.sampler.rows_seen(steps)
+    lengths = np.array([len(ids) for ids in data.splits["train"]["input_ids"]])
+    # where files lie, and what concerns publishing, is no part of how a model was trained
+    private = ("output_dir", "run_name", "hub_", "push_to_hub", "logging_dir")
+    arguments = {k: v for k, v in args.to_dict().items() if not k.startswith(private)}
+    facts = TrainingFacts(
+        arguments=arguments,
+        optimizer=trainer.optimizer_name,
+        streams=asdict(streams),
+        world_size=args.world_size,
+        batch=trainer.batch,
+        steps=steps,
+        examples_seen=len(rows),
+        tokens_seen=int(lengths[rows].sum()),
+        tokens=data.tokens,
+        device=device_name(args.device),
+        train_seconds=result.metrics["train_runtime"] - evaluation,
+        peak_memory_bytes=peak,
+        peak_memory_of=peak_of,
+    )
+    return facts, _curves(trainer)
+
+
+def _model_facts(
+    model: PreTrainedModel, cell: Cell, bench: Workbench, max_length: int
+) -> ModelFacts:
+    prepared = bench.prepared[cell.model.name]
+    parameters, embedding_parameters = count_parameters(model)
+    return ModelFacts(
+        source=cell.model.source,
+        revision=prepared.revision,
+        weights_hash=hash_weights(cell.model.model_name_or_path),
+        class_name=type(model).__name__,
+        parameters=parameters,
+        embedding_parameters=embedding_parameters,
+        config=describe_config(model.config),
+        vocab_size=len(prepared.tokenizer),
+        max_length=max_length,
+    )
+
+
+def _curves(trainer: BenchTrainer) -> Curves:
+    """The Trainer's log as two curves; float16 training may log an infinite norm, left out."""
+    train_keys = ("step", "epoch", "loss", "accuracy", "grad_norm", "learning_rate")
+    validation_keys = ("loss", "accuracy", "f1_macro", "perplexity")
+    train, validation = [], []
+    for entry in trainer.state.log_history:
+        if "loss" in entry:
+            point = {key: entry[key] for key in train_keys if key in entry}
+            train.append({key: value for key, value in point.items() if math.isfinite(value)})
+        elif "eval_loss" in entry:
+            found = {key: entry[f"eval_{key}"] for key in validation_keys if f"eval_{key}" in entry}
+            validation.append({"step": entry["step"], "epoch": entry["epoch"], **found})
+    return {"train": train, "validation": validation}
+
+
+def _metrics(logits: dict[str, np.ndarray], bench: Workbench) -> dict[str, dict[str, float]]:
+    return {
+        split: classification_metrics(values, np.array(bench.task.splits[split]["label"]))
+        for split, values in logits.items()
+    }
+
+
+def _predictions(logits: dict[str, np.ndarray], bench: Workbench) -> pa.Table:
+    """Columns split, id, label, logits; no texts, which may not be ours to copy."""
+    tables = []
+    for split, values in logits.items():
+        data = bench.task.splits[split]
+        columns = {
+            "split": [split] * len(data),
+            "id": list(data["id"]),
+            "label": pa.array(list(data["label"]), pa.int64()),
+            "logits": pa.array(list(values), pa.list_(pa.float32())),
+        }
+        tables.append(pa.table(columns))
+    return pa.concat_tables(tables)
+
+
+def _text_columns(data: Any) -> list[list[str]]:
+    return [list(data[name]) for name in ("text", "text_pair") if name in data.column_names]
+
+
+def _save_model(trainer: BenchTrainer, path: Path) -> None:
+    """Weights as safetensors, configuration, tokenizer; not the pickled training arguments."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    model.config.use_cache = True  # the Trainer turned it off for training
+    model.save_pretrained(path)
+    trainer.processing_class.save_pretrained(path)
+
+
+def _replace_folder(path: Path, write: Callable[[Path], None]) -> None:
+    """``path`` holds all that ``write`` wrote, or is as before."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    write(temporary)
+    shutil.rmtree(path, ignore_errors=True)
+    temporary.rename(path)
+
+
+def _free_memory() -> None:
+    """A Trainer and its model hold each other; without this, models of past cells pile up."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _in_words(record: Record) -> str:
+    if record.failure:
+        return f"FAILED: {record.failure.type}: {record.failure.message}"
+    if record.kind == "pretraining":
+        loss = record.metrics["validation"]["loss"]
+        what = f"validation loss {loss:.3f}"
+    else:
+        assert record.task is not None
+        split = record.task.evaluation_split
+        what = f"{split} accuracy {100 * record.metrics[split]['accuracy']:.2f} %"
+    seconds = record.training.train_seconds if record.training else record.fit_seconds
+    return f"{what}, {seconds:.1f} s"

@@ -1,0 +1,249 @@
+"""One run's record: what was run, on what, and what came out.
+
+The record is the contract between training and statistics: tables and figures are made from records
+alone. It is a JSON file, written whole or not at all and never edited afterwards, with the
+predictions of every example beside it as Parquet. Shares are fractions in [0, 1].
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hfbench.errors import UserError
+
+SCHEMA_VERSION = 1
+
+
+class RecordPart(BaseModel):
+    """A part of the record; a key that the schema does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SplitData(RecordPart):
+    """One split as the models saw it."""
+
+    examples: int = Field(description="Number of examples.")
+    content_hash: str = Field(description="SHA-256 over ids, texts and label names, in order.")
+    label_counts: dict[str, int] = Field(description="Label name -> examples with that label.")
+
+
+class TaskData(RecordPart):
+    """The data of a classification run."""
+
+    source: str = Field(description="The data set in words.")
+    revision: str | None = Field(description="Commit that the Hub resolved; null if not the Hub's.")
+    labels: list[str] = Field(description="Label names; a label's number is its index here.")
+    splits: dict[str, SplitData] = Field(description="train, validation and, if given, test.")
+    evaluation_split: str = Field(description="The split whose figures the table shows.")
+
+
+class CorpusData(RecordPart):
+    """The data of a pretraining run."""
+
+    source: str = Field(description="The corpus in words.")
+    revision: str | None = Field(description="Commit that the Hub resolved; null if not the Hub's.")
+    examples: dict[str, int] = Field(description="train and validation: number of examples.")
+    content_hash: dict[str, str] = Field(description="train and validation: SHA-256 of the texts.")
+
+
+class Tokens(RecordPart):
+    """Token counts of one split; padding does not count."""
+
+    total: int = Field(description="Tokens after truncation.")
+    truncated_examples: int = Field(description="Examples that were cut at max_length.")
+
+
+class ModelFacts(RecordPart):
+    """What was trained."""
+
+    source: str = Field(description="Checkpoint, preset, architecture or control.")
+    revision: str | None = Field(description="Commit of a Hub checkpoint that was resolved.")
+    weights_hash: str | None = Field(description="SHA-256 of a local checkpoint's weight files.")
+    class_name: str = Field(description="The class of the model.")
+    parameters: int | None = Field(description="All parameters; null for a control without any.")
+    embedding_parameters: int | None = Field(description="Of these, in token/position embeddings.")
+    config: dict[str, Any] = Field(
+        description="The model's configuration, as differs from default."
+    )
+    vocab_size: int | None = Field(description="Entries of the tokenizer.")
+    max_length: int | None = Field(description="Tokens at which texts were truncated.")
+
+
+class TrainingFacts(RecordPart):
+    """How it was trained."""
+
+    arguments: dict[str, Any] = Field(description="Every TrainingArguments field, as run.")
+    optimizer: str = Field(description="'study' or 'huggingface': which parameters decay.")
+    streams: dict[str, int] = Field(description="Derived seeds: init, order, dropout.")
+    world_size: int = Field(description="Processes that trained together.")
+    batch: int = Field(description="Examples of one optimizer step, over all processes.")
+    steps: int = Field(description="Optimizer steps taken.")
+    examples_seen: int = Field(description="Training examples seen, repetitions included.")
+    tokens_seen: int = Field(description="Their tokens, padding apart.")
+    tokens: dict[str, Tokens] = Field(description="Token counts by split.")
+    device: str = Field(description="Name of the device.")
+    train_seconds: float = Field(description="Wall time of training, evaluations apart.")
+    peak_memory_bytes: int = Field(description="Highest memory use; see peak_memory_of.")
+    peak_memory_of: str = Field(
+        description="'device allocations', or 'process' (highest resident size since its start)."
+    )
+
+
+class Failure(RecordPart):
+    """Why a run has no result."""
+
+    type: str = Field(description="Class of the exception.")
+    message: str = Field(description="Its message.")
+    step: int | None = Field(description="Optimizer step, where one is to blame.")
+
+
+class Record(RecordPart):
+    """One run: a model on a task with a seed, or one pretraining."""
+
+    schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Of this schema.")
+    kind: Literal["classification", "pretraining"]
+    status: Literal["finished", "failed"]
+    failure: Failure | None = Field(default=None, description="Given where status is 'failed'.")
+    recipe: str = Field(description="Name of the recipe.")
+    model: str = Field(description="Name of the model in the recipe.")
+    seed: int | None = Field(description="Seed of the recipe; null if nothing is random.")
+    cell_id: str = Field(description="SHA-256 of `settings`: the same settings, the same cell.")
+    settings: dict[str, Any] = Field(description="A recipe with this one model and seed.")
+    started: str = Field(description="UTC time, ISO 8601.")
+    environment: dict[str, Any] = Field(description="Versions, commit, platform, launch.")
+    task: TaskData | None = None
+    corpus: CorpusData | None = None
+    model_facts: ModelFacts | None = None
+    training: TrainingFacts | None = Field(default=None, description="Null for a control.")
+    fit_seconds: float | None = Field(default=None, description="Wall time of fitting a control.")
+    curves: dict[str, list[dict[str, float]]] = Field(
+        default={},
+        description=(
+            "train: loss (mean since the entry before), accuracy (of the training batches, with "
+            "dropout), grad_norm, learning_rate; validation: loss, accuracy, f1_macro or "
+            "perplexity. Each entry has step and epoch."
+        ),
+    )
+    metrics: dict[str, dict[str, float]] = Field(
+        default={}, description="Split -> metric -> value, after the last step."
+    )
+    predictions: str | None = Field(
+        default=None,
+        description="Parquet file beside this one: split, id, label, logits (one row an example).",
+    )
+
+    @property
+    def stem(self) -> str:
+        """The file name without its ending."""
+        return cell_stem(self.kind, self.model, self.seed)
+
+
+class RecordError(UserError):
+    """A record that cannot be read."""
+
+
+def cell_stem(kind: str, model: str, seed: int | None) -> str:
+    """File name (without ending) of a run's record."""
+    prefix = "pretrain--" if kind == "pretraining" else ""
+    return f"{prefix}{model}" + ("" if seed is None else f"--seed{seed}")
+
+
+def cell_id(settings: dict[str, Any]) -> str:
+    """SHA-256 (hex) of settings; equal for equal settings, whatever their key order."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def save_record(record: Record, folder: Path, predictions: Any = None) -> Path:
+    """Write the predictions (a pyarrow Table), then the record; each appears whole or not at all.
+
+    The record comes last, so that where there is a record its predictions are complete. What stood
+    there for the same cell is moved to ``superseded/`` and not lost.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{record.stem}.json"
+    if path.exists():
+        _supersede(path)
+    if predictions is not None:
+        import pyarrow.parquet as pq
+
+        with _atomic(path.with_suffix(".parquet")) as temporary:
+            pq.write_table(predictions, temporary, compression="zstd")
+    with _atomic(path) as temporary:
+        text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def load_record(path: Path) -> Record:
+    """Read and check a record.
+
+    Raises:
+        RecordError: if it is not valid JSON, of another schema version, or not as its schema says.
+    """
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise RecordError(f"{path}: not a valid record: {where}: {first['msg']}") from None
+
+
+def load_records(results: Path) -> list[Record]:
+    """All records of a results folder, in the order of their file names.
+
+    Raises:
+        UserError: if there are none.
+        RecordError: if one cannot be read.
+    """
+    paths = sorted((results / "records").glob("*.json"))
+    if not paths:
+        raise UserError(f"{results}: no records here (looked for {results / 'records' / '*.json'})")
+    return [load_record(path) for path in paths]
+
+
+def load_predictions(record: Record, results: Path, split: str) -> dict[str, np.ndarray]:
+    """``id`` (n,), ``label`` (n,) and ``logits`` (n, labels) of one split, in the data's order."""
+    import pyarrow.parquet as pq
+
+    if record.predictions is None:
+        raise RecordError(f"{results}: the record of {record.stem} names no predictions")
+    path = results / "records" / record.predictions
+    if not path.is_file():
+        raise RecordError(f"{path}: the predictions of {record.stem} are missing")
+    table = pq.read_table(path, filters=[("split", "=", split)])
+    return {
+        "id": np.array(table["id"].to_pylist()),
+        "label": table["label"].to_numpy(),
+        "logits": np.stack(table["logits"].to_numpy()),
+    }
+
+
+def _supersede(path: Path) -> None:
+    old = load_record(path)
+    attic = path.parent / "superseded" / old.started.replace(":", "")
+    attic.mkdir(parents=True, exist_ok=True)
+    # the record goes first: predictions without a record count for nothing, the reverse is an error
+    for file in (path, path.with_suffix(".parquet")):
+        if file.exists():
+            file.rename(attic / file.name)
+
+
+@contextmanager
+def _atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that becomes ``path`` on success and vanishes otherwise."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,29 @@
+"""Independent random streams of one run.
+
+``Trainer`` draws everything from one seed and orders epoch ``e`` by ``seed + e``, so that seed 0's
+second epoch is seed 1's first. Here every stream of a run has a seed of its own, derived by
+``numpy.random.SeedSequence`` (O'Neill's mixing, as NumPy documents it), and the order of an epoch
+is drawn from the pair (order seed, epoch): see `trainer.EpochSampler`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Seeds of one run's streams, each in [0, 2**32)."""
+
+    init: int
+    """New weights."""
+    order: int
+    """Order of the training examples in each epoch."""
+    dropout: int
+    """Everything drawn during training: dropout."""
+
+
+def derive_streams(seed: int) -> Streams:
+    """The streams of a run with this ``seed`` (>= 0); the same for every model."""
+    init, order, dropout = np.random.SeedSequence(seed).spawn(3)
+    return Streams(*(int(s.generate_state(1)[0]) for s in (init, order, dropout)))

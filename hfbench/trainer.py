@@ -1,0 +1,301 @@
+"""The one Trainer for every model: the same order, the same loss, the same optimiser."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from datasets import Dataset, concatenate_datasets
+from torch import nn
+from torch.utils.data import Sampler
+from transformers import (
+    DataCollatorForSeq2Seq,
+    DataCollatorWithPadding,
+    EvalPrediction,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from hfbench.data.tokenize import TokenizedData
+from hfbench.errors import UserError
+from hfbench.metrics import classification_metrics
+from hfbench.recipe import Optimizer
+from hfbench.seeds import Streams
+
+_IGNORED = -100  # the label that no loss counts
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss or the logits became NaN or infinite."""
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(f"{message} at optimizer step {step}")
+        self.step = step
+
+
+class EpochSampler(Sampler[int]):
+    """Row numbers of an epoch: each example once, then as many ignored rows as fill the last step.
+
+    The permutation is drawn from the pair (seed, epoch) alone, so that no two pairs share one and
+    every model sees the same. Row ``num_examples`` is the ignored row. It makes every optimizer
+    step hold ``batch`` rows, so that the last step of an epoch is the same step however the batch
+    is cut; accelerate would otherwise fill the last step of several processes with examples of the
+    epoch's beginning.
+    """
+
+    def __init__(self, num_examples: int, batch: int, seed: int) -> None:
+        self.num_examples, self.batch, self.seed = num_examples, batch, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer's data loader as each epoch begins."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return math.ceil(self.num_examples / self.batch) * self.batch
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self.order(self.epoch).tolist()
+        yield from [self.num_examples] * (len(self) - self.num_examples)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The examples of ``epoch`` in their order, shape (num_examples,)."""
+        return np.random.default_rng([self.seed, epoch]).permutation(self.num_examples)
+
+    def rows_seen(self, steps: int) -> np.ndarray:
+        """The examples of the first ``steps`` optimizer steps, in order, repetitions included."""
+        epochs, rest = divmod(steps, len(self) // self.batch)
+        orders = [self.order(epoch) for epoch in range(epochs)]
+        return np.concatenate([*orders, self.order(epochs)[: rest * self.batch]])
+
+
+class BenchTrainer(Trainer):
+    """`Trainer` with what a fair comparison needs.
+
+    - The order of the examples is `EpochSampler`'s.
+    - A classifier's loss is the sum over the examples divided by the number of examples in the
+      whole optimizer step, over accumulation and processes. The model's own loss would be a mean
+      of each piece that the stock Trainer then does not divide (transformers issue 47688).
+    - With the study's optimiser only matrices that are not embeddings decay.
+    - The training accuracy is logged beside the loss.
+    - A loss that is not finite ends the run. It is watched on the device and read when logging, so
+      that no step waits for it.
+    """
+
+    def __init__(self, *, optimizer_name: Optimizer, streams: Streams, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.optimizer_name = optimizer_name
+        self.num_examples_to_train = len(self.train_dataset)
+        self.batch = (
+            self.args.per_device_train_batch_size
+            * self.args.gradient_accumulation_steps
+            * self.args.world_size
+        )
+        self.sampler = EpochSampler(self.num_examples_to_train, self.batch, streams.order)
+        self.train_dataset = _with_ignored_row(self.train_dataset)
+        self.classifies = "ForSequenceClassification" in type(self.model).__name__
+        device = self.args.device
+        self._first_bad_step = torch.tensor(-1, device=device)
+        self._right_and_seen = torch.zeros(2, dtype=torch.long, device=device)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return self.sampler
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Names of the parameters that decay."""
+        names = super().get_decay_parameter_names(model)
+        if self.optimizer_name == "study":
+            embeddings = {
+                f"{name}.weight" if name else "weight"
+                for name, module in model.named_modules()
+                if isinstance(module, nn.Embedding)
+            }
+            shapes = {name: parameter.ndim for name, parameter in model.named_parameters()}
+            names = [name for name in names if shapes[name] >= 2 and name not in embeddings]
+        return names
+
+    def classification_loss(
+        self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Cross entropy over the labelled rows of this piece / rows of the whole step."""
+        logits = outputs["logits"].float()  # (B, num_labels)
+        if self.model.training:
+            hits = (logits.detach().argmax(-1) == labels).sum()
+            self._right_and_seen += torch.stack([hits, (labels != _IGNORED).sum()])
+        total = F.cross_entropy(
+            logits,
+            labels,
+            ignore_index=_IGNORED,
+            reduction="sum",
+            label_smoothing=self.args.label_smoothing_factor if self.model.training else 0.0,
+        )
+        return total / (num_items_in_batch if num_items_in_batch is not None else len(labels))
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Forward and backward; notes the step of the first non-finite loss."""
+        loss = super().training_step(*args, **kwargs)
+        is_first = (self._first_bad_step < 0) & ~torch.isfinite(loss)
+        step = torch.full_like(self._first_bad_step, self.state.global_step + 1)
+        self._first_bad_step = torch.where(is_first, step, self._first_bad_step)
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the training accuracy since the last log.
+
+        Raises:
+            NonFiniteLossError: in every process, if the loss of any was not finite.
+        """
+        steps = self.accelerator.gather(self._first_bad_step.reshape(1))
+        if (bad := steps[steps >= 0]).numel():
+            raise NonFiniteLossError("the training loss is not finite", int(bad.min()))
+        if "loss" in logs and self.classifies:
+            right, seen = self.accelerator.reduce(self._right_and_seen, "sum").tolist()
+            logs["accuracy"] = right / max(seen, 1)
+            self._right_and_seen.zero_()
+        super().log(logs, start_time)
+
+
+def training_arguments(
+    arguments: dict[str, Any], streams: Streams, output_dir: Path, key: str
+) -> TrainingArguments:
+    """TrainingArguments of a run; what the recipe left open is hfbench's choice.
+
+    The batch of a recipe, ``per_device_train_batch_size`` times ``gradient_accumulation_steps``, is
+    a property of the comparison: processes share it, so that a recipe gives the same numbers on one
+    device and on many.
+
+    Raises:
+        UserError: naming ``key``, if transformers refuses a value or the batch cannot be shared.
+    """
+    values = {"save_strategy": "no", "report_to": "none", **arguments}
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if not torch.accelerator.is_available():
+        values = {"use_cpu": True, "dataloader_pin_memory": False, **values}
+        if launched > 1:  # else `torchrun` on a machine without a GPU would look for one
+            values = {"ddp_backend": "gloo", **values}
+    try:
+        args = TrainingArguments(
+            output_dir=str(output_dir),
+            seed=streams.dropout,
+            data_seed=streams.order,
+            logging_nan_inf_filter=False,  # else a NaN is logged as the average so far
+            disable_tqdm=True,
+            **values,
+        )
+    except (ValueError, ImportError) as error:
+        raise UserError(f"{key}: {error}") from None
+    args.per_device_train_batch_size = share_batch(args, launched, key)
+    return args
+
+
+def share_batch(args: TrainingArguments, launched: int, key: str) -> int:
+    """Examples for each of the processes, ``launched`` of which were started.
+
+    Raises:
+        UserError: if they cannot share the batch, or if they do not train together.
+    """
+    if args.n_gpu > 1:
+        raise UserError(
+            f"{args.n_gpu} GPUs are visible to one process: launch with `accelerate launch` (one "
+            "process a GPU) or choose one by CUDA_VISIBLE_DEVICES=0"
+        )
+    if args.world_size != launched:
+        # seen with a launcher that starts processes which then train each for itself
+        raise UserError(f"launched as {launched} processes, but {args.world_size} train together")
+    batch, rest = divmod(args.per_device_train_batch_size, args.world_size)
+    if rest:
+        raise UserError(
+            f"{key}.per_device_train_batch_size: {args.per_device_train_batch_size} examples "
+            f"cannot be shared by {args.world_size} processes"
+        )
+    return batch
+
+
+def build_trainer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: TokenizedData,
+    args: TrainingArguments,
+    optimizer_name: Optimizer,
+    streams: Streams,
+    callbacks: list[TrainerCallback],
+) -> BenchTrainer:
+    """The Trainer of every run, for a classifier and for a causal language model alike.
+
+    ``data.splits`` holds train and validation with input columns and ``labels``: a class number for
+    each row of a classifier, ids for a language model. Batches are padded to their longest row.
+    """
+    trainer = BenchTrainer(
+        model=model,
+        args=args,
+        optimizer_name=optimizer_name,
+        streams=streams,
+        train_dataset=data.splits["train"],
+        eval_dataset=data.splits["validation"],
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)
+    if trainer.classifies:
+        trainer.data_collator = DataCollatorWithPadding(tokenizer)
+        trainer.compute_loss_func = trainer.classification_loss
+        trainer.preprocess_logits_for_metrics = _first_output
+        trainer.compute_metrics = lambda prediction: _classification(prediction, trainer)
+    else:
+        # it pads labels as well as inputs; the collator for language models would take every
+        # token equal to the pad token out of the loss, a real EOS among them
+        trainer.data_collator = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=_IGNORED)
+        trainer.preprocess_logits_for_metrics = _token_losses
+        trainer.compute_metrics = lambda prediction: _language_modeling(prediction, trainer)
+    return trainer
+
+
+def predict(trainer: BenchTrainer, dataset: Dataset) -> np.ndarray:
+    """Logits of every row, shape (rows, num_labels), in the order of the rows."""
+    return np.asarray(trainer.predict(dataset).predictions, dtype=np.float32)
+
+
+def _with_ignored_row(dataset: Dataset) -> Dataset:
+    """``dataset`` and one more row that no loss counts."""
+    row = dataset[0]
+    labels = row["labels"]
+    ignored = [_IGNORED] * len(labels) if isinstance(labels, list) else _IGNORED
+    last = Dataset.from_list([{**row, "labels": ignored}], features=dataset.features)
+    return concatenate_datasets([dataset, last])
+
+
+def _first_output(logits: Any, labels: torch.Tensor) -> torch.Tensor:
+    """Some architectures return more than their logits."""
+    return logits[0] if isinstance(logits, tuple) else logits
+
+
+def _token_losses(logits: Any, labels: torch.Tensor) -> torch.Tensor:
+    """Per row: sum of the tokens' losses and their number, shape (B, 2); logits stay behind."""
+    logits = _first_output(logits, labels)[:, :-1].float()  # (B, T-1, V)
+    targets = labels[:, 1:]  # (B, T-1)
+    losses = F.cross_entropy(
+        logits.transpose(1, 2), targets, ignore_index=_IGNORED, reduction="none"
+    )
+    return torch.stack([losses.sum(1), (targets != _IGNORED).sum(1)], dim=1)
+
+
+def _classification(prediction: EvalPrediction, trainer: BenchTrainer) -> dict[str, float]:
+    if not np.isfinite(prediction.predictions).all():
+        raise NonFiniteLossError("the model's logits are not finite", trainer.state.global_step)
+    return classification_metrics(prediction.predictions, prediction.label_ids)
+
+
+def _language_modeling(prediction: EvalPrediction, trainer: BenchTrainer) -> dict[str, float]:
+    losses, tokens = np.asarray(prediction.predictions, dtype=np.float64).sum(0)
+    loss = losses / tokens
+    if not math.isfinite(loss):
+        raise NonFiniteLossError("the validation loss is not finite", trainer.state.global_step)
+    return {"loss": loss, "perplexity": math.exp(loss)}

@@ -1,0 +1,111 @@
+"""All that the cells of a comparison share, loaded once: data, tokenizers, configurations.
+
+Loading it before the first cell runs means that a column, a repo or a file that is not there is
+known at once and not after hours.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from hfbench.data.corpus import LoadedCorpus, load_corpus
+from hfbench.data.task import LoadedTask, load_task
+from hfbench.data.tokenize import TokenizedData, tokenize_corpus, tokenize_task
+from hfbench.models.load import PreparedModel, count_parameters, prepare_model
+from hfbench.plan import Cell
+from hfbench.recipe import Model, Recipe
+from hfbench.seeds import derive_streams
+from hfbench.trainer import training_arguments
+
+
+class Workbench:
+    """Data and prepared models of a recipe, by model name; tokenised once and shared by seeds."""
+
+    def __init__(self, recipe: Recipe, cells: list[Cell]) -> None:
+        """Load what ``cells`` need.
+
+        Raises:
+            UserError: for whatever cannot be loaded or does not fit.
+        """
+        self.recipe = recipe
+        self._corpora: dict[str, LoadedCorpus] = {}
+        self._tokenized: dict[tuple[str, int], TokenizedData] = {}
+        self.prepared: dict[str, PreparedModel] = {}
+        for cell in cells:
+            model = cell.model
+            if model.control or model.name in self.prepared:
+                continue
+            self.prepared[model.name] = prepare_model(
+                model, lambda source, model=model: self._tokenizer_texts(model, source)
+            )
+        for cell in cells:
+            if cell.kind == "pretraining":
+                self.corpus(cell.model)
+            if not cell.model.control:
+                # the arguments are checked by their own class; the folder is not made here
+                key = f"models.{cell.model.name}.training_arguments"
+                training_arguments(cell.training_arguments, derive_streams(0), Path(), key)
+
+    @cached_property
+    def task(self) -> LoadedTask:
+        """The recipe's task."""
+        assert self.recipe.task is not None
+        return load_task(self.recipe.task, self.recipe.folder)
+
+    def corpus(self, model: Model) -> LoadedCorpus:
+        """The corpus that ``model`` is pretrained on."""
+        assert model.pretrain is not None
+        if model.name not in self._corpora:
+            key = f"models.{model.name}.pretrain.corpus"
+            loaded = load_corpus(model.pretrain.corpus, self.recipe.folder, key)
+            self._corpora[model.name] = loaded
+        return self._corpora[model.name]
+
+    def max_length(self, model: Model) -> int:
+        """Tokens at which the task's texts are truncated for ``model``."""
+        limit = self.prepared[model.name].max_length
+        task = self.recipe.task
+        return min(limit, task.max_length) if task and task.max_length else limit
+
+    def tokenized_task(self, model: Model) -> TokenizedData:
+        """The task in the model's tokens."""
+        tokenizer, max_length = self.prepared[model.name].tokenizer, self.max_length(model)
+        # the backend's JSON is all that decides the ids
+        key = (tokenizer.backend_tokenizer.to_str(), max_length)
+        if key not in self._tokenized:
+            self._tokenized[key] = tokenize_task(self.task.splits, tokenizer, max_length)
+        return self._tokenized[key]
+
+    def tokenized_corpus(self, model: Model) -> TokenizedData:
+        """The pretraining corpus in the model's tokens."""
+        assert model.pretrain is not None
+        prepared = self.prepared[model.name]
+        texts = self.corpus(model).texts
+        corpus = model.pretrain.corpus
+        return tokenize_corpus(texts, prepared.tokenizer, corpus, prepared.max_length)
+
+    def parameter_count(self, cell: Cell) -> int:
+        """All parameters of a cell's model, counted without making its weights."""
+        prepared = self.prepared[cell.model.name]
+        is_lm = cell.kind == "pretraining"
+        auto_class = AutoModelForCausalLM if is_lm else AutoModelForSequenceClassification
+        config = prepared.config
+        if not is_lm:
+            values = {**config.to_dict(), "num_labels": len(self.task.facts.labels)}
+            config = type(config).from_dict(values)
+        with torch.device("meta"):
+            trust = cell.model.trust_remote_code
+            model = auto_class.from_config(config, trust_remote_code=trust)
+            if len(prepared.tokenizer) > model.get_input_embeddings().num_embeddings:
+                model.resize_token_embeddings(len(prepared.tokenizer), mean_resizing=False)
+        return count_parameters(model)[0]
+
+    def _tokenizer_texts(self, model: Model, source: str) -> list[str]:
+        """Training texts only: a tokenizer must not have seen the evaluation examples."""
+        if source == "corpus":
+            return self.corpus(model).texts["train"]
+        train = self.task.splits["train"]
+        columns = [name for name in ("text", "text_pair") if name in train.column_names]
+        return [text for column in columns for text in train[column]]

@@ -1,0 +1,9 @@
+"""Pretrain the models of a recipe that have a pretrain block, in one process or many.
+
+accelerate launch recipes/pretrain.py --config recipes/quickstart.yaml [key=value ...]
+"""
+
+from hfbench.cli import run_pretraining, run_script
+
+if __name__ == "__main__":
+    run_script(run_pretraining, __doc__)

@@ -1,0 +1,255 @@
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from hfbench.errors import UserError
+from hfbench.experiment import compare
+from hfbench.plan import plan_classification
+from hfbench.recipe import Recipe, load_recipe
+from hfbench.record import load_predictions, load_records
+from hfbench.table import build_table
+
+PRETRAIN = {
+    "corpus": {"builtin": "pets"},
+    "training_arguments": {"max_steps": 4, "per_device_train_batch_size": 8},
+}
+
+
+def run(path, results, *overrides, **options):
+    console = Console(file=io.StringIO())
+    outcome = compare(load_recipe(path, list(overrides)), results, console=console, **options)
+    return outcome, console.file.getvalue()
+
+
+@pytest.fixture
+def finished(write_recipe, tmp_path):
+    path = write_recipe(save_models=True)
+    outcome, said = run(path, tmp_path / "results")
+    return path, outcome, said
+
+
+def test_every_cell_leaves_a_record_with_what_it_needs(finished):
+    _, outcome, said = finished
+    records = load_records(outcome.folder)
+    assert [record.stem for record in records] == ["floor", "mine--seed0", "mine--seed1"]
+    mine = records[1]
+    assert mine.status == "finished"
+    assert mine.task.splits["train"].examples == 72
+    assert mine.task.evaluation_split == "validation"
+    assert mine.training.steps == 10  # 72 / 16, rounded up, twice
+    assert mine.training.examples_seen == 144
+    assert mine.training.tokens_seen == 2 * mine.training.tokens["train"].total
+    assert mine.training.world_size == 1
+    assert mine.training.arguments["weight_decay"] == 0.1
+    assert mine.training.arguments["adam_beta2"] == 0.95
+    assert [point["step"] for point in mine.curves["train"]] == [5, 10]
+    assert [point["step"] for point in mine.curves["validation"]] == [5, 10]
+    assert {"loss", "accuracy", "grad_norm"} <= set(mine.curves["train"][0])
+    last = mine.curves["validation"][-1]
+    for name in ("loss", "accuracy", "f1_macro"):
+        assert mine.metrics["validation"][name] == pytest.approx(last[name], abs=1e-6)
+    assert mine.model_facts.parameters > mine.model_facts.embedding_parameters > 0
+    assert {"torch", "transformers", "datasets"} <= set(mine.environment["packages"])
+    assert records[0].training is None
+    assert "mine--seed1: validation accuracy" in said
+
+
+def test_predictions_give_the_metrics_again(finished):
+    _, outcome, _ = finished
+    for record in load_records(outcome.folder):
+        predictions = load_predictions(record, outcome.folder, "validation")
+        assert len(set(predictions["id"])) == 24
+        accuracy = np.mean(predictions["logits"].argmax(1) == predictions["label"])
+        assert accuracy == pytest.approx(record.metrics["validation"]["accuracy"])
+
+
+def test_no_text_of_the_data_is_in_what_is_written(finished, rows):
+    _, outcome, _ = finished
+    for path in (outcome.folder / "records").iterdir():
+        content = path.read_bytes()
+        assert not any(row["text"].encode() in content for row in rows)
+
+
+def test_what_is_finished_is_not_run_again(finished, tmp_path):
+    path, _, _ = finished
+    outcome, said = run(path, tmp_path / "results")
+    assert (outcome.ran, outcome.kept, said) == ([], 3, "")
+
+
+def test_the_same_settings_give_the_same_numbers(finished, tmp_path):
+    path, first, _ = finished
+    again, _ = run(path, tmp_path / "other")
+    for one, two in zip(load_records(first.folder), load_records(again.folder), strict=True):
+        assert one.cell_id == two.cell_id
+        assert one.metrics == two.metrics
+        assert one.curves == two.curves
+
+
+def test_other_settings_run_again_and_the_old_record_is_kept(finished, tmp_path):
+    path, _, _ = finished
+    outcome, _ = run(path, tmp_path / "results", "training_arguments.learning_rate=1e-3")
+    assert [record.stem for record in outcome.ran] == ["mine--seed0", "mine--seed1"]
+    kept = list((outcome.folder / "records" / "superseded").rglob("*.json"))
+    assert len(kept) == 2
+    again, _ = run(path, tmp_path / "results", "training_arguments.learning_rate=1e-3", rerun=True)
+    assert len(again.ran) == 3
+
+
+def test_a_record_holds_all_that_is_needed_to_run_it_again(finished, tmp_path):
+    path, first, _ = finished
+    record = load_records(first.folder)[1]
+    recipe = Recipe.model_validate({"name": "again", **record.settings})
+    recipe._folder = path.parent
+    assert [cell.id for cell in plan_classification(recipe)] == [record.cell_id]
+    again = compare(recipe, tmp_path / "again", console=Console(file=io.StringIO()))
+    assert again.ran[0].metrics == record.metrics
+
+
+def test_a_kept_model_gives_the_recorded_logits(finished, rows):
+    _, outcome, _ = finished
+    folder = outcome.folder / "models" / "mine--seed0"
+    assert not [p for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pkl")]
+    record = load_records(outcome.folder)[1]
+    predictions = load_predictions(record, outcome.folder, "validation")
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for number in range(5):
+        text = rows[int(predictions["id"][number].split("/")[1])]["text"]
+        with torch.no_grad():
+            logits = model(**tokenizer(text, return_tensors="pt")).logits[0]
+        np.testing.assert_allclose(logits, predictions["logits"][number], atol=1e-5)
+
+
+def test_a_kept_model_loads_for_a_stranger_without_hfbench(finished, tmp_path):
+    _, outcome, _ = finished
+    folder = outcome.folder / "models" / "mine--seed0"
+    script = """
+import sys
+sys.modules["hfbench"] = None  # an import of it fails
+import json
+import os
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1], trust_remote_code=True)
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1], trust_remote_code=True)
+logits = model.eval()(**tokenizer("the film was good indeed", return_tensors="pt")).logits
+label = pipeline("text-classification", model=model, tokenizer=tokenizer)("so bad")[0]["label"]
+print(json.dumps([logits[0].tolist(), label]))
+"""
+    env = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_MODULES_CACHE": str(tmp_path / "modules"),
+        "OMP_NUM_THREADS": os.environ["OMP_NUM_THREADS"],  # sums are cut by threads
+    }
+    command = [sys.executable, "-c", script, str(folder.resolve())]
+    done = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    logits, label = json.loads(done.stdout)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        inputs = tokenizer("the film was good indeed", return_tensors="pt")
+        assert model(**inputs).logits[0].tolist() == logits
+    assert label in ("no", "yes")
+
+
+def test_pretraining_is_done_once_and_its_weights_start_every_seed(write_recipe, tmp_path):
+    model = {
+        "name": "mine",
+        "preset": "gpt-nano",
+        "config": {"n_layer": 1, "n_positions": 32},
+        "pretrain": PRETRAIN,
+    }
+    # no learning: what is saved after training is what it started from
+    frozen = {"learning_rate": 0.0, "per_device_train_batch_size": 16, "max_steps": 1}
+    path = write_recipe(models=[model], training_arguments=frozen, save_models=True)
+    outcome, _ = run(path, tmp_path / "results")
+    assert [r.stem for r in outcome.ran] == ["pretrain--mine", "mine--seed0", "mine--seed1"]
+    pretraining = outcome.ran[0]
+    assert pretraining.training.steps == 4
+    assert pretraining.corpus.examples == {"train": 166, "validation": 42}
+    perplexity = pretraining.metrics["validation"]["perplexity"]
+    assert perplexity == pytest.approx(np.exp(pretraining.metrics["validation"]["loss"]))
+    models = outcome.folder / "models"
+    weights = {p.name: load_file(p / "model.safetensors") for p in models.iterdir()}
+    for seed in (0, 1):
+        for name, tensor in weights["pretrain--mine"].items():
+            if not name.startswith("lm_head"):
+                assert torch.equal(tensor, weights[f"mine--seed{seed}"][name]), name
+    only, _ = run(path, tmp_path / "results", only_pretraining=True)
+    assert only.ran == []
+    (models / "pretrain--mine" / "model.safetensors").rename(tmp_path / "gone")
+    (models / "pretrain--mine").rename(tmp_path / "gone2")
+    assert len(run(path, tmp_path / "results", only_pretraining=True)[0].ran) == 1
+
+
+def test_pretraining_starts_at_the_loss_of_a_uniform_guess(write_recipe, tmp_path):
+    model = {"name": "mine", "preset": "gpt-nano", "pretrain": PRETRAIN}
+    outcome, _ = run(write_recipe(models=[model]), tmp_path, only_pretraining=True)
+    record = outcome.ran[0]
+    start = record.curves["train"][0]
+    assert start["step"] == 1
+    assert start["loss"] == pytest.approx(np.log(record.model_facts.vocab_size), abs=0.05)
+
+
+def test_a_failed_cell_is_recorded_and_the_rest_goes_on(write_recipe, tmp_path):
+    hot = {
+        "name": "hot",
+        "preset": "gpt-nano",
+        "config": {"n_layer": 1, "n_positions": 32},
+        "training_arguments": {"learning_rate": 1e30},
+    }
+    path = write_recipe(models=[hot, {"name": "floor", "control": "majority"}])
+    outcome, said = run(path, tmp_path / "results")
+    assert [record.stem for record in outcome.failed] == ["hot--seed0", "hot--seed1"]
+    failure = load_records(outcome.folder)[1].failure
+    assert failure.type == "NonFiniteLossError"
+    assert failure.step is not None
+    assert f"at optimizer step {failure.step}" in failure.message
+    assert "hot--seed0: FAILED: NonFiniteLossError" in said
+    table = build_table(outcome.folder)
+    assert [(row.model, row.runs, row.failed) for row in table.rows] == [
+        ("floor", 1, 0),
+        ("hot", 0, 2),
+    ]
+    retried, _ = run(path, tmp_path / "results")
+    assert len(retried.ran) == 2  # a failed cell is tried again, a finished one is not
+
+
+def test_what_a_pretraining_that_failed_leaves_undone_is_said(write_recipe, tmp_path):
+    hot = {**PRETRAIN["training_arguments"], "learning_rate": 1e30}
+    model = {
+        "name": "mine",
+        "preset": "gpt-nano",
+        "pretrain": {**PRETRAIN, "training_arguments": hot},
+    }
+    outcome, _ = run(write_recipe(models=[model], seeds=[0]), tmp_path)
+    assert [record.status for record in outcome.ran] == ["failed", "failed"]
+    assert "its pretraining failed" in outcome.ran[1].failure.message
+
+
+def test_mistakes_in_the_data_show_before_anything_runs(write_recipe, tmp_path):
+    path = write_recipe()
+    with pytest.raises(UserError, match="no column 'texts'"):
+        run(path, tmp_path / "results", "task.text_column=texts")
+    assert not (tmp_path / "results").exists()
+    with pytest.raises(UserError, match="no model is to be pretrained"):
+        run(path, tmp_path / "results", only_pretraining=True)
+
+
+def test_tfidf_learns_what_majority_cannot(write_recipe, tmp_path):
+    controls = [{"name": name, "control": name} for name in ("tfidf-logreg", "majority")]
+    outcome, _ = run(write_recipe(models=controls), tmp_path)
+    tfidf, majority = (record.metrics["validation"] for record in outcome.ran)
+    assert majority["accuracy"] == 0.5
+    assert tfidf["accuracy"] > 0.9
+    assert Path(outcome.folder / "records" / "majority.json").exists()

@@ -1,0 +1,191 @@
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hfbench.errors import UserError
+from hfbench.trainer import (
+    NonFiniteLossError,
+    _token_losses,
+    build_trainer,
+    predict,
+    share_batch,
+    training_arguments,
+)
+
+PROBE = Path(__file__).parent / "probe.py"
+spec = importlib.util.spec_from_file_location("probe", PROBE)
+probe = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(probe)
+
+
+def launch(processes: int, *arguments: str) -> None:
+    """Run the probe in several processes, as `torchrun` does."""
+    root = str(PROBE.parents[1])
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", str(processes), str(PROBE), *arguments]
+    env = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+@pytest.mark.parametrize("name", ["custom", "gpt2"])
+def test_training_does_not_depend_on_how_the_batch_is_cut(name, tmp_path):
+    whole = probe.run(name, 16, 1, tmp_path)
+    halves = probe.run(name, 8, 2, tmp_path)
+    launch(2, name, "8", "1", str(tmp_path / "out.json"))
+    two_processes = json.loads((tmp_path / "out.json").read_text())
+    assert whole.pop("world_size") == halves.pop("world_size") == 1
+    assert two_processes.pop("world_size") == 2
+    assert len(whole["loss"]) == 6  # 40 examples: two steps of 16 and one of 8, twice
+    for other in (halves, two_processes):
+        for key, value in whole.items():
+            assert other[key] == pytest.approx(value, abs=1e-5, rel=1e-5), key
+
+
+@pytest.mark.parametrize("name", ["gpt2"])
+def test_stock_trainer_does_depend_on_how_the_batch_is_cut(name, tmp_path):
+    # the negative control: if this fails, transformers has mended issue 47688
+    whole, halves = probe.run_stock(name, 16, 1, tmp_path), probe.run_stock(name, 8, 2, tmp_path)
+    assert halves["loss"][0] == pytest.approx(2 * whole["loss"][0], rel=0.05)
+    assert halves["grad_norm"][0] > 1.5 * whole["grad_norm"][0]
+
+
+def make_trainer(tmp_path, name="custom", optimizer="study", **arguments):
+    values = {"per_device_train_batch_size": 16, "num_train_epochs": 1, **arguments}
+    args = training_arguments(values, probe.STREAMS, tmp_path, "models.x")
+    tokenizer = probe.train_tokenizer(["a b c"], 258)
+    model, data = probe.build_model(name), probe.build_data()
+    return build_trainer(model, tokenizer, data, args, optimizer, probe.STREAMS, [])
+
+
+def test_first_loss_and_accuracy_are_those_of_the_first_batch_by_hand(tmp_path):
+    trainer = make_trainer(tmp_path, logging_steps=1, max_steps=1)
+    rows = trainer.sampler.order(0)[:16]
+    data, model = probe.build_data().splits["train"], probe.build_model("custom")
+    with torch.no_grad():
+        logits = torch.cat(
+            [model(input_ids=torch.tensor([data[int(r)]["input_ids"]])).logits for r in rows]
+        )
+    labels = torch.tensor([data[int(row)]["labels"] for row in rows])
+    trainer.train()
+    first = trainer.state.log_history[0]
+    assert first["loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), abs=1e-6)
+    assert first["accuracy"] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+
+
+def test_label_smoothing_is_torchs(tmp_path):
+    trainer = make_trainer(tmp_path, label_smoothing_factor=0.2)
+    trainer.model.train()
+    logits, labels = torch.randn(6, 2), torch.tensor([0, 1, 1, -100, 0, 1])
+    loss = trainer.classification_loss({"logits": logits}, labels, torch.tensor(5))
+    kept = labels >= 0
+    expected = F.cross_entropy(logits[kept], labels[kept], label_smoothing=0.2)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_every_model_sees_the_same_rows_in_the_same_order(tmp_path):
+    def ids_seen(name):
+        trainer, seen = make_trainer(tmp_path, name, num_train_epochs=2), []
+        collate = trainer.data_collator
+        trainer.data_collator = lambda rows: (
+            seen.append([r["input_ids"] for r in rows]) or collate(rows)
+        )
+        trainer.train()
+        return seen
+
+    custom, gpt2 = ids_seen("custom"), ids_seen("gpt2")
+    assert custom == gpt2
+    assert custom[0] != custom[3]  # the second epoch has an order of its own
+
+
+@pytest.mark.parametrize("name", ["custom", "gpt2"])
+def test_study_optimizer_decays_matrices_but_not_embeddings_norms_and_biases(tmp_path, name):
+    trainer = make_trainer(tmp_path, name, weight_decay=0.1)
+    trainer.create_optimizer()
+    decays, others = trainer.optimizer.param_groups
+    names = {id(p): n for n, p in trainer.model.named_parameters()}
+    assert decays["weight_decay"] == 0.1
+    assert others["weight_decay"] == 0
+    block = "transformer.h.0."
+    expected = {f"{block}{n}.weight" for n in ("attn.c_attn", "attn.c_proj", "mlp.c_fc")}
+    expected |= {f"{block}mlp.c_proj.weight", "score.weight"}
+    assert {names[id(p)] for p in decays["params"]} == expected
+    assert "transformer.wte.weight" in {names[id(p)] for p in others["params"]}
+
+
+def test_huggingface_optimizer_is_the_trainers_own(tmp_path):
+    trainer = make_trainer(tmp_path, optimizer="huggingface")
+    assert "transformer.wte.weight" in trainer.get_decay_parameter_names(trainer.model)
+
+
+def test_a_non_finite_loss_fails_the_run_with_its_step(tmp_path):
+    trainer = make_trainer(tmp_path, num_train_epochs=4, logging_strategy="epoch")
+    step = trainer.training_step
+
+    def poison(*args, **kwargs):
+        if trainer.state.global_step == 4:
+            with torch.no_grad():
+                trainer.model.score.weight.fill_(math.nan)
+        return step(*args, **kwargs)
+
+    trainer.training_step = poison
+    with pytest.raises(NonFiniteLossError, match="not finite at optimizer step 5") as error:
+        trainer.train()
+    assert error.value.step == 5
+
+
+def test_non_finite_logits_fail_the_evaluation(tmp_path):
+    trainer = make_trainer(tmp_path)
+    with torch.no_grad():
+        trainer.model.score.bias.fill_(math.inf)
+    with pytest.raises(NonFiniteLossError, match="logits are not finite"):
+        trainer.evaluate()
+
+
+def test_evaluation_does_not_depend_on_its_batch_size(tmp_path):
+    losses = []
+    for size in (1, 4, 21):
+        trainer = make_trainer(tmp_path, per_device_eval_batch_size=size)
+        losses.append(trainer.evaluate()["eval_loss"])
+        assert predict(trainer, trainer.eval_dataset).shape == (21, 2)
+    assert losses == pytest.approx([losses[0]] * 3, abs=1e-6)
+
+
+def test_token_losses_are_those_of_the_model():
+    logits, labels = torch.randn(2, 5, 7), torch.randint(0, 7, (2, 5))
+    labels[1, 3:] = -100
+    pairs = _token_losses(logits, labels)
+    for row in range(2):
+        kept = labels[row, 1:] != -100
+        expected = F.cross_entropy(logits[row, :-1][kept], labels[row, 1:][kept], reduction="sum")
+        np.testing.assert_allclose(pairs[row], [expected, kept.sum()], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("batch", "processes", "gpus", "launched", "message"),
+    [
+        (16, 3, 1, 3, "models.x.per_device_train_batch_size: 16 examples cannot be shared by 3"),
+        (16, 1, 0, 2, "launched as 2 processes, but 1 train together"),
+        (16, 1, 4, 1, "4 GPUs are visible to one process"),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_is_an_error(batch, processes, gpus, launched, message):
+    args = SimpleNamespace(per_device_train_batch_size=batch, world_size=processes, n_gpu=gpus)
+    with pytest.raises(UserError) as error:
+        share_batch(args, launched, "models.x")
+    assert message in str(error.value)
+
+
+def test_a_value_that_transformers_refuses_names_its_key(tmp_path):
+    with pytest.raises(UserError, match=r"models\.x: .*linea"):
+        make_trainer(tmp_path, lr_scheduler_type="linea")
