@@ -1,6 +1,7 @@
 """The command line. Heavy imports are inside the verbs: --help and a typo answer at once."""
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -116,7 +117,8 @@ def run_comparison(recipe: Recipe, results_dir: Path, rerun: bool = False) -> No
     from hfbench.experiment import compare
     from hfbench.table import build_table, print_table, write_table
 
-    outcome = compare(recipe, results_dir, rerun=rerun)
+    with _process_group():
+        outcome = compare(recipe, results_dir, rerun=rerun)
     if _is_main_process():
         built = build_table(outcome.folder)
         write_table(built, outcome.folder)
@@ -133,7 +135,8 @@ def run_pretraining(recipe: Recipe, results_dir: Path, rerun: bool = False) -> N
     _quiet_libraries()
     from hfbench.experiment import compare
 
-    outcome = compare(recipe, results_dir, rerun=rerun, only_pretraining=True)
+    with _process_group():
+        outcome = compare(recipe, results_dir, rerun=rerun, only_pretraining=True)
     _summarise(outcome, "weights: models/; evidence: records/")
 
 
@@ -163,6 +166,22 @@ def exit_on_user_error() -> Iterator[None]:
         if _is_main_process():
             print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+@contextmanager
+def _process_group() -> Iterator[None]:
+    """Take leave of the other processes.
+
+    A trainer that still holds the group when Python ends makes torch abort the process.
+    """
+    import torch.distributed
+
+    try:
+        yield
+    finally:
+        if torch.distributed.is_initialized():
+            gc.collect()
+            torch.distributed.destroy_process_group()
 
 
 def _summarise(outcome: "Outcome", what: str) -> None:

@@ -31,8 +31,8 @@ def print_plan(
         facts = bench.task.facts
         sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
         console.print(f"Data: {facts.source}: {sizes} examples; labels {', '.join(facts.labels)}")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("cell", "parameters", "batch", "steps", "max length", "state"):
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name in ("cell", "parameters", "batch", "steps", "max\nlength", "state"):
         is_text = name in ("cell", "state")
         table.add_column(name, justify="left" if is_text else "right", overflow="fold")
     for cell in cells:

@@ -259,7 +259,7 @@ def _build(
     key = f"models.{cell.model.name}.training_arguments"
     args = training_arguments(cell.training_arguments, streams, folder / "runs" / cell.stem, key)
     tokenizer = bench.prepared[cell.model.name].tokenizer
-    return build_trainer(model, tokenizer, data, args, cell.optimizer, streams, [bar])
+    return build_trainer(cell.kind, model, tokenizer, data, args, cell.optimizer, streams, [bar])
 
 
 def _train(

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hfbench.recipe import OPTIMIZER_ARGUMENTS, Model, Optimizer, Pretrain, Recipe
-from hfbench.record import Record, cell_id, cell_stem, load_record
+from hfbench.record import Kind, Record, cell_id, cell_stem, load_record
 
 # Where a recipe leaves them open: curves of a useful length, whatever the length of training.
-_CLASSIFICATION_ARGUMENTS = {"eval_strategy": "epoch", "logging_strategy": "epoch"}
-_PRETRAINING_ARGUMENTS = {
+_CLASSIFICATION_ARGUMENTS: dict[str, Any] = {"eval_strategy": "epoch", "logging_strategy": "epoch"}
+_PRETRAINING_ARGUMENTS: dict[str, Any] = {
     "eval_strategy": "steps",
     "eval_steps": 0.1,
     "logging_steps": 0.02,
@@ -21,7 +21,7 @@ _PRETRAINING_ARGUMENTS = {
 class Cell:
     """One run: a model with a seed, or a model's pretraining."""
 
-    kind: Literal["classification", "pretraining"]
+    kind: Kind
     model: Model
     """With everything that the recipe says for all models written out."""
     seed: int | None
@@ -79,7 +79,7 @@ def plan_pretraining(recipe: Recipe) -> list[Cell]:
         if entry.pretrain is None:
             continue
         # how the model is fine-tuned later has no part in it
-        changes = {"training_arguments": {}, "optimizer": None}
+        changes: dict[str, Any] = {"training_arguments": {}, "optimizer": None}
         model = _write_out(entry, recipe).model_copy(update=changes)
         cells.append(Cell("pretraining", model, None, _settings(recipe, model, None)))
     return cells

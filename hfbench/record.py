@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hfbench.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
+Kind = Literal["classification", "pretraining"]
 
 
 class RecordPart(BaseModel):
@@ -109,7 +110,7 @@ class Record(RecordPart):
     """One run: a model on a task with a seed, or one pretraining."""
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Of this schema.")
-    kind: Literal["classification", "pretraining"]
+    kind: Kind
     status: Literal["finished", "failed"]
     failure: Failure | None = Field(default=None, description="Given where status is 'failed'.")
     recipe: str = Field(description="Name of the recipe.")
@@ -150,7 +151,7 @@ class RecordError(UserError):
     """A record that cannot be read."""
 
 
-def cell_stem(kind: str, model: str, seed: int | None) -> str:
+def cell_stem(kind: Kind, model: str, seed: int | None) -> str:
     """File name (without ending) of a run's record."""
     prefix = "pretrain--" if kind == "pretraining" else ""
     return f"{prefix}{model}" + ("" if seed is None else f"--seed{seed}")

@@ -141,12 +141,12 @@ def as_csv(table: ComparisonTable) -> str:
 
 def print_table(table: ComparisonTable, console: Console) -> None:
     """The same rows and notes on the terminal; fits 80 columns."""
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in _COLUMNS:
-        is_name = name == "model"
-        shown.add_column(
-            name, justify="left" if is_name else "right", overflow="fold", no_wrap=not is_name
-        )
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    shown.add_column(_COLUMNS[0], overflow="fold", min_width=16)
+    for name in _COLUMNS[1:]:
+        # narrow columns leave the room to the names
+        *upper, lower = name.rsplit(" ", 1)
+        shown.add_column("\n".join([*upper, lower]), justify="right", no_wrap=True)
     footnotes = _footnotes(table)
     for row in table.rows:
         shown.add_row(*_cells(row, footnotes))

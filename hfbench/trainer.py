@@ -28,6 +28,7 @@ from hfbench.data.tokenize import TokenizedData
 from hfbench.errors import UserError
 from hfbench.metrics import classification_metrics
 from hfbench.recipe import Optimizer
+from hfbench.record import Kind
 from hfbench.seeds import Streams
 
 _IGNORED = -100  # the label that no loss counts
@@ -90,18 +91,24 @@ class BenchTrainer(Trainer):
       that no step waits for it.
     """
 
-    def __init__(self, *, optimizer_name: Optimizer, streams: Streams, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        kind: Kind,
+        train_dataset: Dataset,
+        optimizer_name: Optimizer,
+        streams: Streams,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(train_dataset=_with_ignored_row(train_dataset), **kwargs)
         self.optimizer_name = optimizer_name
-        self.num_examples_to_train = len(self.train_dataset)
         self.batch = (
             self.args.per_device_train_batch_size
             * self.args.gradient_accumulation_steps
             * self.args.world_size
         )
-        self.sampler = EpochSampler(self.num_examples_to_train, self.batch, streams.order)
-        self.train_dataset = _with_ignored_row(self.train_dataset)
-        self.classifies = "ForSequenceClassification" in type(self.model).__name__
+        self.sampler = EpochSampler(len(train_dataset), self.batch, streams.order)
+        self.classifies = kind == "classification"
         device = self.args.device
         self._first_bad_step = torch.tensor(-1, device=device)
         self._right_and_seen = torch.zeros(2, dtype=torch.long, device=device)
@@ -113,13 +120,14 @@ class BenchTrainer(Trainer):
         """Names of the parameters that decay."""
         names = super().get_decay_parameter_names(model)
         if self.optimizer_name == "study":
-            embeddings = {
-                f"{name}.weight" if name else "weight"
-                for name, module in model.named_modules()
-                if isinstance(module, nn.Embedding)
-            }
-            shapes = {name: parameter.ndim for name, parameter in model.named_parameters()}
-            names = [name for name in names if shapes[name] >= 2 and name not in embeddings]
+            # by identity: a head that shares the embedding's weight is one, too
+            embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+            parameters = dict(model.named_parameters(remove_duplicate=False))
+            names = [
+                name
+                for name in names
+                if parameters[name].ndim >= 2 and id(parameters[name]) not in embeddings
+            ]
         return names
 
     def classification_loss(
@@ -175,7 +183,9 @@ def training_arguments(
     Raises:
         UserError: naming ``key``, if transformers refuses a value or the batch cannot be shared.
     """
-    values = {"save_strategy": "no", "report_to": "none", **arguments}
+    # the Trainer sets the library's verbosity; its notices would stand between hfbench's lines
+    quiet = {"log_level": "error", "log_level_replica": "error"}
+    values = {"save_strategy": "no", "report_to": "none", **quiet, **arguments}
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if not torch.accelerator.is_available():
         values = {"use_cpu": True, "dataloader_pin_memory": False, **values}
@@ -220,6 +230,7 @@ def share_batch(args: TrainingArguments, launched: int, key: str) -> int:
 
 
 def build_trainer(
+    kind: Kind,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     data: TokenizedData,
@@ -234,6 +245,7 @@ def build_trainer(
     each row of a classifier, ids for a language model. Batches are padded to their longest row.
     """
     trainer = BenchTrainer(
+        kind=kind,
         model=model,
         args=args,
         optimizer_name=optimizer_name,

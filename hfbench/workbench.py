@@ -4,7 +4,7 @@ Loading it before the first cell runs means that a column, a repo or a file that
 known at once and not after hours.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -37,9 +37,8 @@ class Workbench:
             model = cell.model
             if model.control or model.name in self.prepared:
                 continue
-            self.prepared[model.name] = prepare_model(
-                model, lambda source, model=model: self._tokenizer_texts(model, source)
-            )
+            texts_for = partial(self._tokenizer_texts, model)
+            self.prepared[model.name] = prepare_model(model, texts_for)
         for cell in cells:
             if cell.kind == "pretraining":
                 self.corpus(cell.model)

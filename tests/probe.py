@@ -3,6 +3,7 @@
 python tests/probe.py MODEL PER_DEVICE_BATCH ACCUMULATION OUT.json
 """
 
+import gc
 import json
 import os
 import sys
@@ -67,7 +68,9 @@ def run(name: str, per_device: int, accumulation: int, folder: Path, **arguments
         **arguments,
     }
     args = training_arguments(values, STREAMS, folder, "probe")
-    trainer = build_trainer(build_model(name), tokenizer, build_data(), args, "study", STREAMS, [])
+    trainer = build_trainer(
+        "classification", build_model(name), tokenizer, build_data(), args, "study", STREAMS, []
+    )
     return measure(trainer)
 
 
@@ -119,3 +122,6 @@ if __name__ == "__main__":
     result = run(name, int(per_device), int(accumulation), Path(out).parent / "runs")
     if int(os.environ.get("RANK", "0")) == 0:
         Path(out).write_text(json.dumps(result))
+    if torch.distributed.is_initialized():
+        gc.collect()  # the trainer holds the group
+        torch.distributed.destroy_process_group()

@@ -1,3 +1,4 @@
+import copy
 import importlib.util
 import json
 import math
@@ -12,7 +13,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from hfbench.data import pets
+from hfbench.data.tokenize import tokenize_corpus
 from hfbench.errors import UserError
+from hfbench.models.load import load_causal_lm, prepare_model
+from hfbench.recipe import Corpus, Model
 from hfbench.trainer import (
     NonFiniteLossError,
     _token_losses,
@@ -65,7 +70,9 @@ def make_trainer(tmp_path, name="custom", optimizer="study", **arguments):
     args = training_arguments(values, probe.STREAMS, tmp_path, "models.x")
     tokenizer = probe.train_tokenizer(["a b c"], 258)
     model, data = probe.build_model(name), probe.build_data()
-    return build_trainer(model, tokenizer, data, args, optimizer, probe.STREAMS, [])
+    return build_trainer(
+        "classification", model, tokenizer, data, args, optimizer, probe.STREAMS, []
+    )
 
 
 def test_first_loss_and_accuracy_are_those_of_the_first_batch_by_hand(tmp_path):
@@ -81,6 +88,52 @@ def test_first_loss_and_accuracy_are_those_of_the_first_batch_by_hand(tmp_path):
     first = trainer.state.log_history[0]
     assert first["loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), abs=1e-6)
     assert first["accuracy"] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+
+
+@pytest.mark.parametrize("name", ["custom", "gpt2"])
+def test_first_loss_of_a_language_model_is_that_of_its_tokens_by_hand(tmp_path, name):
+    texts = {"train": pets.sentences()[:20], "validation": pets.sentences()[20:30]}
+    source = {"preset": "gpt-nano"} if name == "custom" else {"model_type": "gpt2"}
+    sizes = {"n_layer": 1, "n_head": 2, "n_embd": 8, "n_positions": 32}
+    no_dropout = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
+    entry = {"name": "m", "config": {**sizes, **no_dropout}, "tokenizer": {"train_on": "task"}}
+    prepared = prepare_model(Model.model_validate({**entry, **source}), lambda _: texts["train"])
+    data = tokenize_corpus(texts, prepared.tokenizer, Corpus(builtin="pets"), 32)
+
+    def train(batch, accumulation):
+        values = {
+            "per_device_train_batch_size": batch,
+            "gradient_accumulation_steps": accumulation,
+            "max_steps": 2,
+            "logging_steps": 1,
+        }
+        args = training_arguments(values, probe.STREAMS, tmp_path, "m")
+        model = load_causal_lm(prepared, 0)
+        start = copy.deepcopy(model).eval()
+        tools = (prepared.tokenizer, data, args, "study", probe.STREAMS, [])
+        trainer = build_trainer("pretraining", model, *tools)
+        trainer.train()
+        return trainer, start
+
+    trainer, model = train(8, 1)
+    rows = [data.splits["train"][int(row)]["input_ids"] for row in trainer.sampler.order(0)[:8]]
+    with torch.no_grad():
+        losses = torch.cat(
+            [
+                F.cross_entropy(
+                    model(input_ids=torch.tensor([ids])).logits[0, :-1],
+                    torch.tensor(ids[1:]),
+                    reduction="none",
+                )
+                for ids in rows
+            ]
+        )
+    first, second = trainer.state.log_history[:2]
+    assert first["loss"] == pytest.approx(losses.mean().item(), abs=1e-5)
+    cut = train(4, 2)[0].state.log_history
+    for key in ("loss", "grad_norm"):
+        assert cut[0][key] == pytest.approx(first[key], abs=1e-5)
+        assert cut[1][key] == pytest.approx(second[key], abs=1e-5)
 
 
 def test_label_smoothing_is_torchs(tmp_path):

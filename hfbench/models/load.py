@@ -109,7 +109,10 @@ def load_classifier(
 
 def load_causal_lm(prepared: PreparedModel, init_seed: int) -> PreTrainedModel:
     """The model with a language-model head, to be pretrained."""
-    return _load(AutoModelForCausalLM, prepared, init_seed, {}, None)
+    model = _load(AutoModelForCausalLM, prepared, init_seed, {}, None)
+    # GPT2LMHeadModel's name does not tell its loss; the Trainer would count its first tokens, too
+    model.loss_type = "ForCausalLM"
+    return model
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
