@@ -27,10 +27,11 @@ def accuracy_interval(correct: np.ndarray, confidence: float = 0.95) -> tuple[fl
     mean = float(correct.mean())
     effective, degrees = float(examples), math.inf
     if runs > 1:
-        variance, degrees = _variance_of_mean(correct.astype(float))
+        variance, estimated = _variance_of_mean(correct.astype(float))
         # all alike (0 % or 100 %): no variance to estimate from; the runs then count as one
-        if variance > 0 and 0 < mean < 1:
-            effective = min(mean * (1 - mean) / variance, float(examples * runs))
+        if variance > 0:
+            effective, degrees = mean * (1 - mean) / variance, estimated
+            effective = min(effective, float(examples * runs))
     quantile = float(stdtrit(degrees, (1 + confidence) / 2))
     return wilson_interval(mean, effective, quantile)
 
@@ -46,22 +47,25 @@ def wilson_interval(share: float, examples: float, quantile: float) -> tuple[flo
 
 
 def _variance_of_mean(table: np.ndarray) -> tuple[float, float]:
-    """Variance of the grand mean of a (runs, examples) table and its degrees of freedom."""
+    """Variance of the grand mean of a (runs, examples) table and its degrees of freedom.
+
+    E[ms_runs + ms_examples - ms_residual] = runs * examples * Var(mean). Where a mean square is
+    below the residual's, by chance, its effect is taken to be none: the other's then stands alone,
+    which errs on the wide side.
+    """
     runs, examples = table.shape
     mean, by_run, by_example = table.mean(), table.mean(1), table.mean(0)
     residual = table - by_run[:, None] - by_example[None, :] + mean
-    degrees = np.array([runs - 1, examples - 1, (runs - 1) * (examples - 1)])
-    squares = np.array(
-        [
-            examples * np.square(by_run - mean).sum(),
-            runs * np.square(by_example - mean).sum(),
-            np.square(residual).sum(),
-        ]
+    ms_runs = examples * np.square(by_run - mean).sum() / (runs - 1)
+    ms_examples = runs * np.square(by_example - mean).sum() / (examples - 1)
+    ms_residual = np.square(residual).sum() / ((runs - 1) * (examples - 1))
+    if ms_residual >= min(ms_runs, ms_examples):
+        largest = max((ms_runs, runs - 1), (ms_examples, examples - 1))
+        return float(largest[0] / (runs * examples)), float(largest[1])
+    total = ms_runs + ms_examples - ms_residual
+    spread = (
+        ms_runs**2 / (runs - 1)
+        + ms_examples**2 / (examples - 1)
+        + ms_residual**2 / ((runs - 1) * (examples - 1))
     )
-    # E[ms_runs] + E[ms_examples] - E[ms_residual] = runs * examples * Var(grand mean)
-    weighted = squares / degrees * np.array([1, 1, -1])
-    total = weighted.sum()
-    if total <= 0:
-        return 0.0, math.inf
-    variance = total / (runs * examples)
-    return float(variance), float(total**2 / np.square(weighted / np.sqrt(degrees)).sum())
+    return float(total / (runs * examples)), float(total**2 / spread)

@@ -33,6 +33,8 @@ class Workbench:
         self._corpora: dict[str, LoadedCorpus] = {}
         self._tokenized: dict[tuple[str, int], TokenizedData] = {}
         self.prepared: dict[str, PreparedModel] = {}
+        if any(cell.kind == "classification" for cell in cells):
+            _ = self.task
         for cell in cells:
             model = cell.model
             if model.control or model.name in self.prepared:

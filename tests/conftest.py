@@ -10,8 +10,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: more threads only
 
 import pytest
 
-SHARED = Path(__file__).parents[2] / "shared"
-
 GOOD, BAD = ["good", "fine", "great", "lovely"], ["bad", "poor", "awful", "dull"]
 
 

@@ -39,6 +39,14 @@ def test_runs_that_agree_on_nothing_count_each():
     assert 0.2 < (high - low) / (single[1] - single[0]) < 0.6
 
 
+def test_runs_of_guesses_have_no_absurd_interval():
+    # a residual that is by chance above an effect's mean square must not blow the interval up
+    for seed in range(300):
+        table = np.random.default_rng(seed).random((3, 80)) < 0.5
+        low, high = accuracy_interval(table)
+        assert high - low < 0.75
+
+
 def test_seeds_that_differ_widen_the_interval():
     rng = np.random.default_rng(0)
     shares = np.array([0.5, 0.7, 0.9])

@@ -525,7 +525,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(model_class):
     plain = gradients()
     calls = []
     model.transformer.h[0].ln_1.register_forward_hook(lambda *_: calls.append(1))
-    model.activation_checkpointing_enable()
+    model.gradient_checkpointing_enable()
     checkpointed = gradients()
     assert len(calls) == 2  # forward, and again on the way back
     for name, gradient in plain.items():
