@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# results/quickstart is committed and finished; a run of one's own goes to results/local.
 .PHONY: quickstart test test-slow check
 
 quickstart: $(VENV)/installed
-	$(BIN)/hfbench compare recipes/quickstart.yaml
+	$(BIN)/hfbench compare recipes/quickstart.yaml --results-dir results/local
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest

@@ -357,7 +357,8 @@ def _text_columns(data: Any) -> list[list[str]]:
 def _save_model(trainer: BenchTrainer, path: Path) -> None:
     """Weights as safetensors, configuration, tokenizer; not the pickled training arguments."""
     model = trainer.accelerator.unwrap_model(trainer.model)
-    model.config.use_cache = True  # the Trainer turned it off for training
+    if "use_cache" in model.config.to_dict():
+        model.config.use_cache = True  # the Trainer turned it off for training
     model.save_pretrained(path)
     trainer.processing_class.save_pretrained(path)
 

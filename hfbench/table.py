@@ -274,7 +274,23 @@ def _notes(records: list[Record]) -> list[str]:
         "several, at the effective number of examples that a two-way analysis of variance gives).",
         "A control runs once: nothing in it is random.",
         f"train s: mean seconds of a run{trained_on}, evaluations apart; pretraining not included.",
+        *_truncations(records),
     ]
+
+
+def _truncations(records: list[Record]) -> list[str]:
+    """A line for each model and split with texts that were cut; all seeds see the same."""
+    lines = {}
+    for record in records:
+        if record.training and record.task and record.model_facts:
+            for split, tokens in record.training.tokens.items():
+                if tokens.truncated_examples:
+                    examples = record.task.splits[split].examples
+                    lines[record.model, split] = (
+                        f"{record.model}: {tokens.truncated_examples:,} of {examples:,} {split} "
+                        f"texts were truncated at {record.model_facts.max_length} tokens."
+                    )
+    return list(lines.values())
 
 
 def _describe_pretraining(record: Record) -> str:

@@ -150,6 +150,14 @@ def test_a_row_that_differs_in_more_than_its_model_says_so(results, field, value
     assert f"[1] odd: {note}" in as_markdown(build_table(results))
 
 
+def test_truncated_texts_are_reported(results):
+    tokens = {"train": Tokens(total=9, truncated_examples=3)}
+    write(results, "short", 0, np.ones(80, bool), training={"tokens": tokens})
+    assert "- short: 3 of 80 train texts were truncated at 8 tokens.\n" in as_markdown(
+        build_table(results)
+    )
+
+
 def test_models_evaluated_on_different_examples_are_refused(results):
     split = SplitData(examples=80, content_hash="b" * 64, label_counts={})
     task = TaskData(

@@ -67,9 +67,7 @@ def prepare_model(entry: Model, texts_for: Callable[[str], list[str]]) -> Prepar
     trust = entry.trust_remote_code
     with user_errors(f"{key}: the tokenizer of {entry.source}"):
         if entry.tokenizer is None:
-            loaded = AutoTokenizer.from_pretrained(
-                name, revision=revision, trust_remote_code=trust, use_fast=True
-            )
+            loaded = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=trust)
         else:
             loaded = _load_tokenizer(entry.tokenizer, texts_for, f"{key}.tokenizer")
     with user_errors(f"{key}: the configuration of {entry.source}"):

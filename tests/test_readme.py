@@ -1,0 +1,136 @@
+"""README's commands are run and its figures are those of results/."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hfbench.recipe import load_recipe
+from hfbench.table import as_markdown, build_table
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def run(command, cwd=ROOT):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+    words = shlex.split(command)
+    assert words[0] == "hfbench"
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def markdown_table(text):
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+@pytest.mark.parametrize("name", re.findall(r"<!-- table: results/(\S+) -->", README))
+def test_tables_are_those_of_the_records(name):
+    shown = re.search(rf"<!-- table: results/{name} -->\n(.*?)<!-- end -->", README, re.S).group(1)
+    assert markdown_table(shown) == markdown_table(
+        as_markdown(build_table(ROOT / "results" / name))
+    )
+
+
+def test_numbers_beside_the_study_are_those_of_the_records():
+    notes = (ROOT / "results" / "sst2_1200" / "notes.md").read_text("utf-8")
+    rows = {row.model: row for row in build_table(ROOT / "results" / "sst2_1200").rows}
+
+    def interval(model):
+        return f"{100 * rows[model].low:.1f}-{100 * rows[model].high:.1f}"
+
+    known = {f"{100 * row.accuracy:.2f}" for row in rows.values()} | {"66.67", "54.17"}
+    known |= {interval(model) for model in rows}
+    written = set(re.findall(r"\d+\.\d-\d+\.\d", notes)) | set(re.findall(r"(\d+\.\d\d) %", notes))
+    assert len(written) >= 8
+    assert written <= known
+
+
+def test_make_targets_are_there():
+    for command in [c for c in COMMANDS if c.startswith("make ")]:
+        dry = subprocess.run(
+            ["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True
+        )
+        assert dry.returncode == 0, dry.stderr
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize(
+    ("python", "message"),
+    [
+        ("no-such-python", "there is no no-such-python here"),
+        ("false", "needs Python 3.10 or newer"),
+    ],
+)
+def test_make_says_what_the_system_lacks(python, message, tmp_path):
+    command = ["make", "test", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert message in run.stderr
+
+
+def test_commands_that_compare_and_pretrain_name_recipes_and_scripts_that_exist():
+    named = [word for c in COMMANDS for word in c.split() if word.startswith("recipes/")]
+    assert len(named) >= 8
+    for path in named:
+        assert (ROOT / path).is_file(), path
+
+
+def test_your_model_and_data_run_as_written(tmp_path, rows):
+    text = re.search(r"```yaml\n(.*?)```", README, re.S).group(1)
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    lines = ["text,label", *(f"{row['text']},{row['label']}" for row in rows)]
+    (tmp_path / "reviews.csv").write_text("\n".join(lines), encoding="utf-8")
+    commands = [command for command in COMMANDS if "mine.yaml" in command]
+    assert len(commands) == 2
+    shown = run(commands[0], cwd=tmp_path)
+    assert "5 cells ran" in shown
+    again = run(commands[1], cwd=tmp_path)
+    assert "5 cells ran, 2 were finished before" in again
+    assert (tmp_path / "results" / "mine" / "README.md").exists()
+
+
+def test_list_and_table_run_as_written(tmp_path):
+    assert "gpt-nano" in run("hfbench list")
+    shutil.copytree(ROOT / "results" / "quickstart", tmp_path / "results" / "quickstart")
+    assert "gpt-nano-pretrained" in run("hfbench table results/quickstart", cwd=tmp_path)
+
+
+def test_every_key_of_a_recipe_is_explained_where_the_readme_says():
+    source = (ROOT / "hfbench" / "recipe.py").read_text("utf-8")
+    for key in load_recipe(ROOT / "recipes" / "quickstart.yaml").model_dump():
+        assert f"    {key}:" in source
+
+
+@pytest.mark.slow
+def test_quickstart_runs_as_written(tmp_path):
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    pretrain = next(command for command in COMMANDS if command.startswith("hfbench pretrain"))
+    assert "1 cells ran" in run(pretrain, cwd=tmp_path)
+    compare = next(command for command in COMMANDS if "bin/hfbench compare" in command)
+    assert "11 cells ran" in run(compare.removeprefix(".venv/bin/"), cwd=tmp_path)
+    results = tmp_path / "results" / "local" / "quickstart"
+    rows = {row.model: row for row in build_table(results).rows}
+    # what the task is built for
+    assert rows["majority"].accuracy < rows["tfidf-logreg"].accuracy
+    assert rows["tfidf-logreg"].high < rows["gpt-nano-pretrained"].low
+    assert max(row.accuracy for row in rows.values()) < 0.96
