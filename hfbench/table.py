@@ -127,7 +127,10 @@ def as_markdown(table: ComparisonTable) -> str:
 
 
 def as_csv(table: ComparisonTable) -> str:
-    """For programs: fractions in [0, 1] with all digits, an empty field where there is no value."""
+    """For programs: fractions in [0, 1], an empty field where there is no value.
+
+    Six decimals: further ones differ between versions of NumPy and SciPy.
+    """
     names = ["model", "parameters", "accuracy", "low", "high", "runs", "failed", "examples"]
     names += ["f1_macro", "train_seconds"]
     text = io.StringIO()
@@ -135,7 +138,7 @@ def as_csv(table: ComparisonTable) -> str:
     writer.writerow(names)
     for row in table.rows:
         values = (getattr(row, name) for name in names)
-        writer.writerow(["" if value is None else value for value in values])
+        writer.writerow([f"{v:.6f}" if isinstance(v, float) else v for v in values])
     return text.getvalue()
 
 

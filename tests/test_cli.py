@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def hfbench_command(*arguments, cwd=ROOT):
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    env = {**os.environ, "COLUMNS": "80"}
     command = [sys.executable, "-m", "hfbench", *map(str, arguments)]
     return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=200)
 
@@ -51,9 +51,8 @@ def test_no_heavy_import_for_help_list_and_a_mistaken_recipe(tmp_path):
     )
     (tmp_path / "bad.yaml").write_text("nam: x")
     for arguments in (["--help"], ["list"], ["compare", str(tmp_path / "bad.yaml")]):
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
         run = subprocess.run(
-            [sys.executable, "-c", script, *arguments], env=env, cwd=ROOT, capture_output=True
+            [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True
         )
         assert run.returncode == 0, run.stderr
 

@@ -34,7 +34,7 @@ def client(endpoint, tmp_path_factory):
     def run(*arguments):
         env = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
         env |= {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home)}
-        env |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_TOKEN": "hf_planted_token"}
+        env |= {"OMP_NUM_THREADS": "1", "HF_TOKEN": "hf_planted_token"}
         command = [sys.executable, "-m", "hfbench", *map(str, arguments)]
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
 

@@ -11,7 +11,7 @@ MODEL = {"n_layer": 1, "n_positions": 32, "embd_pdrop": 0.0, "attn_pdrop": 0.0, 
 
 
 def launch(launcher, script, path, results):
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     arguments = [str(ROOT / "recipes" / script), "--config", str(path)]
     command = [sys.executable, "-m", *launcher, *arguments, "--results-dir", str(results)]
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)

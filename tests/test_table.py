@@ -97,7 +97,7 @@ def test_csv_holds_the_numbers_as_fractions(results):
     built = build_table(results)
     lines = list(csv.DictReader(io.StringIO(as_csv(built))))
     assert [line["model"] for line in lines] == ["better", "worse"]
-    assert float(lines[0]["accuracy"]) == built.rows[0].accuracy
+    assert float(lines[0]["accuracy"]) == pytest.approx(built.rows[0].accuracy, abs=1e-6)
     assert float(lines[0]["low"]) < float(lines[0]["accuracy"]) < float(lines[0]["high"])
 
 
@@ -176,8 +176,7 @@ def test_no_torch_is_imported_for_a_table(results):
         "heavy = {'torch', 'transformers', 'datasets', 'evaluate'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    root = str(Path(__file__).parents[1])
-    run = subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": root}, timeout=60)
+    run = subprocess.run([sys.executable, "-c", script], timeout=60)
     assert run.returncode == 0
 
 

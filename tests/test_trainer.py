@@ -35,10 +35,9 @@ spec.loader.exec_module(probe)
 
 def launch(processes: int, *arguments: str) -> None:
     """Run the probe in several processes, as `torchrun` does."""
-    root = str(PROBE.parents[1])
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", str(processes), str(PROBE), *arguments]
-    env = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
 
@@ -139,8 +138,10 @@ def test_first_loss_of_a_language_model_is_that_of_its_tokens_by_hand(tmp_path, 
 def test_label_smoothing_is_torchs(tmp_path):
     trainer = make_trainer(tmp_path, label_smoothing_factor=0.2)
     trainer.model.train()
-    logits, labels = torch.randn(6, 2), torch.tensor([0, 1, 1, -100, 0, 1])
-    loss = trainer.classification_loss({"logits": logits}, labels, torch.tensor(5))
+    device = trainer.args.device
+    logits = torch.randn(6, 2, device=device)
+    labels = torch.tensor([0, 1, 1, -100, 0, 1], device=device)
+    loss = trainer.classification_loss({"logits": logits}, labels, torch.tensor(5, device=device))
     kept = labels >= 0
     expected = F.cross_entropy(logits[kept], labels[kept], label_smoothing=0.2)
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
