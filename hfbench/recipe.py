@@ -107,10 +107,10 @@ class Section(BaseModel):
 
 
 def _check_slug(name: str) -> str:
-    # names become file names: no separators, no leading dot
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+    # names become file names: no separators, no leading dot; "--" stands before the seed
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or "--" in name:
         raise ValueError(
-            f"{name!r} is not a name: use up to 64 letters, digits, '.', '_' and '-', "
+            f"{name!r} is not a name: use up to 64 letters, digits, '.', '_' and single '-', "
             "beginning with a letter or digit"
         )
     return name
@@ -267,7 +267,7 @@ class Model(Section):
 
     name: Name
     model_name_or_path: str | None = None
-    """A checkpoint of the Hub or a local folder."""
+    """A checkpoint of the Hub, or a local folder relative to where hfbench is started."""
     preset: str | None = None
     """A custom GPT of this size, from scratch."""
     model_type: str | None = None

@@ -44,6 +44,7 @@ def test_every_shipped_recipe_parses(path):
         ("name: x", "nam: x", "nam: unknown key; did you mean 'name'?"),
         ("name: x", "", "name: this key is required"),
         ("name: x", "name: ../x", "name: '../x' is not a name"),
+        ("name: b.c", "name: b--seed0", "models[1].name: 'b--seed0' is not a name"),
         ("name: x", "name: 3", "name: Input should be a valid string, not 3"),
         ("name: x", "name: x\nname: y", 'found duplicate key "name"'),
         ("name: x", "name: [x", "not valid YAML"),
