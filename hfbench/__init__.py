@@ -12,7 +12,8 @@ __all__ = ["Outcome", "Recipe", "Record", "UserError", "compare", "load_recipe",
 if TYPE_CHECKING:
     from hfbench.errors import UserError
     from hfbench.experiment import Outcome, compare
-    from hfbench.recipe import Recipe, load_recipe
+    from hfbench.recipe import Recipe
+    from hfbench.recipe_file import load_recipe
     from hfbench.record import Record, load_records
 
 _HOMES = {
@@ -21,7 +22,7 @@ _HOMES = {
     "Record": "hfbench.record",
     "load_records": "hfbench.record",
     "Recipe": "hfbench.recipe",
-    "load_recipe": "hfbench.recipe",
+    "load_recipe": "hfbench.recipe_file",
     "UserError": "hfbench.errors",
 }
 

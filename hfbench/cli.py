@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from hfbench.errors import UserError
-from hfbench.recipe import BUILTIN_CORPORA, BUILTIN_TASKS, Recipe, load_recipe
+from hfbench.recipe import BUILTIN_CORPORA, BUILTIN_TASKS, Recipe
+from hfbench.recipe_file import load_recipe
 from hfbench.source_fields import custom_gpt_presets
 
 if TYPE_CHECKING:

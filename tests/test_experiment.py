@@ -15,7 +15,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from hfbench.errors import UserError
 from hfbench.experiment import compare
 from hfbench.plan import plan_classification
-from hfbench.recipe import Recipe, load_recipe
+from hfbench.recipe import Recipe
+from hfbench.recipe_file import load_recipe
 from hfbench.record import load_predictions, load_records
 from hfbench.table import build_table
 
@@ -80,6 +81,16 @@ def test_no_text_of_the_data_is_in_what_is_written(finished, rows):
         assert not any(row["text"].encode() in content for row in rows)
 
 
+def test_a_terminal_shows_a_bar_that_ends_with_its_cell(write_recipe, tmp_path):
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80)
+    compare(load_recipe(write_recipe()), tmp_path / "results", console=console)
+    shown = screen.getvalue()
+    assert "1/3 mine--seed0" in shown
+    assert "0/?" in shown  # before the number of steps is known
+    assert "[1/3] mine--seed0: validation accuracy" in shown
+
+
 def test_what_is_finished_is_not_run_again(finished, tmp_path):
     path, _, _ = finished
     outcome, said = run(path, tmp_path / "results")
@@ -108,8 +119,7 @@ def test_other_settings_run_again_and_the_old_record_is_kept(finished, tmp_path)
 def test_a_record_holds_all_that_is_needed_to_run_it_again(finished, tmp_path):
     path, first, _ = finished
     record = load_records(first.folder)[1]
-    recipe = Recipe.model_validate({"name": "again", **record.settings})
-    recipe._folder = path.parent
+    recipe = Recipe.from_values({"name": "again", **record.settings}, path.parent)
     assert [cell.id for cell in plan_classification(recipe)] == [record.cell_id]
     again = compare(recipe, tmp_path / "again", console=Console(file=io.StringIO()))
     assert again.ran[0].metrics == record.metrics

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hfbench.recipe import load_recipe
+from hfbench.recipe_file import load_recipe
 from hfbench.table import as_markdown, build_table
 
 ROOT = Path(__file__).parents[1]

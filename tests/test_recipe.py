@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from hfbench.errors import UserError
-from hfbench.recipe import load_recipe
+from hfbench.recipe_file import load_recipe
 from hfbench.source_fields import (
     check_field,
     custom_gpt_fields,
