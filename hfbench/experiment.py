@@ -35,7 +35,13 @@ from hfbench.progress import Reporter, StepBar
 from hfbench.recipe import Recipe
 from hfbench.record import Failure, ModelFacts, Record, TrainingFacts, save_record
 from hfbench.seeds import Streams, derive_streams
-from hfbench.trainer import BenchTrainer, build_trainer, predict, training_arguments
+from hfbench.trainer import (
+    BenchTrainer,
+    NonFiniteLossError,
+    build_trainer,
+    predict,
+    training_arguments,
+)
 from hfbench.workbench import Workbench
 
 # What a run may end in without a mistake of ours: it is recorded, and the comparison goes on.
@@ -135,7 +141,7 @@ def _run_cell(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> tuple
     except _CELL_ERRORS as error:
         logger.debug("cell %s failed", cell.stem, exc_info=True)
         run, status = _Run({}), "failed"
-        step = getattr(error, "step", None)
+        step = error.step if isinstance(error, NonFiniteLossError) else None
         failure = Failure(type=type(error).__name__, message=str(error), step=step)
     record = Record(
         kind=cell.kind,
