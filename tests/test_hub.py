@@ -66,7 +66,7 @@ def test_a_cut_down_study_runs_through_the_real_client(client, tmp_path):
     assert len(tiny["revision"]) == 40
     nano = records["gpt-nano--seed0"]["model_facts"]
     assert nano["vocab_size"] == 50_257
-    # only the pretrained weights are the same for all seeds; the twin's are not those of the Hub
+    # the models did not all train from the same weights
     first = [r["curves"]["train"][0]["loss"] for r in records.values() if r["training"]]
     assert len(set(first)) > 1
     for path in tmp_path.rglob("*"):
