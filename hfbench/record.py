@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hfbench.errors import UserError
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 Kind = Literal["classification", "pretraining"]
+Selection = Literal["last", "best_loss", "best_accuracy"]
 
 
 class RecordPart(BaseModel):
@@ -87,9 +88,16 @@ class TrainingFacts(RecordPart):
     world_size: int = Field(description="Processes that trained together.")
     batch: int = Field(description="Examples of one optimizer step, over all processes.")
     steps: int = Field(description="Optimizer steps taken.")
+    selection: Selection = Field(
+        description="Which weights are evaluated: the last, or those of the validation's best."
+    )
+    selected_step: int = Field(description="Optimizer step of the weights that are evaluated.")
     examples_seen: int = Field(description="Training examples seen, repetitions included.")
     tokens_seen: int = Field(description="Their tokens, padding apart.")
     tokens: dict[str, Tokens] = Field(description="Token counts by split.")
+    flops: int = Field(
+        description="Floating-point operations of all forward and backward passes, padding apart."
+    )
     device: str = Field(description="Name of the device.")
     train_seconds: float = Field(description="Wall time of training, evaluations apart.")
     peak_memory_bytes: int = Field(description="Highest memory use; see peak_memory_of.")
@@ -109,13 +117,16 @@ class Failure(RecordPart):
 class Record(RecordPart):
     """One run: a model on a task with a seed, or one pretraining."""
 
-    schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Of this schema.")
+    schema_version: Literal[2] = Field(default=SCHEMA_VERSION, description="Of this schema.")
     kind: Kind
     status: Literal["finished", "failed"]
     failure: Failure | None = Field(default=None, description="Given where status is 'failed'.")
     recipe: str = Field(description="Name of the recipe.")
     model: str = Field(description="Name of the model in the recipe.")
     seed: int | None = Field(description="Seed of the recipe; null if nothing is random.")
+    train_size: int | None = Field(
+        default=None, description="Training examples of a learning curve's point; null: all."
+    )
     cell_id: str = Field(description="SHA-256 of `settings`: the same settings, the same cell.")
     settings: dict[str, Any] = Field(description="A recipe with this one model and seed.")
     started: str = Field(description="UTC time, ISO 8601.")
@@ -125,6 +136,7 @@ class Record(RecordPart):
     model_facts: ModelFacts | None = None
     training: TrainingFacts | None = Field(default=None, description="Null for a control.")
     fit_seconds: float | None = Field(default=None, description="Wall time of fitting a control.")
+    cell_seconds: float = Field(description="Wall time of the whole run, evaluations included.")
     curves: dict[str, list[dict[str, float]]] = Field(
         default={},
         description=(
@@ -144,17 +156,18 @@ class Record(RecordPart):
     @property
     def stem(self) -> str:
         """The file name without its ending."""
-        return cell_stem(self.kind, self.model, self.seed)
+        return cell_stem(self.kind, self.model, self.train_size, self.seed)
 
 
 class RecordError(UserError):
     """A record that cannot be read."""
 
 
-def cell_stem(kind: Kind, model: str, seed: int | None) -> str:
+def cell_stem(kind: Kind, model: str, train_size: int | None, seed: int | None) -> str:
     """File name (without ending) of a run's record."""
     prefix = "pretrain--" if kind == "pretraining" else ""
-    return f"{prefix}{model}" + ("" if seed is None else f"--seed{seed}")
+    size = "" if train_size is None else f"--n{train_size}"
+    return f"{prefix}{model}{size}" + ("" if seed is None else f"--seed{seed}")
 
 
 def cell_id(settings: dict[str, Any]) -> str:
