@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 
 from hfbench.selection import WeightSelection
 from hfbench.trainer import build_trainer, predict, training_arguments
@@ -82,6 +82,19 @@ def test_among_equal_evaluations_the_earliest_is_taken(tmp_path, selection):
     step, _, logits = train(tmp_path, selection, learning_rate=0.0)
     assert len(set(scores(logits, selection).values())) == 1
     assert step == 3
+
+
+def test_loss_and_accuracy_may_choose_different_steps():
+    evaluations = {3: (0.6, 0.7), 6: (0.4, 0.8), 9: (0.5, 0.9), 12: (0.7, 0.9)}
+    for selection, best in (("best_loss", 6), ("best_accuracy", 9), ("last", 12)):
+        chosen, model = WeightSelection(selection), torch.nn.Linear(1, 1)
+        for step, (loss, accuracy) in evaluations.items():
+            torch.nn.init.constant_(model.weight, step)
+            metrics = {"eval_loss": loss, "eval_accuracy": accuracy}
+            state = TrainerState(global_step=step)
+            chosen.on_evaluate(None, state, None, model=model, metrics=metrics)
+        assert chosen.load_into(model, last_step=12) == best
+        assert model.weight.item() == best
 
 
 def test_without_a_choice_the_last_weights_are_evaluated(tmp_path):
