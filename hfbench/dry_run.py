@@ -51,7 +51,7 @@ def _sizes(cell: Cell, bench: Workbench) -> list[str]:
         examples = len(bench.tokenized_corpus(cell.model).splits["train"])
         max_length = bench.prepared[cell.model.name].max_length
     else:
-        examples = bench.task.facts.splits["train"].examples
+        examples = cell.train_size or bench.task.facts.splits["train"].examples
         max_length = bench.max_length(cell.model)
     batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     steps = args.max_steps

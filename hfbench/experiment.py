@@ -16,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 from rich.console import Console
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback
 
 from hfbench.data.tokenize import TokenizedData
 from hfbench.environment import device_name, environment_stamp, peak_memory
 from hfbench.errors import UserError
+from hfbench.flops import count_flops, total_flops
 from hfbench.metrics import classification_metrics
 from hfbench.models.controls import build_control
 from hfbench.models.load import (
@@ -35,6 +36,7 @@ from hfbench.progress import Reporter, StepBar
 from hfbench.recipe import Recipe
 from hfbench.record import Failure, ModelFacts, Record, TrainingFacts, save_record
 from hfbench.seeds import Streams, derive_streams
+from hfbench.selection import WeightSelection
 from hfbench.trainer import (
     BenchTrainer,
     NonFiniteLossError,
@@ -130,6 +132,7 @@ def compare(
 
 def _run_cell(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> tuple[Record, _Run]:
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    start = time.perf_counter()
     try:
         if cell.model.control:
             run = _fit_control(cell, bench)
@@ -150,10 +153,12 @@ def _run_cell(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> tuple
         recipe=bench.recipe.name,
         model=cell.model.name,
         seed=cell.seed,
+        train_size=cell.train_size,
         cell_id=cell.id,
         settings=cell.settings,
         started=started,
         environment=environment_stamp(),
+        cell_seconds=time.perf_counter() - start,
         predictions=f"{cell.stem}.parquet" if run.predictions is not None else None,
         **run.fields,
     )
@@ -167,8 +172,9 @@ def _pretrain(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> _Run:
     streams = derive_streams(cell.model.pretrain.seed)
     data = bench.tokenized_corpus(cell.model)
     model = load_causal_lm(prepared, streams.init)
-    trainer = _build(model, cell, bench, data, streams, folder, bar)
-    facts, curves = _train(trainer, data, streams)
+    selection = WeightSelection("last")
+    trainer = _build(model, cell, bench, data, streams, folder, [bar, selection])
+    facts, curves = _train(trainer, data, streams, selection)
     metrics = {
         name.removeprefix("eval_"): value
         for name, value in trainer.evaluate().items()
@@ -186,13 +192,14 @@ def _pretrain(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> _Run:
 
 def _train_classifier(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> _Run:
     assert cell.seed is not None
-    prepared, task = bench.prepared[cell.model.name], bench.task
+    prepared, task = bench.prepared[cell.model.name], bench.task_of(cell)
     streams = derive_streams(cell.seed)
-    data = bench.tokenized_task(cell.model)
+    data = bench.tokenized_task(cell)
     start = _pretrained_weights(cell, bench.recipe, folder)
     model = load_classifier(prepared, task.facts.labels, streams.init, start)
-    trainer = _build(model, cell, bench, data, streams, folder, bar)
-    facts, curves = _train(trainer, data, streams)
+    selection = WeightSelection(bench.recipe.selection)
+    trainer = _build(model, cell, bench, data, streams, folder, [bar, selection])
+    facts, curves = _train(trainer, data, streams, selection)
     evaluated = [split for split in data.splits if split != "train"]
     logits = {split: predict(trainer, data.splits[split]) for split in evaluated}
     fields = {
@@ -207,7 +214,7 @@ def _train_classifier(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) 
 
 def _fit_control(cell: Cell, bench: Workbench) -> _Run:
     assert cell.model.control is not None
-    task = bench.task
+    task = bench.task_of(cell)
     texts = {
         # a pair of texts is one text to a bag of words
         split: [" ".join(map(str, pair)) for pair in zip(*_text_columns(data), strict=True)]
@@ -260,26 +267,30 @@ def _build(
     data: TokenizedData,
     streams: Streams,
     folder: Path,
-    bar: StepBar,
+    callbacks: list[TrainerCallback],
 ) -> BenchTrainer:
     key = f"models.{cell.model.name}.training_arguments"
     args = training_arguments(cell.training_arguments, streams, folder / "runs" / cell.stem, key)
     tokenizer = bench.prepared[cell.model.name].tokenizer
-    return build_trainer(cell.kind, model, tokenizer, data, args, cell.optimizer, streams, [bar])
+    return build_trainer(
+        cell.kind, model, tokenizer, data, args, cell.optimizer, streams, callbacks
+    )
 
 
 def _train(
-    trainer: BenchTrainer, data: TokenizedData, streams: Streams
+    trainer: BenchTrainer, data: TokenizedData, streams: Streams, selection: WeightSelection
 ) -> tuple[TrainingFacts, Curves]:
-    args = trainer.args
+    args, lengths = trainer.args, data.lengths("train")
+    # before training, which wraps the model
+    flops = count_flops(trainer.model, trainer.kind, int(lengths.max()))
     if args.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(args.device)
     result = trainer.train()
     evaluation = sum(entry.get("eval_runtime", 0.0) for entry in trainer.state.log_history)
     peak, peak_of = peak_memory(args.device)
     steps = trainer.state.global_step
-    rows = trainer.sampler.rows_seen(steps)
-    lengths = np.array([len(ids) for ids in data.splits["train"]["input_ids"]])
+    selected_step = selection.load_into(trainer.model, steps)
+    seen = lengths[trainer.sampler.rows_seen(steps)]
     # where files lie, and what concerns publishing, is no part of how a model was trained
     private = ("output_dir", "run_name", "hub_", "push_to_hub", "logging_dir")
     arguments = {k: v for k, v in args.to_dict().items() if not k.startswith(private)}
@@ -290,9 +301,12 @@ def _train(
         world_size=args.world_size,
         batch=trainer.batch,
         steps=steps,
-        examples_seen=len(rows),
-        tokens_seen=int(lengths[rows].sum()),
+        selection=selection.selection,
+        selected_step=selected_step,
+        examples_seen=len(seen),
+        tokens_seen=int(seen.sum()),
         tokens=data.tokens,
+        flops=total_flops(flops, seen),
         device=device_name(args.device),
         train_seconds=result.metrics["train_runtime"] - evaluation,
         peak_memory_bytes=peak,

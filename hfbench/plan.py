@@ -25,9 +25,11 @@ class Cell:
     model: Model
     """With everything that the recipe says for all models written out."""
     seed: int | None
-    """None where nothing is random: a control."""
+    """None where nothing is random: a pretraining, a control on the whole train split."""
+    train_size: int | None
+    """Training examples of a learning curve's point; None: the whole train split."""
     settings: dict[str, Any]
-    """A recipe with this one model and seed, without its name: what decides the result."""
+    """A recipe with this one model, size and seed, without its name: what decides the result."""
 
     @property
     def id(self) -> str:
@@ -37,7 +39,7 @@ class Cell:
     @property
     def stem(self) -> str:
         """File name of its record, without the ending."""
-        return cell_stem(self.kind, self.model.name, self.seed)
+        return cell_stem(self.kind, self.model.name, self.train_size, self.seed)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -81,22 +83,38 @@ def plan_pretraining(recipe: Recipe) -> list[Cell]:
         # how the model is fine-tuned later has no part in it
         changes: dict[str, Any] = {"training_arguments": {}, "optimizer": None}
         model = _write_out(entry, recipe).model_copy(update=changes)
-        cells.append(Cell("pretraining", model, None, _settings(recipe, model, None)))
+        cells.append(Cell("pretraining", model, None, None, _settings(recipe, model)))
     return cells
 
 
 def plan_classification(recipe: Recipe) -> list[Cell]:
-    """Each model with each seed; a control once, since nothing in it is random."""
+    """Each model with each train size and seed.
+
+    A control on the whole train split runs once, since nothing in it is random; a subset is.
+    """
     if recipe.task is None:
         return []
     cells = []
+    sizes: list[int | None] = [*recipe.train_sizes] or [None]
     for entry in recipe.models:
         model = _write_out(entry, recipe)
-        seeds: list[int | None] = [None] if entry.control else [*recipe.seeds]
-        cells += [
-            Cell("classification", model, seed, _settings(recipe, model, seed)) for seed in seeds
-        ]
+        is_random = recipe.train_sizes or not entry.control
+        seeds: list[int | None] = [*recipe.seeds] if is_random else [None]
+        cells += [_classification_cell(recipe, model, n, seed) for n in sizes for seed in seeds]
     return cells
+
+
+def _classification_cell(
+    recipe: Recipe, model: Model, train_size: int | None, seed: int | None
+) -> Cell:
+    settings = _settings(recipe, model)
+    if seed is not None:
+        settings["seeds"] = [seed]
+    if train_size is not None:
+        settings["train_sizes"] = [train_size]
+    if not model.control:
+        settings["selection"] = recipe.selection
+    return Cell("classification", model, seed, train_size, settings)
 
 
 def _write_out(entry: Model, recipe: Recipe) -> Model:
@@ -118,12 +136,10 @@ def _write_out(entry: Model, recipe: Recipe) -> Model:
     )
 
 
-def _settings(recipe: Recipe, model: Model, seed: int | None) -> dict[str, Any]:
+def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
     settings: dict[str, Any] = {"models": [model.model_dump(mode="json", exclude_none=True)]}
     if recipe.task:
         settings["task"] = recipe.task.model_dump(mode="json", exclude_none=True)
-    if seed is not None:
-        settings["seeds"] = [seed]
     return settings
 
 

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from hfbench.errors import nearest
+from hfbench.record import Selection
 from hfbench.source_fields import (
     check_field,
     custom_gpt_fields,
@@ -62,9 +63,9 @@ _OWNED_ARGUMENTS = {
     "accelerator_config": "every model must see the same batches",
     "average_tokens_across_devices": "the loss must not depend on the number of processes",
     "logging_nan_inf_filter": "a non-finite loss must fail the run",
-    "load_best_model_at_end": "the last step is what is evaluated",
-    "metric_for_best_model": "the last step is what is evaluated",
-    "greater_is_better": "the last step is what is evaluated",
+    "load_best_model_at_end": "set by `selection`",
+    "metric_for_best_model": "set by `selection`",
+    "greater_is_better": "set by `selection`",
     "remove_unused_columns": "set by hfbench",
     "label_names": "set by hfbench",
     "include_for_metrics": "set by hfbench",
@@ -228,7 +229,7 @@ class Tokenizer(Section):
     revision: str | None = None
     train_on: Literal["task", "corpus"] | None = None
     """Byte-level BPE trained on the task's train split, or on the train share of the model's
-    pretraining corpus."""
+    pretraining corpus. With ``train_sizes`` it still sees the whole train split at each size."""
     vocab_size: Annotated[int, Field(ge=258)] = 1000
     """At most this many entries: 256 bytes, two special tokens, and merges."""
 
@@ -325,6 +326,13 @@ class Recipe(Section):
     """For models that bring none of their own."""
     models: Annotated[list[Model], Field(min_length=1)]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    train_sizes: list[PositiveInt] = []
+    """A learning curve: every model runs with every seed on so many training examples, and only
+    so. Subsets are stratified, nested within a seed and the same for every model."""
+    selection: Selection = "last"
+    """Which weights of a classifier are evaluated in the end: the ``last``, or those with the
+    lowest loss (``best_loss``) or the highest accuracy (``best_accuracy``) of the evaluations on
+    the validation split during training, the earliest among equals."""
     optimizer: Optimizer = "huggingface"
     """``huggingface``: the defaults of TrainingArguments; ``study``: the optimiser of the study."""
     training_arguments: TrainingArgumentsDict = {}
@@ -350,8 +358,16 @@ class Recipe(Section):
             raise ValueError(f"seeds must differ: {seeds}")
         return seeds
 
+    @field_validator("train_sizes")
+    @classmethod
+    def _ascending_sizes(cls, sizes: list[int]) -> list[int]:
+        if len(set(sizes)) != len(sizes):
+            raise ValueError(f"train_sizes must differ: {sizes}")
+        return sorted(sizes)
+
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
+        self._allow_only_with("task", "train_sizes")
         for model in self.models:
             if self.task is None and model.pretrain is None:
                 raise ValueError(f"without a task, model {model.name!r} needs a pretrain block")
@@ -364,6 +380,24 @@ class Recipe(Section):
                 raise ValueError(f"model {model.name!r} has no corpus to train a tokenizer on")
             if tokenizer.train_on == "task" and self.task is None:
                 raise ValueError(f"model {model.name!r}: no task to train a tokenizer on")
+        return self
+
+    @model_validator(mode="after")
+    def _can_select(self) -> "Recipe":
+        if self.selection == "last":
+            return self
+        if self.task is None or self.task.test_split is None:
+            raise ValueError(
+                f"selection: {self.selection} chooses on the validation examples, so the table "
+                "needs others: give task.test_split"
+            )
+        for model in self.models:
+            arguments = {**self.training_arguments, **model.training_arguments}
+            if arguments.get("eval_strategy") == "no" and not model.control:
+                raise ValueError(
+                    f"selection: {self.selection} needs evaluations during training, but model "
+                    f"{model.name!r} has eval_strategy: no; give epoch or steps"
+                )
         return self
 
     @classmethod

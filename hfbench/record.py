@@ -84,7 +84,7 @@ class TrainingFacts(RecordPart):
 
     arguments: dict[str, Any] = Field(description="Every TrainingArguments field, as run.")
     optimizer: str = Field(description="'study' or 'huggingface': which parameters decay.")
-    streams: dict[str, int] = Field(description="Derived seeds: init, order, dropout.")
+    streams: dict[str, int] = Field(description="Derived seeds: init, order, dropout, subset.")
     world_size: int = Field(description="Processes that trained together.")
     batch: int = Field(description="Examples of one optimizer step, over all processes.")
     steps: int = Field(description="Optimizer steps taken.")
@@ -146,7 +146,7 @@ class Record(RecordPart):
         ),
     )
     metrics: dict[str, dict[str, float]] = Field(
-        default={}, description="Split -> metric -> value, after the last step."
+        default={}, description="Split -> metric -> value, of the selected weights."
     )
     predictions: str | None = Field(
         default=None,

@@ -21,9 +21,11 @@ class Streams:
     """Order of the training examples in each epoch."""
     dropout: int
     """Everything drawn during training: dropout."""
+    subset: int
+    """Which training examples a learning curve's points have."""
 
 
 def derive_streams(seed: int) -> Streams:
     """The streams of a run with this ``seed`` (>= 0); the same for every model."""
-    init, order, dropout = np.random.SeedSequence(seed).spawn(3)
-    return Streams(*(int(s.generate_state(1)[0]) for s in (init, order, dropout)))
+    children = np.random.SeedSequence(seed).spawn(4)  # one more leaves those before it as they are
+    return Streams(*(int(child.generate_state(1)[0]) for child in children))

@@ -108,7 +108,7 @@ class BenchTrainer(Trainer):
             * self.args.world_size
         )
         self.sampler = EpochSampler(len(train_dataset), self.batch, streams.order)
-        self.classifies = kind == "classification"
+        self.kind = kind
         device = self.args.device
         self._first_bad_step = torch.tensor(-1, device=device)
         self._right_and_seen = torch.zeros(2, dtype=torch.long, device=device)
@@ -164,7 +164,7 @@ class BenchTrainer(Trainer):
         steps = self.accelerator.gather(self._first_bad_step.reshape(1))
         if (bad := steps[steps >= 0]).numel():
             raise NonFiniteLossError("the training loss is not finite", int(bad.min()))
-        if "loss" in logs and self.classifies:
+        if "loss" in logs and self.kind == "classification":
             right, seen = self.accelerator.reduce(self._right_and_seen, "sum").tolist()
             logs["accuracy"] = right / max(seen, 1)
             self._right_and_seen.zero_()
@@ -256,7 +256,7 @@ def build_trainer(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    if trainer.classifies:
+    if kind == "classification":
         trainer.data_collator = DataCollatorWithPadding(tokenizer)
         trainer.compute_loss_func = trainer.classification_loss
         trainer.preprocess_logits_for_metrics = _first_output

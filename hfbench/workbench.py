@@ -7,10 +7,12 @@ known at once and not after hours.
 from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from hfbench.data.corpus import LoadedCorpus, load_corpus
+from hfbench.data.subset import check_train_sizes, nested_order
 from hfbench.data.task import LoadedTask, load_task
 from hfbench.data.tokenize import TokenizedData, tokenize_corpus, tokenize_task
 from hfbench.models.load import PreparedModel, count_parameters, prepare_model
@@ -21,7 +23,7 @@ from hfbench.trainer import training_arguments
 
 
 class Workbench:
-    """Data and prepared models of a recipe, by model name; tokenised once and shared by seeds."""
+    """Data and prepared models of a recipe, by model name; tokenised once for all its cells."""
 
     def __init__(self, recipe: Recipe, cells: list[Cell]) -> None:
         """Load what ``cells`` need.
@@ -31,10 +33,12 @@ class Workbench:
         """
         self.recipe = recipe
         self._corpora: dict[str, LoadedCorpus] = {}
+        self._subsets: dict[tuple[int, int], LoadedTask] = {}
         self._tokenized: dict[tuple[str, int], TokenizedData] = {}
         self.prepared: dict[str, PreparedModel] = {}
         if any(cell.kind == "classification" for cell in cells):
-            _ = self.task
+            sizes = sorted({cell.train_size for cell in cells if cell.train_size is not None})
+            check_train_sizes(sizes, self._train_labels, self.task.facts.labels)
         for cell in cells:
             model = cell.model
             if model.control or model.name in self.prepared:
@@ -55,6 +59,25 @@ class Workbench:
         assert self.recipe.task is not None
         return load_task(self.recipe.task, self.recipe.folder)
 
+    @cached_property
+    def _train_labels(self) -> np.ndarray:
+        return np.array(self.task.splits["train"]["label"])
+
+    def task_of(self, cell: Cell) -> LoadedTask:
+        """The task as ``cell`` sees it: with its part of the train split."""
+        if cell.train_size is None:
+            return self.task
+        assert cell.seed is not None
+        key = (cell.seed, cell.train_size)
+        if key not in self._subsets:
+            self._subsets[key] = self.task.with_train_rows(self._rows(*key))
+        return self._subsets[key]
+
+    def _rows(self, seed: int, train_size: int) -> np.ndarray:
+        """The same for every model; in the split's order, so that a subset of all is the split."""
+        order = nested_order(self._train_labels, derive_streams(seed).subset)
+        return np.sort(order[:train_size])
+
     def corpus(self, model: Model) -> LoadedCorpus:
         """The corpus that ``model`` is pretrained on."""
         assert model.pretrain is not None
@@ -70,8 +93,15 @@ class Workbench:
         task = self.recipe.task
         return min(limit, task.max_length) if task and task.max_length else limit
 
-    def tokenized_task(self, model: Model) -> TokenizedData:
-        """The task in the model's tokens."""
+    def tokenized_task(self, cell: Cell) -> TokenizedData:
+        """The task as ``cell`` sees it, in its model's tokens."""
+        whole = self._tokenized_whole(cell.model)
+        if cell.train_size is None:
+            return whole
+        assert cell.seed is not None
+        return whole.with_train_rows(self._rows(cell.seed, cell.train_size))
+
+    def _tokenized_whole(self, model: Model) -> TokenizedData:
         tokenizer, max_length = self.prepared[model.name].tokenizer, self.max_length(model)
         # the backend's JSON is all that decides the ids
         key = (tokenizer.backend_tokenizer.to_str(), max_length)

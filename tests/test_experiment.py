@@ -12,14 +12,21 @@ from rich.console import Console
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from hfbench.data.tokenize import tokenize_task
+from hfbench.dry_run import print_plan
 from hfbench.errors import UserError
 from hfbench.experiment import compare
-from hfbench.plan import plan_classification
+from hfbench.models import CustomGPTConfig
+from hfbench.plan import plan_classification, plan_pretraining
 from hfbench.recipe import Recipe
 from hfbench.recipe_file import load_recipe
 from hfbench.record import load_predictions, load_records
 from hfbench.table import build_table
+from hfbench.workbench import Workbench
 
+FILE = "train.jsonl"
+TASK = {"data_files": {"train": FILE}, "validation_size": 0.25}
+MINE = {"name": "mine", "preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
 PRETRAIN = {
     "corpus": {"builtin": "pets"},
     "training_arguments": {"max_steps": 4, "per_device_train_batch_size": 8},
@@ -61,7 +68,11 @@ def test_every_cell_leaves_a_record_with_what_it_needs(finished):
         assert mine.metrics["validation"][name] == pytest.approx(last[name], abs=1e-6)
     assert mine.model_facts.parameters > mine.model_facts.embedding_parameters > 0
     assert {"torch", "transformers", "datasets"} <= set(mine.environment["packages"])
+    assert (mine.training.selection, mine.training.selected_step) == ("last", 10)
+    assert mine.cell_seconds > mine.training.train_seconds > 0
+    assert mine.train_size is None
     assert records[0].training is None
+    assert records[0].cell_seconds > records[0].fit_seconds > 0
     assert "mine--seed1: validation accuracy" in said
 
 
@@ -89,6 +100,32 @@ def test_a_terminal_shows_a_bar_that_ends_with_its_cell(write_recipe, tmp_path):
     assert "1/3 mine--seed0" in shown
     assert "0/?" in shown  # before the number of steps is known
     assert "[1/3] mine--seed0: validation accuracy" in shown
+
+
+def test_flops_are_those_of_the_examples_seen_by_hand(finished, rows):
+    _, outcome, _ = finished
+    record = load_records(outcome.folder)[1]
+    held_out = {
+        i.split("/")[1] for i in load_predictions(record, outcome.folder, "validation")["id"]
+    }
+    tokenizer = AutoTokenizer.from_pretrained(outcome.folder / "models" / "mine--seed0")
+    width = CustomGPTConfig.from_preset("gpt-nano").n_embd
+    total = 0
+    for number, row in enumerate(rows):
+        if str(number) not in held_out:
+            length = len(tokenizer(row["text"])["input_ids"])
+            layer = 24 * length * width**2 + 4 * length**2 * width
+            total += 3 * (layer + 2 * width * 2)  # the head sees the last token only
+    assert record.training.flops == 2 * total  # two epochs
+
+
+def test_counting_flops_does_not_change_a_result(finished, tmp_path, monkeypatch):
+    path, first, _ = finished
+    monkeypatch.setattr("hfbench.experiment.count_flops", lambda *_: [0] * 33)
+    again, _ = run(path, tmp_path / "other")
+    for one, two in zip(load_records(first.folder), load_records(again.folder), strict=True):
+        assert one.metrics == two.metrics
+        assert one.curves == two.curves
 
 
 def test_what_is_finished_is_not_run_again(finished, tmp_path):
@@ -247,10 +284,120 @@ def test_what_a_pretraining_that_failed_leaves_undone_is_said(write_recipe, tmp_
     assert "its pretraining failed" in outcome.ran[1].failure.message
 
 
+def test_the_best_weights_are_what_is_evaluated_recorded_and_kept(write_recipe, tmp_path, rows):
+    task = {**TASK, "test_split": "test", "data_files": {"train": FILE, "test": FILE}}
+    path = write_recipe(task=task, selection="best_loss", save_models=True, seeds=[0])
+    # so fast that the loss goes up again
+    fast = ("training_arguments.learning_rate=0.02", "training_arguments.num_train_epochs=4")
+    outcome, _ = run(path, tmp_path / "results", *fast)
+    record = outcome.ran[0]
+    points = record.curves["validation"]
+    best = min(points, key=lambda point: point["loss"])
+    assert best is not points[-1]
+    assert record.training.selection == record.settings["selection"] == "best_loss"
+    assert record.training.selected_step == best["step"]
+    for name in ("loss", "accuracy", "f1_macro"):
+        assert record.metrics["validation"][name] == pytest.approx(best[name], abs=1e-6)
+    test = load_predictions(record, outcome.folder, "test")
+    folder = outcome.folder / "models" / "mine--seed0"
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        logits = model(**tokenizer(rows[0]["text"], return_tensors="pt")).logits[0]
+    np.testing.assert_allclose(logits, test["logits"][0], atol=1e-5)
+    assert "selection" not in outcome.ran[1].settings  # it decides nothing of a control
+
+
+def test_a_learning_curve_runs_every_size_with_every_seed(write_recipe, tmp_path):
+    models = [MINE, {"name": "tfidf", "control": "tfidf-logreg"}]
+    path = write_recipe(models=models, train_sizes=[24, 6])
+    outcome, _ = run(path, tmp_path / "results")
+    points = [f"n{size}--seed{seed}" for size in (6, 24) for seed in (0, 1)]
+    stems = [f"{name}--{point}" for name in ("mine", "tfidf") for point in points]
+    assert [record.stem for record in outcome.ran] == stems
+    by_stem = {record.stem: record for record in outcome.ran}
+    for record in outcome.ran:
+        train = record.task.splits["train"]
+        assert record.train_size == train.examples == sum(train.label_counts.values())
+        assert set(train.label_counts.values()) == {record.train_size // 2}
+        assert record.settings["train_sizes"] == [record.train_size]
+        assert record.task.splits["validation"].examples == 24
+    for point in points:  # the same examples for every model
+        assert by_stem[f"mine--{point}"].task == by_stem[f"tfidf--{point}"].task
+    hashes = {by_stem[f"mine--{point}"].task.splits["train"].content_hash for point in points}
+    assert len(hashes) == 4
+    training = by_stem["mine--n24--seed0"].training
+    assert (training.steps, training.examples_seen) == (4, 48)
+    assert training.tokens_seen == 2 * training.tokens["train"].total
+    assert run(path, tmp_path / "results")[0].ran == []
+    again = Recipe.from_values({"name": "again", **by_stem[stems[3]].settings}, path.parent)
+    assert [cell.id for cell in plan_classification(again)] == [by_stem[stems[3]].cell_id]
+
+
+def test_subsets_are_nested_within_a_seed_and_tokenised_once(write_recipe, monkeypatch):
+    calls = []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return tokenize_task(*arguments)
+
+    monkeypatch.setattr("hfbench.workbench.tokenize_task", counted)
+    other = {**MINE, "name": "other"}
+    recipe = load_recipe(write_recipe(models=[MINE, other], train_sizes=[6, 24, 72]))
+    cells = plan_classification(recipe)
+    bench = Workbench(recipe, cells)
+    ids = {cell.stem: list(bench.task_of(cell).splits["train"]["id"]) for cell in cells}
+    for seed in (0, 1):
+        small, middle, whole = (ids[f"mine--n{size}--seed{seed}"] for size in (6, 24, 72))
+        assert set(small) < set(middle) < set(whole)
+        assert whole == list(bench.task.splits["train"]["id"])
+    assert set(ids["mine--n24--seed0"]) != set(ids["mine--n24--seed1"])
+    for cell in cells:
+        assert ids[cell.stem] == ids[cell.stem.replace("other", "mine")]
+        texts = list(bench.task_of(cell).splits["train"]["text"])
+        tokenizer = bench.prepared[cell.model.name].tokenizer
+        data = bench.tokenized_task(cell)
+        assert list(data.splits["train"]["input_ids"]) == tokenizer(texts)["input_ids"]
+        assert data.splits["validation"].num_rows == 24
+    assert len(calls) == 1
+
+
+def test_the_settings_without_a_learning_curve_are_as_before_but_for_the_selection(write_recipe):
+    cells = plan_classification(load_recipe(write_recipe()))
+    assert [cell.stem for cell in cells] == ["mine--seed0", "mine--seed1", "floor"]
+    assert cells[0].settings.keys() == {"models", "task", "seeds", "selection"}
+    assert cells[0].settings["selection"] == "last"
+    assert cells[2].settings.keys() == {"models", "task"}
+
+
+def test_pretraining_is_shared_by_the_sizes_of_a_learning_curve(write_recipe, tmp_path):
+    models = [{**MINE, "pretrain": PRETRAIN}]
+    path = write_recipe(models=models, train_sizes=[6, 24], seeds=[0])
+    outcome, _ = run(path, tmp_path)
+    stems = ["pretrain--mine", "mine--n6--seed0", "mine--n24--seed0"]
+    assert [record.stem for record in outcome.ran] == stems
+    assert [record.status for record in outcome.ran] == ["finished"] * 3
+    whole = load_recipe(write_recipe(models=models, seeds=[0]))
+    assert plan_pretraining(whole)[0].id == outcome.ran[0].cell_id
+
+
+def test_the_plan_shows_the_steps_of_each_size(write_recipe, tmp_path):
+    console = Console(file=io.StringIO(), width=120)
+    recipe = load_recipe(write_recipe(train_sizes=[6, 24], seeds=[0]))
+    print_plan(recipe, tmp_path, console, rerun=False, only_pretraining=False)
+    lines = {line.split()[0]: line.split() for line in console.file.getvalue().splitlines() if line}
+    assert lines["mine--n6--seed0"][3] == "2"  # steps: one an epoch
+    assert lines["mine--n24--seed0"][3] == "4"
+
+
 def test_mistakes_in_the_data_show_before_anything_runs(write_recipe, tmp_path):
     path = write_recipe()
     with pytest.raises(UserError, match="no column 'texts'"):
         run(path, tmp_path / "results", "task.text_column=texts")
+    with pytest.raises(UserError, match=r"train_sizes: 73 is more.*at most 72"):
+        run(path, tmp_path / "results", "train_sizes=[6, 73]")
+    with pytest.raises(UserError, match=r"train_sizes: a .* of 1 has no example of 'yes'.* 2"):
+        run(path, tmp_path / "results", "train_sizes=[1]")
     assert not (tmp_path / "results").exists()
     with pytest.raises(UserError, match="no model is to be pretrained"):
         run(path, tmp_path / "results", only_pretraining=True)

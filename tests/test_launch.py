@@ -28,7 +28,13 @@ def recipe(write_recipe):
         "training_arguments": {"max_steps": 3, "per_device_train_batch_size": 8},
     }
     mine = {"name": "mine", "preset": "gpt-nano", "config": MODEL, "pretrain": pretrain}
-    return write_recipe(models=[mine, {"name": "floor", "control": "majority"}], seeds=[0])
+    task = {
+        "data_files": {"train": "train.jsonl", "test": "train.jsonl"},
+        "validation_size": 0.25,
+        "test_split": "test",
+    }
+    models = [mine, {"name": "floor", "control": "majority"}]
+    return write_recipe(task=task, models=models, seeds=[0], selection="best_accuracy")
 
 
 def test_two_processes_give_the_numbers_of_one(recipe, tmp_path):
@@ -37,18 +43,18 @@ def test_two_processes_give_the_numbers_of_one(recipe, tmp_path):
     torchrun = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     two, said = launch(torchrun, "compare.py", recipe, tmp_path / "two")
     assert list(one) == list(two) == ["floor", "mine--seed0", "pretrain--mine"]
-    assert said.count("mine--seed0: validation accuracy") == 1  # only the first process talks
+    assert said.count("mine--seed0: test accuracy") == 1  # only the first process talks
+    assert one["mine--seed0"]["training"]["selected_step"] < 10  # not merely the last
     for stem in ("mine--seed0", "pretrain--mine"):
         alone, together = one[stem], two[stem]
         assert (alone["training"]["world_size"], together["training"]["world_size"]) == (1, 2)
         assert together["training"]["arguments"]["per_device_train_batch_size"] == (
             alone["training"]["arguments"]["per_device_train_batch_size"] // 2
         )
-        for name in ("batch", "steps", "examples_seen", "tokens_seen"):
+        for name in ("batch", "steps", "selected_step", "examples_seen", "tokens_seen", "flops"):
             assert alone["training"][name] == together["training"][name], name
-        assert together["metrics"]["validation"] == pytest.approx(
-            alone["metrics"]["validation"], abs=1e-5
-        )
+        for split, metrics in alone["metrics"].items():
+            assert together["metrics"][split] == pytest.approx(metrics, abs=1e-5)
         for part, points in alone["curves"].items():
             for mine, other in zip(points, together["curves"][part], strict=True):
                 assert other == pytest.approx(mine, abs=1e-4, rel=1e-4)

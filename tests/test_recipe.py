@@ -51,6 +51,15 @@ def test_every_shipped_recipe_parses(path):
         ("name: x", "name: x\nseeds: []", "seeds: List should have at least 1 item"),
         ("name: x", "name: x\nseeds: [1, 1]", "seeds: seeds must differ: [1, 1]"),
         ("name: x", "name: x\nseeds: [-1]", "seeds[0]: Input should be greater than or equal to 0"),
+        ("name: x", "name: x\ntrain_sizes: [0]", "train_sizes[0]: Input should be greater than 0"),
+        ("name: x", "name: x\ntrain_sizes: [9, 9]", "train_sizes: train_sizes must differ: [9, 9]"),
+        ("name: x", "name: x\nselection: best", "selection: Input should be 'last', 'best_loss'"),
+        (
+            "name: x",
+            "name: x\nselection: best_loss",
+            "selection: best_loss chooses on the validation examples, so the table needs others: "
+            "give task.test_split",
+        ),
         ("name: x", "name: x\noptimizer: studi", "optimizer: Input should be 'huggingface' or"),
         ("name: x", "name: x\noptimizer: studi", "did you mean 'study'?"),
         ("builtin: sentiment", "builtin: sentimnt", "did you mean 'sentiment'?"),
@@ -90,6 +99,7 @@ def test_a_mistake_is_named_with_file_and_key(load, old, new, message):
         ("{learning_rte: 1}", "unknown key 'learning_rte'; did you mean 'learning_rate'?"),
         ("{learning_rate: fast}", "learning_rate: 'fast' is not of type float"),
         ("{max_steps: true}", "max_steps: True is not of type int"),
+        ("{load_best_model_at_end: true}", "cannot be set here: set by `selection`"),
         ("{seed: 3}", "seed cannot be set here: derived from `seeds`"),
         ("{hub_token: hf_x}", "hub_token cannot be set here: a token never belongs into a file"),
         ("{per_device_train_batch_size: 0}", "per_device_train_batch_size: 0 must be at least 1"),
@@ -101,6 +111,31 @@ def test_a_mistaken_training_argument_is_named(load, arguments, message):
     assert message in str(error.value)
     with pytest.raises(UserError, match=r"models\[0\]\.training_arguments: "):
         load(GOOD.replace("gpt-nano}", f"gpt-nano, training_arguments: {arguments}}}"))
+
+
+@pytest.mark.parametrize("selection", ["best_loss", "best_accuracy"])
+def test_a_selection_without_evaluations_is_named_with_its_model(load, selection):
+    text = GOOD.replace("validation}", "validation, test_split: test}")
+    text += f"selection: {selection}\n"
+    assert load(text).selection == selection
+    never = "training_arguments: {eval_strategy: no}\n"
+    with pytest.raises(UserError, match=f"selection: {selection} needs evaluations.*model 'a'"):
+        load(text + never)
+    with pytest.raises(UserError, match=f"selection: {selection} needs evaluations.*model 'a'"):
+        load(text, "models.a.training_arguments.eval_strategy=no")
+    load(text + never, "models.a.training_arguments.eval_strategy=steps")  # the model's own wins
+
+
+def test_train_sizes_need_a_task_and_come_in_order(load):
+    assert load(GOOD, "train_sizes=[30, 10]").train_sizes == [10, 30]
+    pretrained = """
+name: x
+tokenizer: {train_on: corpus}
+train_sizes: [10]
+models: [{name: a, preset: gpt-nano, pretrain: {corpus: {builtin: pets}}}]
+"""
+    with pytest.raises(UserError, match="train_sizes goes with task, which is not given"):
+        load(pretrained)
 
 
 def test_all_mistakes_are_named_at_once(load):

@@ -27,6 +27,7 @@ def make(started="2026-01-01T00:00:00.000+00:00", **fields) -> Record:
         "settings": {"models": [{"name": "m"}]},
         "started": started,
         "environment": {},
+        "cell_seconds": 1.5,
         "metrics": {"test": {"accuracy": 0.5}},
         "predictions": "m--seed3.parquet",
         **fields,
@@ -80,7 +81,7 @@ def test_a_write_that_fails_leaves_no_half_record(tmp_path, monkeypatch):
     ("change", "message"),
     [
         (lambda text: text[: len(text) // 2], "not a valid record"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "schema_version"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 1'), "schema_version"),
         (lambda text: text.replace('"status": "finished"', '"status": "fine"'), "status"),
         (lambda text: text.replace('"model":', '"modle":'), "model"),
         (lambda text: text.replace("0.5", "NaN"), "metrics.test.accuracy"),
@@ -101,6 +102,12 @@ def test_missing_predictions_and_records_are_named(tmp_path):
         load_predictions(make(), tmp_path, "test")
     with pytest.raises(UserError, match="no records here"):
         load_records(tmp_path / "elsewhere")
+
+
+def test_file_names_tell_kind_model_size_and_seed():
+    assert make(seed=None).stem == "m"
+    assert make(train_size=60).stem == "m--n60--seed3"
+    assert make(kind="pretraining", seed=None).stem == "pretrain--m"
 
 
 def test_the_id_of_a_cell_follows_its_settings_and_not_their_order():

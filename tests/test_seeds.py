@@ -1,3 +1,5 @@
+from dataclasses import astuple
+
 import numpy as np
 
 from hfbench.seeds import derive_streams
@@ -6,9 +8,15 @@ from hfbench.trainer import EpochSampler
 
 def test_streams_of_all_seeds_differ_from_each_other():
     streams = [derive_streams(seed) for seed in range(500)]
-    seeds = [value for s in streams for value in (s.init, s.order, s.dropout)]
+    seeds = [value for s in streams for value in astuple(s)]
     assert len(set(seeds)) == len(seeds)
     assert derive_streams(7) == derive_streams(7)
+
+
+def test_a_new_stream_leaves_the_others_as_they_were():
+    children = np.random.SeedSequence(7).spawn(3)
+    before = tuple(int(child.generate_state(1)[0]) for child in children)
+    assert astuple(derive_streams(7))[:3] == before
 
 
 def test_no_two_seeds_and_epochs_share_an_order():

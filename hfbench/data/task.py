@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict
 
 from hfbench.data import sentiment
@@ -35,6 +36,13 @@ class LoadedTask:
 
     splits: DatasetDict
     facts: TaskData
+
+    def with_train_rows(self, rows: np.ndarray) -> "LoadedTask":
+        """The same task with only these rows of its train split."""
+        train = self.splits["train"].select(rows)
+        described = {**self.facts.splits, "train": _describe_split(train, self.facts.labels)}
+        facts = self.facts.model_copy(update={"splits": described})
+        return LoadedTask(DatasetDict({**self.splits, "train": train}), facts)
 
 
 def load_task(task: Task, folder: Path) -> LoadedTask:

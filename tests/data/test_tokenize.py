@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
 
@@ -21,6 +22,20 @@ def test_truncated_texts_are_counted(tokenizer):
     assert data.tokens["train"].truncated_examples == 1
     assert data.tokens["train"].total == 14
     assert list(data.splits["train"]["labels"]) == [0, 1, 0, 1]
+
+
+def test_counts_of_chosen_rows_are_those_of_tokenising_them_alone(tokenizer):
+    columns = {"text": TEXTS, "label": [0, 1, 0, 1]}
+    splits = DatasetDict(train=Dataset.from_dict(columns), validation=Dataset.from_dict(columns))
+    whole = tokenize_task(splits, tokenizer, max_length=4)
+    for rows in ([0], [1, 2], [1, 3], [3, 0, 2]):
+        chosen = whole.with_train_rows(np.array(rows))
+        alone = tokenize_task(
+            DatasetDict({**splits, "train": splits["train"].select(rows)}), tokenizer, max_length=4
+        )
+        assert chosen.tokens == alone.tokens
+        assert chosen.splits["train"].to_list() == alone.splits["train"].to_list()
+        assert chosen.tokens["validation"] == whole.tokens["train"]
 
 
 def test_pairs_are_one_input(tokenizer):
