@@ -38,6 +38,16 @@ Overrides = Annotated[
 ]
 ResultsDir = Annotated[Path, typer.Option(help="The folder that holds a folder for each recipe.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")]
+ResultsFolders = Annotated[
+    list[Path], typer.Argument(help="Results folders, e.g. results/quickstart.", metavar="RESULTS")
+]
+DifferentExamples = Annotated[
+    bool,
+    typer.Option(
+        "--different-examples",
+        help="Show models that were evaluated on different examples, without comparing them.",
+    ),
+]
 Rerun = Annotated[bool, typer.Option("--rerun", help="Run what is finished, too.")]
 
 
@@ -78,19 +88,23 @@ def pretrain(
 
 @app.command()
 def table(
-    results: Annotated[
-        list[Path], typer.Argument(help="Results folders, e.g. results/quickstart.")
-    ],
+    results: ResultsFolders,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of the first table, by name, e.g. accuracy,nll.")
+    ] = None,
+    different_examples: DifferentExamples = False,
 ) -> None:
-    """Make the tables of results folders again from their records: README.md and accuracy.csv."""
-    from hfbench.table import build_table, print_table, write_table
+    """Make the tables of results folders again from their records: Markdown, CSV and LaTeX."""
+    from hfbench.comparison import load_comparison
+    from hfbench.table import ACCURACY, check_columns, print_table, write_table
 
+    chosen = check_columns(columns.split(",")) if columns else ACCURACY
     console = Console()
     for folder in results:
-        built = build_table(folder)
-        paths = write_table(built, folder)
-        print_table(built, console)
-        console.print(f"Written: {', '.join(map(str, paths))}", highlight=False, soft_wrap=True)
+        comparison = load_comparison(folder, different_examples=different_examples)
+        paths = write_table(comparison, folder, chosen)
+        print_table(comparison, console, chosen)
+        _say_written(paths)
 
 
 @app.command("list")
@@ -115,16 +129,17 @@ def run_comparison(recipe: Recipe, results_dir: Path, rerun: bool = False) -> No
         SystemExit: with code 1, if a cell failed.
     """
     _quiet_libraries()
+    from hfbench.comparison import load_comparison
     from hfbench.experiment import compare
-    from hfbench.table import build_table, print_table, write_table
+    from hfbench.table import print_table, write_table
 
     with _process_group():
         outcome = compare(recipe, results_dir, rerun=rerun)
     if _is_main_process():
-        built = build_table(outcome.folder)
-        write_table(built, outcome.folder)
-        print_table(built, Console())
-    _summarise(outcome, "table: README.md, accuracy.csv; evidence: records/")
+        comparison = load_comparison(outcome.folder)
+        write_table(comparison, outcome.folder)
+        print_table(comparison, Console())
+    _summarise(outcome, "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/")
 
 
 def run_pretraining(recipe: Recipe, results_dir: Path, rerun: bool = False) -> None:
@@ -203,6 +218,10 @@ def _print_plan(recipe: Recipe, results_dir: Path, *, rerun: bool, only_pretrain
     from hfbench.dry_run import print_plan
 
     print_plan(recipe, results_dir, Console(), rerun=rerun, only_pretraining=only_pretraining)
+
+
+def _say_written(paths: list[Path]) -> None:
+    Console().print(f"Written: {', '.join(map(str, paths))}", highlight=False, soft_wrap=True)
 
 
 def _is_main_process() -> bool:

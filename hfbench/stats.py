@@ -45,6 +45,10 @@ class Difference:
     p_value: float
     """Two-sided, for no difference; below 0.05 just where the interval excludes 0."""
 
+    def __neg__(self) -> "Difference":
+        """The other model minus this one."""
+        return Difference(-self.mean, -self.high, -self.low, self.p_value)
+
 
 @dataclass(frozen=True)
 class McNemar:

@@ -1,310 +1,358 @@
-"""Records -> the comparison table, on the terminal, as Markdown and as CSV. No torch here."""
+"""The comparison as tables: on the terminal, as Markdown, CSV and LaTeX. No torch here."""
 
 import csv
 import io
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hfbench.errors import UserError
-from hfbench.record import Record, load_predictions, load_records
-from hfbench.stats import accuracy_interval
-
-_COLUMNS = (
-    "model",
-    "parameters",
-    "accuracy %",
-    "95 % interval",
-    "runs",
-    "n",
-    "macro F1",
-    "train s",
+from hfbench.calibration import calibration
+from hfbench.comparison import Comparison, ModelRuns
+from hfbench.errors import UserError, nearest
+from hfbench.findings import (
+    CONFIDENCE_NOTES,
+    CURVE_NOTES,
+    answer,
+    cost_notes,
+    describe_data,
+    describe_pretraining,
+    footnotes,
+    notes,
+    p_text,
 )
+from hfbench.record import ModelFacts, Record
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model's line. Shares are fractions in [0, 1]; None where every run failed."""
+    """One model's line. Shares are fractions in [0, 1]; None where there is no value.
+
+    Means are over the finished runs.
+    """
 
     model: str
-    parameters: int | None
     accuracy: float | None
-    """Mean over the runs."""
     low: float | None
     """Lower end of the 95 % interval over examples and seeds."""
     high: float | None
+    group: str
+    """Models that share a letter cannot be told apart."""
+    above_majority: float | None
+    """Accuracy minus that of always giving the commonest class."""
+    p_majority: float | None
+    """After Holm, together with the pairs."""
+    above_chance: bool | None
+    """Told apart from guessing, upwards."""
     runs: int
-    """Finished runs."""
     failed: int
-    """Failed runs."""
+    one_class_runs: int
+    """Runs that predict the same class for every example."""
     examples: int
     """Evaluation examples of each run."""
     f1_macro: float | None
-    """Mean over the runs."""
+    nll: float | None
+    brier: float | None
+    ece: float | None
+    parameters: int | None
+    body_parameters: int | None
+    """Without those of embeddings."""
+    train_tokens: float | None
+    """Seen in training, repetitions included, padding apart."""
+    train_flops: float | None
     train_seconds: float | None
-    """Mean over the runs."""
-    differences: list[str] = field(default_factory=list)
-    """What else than the model differs from the other rows."""
+    tokens_per_second: float | None
+    peak_memory_bytes: float | None
 
 
 @dataclass(frozen=True)
-class ComparisonTable:
-    """All that is shown of a results folder."""
+class Column:
+    """A column for people."""
 
-    recipe: str
-    data: str
-    rows: list[Row]
-    notes: list[str]
-    pretraining: list[str]
+    title: str
+    text: Callable[[Row], str]
+    """Of a row that has a result."""
 
 
-def build_table(results: Path) -> ComparisonTable:
-    """The table of a results folder, from its records alone; the most accurate model first.
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _majority(row: Row) -> str:
+    if row.above_majority is None or row.p_majority is None:
+        return ""
+    return f"{100 * row.above_majority:+.1f} {p_text(row.p_majority)}"
+
+
+def _runs(row: Row) -> str:
+    return f"{row.runs} of {row.runs + row.failed}" if row.failed else str(row.runs)
+
+
+def _scaled(value: float | None, unit: float) -> str:
+    return "" if value is None else f"{value / unit:.3g}"
+
+
+COLUMNS = {
+    "accuracy": Column("accuracy %", lambda row: f"{100 * (row.accuracy or 0):.2f}"),
+    "interval": Column(
+        "95 % interval", lambda row: f"{100 * (row.low or 0):.1f}-{100 * (row.high or 0):.1f}"
+    ),
+    "group": Column("group", lambda row: row.group),
+    "majority": Column("vs majority", _majority),
+    "runs": Column("runs", _runs),
+    "examples": Column("n", lambda row: f"{row.examples:,}"),
+    "parameters": Column("parameters", lambda row: _number(row.parameters, ",")),
+    "body_parameters": Column(
+        "without embeddings", lambda row: _number(row.body_parameters, ",")
+    ),
+    "train_tokens": Column("training tokens", lambda row: _number(row.train_tokens, ",.0f")),
+    "train_flops": Column("training TFLOP", lambda row: _scaled(row.train_flops, 1e12)),
+    "train_seconds": Column("train s", lambda row: _number(row.train_seconds, ",.1f")),
+    "tokens_per_second": Column("tokens/s", lambda row: _number(row.tokens_per_second, ",.0f")),
+    "peak_memory": Column("peak MiB", lambda row: _scaled(row.peak_memory_bytes, 2**20)),
+    "f1_macro": Column("macro F1", lambda row: _number(row.f1_macro, ".3f")),
+    "nll": Column("NLL", lambda row: _number(row.nll, ".3f")),
+    "brier": Column("Brier", lambda row: _number(row.brier, ".3f")),
+    "ece": Column("ECE", lambda row: _number(row.ece, ".3f")),
+}  # fmt: skip
+ACCURACY = ("accuracy", "interval", "group", "majority", "runs", "examples")
+COST = (
+    "parameters", "body_parameters", "train_tokens", "train_flops", "train_seconds",
+    "tokens_per_second", "peak_memory",
+)  # fmt: skip
+CONFIDENCE = ("f1_macro", "nll", "brier", "ece")
+
+
+def check_columns(names: Sequence[str]) -> Sequence[str]:
+    """``names`` as they are.
 
     Raises:
-        UserError: if there are no records of a comparison, or if the models were evaluated on
-            different examples, which no table can compare.
-        RecordError: if a record or its predictions cannot be read.
+        UserError: for a name that is no column.
     """
-    records = load_records(results)
-    compared = [record for record in records if record.kind == "classification"]
-    if not compared:
-        raise UserError(f"{results}: no model was compared yet; run `hfbench compare`")
-    _refuse_different_examples([r for r in compared if r.status == "finished"], results)
-    models = list(dict.fromkeys(record.model for record in compared))
-    differences = _differences(compared)
-    rows = [
-        _row([r for r in compared if r.model == model], results, differences.get(model, []))
-        for model in models
-    ]
-    rows.sort(key=lambda row: (-(row.accuracy if row.accuracy is not None else -1), row.model))
-    pretraining = [record for record in records if record.kind == "pretraining"]
-    return ComparisonTable(
-        recipe=compared[0].recipe,
-        data=_describe_data(compared),
-        rows=rows,
-        notes=_notes(compared),
-        pretraining=[_describe_pretraining(record) for record in pretraining],
-    )
+    for name in names:
+        if name not in COLUMNS:
+            known = ", ".join(COLUMNS)
+            raise UserError(
+                f"--columns: no column {name!r}{nearest(name, COLUMNS)} (known: {known})"
+            )
+    return names
 
 
-def write_table(table: ComparisonTable, results: Path) -> list[Path]:
-    """Write README.md and accuracy.csv into the results folder; the same bytes each time."""
-    outputs = {results / "README.md": as_markdown(table), results / "accuracy.csv": as_csv(table)}
+def build_rows(comparison: Comparison) -> list[Row]:
+    """A row for each model, in the comparison's order."""
+    return [_row(model, comparison) for model in comparison.models]
+
+
+def write_table(
+    comparison: Comparison, results: Path, columns: Sequence[str] = ACCURACY
+) -> list[Path]:
+    """Write README.md, accuracy.csv and accuracy.tex; the same bytes each time."""
+    outputs = {
+        results / "README.md": as_markdown(comparison, columns),
+        results / "accuracy.csv": as_csv(comparison),
+        results / "accuracy.tex": as_latex(comparison, columns),
+    }
     for path, text in outputs.items():
         path.write_text(text, encoding="utf-8", newline="\n")
     return list(outputs)
 
 
-def as_markdown(table: ComparisonTable) -> str:
-    """A page for people; percentages."""
-    header = "| " + " | ".join(_COLUMNS) + " |"
-    rule = "| --- |" + " ---: |" * (len(_COLUMNS) - 1)
+def as_markdown(comparison: Comparison, columns: Sequence[str] = ACCURACY) -> str:
+    """A page for people."""
+    rows, marks = build_rows(comparison), footnotes(comparison)
     lines = [
-        f"# {table.recipe}",
-        "",
+        f"# {comparison.recipe}",
         "<!-- generated from records/ by `hfbench table`; do not edit -->",
-        "",
-        table.data,
-        "",
-        header,
-        rule,
+        " ".join(answer(comparison)),
+        describe_data(comparison),
+        _markdown_table(rows, columns, marks),
+        _bullets([*marks.values(), *notes(comparison)]),
     ]
-    footnotes = _footnotes(table)
-    for row in table.rows:
-        cells = _cells(row, footnotes)
-        cells[0] = cells[0].replace("|", "\\|")
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *(f"- {note}" for note in [*footnotes.values(), *table.notes])]
-    if table.pretraining:
-        lines += ["", "## Pretraining", "", *(f"- {line}" for line in table.pretraining)]
-    return "\n".join(lines) + "\n"
+    if comparison.finished:
+        lines += ["## Cost", _markdown_table(rows, COST, {}), _bullets(cost_notes(comparison))]
+        lines += [
+            "## Confidence",
+            _markdown_table(rows, CONFIDENCE, {}),
+            _bullets(CONFIDENCE_NOTES),
+        ]
+    if comparison.curve:
+        lines += ["## Learning curve", _markdown_curve(comparison), _bullets(CURVE_NOTES)]
+    if comparison.pretraining:
+        lines += [
+            "## Pretraining",
+            _bullets([describe_pretraining(r) for r in comparison.pretraining]),
+        ]
+    return "\n\n".join(lines) + "\n"
 
 
-def as_csv(table: ComparisonTable) -> str:
-    """For programs: fractions in [0, 1], an empty field where there is no value.
+def as_csv(comparison: Comparison) -> str:
+    """For programs, all columns: fractions in [0, 1], an empty field where there is no value.
 
     Six decimals: further ones differ between versions of NumPy and SciPy.
     """
-    names = ["model", "parameters", "accuracy", "low", "high", "runs", "failed", "examples"]
-    names += ["f1_macro", "train_seconds"]
+    names = [field.name for field in fields(Row)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    for row in table.rows:
+    for row in build_rows(comparison):
         values = (getattr(row, name) for name in names)
         writer.writerow([f"{v:.6f}" if isinstance(v, float) else v for v in values])
     return text.getvalue()
 
 
-def print_table(table: ComparisonTable, console: Console) -> None:
-    """The same rows and notes on the terminal; fits 80 columns."""
+def as_latex(comparison: Comparison, columns: Sequence[str] = ACCURACY) -> str:
+    r"""A ``table`` environment for ``\usepackage{booktabs}``, with its notes."""
+    marks = footnotes(comparison)
+    header = ["model", *(COLUMNS[name].title for name in columns)]
+    body = [_texts(row, columns, marks) for row in build_rows(comparison)]
+    rule = " \\\\"
+    lines = [
+        "% generated from records/ by `hfbench table`; needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_latex(describe_data(comparison))}}}",
+        f"\\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        "\\toprule",
+        " & ".join(map(_latex, header)) + rule,
+        "\\midrule",
+        *(" & ".join(map(_latex, texts)) + rule for texts in body),
+        "\\bottomrule",
+        "\\end{tabular}",
+        "\\par\\smallskip\\footnotesize\\raggedright",
+        *(f"{_latex(note)}\\par" for note in [*marks.values(), *notes(comparison)]),
+        "\\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def print_table(
+    comparison: Comparison, console: Console, columns: Sequence[str] = ACCURACY
+) -> None:
+    """The answer, the rows and their footnotes on the terminal; the default fits 80 columns."""
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    shown.add_column(_COLUMNS[0], overflow="fold", min_width=16)
-    for name in _COLUMNS[1:]:
+    shown.add_column("model", overflow="fold", min_width=16)
+    for name in columns:
         # narrow columns leave the room to the names
-        *upper, lower = name.rsplit(" ", 1)
+        *upper, lower = COLUMNS[name].title.rsplit(" ", 1)
         shown.add_column("\n".join([*upper, lower]), justify="right", no_wrap=True)
-    footnotes = _footnotes(table)
-    for row in table.rows:
-        shown.add_row(*_cells(row, footnotes))
-    console.print(f"\n{table.data}", markup=False, highlight=False)
+    marks = footnotes(comparison)
+    for row in build_rows(comparison):
+        shown.add_row(*_texts(row, columns, marks))
+    console.print(f"\n{describe_data(comparison)}\n", markup=False, highlight=False)
     console.print(shown)
-    for note in footnotes.values():
-        console.print(note, markup=False, highlight=False)
+    for line in [*marks.values(), "", *answer(comparison)]:
+        console.print(line, markup=False, highlight=False)
 
 
-def _row(records: list[Record], results: Path, differences: list[str]) -> Row:
-    finished = [record for record in records if record.status == "finished"]
-    model, failed = records[0].model, len(records) - len(finished)
-    if not finished:
-        return Row(model, None, None, None, None, 0, failed, 0, None, None, differences)
-    task = finished[0].task
-    assert task is not None
-    split = task.evaluation_split
-    predictions = [load_predictions(record, results, split) for record in finished]
-    correct = np.stack([p["logits"].argmax(-1) == p["label"] for p in predictions])
-    low, high = accuracy_interval(correct)
-    facts = finished[0].model_facts
-    seconds = [r.training.train_seconds if r.training else r.fit_seconds or 0.0 for r in finished]
+def _row(model: ModelRuns, comparison: Comparison) -> Row:
+    if not model.finished:
+        nothing: dict[str, Any] = dict.fromkeys([field.name for field in fields(Row)])
+        counts = {"runs": 0, "failed": len(model.failed), "one_class_runs": 0, "examples": 0}
+        return Row(**{**nothing, "model": model.name, "group": "", **counts})
+    floor, facts = comparison.floors[model.name], model.finished[0].model_facts
+    scores = [calibration(logits, model.labels) for logits in model.logits]
+    split = _split(model.finished[0])
     return Row(
-        model=model,
+        model=model.name,
+        accuracy=model.accuracy,
+        low=model.interval[0],
+        high=model.interval[1],
+        group=comparison.letters[model.name],
+        above_majority=floor.majority.mean if floor.majority else None,
+        p_majority=floor.p_majority if floor.majority else None,
+        above_chance=floor.above_chance,
+        runs=len(model.finished),
+        failed=len(model.failed),
+        one_class_runs=model.one_class_runs,
+        examples=len(model.labels),
+        f1_macro=float(np.mean([record.metrics[split]["f1_macro"] for record in model.finished])),
+        nll=float(np.mean([score.nll for score in scores])),
+        brier=float(np.mean([score.brier for score in scores])),
+        ece=float(np.mean([score.ece for score in scores])),
         parameters=facts.parameters if facts else None,
-        accuracy=float(correct.mean()),
-        low=low,
-        high=high,
-        runs=len(finished),
-        failed=failed,
-        examples=correct.shape[1],
-        f1_macro=float(np.mean([record.metrics[split]["f1_macro"] for record in finished])),
-        train_seconds=float(np.mean(seconds)),
-        differences=differences,
+        body_parameters=_body_parameters(facts),
+        **_cost(model.finished),
     )
 
 
-def _refuse_different_examples(records: list[Record], results: Path) -> None:
-    by_hash: dict[tuple[str, str], str] = {}
-    for record in records:
-        assert record.task is not None
-        split = record.task.evaluation_split
-        content = (split, record.task.splits[split].content_hash)
-        by_hash.setdefault(content, record.stem)
-    if len(by_hash) > 1:
-        (first, _), (second, _) = list(by_hash)[:2]
-        names = list(by_hash.values())
-        raise UserError(
-            f"{results}: {names[0]} was evaluated on other examples ({first}) than {names[1]} "
-            f"({second}); they cannot stand in one table: run the older one again (--rerun)"
-        )
+def _body_parameters(facts: ModelFacts | None) -> int | None:
+    if facts is None or facts.parameters is None or facts.embedding_parameters is None:
+        return None
+    return facts.parameters - facts.embedding_parameters
 
 
-def _differences(records: list[Record]) -> dict[str, list[str]]:
-    """Model -> what differs from what most of the models have, apart from the model itself."""
-    facts: dict[str, dict[str, object]] = {}
-    for record in records:
-        if record.training and record.task:
-            facts[record.model] = {
-                "training examples": record.task.splits["train"].examples,
-                "training data": record.task.splits["train"].content_hash[:8],
-                "optimizer steps": record.training.steps,
-                "batch": record.training.batch,
-                "processes": record.training.world_size,
-                "optimizer": record.training.optimizer,
-                "device": record.training.device,
-            }
-    differences: dict[str, list[str]] = {}
-    for name in next(iter(facts.values()), {}):
-        usual = Counter(str(values[name]) for values in facts.values()).most_common(1)[0][0]
-        for model, values in facts.items():
-            if str(values[name]) != usual:
-                differences.setdefault(model, []).append(f"{name} {values[name]}, not {usual}")
-    return differences
+def _cost(records: list[Record]) -> dict[str, float | None]:
+    trainings = [record.training for record in records if record.training]
+    if not trainings:
+        seconds = float(np.mean([record.fit_seconds or 0.0 for record in records]))
+        names = ("train_tokens", "train_flops", "tokens_per_second", "peak_memory_bytes")
+        return {**dict.fromkeys(names), "train_seconds": seconds}
+    tokens = [training.tokens_seen for training in trainings]
+    seconds_each = [training.train_seconds for training in trainings]
+    return {
+        "train_tokens": float(np.mean(tokens)),
+        "train_flops": float(np.mean([training.flops for training in trainings])),
+        "train_seconds": float(np.mean(seconds_each)),
+        "tokens_per_second": sum(tokens) / sum(seconds_each),
+        "peak_memory_bytes": float(max(training.peak_memory_bytes for training in trainings)),
+    }
 
 
-def _footnotes(table: ComparisonTable) -> dict[str, str]:
-    """Model -> its numbered footnote."""
-    notes: dict[str, str] = {}
-    for row in table.rows:
-        reasons = list(row.differences)
-        if row.failed:
-            reasons.append(f"{row.failed} of {row.runs + row.failed} runs failed and are left out")
-        if reasons:
-            notes[row.model] = f"[{len(notes) + 1}] {row.model}: {'; '.join(reasons)}"
-    return notes
+def _split(record: Record) -> str:
+    assert record.task is not None
+    return record.task.evaluation_split
 
 
-def _cells(row: Row, footnotes: dict[str, str]) -> list[str]:
-    mark = footnotes.get(row.model, "").partition(" ")[0]
+def _texts(row: Row, columns: Sequence[str], marks: dict[str, str]) -> list[str]:
+    """The cells of a row; one whose runs all failed shows how many they were."""
+    mark = marks.get(row.model, "").partition(" ")[0]
     name = f"{row.model} {mark}".strip()
-    runs = f"{row.runs} of {row.runs + row.failed}" if row.failed else str(row.runs)
-    if row.accuracy is None or row.low is None or row.high is None or row.f1_macro is None:
-        return [name, "", "", "", runs, "", "", ""]
-    return [
-        name,
-        "" if row.parameters is None else f"{row.parameters:,}",
-        f"{100 * row.accuracy:.2f}",
-        f"{100 * row.low:.1f}-{100 * row.high:.1f}",
-        runs,
-        f"{row.examples:,}",
-        f"{100 * row.f1_macro:.2f}",
-        f"{row.train_seconds:.1f}",
-    ]
+    if row.accuracy is None:
+        return [name, *(_runs(row) if column == "runs" else "" for column in columns)]
+    return [name, *(COLUMNS[column].text(row) for column in columns)]
 
 
-def _describe_data(records: list[Record]) -> str:
-    task = next((record.task for record in records if record.task), None)
-    if task is None:
-        return "No run finished."
-    parts = [f"{data.examples:,} {split}" for split, data in task.splits.items()]
-    revision = f" at {task.revision[:12]}" if task.revision else ""
-    return (
-        f"Data: {task.source}{revision}; {', '.join(parts)} examples; "
-        f"labels {', '.join(task.labels)}. Accuracy is on the {task.evaluation_split} examples."
+def _markdown_table(rows: list[Row], columns: Sequence[str], marks: dict[str, str]) -> str:
+    header = ["model", *(COLUMNS[name].title for name in columns)]
+    return _markdown_lines(header, [_texts(row, columns, marks) for row in rows])
+
+
+def _markdown_curve(comparison: Comparison) -> str:
+    names = [model.name for model in comparison.models]
+    lines = []
+    for size, standing in comparison.curve.items():
+        found = {model.name: model for model in standing.finished}
+        cells = [
+            f"{100 * m.accuracy:.1f} ({100 * m.interval[0]:.1f}-{100 * m.interval[1]:.1f}) "
+            f"{standing.letters[m.name]}"
+            if (m := found.get(name))
+            else ""
+            for name in names
+        ]
+        lines.append([f"{size:,}", *cells])
+    return _markdown_lines(["training examples", *names], lines)
+
+
+def _markdown_lines(header: list[str], lines: list[list[str]]) -> str:
+    rule = "| --- |" + " ---: |" * (len(header) - 1)
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(
+        [f"| {' | '.join(header)} |", rule, *(f"| {' | '.join(line)} |" for line in escaped)]
     )
 
 
-def _notes(records: list[Record]) -> list[str]:
-    devices = sorted({r.training.device for r in records if r.training})
-    trained_on = f" on {', '.join(devices)}" if devices else ""
-    return [
-        "accuracy and macro F1: mean over the runs, after the last step; F1 times 100.",
-        "95 % interval: for the accuracy over examples and seeds (Wilson's for a single run; with "
-        "several, at the effective number of examples that a two-way analysis of variance gives).",
-        "A control runs once: nothing in it is random.",
-        f"train s: mean seconds of a run{trained_on}, evaluations apart; pretraining not included.",
-        *_truncations(records),
-    ]
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
 
 
-def _truncations(records: list[Record]) -> list[str]:
-    """A line for each model and split with texts that were cut; all seeds see the same."""
-    lines = {}
-    for record in records:
-        if record.training and record.task and record.model_facts:
-            for split, tokens in record.training.tokens.items():
-                if tokens.truncated_examples:
-                    examples = record.task.splits[split].examples
-                    lines[record.model, split] = (
-                        f"{record.model}: {tokens.truncated_examples:,} of {examples:,} {split} "
-                        f"texts were truncated at {record.model_facts.max_length} tokens."
-                    )
-    return list(lines.values())
-
-
-def _describe_pretraining(record: Record) -> str:
-    if record.failure or not record.training or not record.corpus:
-        reason = record.failure.message if record.failure else "no result"
-        return f"{record.model}: failed ({reason})"
-    metrics, training = record.metrics["validation"], record.training
-    first = record.curves["train"][0]["loss"]
-    return (
-        f"{record.model}: {record.corpus.source}, {record.corpus.examples['train']:,} training "
-        f"examples, {training.steps:,} steps of {training.batch}; training loss from {first:.2f}, "
-        f"validation loss {metrics['loss']:.3f} (perplexity {metrics['perplexity']:.2f}); "
-        f"{training.train_seconds:.0f} s"
-    )
+def _latex(text: str) -> str:
+    """``text`` with LaTeX's special characters escaped."""
+    special = {char: f"\\{char}" for char in "&%$#_{}"}
+    special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+    return "".join(special.get(char, char) for char in text)

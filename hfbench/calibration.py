@@ -1,0 +1,88 @@
+"""What a classifier's answers look like: their confidence, and each class by itself."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_softmax
+
+BINS = 10
+"""Equally wide bins of the probability of the predicted class, over [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far probabilities can be trusted; means over the examples."""
+
+    nll: float
+    """Negative log-likelihood of the right class, in nats."""
+    brier: float
+    """Brier's score (1950): squared distance of the probabilities to the answer, in [0, 2]."""
+    ece: float
+    """Expected calibration error (Guo et al. 2017), over `BINS` bins of equal width, in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Confidence and accuracy by bin; each array has the shape (bins,)."""
+
+    examples: np.ndarray
+    confidence: np.ndarray
+    """Mean probability of the predicted class; NaN in an empty bin."""
+    accuracy: np.ndarray
+    """Share of right predictions; NaN in an empty bin."""
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Precision, recall and F1 of one class, fractions in [0, 1]; 0 where nothing was predicted."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def calibration(logits: np.ndarray, labels: np.ndarray) -> Calibration:
+    """Of one run; ``logits`` of shape (examples, labels), ``labels`` (examples,)."""
+    log_probabilities = log_softmax(logits.astype(np.float64), axis=-1)
+    answer = np.eye(logits.shape[-1])[labels]
+    bins = reliability(logits, labels)
+    filled = bins.examples > 0
+    gaps = np.abs(bins.confidence - bins.accuracy)[filled]
+    return Calibration(
+        nll=float(-log_probabilities[np.arange(len(labels)), labels].mean()),
+        brier=float(np.square(np.exp(log_probabilities) - answer).sum(-1).mean()),
+        ece=float(gaps @ bins.examples[filled] / len(labels)),
+    )
+
+
+def reliability(logits: np.ndarray, labels: np.ndarray) -> Reliability:
+    """Of one run, or of several runs whose examples are strung together."""
+    probabilities = np.exp(log_softmax(logits.astype(np.float64), axis=-1))
+    confidence, right = probabilities.max(-1), logits.argmax(-1) == labels
+    number = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    examples = np.bincount(number, minlength=BINS)
+    with np.errstate(invalid="ignore"):  # 0 / 0 in an empty bin
+        return Reliability(
+            examples=examples,
+            confidence=np.bincount(number, confidence, BINS) / examples,
+            accuracy=np.bincount(number, right, BINS) / examples,
+        )
+
+
+def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, num_labels: int) -> np.ndarray:
+    """Counts of shape (num_labels, num_labels): right class, predicted class."""
+    pairs = labels * num_labels + predicted
+    return np.bincount(pairs, minlength=num_labels**2).reshape(num_labels, num_labels)
+
+
+def class_scores(confusion: np.ndarray) -> list[ClassScores]:
+    """Of each class, from its confusion matrix (right, predicted)."""
+    hits, right, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    return [
+        ClassScores(
+            precision=float(h / p) if p else 0.0,
+            recall=float(h / r) if r else 0.0,
+            f1=float(2 * h / (r + p)) if r + p else 0.0,
+        )
+        for h, r, p in zip(hits, right, predicted, strict=True)
+    ]

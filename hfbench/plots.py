@@ -1,0 +1,376 @@
+"""The comparison as figures; matplotlib is imported here and nowhere else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from hfbench.calibration import reliability
+from hfbench.comparison import Comparison, ModelRuns
+from hfbench.findings import answer, enumerate_names, points
+
+# Okabe and Ito's palette, which people with any kind of colour vision can tell apart; its yellow
+# is left out, too pale for lines on white.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+INK = "#303030"
+"""Text, axes and all that is no model; a page may put its own colour in its place."""
+_FAINT = "#a0a0a0"
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
+_MARKERS = ("o", "s", "^")
+_WIDTH = 4.8
+"""Inches; narrow, so that letters stay readable on a phone."""
+
+_STYLE = {
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "svg.fonttype": "none",  # letters stay letters, for readers and for search
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure and what it shows, in words."""
+
+    name: str
+    """File name without its ending."""
+    title: str
+    alt: str
+    """The finding, for those who do not see the figure."""
+    figure: Figure
+
+
+def draw_plots(comparison: Comparison) -> list[Plot]:
+    """All figures that the records have data for; none if no run finished."""
+    if not comparison.finished:
+        return []
+    with mpl.rc_context(_STYLE):
+        plots = [_accuracy(comparison)]
+        if comparison.pairs:
+            plots.append(_differences(comparison))
+        if any(record.curves for model in comparison.finished for record in model.finished):
+            plots += [_training(comparison, "loss"), _training(comparison, "accuracy")]
+        if comparison.curve:
+            plots.append(_learning_curve(comparison))
+        plots += [_reliability(comparison), _cost(comparison)]
+    return plots
+
+
+def write_plots(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write each figure as PNG (200 dots an inch) and SVG; the same bytes each time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for plot in draw_plots(comparison):
+        for ending in ("png", "svg"):
+            path = folder / f"{plot.name}.{ending}"
+            save_figure(plot, path, facecolor="white")
+            paths.append(path)
+    return paths
+
+
+def save_figure(plot: Plot, path: object, **options: object) -> None:
+    """As matplotlib's ``savefig``, without the date and with ids that do not change."""
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": plot.name}):
+        is_svg = str(path).endswith(".svg") or options.get("format") == "svg"
+        metadata = {"Date": None, "Creator": None} if is_svg else {"Software": None}
+        plot.figure.savefig(path, dpi=200, metadata=metadata, **options)  # type: ignore[arg-type]
+
+
+def _accuracy(comparison: Comparison) -> Plot:
+    models = comparison.finished
+    figure, axes = _new(0.34 * len(models) + 0.9)
+    rows = np.arange(len(models))[::-1]
+    for row, model, style in zip(rows, models, _styles(comparison), strict=False):
+        low, high = model.interval
+        axes.plot([100 * low, 100 * high], [row, row], color=style.color, lw=2)
+        axes.plot(100 * model.accuracy, row, "o", color=style.color, ms=6)
+        axes.annotate(
+            comparison.letters[model.name], (1.01, row), xycoords=("axes fraction", "data"),
+            va="center",
+        )  # fmt: skip
+    axes.set_yticks(rows, [model.name for model in models])
+    axes.set_ylim(-0.6, len(models) - 0.4)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    _mark_floor(axes, comparison)
+    axes.set_xlabel("accuracy %")
+    _explain(figure, "95 % intervals; models that share a letter cannot be told apart")
+    return Plot(
+        "accuracy",
+        "Accuracy",
+        f"Accuracy with 95 % intervals. {' '.join(answer(comparison))}",
+        figure,
+    )
+
+
+def _mark_floor(axes: Axes, comparison: Comparison) -> None:
+    """A line at the accuracy of the commonest class, which every model should pass."""
+    for model in comparison.finished:
+        floor = comparison.floors[model.name]
+        share = 100 * (model.accuracy - (floor.majority.mean if floor.majority else 0.0))
+        axes.axvline(share, color=_FAINT, lw=1, zorder=0)
+        axes.annotate(
+            f'always "{floor.label}"', (share, 1), xycoords=("data", "axes fraction"),
+            ha="center", va="bottom", fontsize=8, color=INK,
+        )  # fmt: skip
+        return
+
+
+def _differences(comparison: Comparison) -> Plot:
+    pairs = comparison.pairs
+    figure, axes = _new(0.24 * len(pairs) + 0.9)
+    rows = np.arange(len(pairs))[::-1]
+    for row, pair in zip(rows, pairs, strict=True):
+        found = pair.difference
+        colour = PALETTE[0] if pair.differ else _FAINT
+        axes.plot([100 * found.low, 100 * found.high], [row, row], color=colour, lw=2)
+        face = colour if pair.differ else "none"
+        axes.plot(100 * found.mean, row, "o", color=colour, mfc=face, ms=5)
+    axes.axvline(0, color=INK, lw=0.8)
+    axes.set_yticks(rows, [f"{pair.first.name} − {pair.second.name}" for pair in pairs], fontsize=8)
+    axes.set_ylim(-0.6, len(pairs) - 0.4)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("difference in points")
+    _explain(figure, "95 % intervals; filled: told apart after Holm's correction")
+    told = [pair for pair in pairs if pair.differ]
+    alt = f"Paired differences of accuracy: {len(told)} of {len(pairs)} pairs are told apart"
+    if told:
+        largest = max(told, key=lambda pair: pair.difference.mean)
+        found = largest.difference
+        alt += (
+            f"; the largest is {largest.first.name} over {largest.second.name} by "
+            f"{points(found.mean, found.low, found.high)}"
+        )
+    return Plot("differences", "Paired differences", f"{alt}.", figure)
+
+
+def _training(comparison: Comparison, metric: str) -> Plot:
+    figure, axes = _new(3.2)
+    labels, ends = [], []
+    scale = 100 if metric == "accuracy" else 1
+    for model, style in zip(comparison.finished, _styles(comparison), strict=False):
+        for part, alpha in (("train", 0.55), ("validation", 1.0)):
+            epochs, values = _curve(model, part, metric)
+            if not len(epochs):
+                continue
+            mean = scale * values.mean(0)
+            is_train = part == "train"
+            axes.plot(
+                epochs, mean, color=style.color, lw=0.9 if is_train else 1.8, alpha=alpha,
+                ls=(0, (4, 1.5)) if is_train else "-",
+            )  # fmt: skip
+            if not is_train:
+                low, high = scale * values.min(0), scale * values.max(0)
+                axes.fill_between(epochs, low, high, color=style.color, alpha=0.15, lw=0)
+                labels.append((model.name, style.color))
+                ends.append((float(epochs[-1]), float(mean[-1]), model.name))
+    _label_ends(axes, [(x, y) for x, y, _ in ends], labels)
+    axes.set_xlabel("epoch")
+    axes.set_title("accuracy %" if scale == 100 else "loss (nats)")
+    _explain(figure, "solid: validation, mean and range of the seeds; dashed: training")
+    last = "; ".join(
+        f"{name} ends at {f'{y:.1f} %' if scale == 100 else f'{y:.3f}'}" for _, y, name in ends
+    )
+    return Plot(
+        f"training_{metric}", f"Training and validation {metric}",
+        f"Validation {metric} by epoch, mean over seeds: {last}.", figure,
+    )  # fmt: skip
+
+
+def _curve(model: ModelRuns, part: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs (points,) and values (runs, points), at the points that all runs have."""
+    curves = [
+        {point["epoch"]: point[metric] for point in record.curves.get(part, []) if metric in point}
+        for record in model.finished
+    ]
+    epochs = sorted(set.intersection(*(set(curve) for curve in curves)))
+    return np.array(epochs), np.array([[curve[epoch] for epoch in epochs] for curve in curves])
+
+
+def _learning_curve(comparison: Comparison) -> Plot:
+    figure, axes = _new(3.4)
+    sizes = list(comparison.curve)
+    labels, ends, said = [], [], []
+    for model, style in zip(comparison.models, _styles(comparison), strict=True):
+        found = [
+            (size, runs)
+            for size, standing in comparison.curve.items()
+            for runs in standing.finished
+            if runs.name == model.name
+        ]
+        if not found:
+            continue
+        at = [size for size, _ in found]
+        mean = [100 * runs.accuracy for _, runs in found]
+        low, high = zip(*(runs.interval for _, runs in found), strict=True)
+        axes.plot(at, mean, style.marker, ls=style.dashes, color=style.color, ms=4, lw=1.6)
+        axes.fill_between(
+            at, 100 * np.array(low), 100 * np.array(high), color=style.color, alpha=0.12, lw=0
+        )
+        labels.append((model.name, style.color))
+        ends.append((at[-1], mean[-1]))
+        said.append(f"{model.name} from {mean[0]:.1f} % to {mean[-1]:.1f} %")
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    _label_ends(axes, ends, labels)
+    axes.set_xlabel("training examples (log scale)")
+    axes.set_title("accuracy %")
+    _explain(figure, "bands: 95 % intervals over examples and seeds")
+    alt = f"Accuracy from {sizes[0]:,} to {sizes[-1]:,} training examples: {'; '.join(said)}."
+    return Plot("learning_curve", "Learning curve", alt, figure)
+
+
+def _reliability(comparison: Comparison) -> Plot:
+    models = comparison.finished
+    across = min(3, len(models))
+    down = -(-len(models) // across)
+    figure = Figure(figsize=(_WIDTH, 1.75 * down + 0.2))
+    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    worst = []
+    for axes, model, style in zip(grid.flat, models, _styles(comparison), strict=False):
+        logits = model.logits.reshape(-1, model.logits.shape[-1])
+        bins = reliability(logits, np.tile(model.labels, len(model.finished)))
+        axes.plot([0, 1], [0, 1], color=_FAINT, lw=0.8)
+        share = bins.examples / bins.examples.sum()
+        axes.scatter(
+            bins.confidence,
+            bins.accuracy,
+            s=8 + 120 * share,
+            color=style.color,
+            lw=0,
+            clip_on=False,
+        )
+        axes.set_title(model.name, fontsize=8)
+        axes.set_aspect("equal")
+        gap = float(np.nansum(share * np.abs(bins.confidence - bins.accuracy)))
+        worst.append((gap, model.name))
+    for axes in list(grid.flat)[len(models) :]:
+        axes.set_visible(False)
+    _explain(figure, "by tenth of the probability; area: share of the examples, over all runs")
+    figure.supxlabel("probability of the predicted class", fontsize=9)
+    figure.supylabel("share that is right", fontsize=9)
+    gap, name = max(worst)
+    alt = (
+        "Reliability, over all runs, by tenth of the predicted class's probability; the area of a "
+        f"dot is its share of the examples. {name} is furthest from the diagonal, by {gap:.2f} on "
+        "average."
+    )
+    return Plot("reliability", "Reliability", alt, figure)
+
+
+def _cost(comparison: Comparison) -> Plot:
+    models = comparison.finished
+    figure, axes = _new(3.2)
+    seconds = [_train_seconds(model) for model in models]
+    shares = [100 * model.accuracy for model in models]
+    front = pareto_front(seconds, shares)
+    axes.step(
+        [seconds[i] for i in front], [shares[i] for i in front], where="post", color=_FAINT, lw=1.2
+    )
+    spread = _spread(axes, shares, 0.055)
+    for x, y, place, model, style in zip(
+        seconds, shares, spread, models, _styles(comparison), strict=False
+    ):
+        axes.plot(x, y, style.marker, color=style.color, ms=6)
+        axes.annotate(
+            model.name, (x, place), xytext=(7, 0), textcoords="offset points", va="center",
+            fontsize=8,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.margins(x=0.25)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("seconds of one training (log scale)")
+    axes.set_title("accuracy %")
+    _explain(figure, "line: the Pareto front; no other model is both faster and better")
+    names = enumerate_names([models[i].name for i in front])
+    alt = f"Accuracy against seconds of training. On the Pareto front: {names}."
+    return Plot("cost", "Accuracy and its cost", alt, figure)
+
+
+def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
+    """Numbers of those that no other beats in both, in the order of their cost."""
+    front: list[int] = []
+    for number in sorted(range(len(costs)), key=lambda i: (costs[i], -values[i])):
+        if not front or values[number] > values[front[-1]]:
+            front.append(number)
+    return front
+
+
+def _train_seconds(model: ModelRuns) -> float:
+    times = [r.training.train_seconds if r.training else r.fit_seconds for r in model.finished]
+    return max(float(np.mean([time or 0.0 for time in times])), 1e-3)  # for the log scale
+
+
+@dataclass(frozen=True)
+class _Style:
+    color: str
+    dashes: object
+    marker: str
+
+
+def _styles(comparison: Comparison) -> list[_Style]:
+    """A style for each model, the same in all figures."""
+    count = len(PALETTE)
+    return [
+        _Style(PALETTE[i % count], _DASHES[i // count % 3], _MARKERS[i // count % 3])
+        for i in range(len(comparison.models))
+    ]
+
+
+def _new(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, height))
+    return figure, figure.subplots()
+
+
+def _explain(figure: Figure, text: str) -> None:
+    """A line at the top that says how to read the figure."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=8)
+
+
+def _label_ends(
+    axes: Axes, ends: Sequence[tuple[float, float]], labels: Sequence[tuple[str, str]]
+) -> None:
+    """The name of each line beside its end, in its colour, none over another."""
+    if not ends:
+        return
+    places = _spread(axes, [y for _, y in ends], 0.06)
+    right = max(x for x, _ in ends)
+    for (name, colour), place in zip(labels, places, strict=True):
+        axes.annotate(
+            name, (right, place), xytext=(5, 0), textcoords="offset points", va="center",
+            color=colour, fontsize=8, annotation_clip=False,
+        )  # fmt: skip
+
+
+def _spread(axes: Axes, values: Sequence[float], gap: float) -> list[float]:
+    """``values`` moved apart, each pair by ``gap`` of the axis' height at least."""
+    axes.autoscale_view()
+    low, high = axes.get_ylim()
+    if axes.dataLim.height == 0 or not axes.has_data():
+        low, high = min(values), max(values)
+    step = gap * max(high - low, 1e-9)
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    places = [values[i] for i in order]
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + step)
+    excess = (places[-1] - values[order[-1]]) / 2  # keep the whole where it was
+    result = [0.0] * len(values)
+    for i, place in zip(order, places, strict=True):
+        result[i] = place - excess
+    return result
