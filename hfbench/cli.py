@@ -18,6 +18,7 @@ from hfbench.recipe_file import load_recipe
 from hfbench.source_fields import custom_gpt_presets
 
 if TYPE_CHECKING:
+    from hfbench.comparison import ModelRuns
     from hfbench.experiment import Outcome
 
 app = typer.Typer(
@@ -46,6 +47,13 @@ DifferentExamples = Annotated[
     typer.Option(
         "--different-examples",
         help="Show models that were evaluated on different examples, without comparing them.",
+    ),
+]
+Texts = Annotated[
+    Path | None,
+    typer.Option(
+        help="The recipe of the results: load its data again to show the examples' texts.",
+        metavar="RECIPE",
     ),
 ]
 Rerun = Annotated[bool, typer.Option("--rerun", help="Run what is finished, too.")]
@@ -105,6 +113,49 @@ def table(
         paths = write_table(comparison, folder, chosen)
         print_table(comparison, console, chosen)
         _say_written(paths)
+
+
+@app.command()
+def report(
+    results: ResultsFolders, texts: Texts = None, different_examples: DifferentExamples = False
+) -> None:
+    """Write report.html, one page with all figures and tables that needs nothing else."""
+    from hfbench.comparison import load_comparison
+    from hfbench.report import write_report
+
+    for folder in results:
+        comparison = load_comparison(folder, different_examples=different_examples)
+        loaded = _load_texts(texts, comparison.finished) if texts else None
+        _say_written([write_report(comparison, folder, loaded)])
+
+
+@app.command()
+def plots(results: ResultsFolders, different_examples: DifferentExamples = False) -> None:
+    """Write the figures of results folders as PNG and SVG, to their folder plots."""
+    from hfbench.comparison import load_comparison
+    from hfbench.plots import write_plots
+
+    for folder in results:
+        comparison = load_comparison(folder, different_examples=different_examples)
+        _say_written(write_plots(comparison, folder / "plots"))
+
+
+@app.command()
+def flips(
+    results: Annotated[Path, typer.Argument(help="A results folder.", metavar="RESULTS")],
+    first: Annotated[str, typer.Argument(help="The model to start from.", metavar="FIRST")],
+    second: Annotated[str, typer.Argument(help="The model that flips.", metavar="SECOND")],
+    texts: Texts = None,
+) -> None:
+    """List the examples that SECOND fixes and breaks relative to FIRST."""
+    from hfbench.comparison import load_comparison
+    from hfbench.flips import find_flips, find_model, print_flips
+
+    comparison = load_comparison(results)
+    models = [find_model(comparison.models, name, results) for name in (first, second)]
+    found = find_flips(*models)
+    loaded = _load_texts(texts, models) if texts else None
+    print_flips(found, Console(), loaded)
 
 
 @app.command("list")
@@ -218,6 +269,15 @@ def _print_plan(recipe: Recipe, results_dir: Path, *, rerun: bool, only_pretrain
     from hfbench.dry_run import print_plan
 
     print_plan(recipe, results_dir, Console(), rerun=rerun, only_pretraining=only_pretraining)
+
+
+def _load_texts(recipe: Path, models: "list[ModelRuns]") -> dict[str, str]:
+    import datasets
+
+    from hfbench.flips import load_texts
+
+    datasets.disable_progress_bars()
+    return load_texts(load_recipe(recipe), models)
 
 
 def _say_written(paths: list[Path]) -> None:

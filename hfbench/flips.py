@@ -1,14 +1,21 @@
 """Which examples one model answers rightly and another does not."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from hfbench.comparison import ModelRuns
 from hfbench.errors import UserError
 from hfbench.fairness import evaluation_hash
+from hfbench.findings import p_text
 from hfbench.stats import McNemar, mcnemar
 
 if TYPE_CHECKING:
@@ -41,6 +48,56 @@ class Flips:
         return len(self.seeds) in (self.fixed[example], self.broken[example])
 
 
+@dataclass(frozen=True)
+class FlipCounts:
+    """Flips of a group of examples, over all runs: their cells of McNemar's tables."""
+
+    group: str
+    examples: int
+    fixed: int
+    broken: int
+    stable_fixed: int
+    """Examples that are fixed with every seed."""
+    stable_broken: int
+
+
+def count_by_label(flips: Flips) -> list[FlipCounts]:
+    """Flips by the right label."""
+    return _count(flips, flips.first.labels, _label_names(flips))
+
+
+def count_by_length(flips: Flips, texts: Mapping[str, str]) -> list[FlipCounts]:
+    """Flips by thirds of the texts' lengths in words; ``texts``: id -> text."""
+    words = np.array([len(texts[str(example)].split()) for example in flips.first.ids])
+    first, second = np.quantile(words, [1 / 3, 2 / 3], method="inverted_cdf")
+    third = (words > first).astype(int) + (words > second)
+    names = [f"up to {first} words", f"{first + 1} to {second} words", f"over {second} words"]
+    return _count(flips, third, names)
+
+
+def _count(flips: Flips, numbers: np.ndarray, names: list[str]) -> list[FlipCounts]:
+    """By group; ``numbers`` says which of ``names`` each example belongs to."""
+    runs = len(flips.seeds)
+    return [
+        FlipCounts(
+            group=name,
+            examples=int(of.sum()),
+            fixed=int(flips.fixed[of].sum()),
+            broken=int(flips.broken[of].sum()),
+            stable_fixed=int((flips.fixed[of] == runs).sum()),
+            stable_broken=int((flips.broken[of] == runs).sum()),
+        )
+        for name, of in ((name, numbers == number) for number, name in enumerate(names))
+        if of.any()
+    ]
+
+
+def _label_names(flips: Flips) -> list[str]:
+    task = flips.first.finished[0].task
+    assert task is not None
+    return task.labels
+
+
 def find_flips(first: ModelRuns, second: ModelRuns) -> Flips:
     """Compare two models example by example.
 
@@ -61,11 +118,11 @@ def find_flips(first: ModelRuns, second: ModelRuns) -> Flips:
     )
 
 
-def load_texts(recipe: "Recipe", model: ModelRuns) -> dict[str, str]:
+def load_texts(recipe: "Recipe", models: list[ModelRuns]) -> dict[str, str]:
     """Id -> text of the evaluation examples, loaded again as the recipe says; not from records.
 
     Raises:
-        UserError: if the recipe's data are not those that ``model`` was evaluated on.
+        UserError: if the recipe's data are not those that ``models`` were evaluated on.
     """
     from hfbench.data.task import load_task
 
@@ -73,18 +130,49 @@ def load_texts(recipe: "Recipe", model: ModelRuns) -> dict[str, str]:
         raise UserError(f"recipe {recipe.name!r} has no task whose texts could be shown")
     loaded = load_task(recipe.task, recipe.folder)
     split = loaded.facts.evaluation_split
-    expected, found = evaluation_hash(model.finished[0]), loaded.facts.splits[split].content_hash
-    if found != expected:
-        raise UserError(
-            f"recipe {recipe.name!r}: its {split} examples ({found[:8]}) are not those of the "
-            f"records ({expected[:8]}): the data or the recipe changed"
-        )
+    found = loaded.facts.splits[split].content_hash
+    for model in models:
+        if (expected := evaluation_hash(model.finished[0])) != found:
+            raise UserError(
+                f"recipe {recipe.name!r}: its {split} examples ({found[:8]}) are not those that "
+                f"{model.name} was evaluated on ({expected[:8]}): the data or the recipe changed"
+            )
     examples = loaded.splits[split]
-    pairs = examples["text_pair"] if "text_pair" in examples.column_names else None
     texts = list(examples["text"])
-    if pairs is not None:
-        texts = [f"{text} / {pair}" for text, pair in zip(texts, pairs, strict=True)]
+    if "text_pair" in examples.column_names:
+        pairs = zip(texts, examples["text_pair"], strict=True)
+        texts = [f"{text} / {pair}" for text, pair in pairs]
     return dict(zip(examples["id"], texts, strict=True))
+
+
+def print_flips(flips: Flips, console: Console, texts: Mapping[str, str] | None = None) -> None:
+    """The counts by seed and by group, then every example that flips."""
+    say = partial(console.print, markup=False, highlight=False)
+    say(f"{flips.second.name} relative to {flips.first.name}:")
+    for seed, test in zip(flips.seeds, flips.by_seed, strict=True):
+        cells = f"{test.only_first} fixed, {test.only_second} broken"
+        say(f"  seed {'-' if seed is None else seed}: {cells}; McNemar's {p_text(test.p_value)}")
+    counts = _table(
+        "", "examples", "fixed", "broken", "fixed by\nevery seed", "broken by\nevery seed"
+    )
+    for count in count_by_label(flips) + (count_by_length(flips, texts) if texts else []):
+        counts.add_row(*map(str, vars(count).values()))
+    say(counts)
+    lines = _table("example", "label", "fixed", "broken", *(["text"] if texts else []))
+    for number in flips.examples:
+        example, label = str(flips.first.ids[number]), flips.first.labels[number]
+        line = [example, _label_names(flips)[label]]
+        line += [str(flips.fixed[number]), str(flips.broken[number])]
+        lines.add_row(*map(Text, [*line, *([texts[example]] if texts else [])]))
+    say(lines)
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for header in headers:
+        is_number = header not in ("", "example", "label", "text")
+        table.add_column(header, justify="right" if is_number else "left")
+    return table
 
 
 def find_model(models: list[ModelRuns], name: str, results: Path) -> ModelRuns:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,20 +13,21 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from hfbench.calibration import reliability
 from hfbench.comparison import Comparison, ModelRuns
-from hfbench.findings import answer, enumerate_names, points
+from hfbench.findings import enumerate_names, percent, points
 
 # Okabe and Ito's palette, which people with any kind of colour vision can tell apart; its yellow
 # is left out, too pale for lines on white.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 INK = "#303030"
 """Text, axes and all that is no model; a page may put its own colour in its place."""
-_FAINT = "#a0a0a0"
+FAINT = "#a0a0a0"
+"""Lines that only guide the eye."""
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 _MARKERS = ("o", "s", "^")
 _WIDTH = 4.8
 """Inches; narrow, so that letters stay readable on a phone."""
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "font.family": "sans-serif",
     "axes.spines.top": False,
@@ -48,7 +50,6 @@ class Plot:
 
     name: str
     """File name without its ending."""
-    title: str
     alt: str
     """The finding, for those who do not see the figure."""
     figure: Figure
@@ -82,12 +83,12 @@ def write_plots(comparison: Comparison, folder: Path) -> list[Path]:
     return paths
 
 
-def save_figure(plot: Plot, path: object, **options: object) -> None:
+def save_figure(plot: Plot, path: Any, **options: Any) -> None:
     """As matplotlib's ``savefig``, without the date and with ids that do not change."""
     with mpl.rc_context({**_STYLE, "svg.hashsalt": plot.name}):
         is_svg = str(path).endswith(".svg") or options.get("format") == "svg"
         metadata = {"Date": None, "Creator": None} if is_svg else {"Software": None}
-        plot.figure.savefig(path, dpi=200, metadata=metadata, **options)  # type: ignore[arg-type]
+        plot.figure.savefig(path, dpi=200, metadata=metadata, **options)
 
 
 def _accuracy(comparison: Comparison) -> Plot:
@@ -109,12 +110,11 @@ def _accuracy(comparison: Comparison) -> Plot:
     _mark_floor(axes, comparison)
     axes.set_xlabel("accuracy %")
     _explain(figure, "95 % intervals; models that share a letter cannot be told apart")
-    return Plot(
-        "accuracy",
-        "Accuracy",
-        f"Accuracy with 95 % intervals. {' '.join(answer(comparison))}",
-        figure,
-    )
+    said = [
+        f"{m.name} {percent(m.accuracy)} ({100 * m.interval[0]:.1f} to {100 * m.interval[1]:.1f})"
+        for m in models
+    ]
+    return Plot("accuracy", f"Accuracy with its 95 % interval: {'; '.join(said)}.", figure)
 
 
 def _mark_floor(axes: Axes, comparison: Comparison) -> None:
@@ -122,7 +122,7 @@ def _mark_floor(axes: Axes, comparison: Comparison) -> None:
     for model in comparison.finished:
         floor = comparison.floors[model.name]
         share = 100 * (model.accuracy - (floor.majority.mean if floor.majority else 0.0))
-        axes.axvline(share, color=_FAINT, lw=1, zorder=0)
+        axes.axvline(share, color=FAINT, lw=1, zorder=0)
         axes.annotate(
             f'always "{floor.label}"', (share, 1), xycoords=("data", "axes fraction"),
             ha="center", va="bottom", fontsize=8, color=INK,
@@ -136,12 +136,14 @@ def _differences(comparison: Comparison) -> Plot:
     rows = np.arange(len(pairs))[::-1]
     for row, pair in zip(rows, pairs, strict=True):
         found = pair.difference
-        colour = PALETTE[0] if pair.differ else _FAINT
+        colour = PALETTE[0] if pair.differ else FAINT
         axes.plot([100 * found.low, 100 * found.high], [row, row], color=colour, lw=2)
         face = colour if pair.differ else "none"
         axes.plot(100 * found.mean, row, "o", color=colour, mfc=face, ms=5)
     axes.axvline(0, color=INK, lw=0.8)
-    axes.set_yticks(rows, [f"{pair.first.name} − {pair.second.name}" for pair in pairs], fontsize=8)
+    axes.set_yticks(
+        rows, [f"{pair.first.name} minus {pair.second.name}" for pair in pairs], fontsize=8
+    )
     axes.set_ylim(-0.6, len(pairs) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -156,7 +158,7 @@ def _differences(comparison: Comparison) -> Plot:
             f"; the largest is {largest.first.name} over {largest.second.name} by "
             f"{points(found.mean, found.low, found.high)}"
         )
-    return Plot("differences", "Paired differences", f"{alt}.", figure)
+    return Plot("differences", f"{alt}.", figure)
 
 
 def _training(comparison: Comparison, metric: str) -> Plot:
@@ -187,7 +189,7 @@ def _training(comparison: Comparison, metric: str) -> Plot:
         f"{name} ends at {f'{y:.1f} %' if scale == 100 else f'{y:.3f}'}" for _, y, name in ends
     )
     return Plot(
-        f"training_{metric}", f"Training and validation {metric}",
+        f"training_{metric}",
         f"Validation {metric} by epoch, mean over seeds: {last}.", figure,
     )  # fmt: skip
 
@@ -233,7 +235,7 @@ def _learning_curve(comparison: Comparison) -> Plot:
     axes.set_title("accuracy %")
     _explain(figure, "bands: 95 % intervals over examples and seeds")
     alt = f"Accuracy from {sizes[0]:,} to {sizes[-1]:,} training examples: {'; '.join(said)}."
-    return Plot("learning_curve", "Learning curve", alt, figure)
+    return Plot("learning_curve", alt, figure)
 
 
 def _reliability(comparison: Comparison) -> Plot:
@@ -246,7 +248,7 @@ def _reliability(comparison: Comparison) -> Plot:
     for axes, model, style in zip(grid.flat, models, _styles(comparison), strict=False):
         logits = model.logits.reshape(-1, model.logits.shape[-1])
         bins = reliability(logits, np.tile(model.labels, len(model.finished)))
-        axes.plot([0, 1], [0, 1], color=_FAINT, lw=0.8)
+        axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
         share = bins.examples / bins.examples.sum()
         axes.scatter(
             bins.confidence,
@@ -271,7 +273,7 @@ def _reliability(comparison: Comparison) -> Plot:
         f"dot is its share of the examples. {name} is furthest from the diagonal, by {gap:.2f} on "
         "average."
     )
-    return Plot("reliability", "Reliability", alt, figure)
+    return Plot("reliability", alt, figure)
 
 
 def _cost(comparison: Comparison) -> Plot:
@@ -281,7 +283,7 @@ def _cost(comparison: Comparison) -> Plot:
     shares = [100 * model.accuracy for model in models]
     front = pareto_front(seconds, shares)
     axes.step(
-        [seconds[i] for i in front], [shares[i] for i in front], where="post", color=_FAINT, lw=1.2
+        [seconds[i] for i in front], [shares[i] for i in front], where="post", color=FAINT, lw=1.2
     )
     spread = _spread(axes, shares, 0.055)
     for x, y, place, model, style in zip(
@@ -300,7 +302,7 @@ def _cost(comparison: Comparison) -> Plot:
     _explain(figure, "line: the Pareto front; no other model is both faster and better")
     names = enumerate_names([models[i].name for i in front])
     alt = f"Accuracy against seconds of training. On the Pareto front: {names}."
-    return Plot("cost", "Accuracy and its cost", alt, figure)
+    return Plot("cost", alt, figure)
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
@@ -346,16 +348,17 @@ def _explain(figure: Figure, text: str) -> None:
 def _label_ends(
     axes: Axes, ends: Sequence[tuple[float, float]], labels: Sequence[tuple[str, str]]
 ) -> None:
-    """The name of each line beside its end, in its colour, none over another."""
+    """The name of each line beside its end with a dot in its colour, none over another."""
     if not ends:
         return
     places = _spread(axes, [y for _, y in ends], 0.06)
     right = max(x for x, _ in ends)
     for (name, colour), place in zip(labels, places, strict=True):
-        axes.annotate(
-            name, (right, place), xytext=(5, 0), textcoords="offset points", va="center",
-            color=colour, fontsize=8, annotation_clip=False,
-        )  # fmt: skip
+        for text, offset, ink in (("●", 4, colour), (name, 13, INK)):
+            axes.annotate(
+                text, (right, place), xytext=(offset, 0), textcoords="offset points", va="center",
+                color=ink, fontsize=8, annotation_clip=False,
+            )  # fmt: skip
 
 
 def _spread(axes: Axes, values: Sequence[float], gap: float) -> list[float]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hfbench.calibration import calibration
-from hfbench.comparison import Comparison, ModelRuns
+from hfbench.comparison import Comparison, ModelRuns, Standing
 from hfbench.errors import UserError, nearest
 from hfbench.findings import (
     CONFIDENCE_NOTES,
@@ -68,6 +68,15 @@ class Row:
     train_seconds: float | None
     tokens_per_second: float | None
     peak_memory_bytes: float | None
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table as texts."""
+
+    header: list[str]
+    rows: list[list[str]]
+    """Each as long as the header; the first cell names the row."""
 
 
 @dataclass(frozen=True)
@@ -170,18 +179,26 @@ def as_markdown(comparison: Comparison, columns: Sequence[str] = ACCURACY) -> st
         "<!-- generated from records/ by `hfbench table`; do not edit -->",
         " ".join(answer(comparison)),
         describe_data(comparison),
-        _markdown_table(rows, columns, marks),
+        _markdown_table(table_cells(rows, columns, marks)),
         _bullets([*marks.values(), *notes(comparison)]),
     ]
     if comparison.finished:
-        lines += ["## Cost", _markdown_table(rows, COST, {}), _bullets(cost_notes(comparison))]
+        lines += [
+            "## Cost",
+            _markdown_table(table_cells(rows, COST, {})),
+            _bullets(cost_notes(comparison)),
+        ]
         lines += [
             "## Confidence",
-            _markdown_table(rows, CONFIDENCE, {}),
+            _markdown_table(table_cells(rows, CONFIDENCE, {})),
             _bullets(CONFIDENCE_NOTES),
         ]
     if comparison.curve:
-        lines += ["## Learning curve", _markdown_curve(comparison), _bullets(CURVE_NOTES)]
+        lines += [
+            "## Learning curve",
+            _markdown_table(curve_cells(comparison)),
+            _bullets(CURVE_NOTES),
+        ]
     if comparison.pretraining:
         lines += [
             "## Pretraining",
@@ -208,8 +225,7 @@ def as_csv(comparison: Comparison) -> str:
 def as_latex(comparison: Comparison, columns: Sequence[str] = ACCURACY) -> str:
     r"""A ``table`` environment for ``\usepackage{booktabs}``, with its notes."""
     marks = footnotes(comparison)
-    header = ["model", *(COLUMNS[name].title for name in columns)]
-    body = [_texts(row, columns, marks) for row in build_rows(comparison)]
+    cells = table_cells(build_rows(comparison), columns, marks)
     rule = " \\\\"
     lines = [
         "% generated from records/ by `hfbench table`; needs \\usepackage{booktabs}",
@@ -218,9 +234,9 @@ def as_latex(comparison: Comparison, columns: Sequence[str] = ACCURACY) -> str:
         f"\\caption{{{_latex(describe_data(comparison))}}}",
         f"\\begin{{tabular}}{{l{'r' * len(columns)}}}",
         "\\toprule",
-        " & ".join(map(_latex, header)) + rule,
+        " & ".join(map(_latex, cells.header)) + rule,
         "\\midrule",
-        *(" & ".join(map(_latex, texts)) + rule for texts in body),
+        *(" & ".join(map(_latex, texts)) + rule for texts in cells.rows),
         "\\bottomrule",
         "\\end{tabular}",
         "\\par\\smallskip\\footnotesize\\raggedright",
@@ -317,32 +333,34 @@ def _texts(row: Row, columns: Sequence[str], marks: dict[str, str]) -> list[str]
     return [name, *(COLUMNS[column].text(row) for column in columns)]
 
 
-def _markdown_table(rows: list[Row], columns: Sequence[str], marks: dict[str, str]) -> str:
+def table_cells(rows: list[Row], columns: Sequence[str], marks: dict[str, str]) -> Cells:
+    """The texts of a table with a line for each model."""
     header = ["model", *(COLUMNS[name].title for name in columns)]
-    return _markdown_lines(header, [_texts(row, columns, marks) for row in rows])
+    return Cells(header, [_texts(row, columns, marks) for row in rows])
 
 
-def _markdown_curve(comparison: Comparison) -> str:
+def curve_cells(comparison: Comparison) -> Cells:
+    """The texts of a learning curve: a line for each size, a column for each model."""
     names = [model.name for model in comparison.models]
     lines = []
     for size, standing in comparison.curve.items():
         found = {model.name: model for model in standing.finished}
-        cells = [
-            f"{100 * m.accuracy:.1f} ({100 * m.interval[0]:.1f}-{100 * m.interval[1]:.1f}) "
-            f"{standing.letters[m.name]}"
-            if (m := found.get(name))
-            else ""
-            for name in names
-        ]
-        lines.append([f"{size:,}", *cells])
-    return _markdown_lines(["training examples", *names], lines)
+        texts = [_curve_text(found[name], standing) if name in found else "" for name in names]
+        lines.append([f"{size:,}", *texts])
+    return Cells(["training examples", *names], lines)
 
 
-def _markdown_lines(header: list[str], lines: list[list[str]]) -> str:
-    rule = "| --- |" + " ---: |" * (len(header) - 1)
-    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+def _curve_text(model: ModelRuns, standing: Standing) -> str:
+    low, high = model.interval
+    interval = f"{100 * low:.1f}-{100 * high:.1f}"
+    return f"{100 * model.accuracy:.1f} ({interval}) {standing.letters[model.name]}"
+
+
+def _markdown_table(cells: Cells) -> str:
+    rule = "| --- |" + " ---: |" * (len(cells.header) - 1)
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in cells.rows]
     return "\n".join(
-        [f"| {' | '.join(header)} |", rule, *(f"| {' | '.join(line)} |" for line in escaped)]
+        [f"| {' | '.join(cells.header)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)]
     )
 
 
