@@ -79,6 +79,30 @@ def compare(
 
 
 @app.command()
+def plan(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    results_dir: ResultsDir = Path("results"),
+    difference: Annotated[
+        float, typer.Option(min=0.001, max=0.999, help="A difference of accuracies to show.")
+    ] = 0.05,
+    discordance: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=1,
+            help="Share of the examples that just one of two models answers rightly; by default "
+            "measured on finished runs, or 0.3.",
+        ),
+    ] = None,
+) -> None:
+    """Print the cells of a recipe, what differences it can show, and its time; run nothing."""
+    _print_plan(
+        load_recipe(recipe, overrides), results_dir, difference=difference, discordance=discordance
+    )
+
+
+@app.command()
 def pretrain(
     recipe: RecipePath,
     overrides: Overrides = None,
@@ -264,11 +288,26 @@ def _summarise(outcome: "Outcome", what: str) -> None:
         raise SystemExit(1)
 
 
-def _print_plan(recipe: Recipe, results_dir: Path, *, rerun: bool, only_pretraining: bool) -> None:
+def _print_plan(
+    recipe: Recipe,
+    results_dir: Path,
+    *,
+    rerun: bool = False,
+    only_pretraining: bool = False,
+    difference: float = 0.05,
+    discordance: float | None = None,
+) -> None:
     _quiet_libraries()
-    from hfbench.dry_run import print_plan
+    from hfbench.dry_run import Target, print_plan
 
-    print_plan(recipe, results_dir, Console(), rerun=rerun, only_pretraining=only_pretraining)
+    print_plan(
+        recipe,
+        results_dir,
+        Console(),
+        rerun=rerun,
+        only_pretraining=only_pretraining,
+        target=Target(difference, discordance),
+    )
 
 
 def _load_texts(recipe: Path, models: "list[ModelRuns]") -> dict[str, str]:

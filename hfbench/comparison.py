@@ -170,7 +170,13 @@ def load_comparison(results: Path, *, different_examples: bool = False) -> Compa
         UserError: if no model was compared yet, or the models were evaluated on different examples.
         RecordError: if a record or its predictions cannot be read.
     """
-    records = load_records(results)
+    return compare_records(load_records(results), results, different_examples=different_examples)
+
+
+def compare_records(
+    records: list[Record], results: Path, *, different_examples: bool = False
+) -> Comparison:
+    """As `load_comparison`, of some of the records in ``results``."""
     compared = [record for record in records if record.kind == "classification"]
     if not compared:
         raise UserError(f"{results}: no model was compared yet; run `hfbench compare`")

@@ -1,45 +1,87 @@
-"""The plan of a comparison, printed before anything runs."""
+"""The plan of a comparison, printed before anything runs: its cells, its power, its time."""
 
+import itertools
 import math
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from hfbench.comparison import compare_records
 from hfbench.plan import Cell, open_cells, plan_classification, plan_pretraining
+from hfbench.power import (
+    Discordance,
+    detectable_difference,
+    measure_discordance,
+    needed_examples,
+    needed_seeds,
+)
 from hfbench.recipe import Recipe
+from hfbench.record import Record
 from hfbench.seeds import derive_streams
+from hfbench.stats import ALPHA
 from hfbench.trainer import training_arguments
 from hfbench.workbench import Workbench
 
 
+@dataclass(frozen=True)
+class Target:
+    """What the comparison is to show, and what is assumed of it."""
+
+    difference: float = 0.05
+    """Of two accuracies, a fraction."""
+    discordance: float | None = None
+    """Share of the examples that one of two runs answers rightly; default: as measured."""
+
+
 def print_plan(
-    recipe: Recipe, results: Path, console: Console, *, rerun: bool, only_pretraining: bool
+    recipe: Recipe,
+    results: Path,
+    console: Console,
+    *,
+    rerun: bool = False,
+    only_pretraining: bool = False,
+    target: Target | None = None,
 ) -> None:
-    """Print cells, sizes and steps, and which cells would run."""
+    """Print cells, sizes and steps, which cells would run, and what the design can show."""
     folder = results / recipe.name
     cells = plan_pretraining(recipe)
     if not only_pretraining:
         cells += plan_classification(recipe)
-    to_run = {
-        cell.id
-        for cell in open_cells(recipe, folder, rerun=rerun, only_pretraining=only_pretraining)
-    }
+    to_run = open_cells(recipe, folder, rerun=rerun, only_pretraining=only_pretraining)
     bench = Workbench(recipe, cells)
+    say = partial(console.print, highlight=False, markup=False)
     if recipe.task and not only_pretraining:
         facts = bench.task.facts
         sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
-        console.print(f"Data: {facts.source}: {sizes} examples; labels {', '.join(facts.labels)}")
+        say(f"Data: {facts.source}: {sizes} examples; labels {', '.join(facts.labels)}")
+    open_ids = {cell.id for cell in to_run}
+    console.print(_cells_table(cells, open_ids, bench))
+    say(f"{len(to_run)} of {len(cells)} cells to run; results would go to {folder}")
+    finished = [cell.recorded(folder) for cell in cells if cell.is_finished(folder)]
+    records = [record for record in finished if record is not None]
+    say(_time(to_run, records))
+    if recipe.task and not only_pretraining and len(recipe.models) > 1:
+        facts = bench.task.facts
+        for line in _design(
+            recipe, facts.splits[facts.evaluation_split].examples, records, folder,
+            target or Target(),
+        ):  # fmt: skip
+            say(line)
+
+
+def _cells_table(cells: list[Cell], open_ids: set[str], bench: Workbench) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in ("cell", "parameters", "batch", "steps", "max\nlength", "state"):
         is_text = name in ("cell", "state")
         table.add_column(name, justify="left" if is_text else "right", overflow="fold")
     for cell in cells:
-        state = "to run" if cell.id in to_run else "finished"
+        state = "to run" if cell.id in open_ids else "finished"
         table.add_row(cell.stem, *_sizes(cell, bench), state)
-    console.print(table)
-    console.print(f"{len(to_run)} of {len(cells)} cells to run; results would go to {folder}")
+    return table
 
 
 def _sizes(cell: Cell, bench: Workbench) -> list[str]:
@@ -59,3 +101,99 @@ def _sizes(cell: Cell, bench: Workbench) -> list[str]:
         steps = math.ceil(args.num_train_epochs * math.ceil(examples / batch))
     sizes = [bench.parameter_count(cell), batch, steps, max_length]
     return [f"{size:,}" for size in sizes]
+
+
+def _time(to_run: list[Cell], records: list[Record]) -> str:
+    """How long the open cells would take, by finished runs of the same model and size."""
+    timed: dict[tuple[str, str, int | None], list[float]] = {}
+    for record in records:
+        key = (record.kind, record.model, record.train_size)
+        timed.setdefault(key, []).append(record.cell_seconds)
+    seconds, unknown = 0.0, set()
+    for cell in to_run:
+        if times := timed.get((cell.kind, cell.model.name, cell.train_size)):
+            seconds += sum(times) / len(times)
+        elif not cell.model.control:  # seconds, whatever the control
+            unknown.add(cell.model.name)
+    known = f"Time: about {_duration(seconds)}, by finished runs" if seconds else "Time: not known"
+    if unknown:
+        return f"{known}; no run was timed yet of {', '.join(sorted(unknown))}"
+    return known if seconds else "Time: seconds"
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
+
+
+def _design(
+    recipe: Recipe, examples: int, records: list[Record], folder: Path, target: Target
+) -> list[str]:
+    """What differences of two trained models the comparison can show, with 80 % power."""
+    runs, models = len(recipe.seeds), len(recipe.models)
+    pairs = models * (models - 1) // 2
+    discordance, source = _discordance(records, folder, target)
+    if runs == 1:
+        source += "; with one seed, nothing is said about other seeds"
+    shown = {
+        f"{count} pair{'s' if count > 1 else ''}": detectable_difference(
+            runs, examples, discordance, ALPHA / count
+        )
+        for count in sorted({1, pairs})
+    }
+    smallest = ", ".join(
+        f"{_points(value)} ({name})" if value else f"none at all ({name})"
+        for name, value in shown.items()
+    )
+    return [
+        "",
+        f"What {examples:,} examples and {runs} seed{'s' if runs > 1 else ''} can show, with 80 % "
+        "power and 5 % error for all pairs together:",
+        f"  {source}: {100 * discordance.share:.0f} % of the examples discordant, "
+        f"{100 * discordance.of_examples:.0f} % of that whatever the seed; the difference varies "
+        f"by {_points(discordance.seed_sd)} from seed to seed",
+        f"  smallest difference of two trained models: {smallest}",
+        f"  to show {_points(target.difference)} (1 pair): "
+        f"{_needed(target.difference, runs, examples, discordance)}",
+    ]
+
+
+def _discordance(records: list[Record], folder: Path, target: Target) -> tuple[Discordance, str]:
+    """Measured on what is finished, else assumed; and which of the two."""
+    measured = None
+    compared = [record for record in records if record.kind == "classification"]
+    if compared:
+        models = compare_records(compared, folder).finished
+        pairs = itertools.combinations([model.correct for model in models], 2)
+        measured = measure_discordance(list(pairs))
+    found, source = (
+        (measured, "measured on the finished runs")
+        if measured
+        else (
+            Discordance(),
+            "assumed",
+        )
+    )
+    if target.discordance is not None:
+        found, source = replace(found, share=target.discordance), "given and assumed"
+    return found, source
+
+
+def _needed(difference: float, runs: int, examples: int, discordance: Discordance) -> str:
+    if difference >= discordance.share:
+        return "impossible, where fewer examples than that are discordant"
+    number = needed_examples(difference, max(runs, 2), discordance)
+    by_examples = (
+        f"{number:,} examples with {max(runs, 2)} seeds"
+        if number
+        else f"no number of examples suffices with {max(runs, 2)} seeds"
+    )
+    seeds = needed_seeds(difference, examples, discordance)
+    by_seeds = f"{seeds} seeds" if seeds else "no number of seeds suffices"
+    return f"{by_examples}; {by_seeds} with {examples:,} examples"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f} points"

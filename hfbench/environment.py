@@ -21,6 +21,8 @@ _PACKAGES = (
     "scikit-learn",
 )
 
+_PROCESS = Path("/proc/self")  # Linux only
+
 
 def environment_stamp() -> dict[str, Any]:
     """Versions of Python and of the packages that matter, hfbench's commit, the machine."""
@@ -50,16 +52,34 @@ def device_name(device: Any) -> str:
     return _processor() if device.type == "cpu" else device.type
 
 
+def reset_peak_memory(device: Any) -> None:
+    """Let `peak_memory` count from now on, where the system can."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _counts_from_reset():
+        (_PROCESS / "clear_refs").write_text("5")  # proc(5): the peak becomes what is used now
+
+
 def peak_memory(device: Any) -> tuple[int, str]:
-    """Highest memory use in bytes and what it is of: the device's allocations or the process."""
+    """Highest memory use in bytes and what it is of, as in the record's ``peak_memory_of``."""
     import torch
 
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device), "device allocations"
+    if _counts_from_reset():
+        status = (_PROCESS / "status").read_text("utf-8")
+        (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024, "the process during the run"
     import resource
 
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes * (1 if sys.platform == "darwin" else 1024), "process"
+    return kilobytes * (1 if sys.platform == "darwin" else 1024), "the process since its start"
+
+
+def _counts_from_reset() -> bool:
+    return os.access(_PROCESS / "clear_refs", os.W_OK)
 
 
 def _commit() -> dict[str, Any]:

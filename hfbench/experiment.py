@@ -19,7 +19,12 @@ from rich.console import Console
 from transformers import PreTrainedModel, TrainerCallback
 
 from hfbench.data.tokenize import TokenizedData
-from hfbench.environment import device_name, environment_stamp, peak_memory
+from hfbench.environment import (
+    device_name,
+    environment_stamp,
+    peak_memory,
+    reset_peak_memory,
+)
 from hfbench.errors import UserError
 from hfbench.flops import count_flops, total_flops
 from hfbench.metrics import classification_metrics
@@ -283,8 +288,7 @@ def _train(
     args, lengths = trainer.args, data.lengths("train")
     # before training, which wraps the model
     flops = count_flops(trainer.model, trainer.kind, int(lengths.max()))
-    if args.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(args.device)
+    reset_peak_memory(args.device)
     result = trainer.train()
     evaluation = sum(entry.get("eval_runtime", 0.0) for entry in trainer.state.log_history)
     peak, peak_of = peak_memory(args.device)

@@ -92,10 +92,10 @@ def _facts(record: Record) -> dict[tuple[str, int | None], str]:
         facts["evaluation examples"] = _evaluation(record)
         facts["training examples"] = f"{train.examples:,}"
         facts["training data"] = train.content_hash[:8]
-    for name, version in record.environment.get("packages", {}).items():
-        facts[name] = version
-    facts["Python"] = record.environment.get("python")
-    facts["hfbench commit"] = (record.environment.get("commit") or "unknown")[:8]
+    environment = record.environment
+    facts |= environment["packages"]
+    facts["Python"] = environment["python"]
+    facts["hfbench commit"] = (environment["commit"] or "unknown")[:8]
     if record.training:
         facts |= _training_facts(record)
     seed = record.seed if record.train_size is not None else None

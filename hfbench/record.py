@@ -102,7 +102,8 @@ class TrainingFacts(RecordPart):
     train_seconds: float = Field(description="Wall time of training, evaluations apart.")
     peak_memory_bytes: int = Field(description="Highest memory use; see peak_memory_of.")
     peak_memory_of: str = Field(
-        description="'device allocations', or 'process' (highest resident size since its start)."
+        description="'device allocations', or the resident size of 'the process during the run' "
+        "or, where the system cannot say that, of 'the process since its start'."
     )
 
 

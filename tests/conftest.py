@@ -5,6 +5,8 @@ import os
 import random
 from pathlib import Path
 
+import numpy as np
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test asks the real Hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: more threads only wait
 # processes that a test starts find this checkout, as this one does
@@ -56,5 +58,83 @@ def write_recipe(tmp_path, rows):
         path = tmp_path / "tiny.yaml"
         path.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
         return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_record():
+    """A function that writes a record whose predictions are right where ``correct`` says so."""
+    import pyarrow as pa
+
+    from hfbench.record import (
+        ModelFacts,
+        Record,
+        SplitData,
+        TaskData,
+        Tokens,
+        TrainingFacts,
+        save_record,
+    )
+
+    def write(
+        folder, model, seed, correct, *, train=None, training=None, control=False, labels=None,
+        **changes,
+    ):  # fmt: skip
+        n = len(correct)
+        labels = np.arange(n) % 2 if labels is None else labels
+        predicted = np.where(correct, labels, 1 - labels)
+        logits = np.eye(2, dtype=np.float32)[predicted]
+        # one more of y in training: always y is the majority
+        counts = {"x": n // 2, "y": n // 2 + 1}
+        train = {"examples": n, "content_hash": "c" * 64, "label_counts": counts, **(train or {})}
+        split = SplitData(examples=n, content_hash="a" * 64, label_counts=counts)
+        task = TaskData(
+            source="d/s", revision=None, labels=["x", "y"],
+            splits={"train": SplitData(**train), "validation": split},
+            evaluation_split="validation",
+        )  # fmt: skip
+        facts = ModelFacts(
+            source=model, revision=None, weights_hash=None, class_name="C", parameters=12345,
+            embedding_parameters=345, config={}, vocab_size=3, max_length=8,
+        )  # fmt: skip
+        training = {
+            "arguments": {"learning_rate": 0.5, "bf16": False}, "optimizer": "study", "streams": {},
+            "world_size": 1, "batch": 16, "steps": 10, "examples_seen": 1, "tokens_seen": 1000,
+            "device": "chip", "train_seconds": 2.0, "selection": "last", "selected_step": 10,
+            "flops": 3 * 10**12, "tokens": {"train": Tokens(total=1, truncated_examples=0)},
+            "peak_memory_bytes": 2**20, "peak_memory_of": "process",
+            **(training or {}),
+        }  # fmt: skip
+        point = {"step": 10, "epoch": 1.0, "loss": 0.5, "accuracy": 0.75}
+        points = [{**point, "step": 5, "epoch": 0.5, "loss": 0.75}, point]
+        fields = {
+            "kind": "classification", "status": "finished", "recipe": "r", "model": model,
+            "seed": seed, "cell_id": "0" * 64, "settings": {}, "started": "2026-01-01T00:00:00",
+            "environment": {
+                "packages": {"torch": "2", "transformers": "5"}, "python": "3", "commit": "f" * 40,
+                "uncommitted_changes": False,
+            },
+            "task": task, "model_facts": facts,
+            "training": None if control else TrainingFacts(**training),
+            "cell_seconds": 3.0, "curves": {"train": points, "validation": points},
+            "metrics": {"validation": {"accuracy": float(np.mean(correct)), "f1_macro": 0.25}},
+            **changes,
+        }  # fmt: skip
+        if control:
+            fields |= {"curves": {}, "fit_seconds": 0.5}
+        record = Record(**fields)
+        table = pa.table(
+            {
+                "split": ["validation"] * n,
+                "id": [f"validation/{i}" for i in range(n)],
+                "label": pa.array(labels, pa.int64()),
+                "logits": pa.array(list(logits), pa.list_(pa.float32())),
+            }
+        )
+        if record.status == "finished":
+            record = record.model_copy(update={"predictions": f"{record.stem}.parquet"})
+        save_record(record, folder / "records", table if record.predictions else None)
+        return record
 
     return write

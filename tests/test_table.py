@@ -1,187 +1,231 @@
 import csv
 import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from rich.console import Console
+from sklearn.metrics import brier_score_loss, log_loss
 
+from hfbench.comparison import load_comparison
 from hfbench.errors import UserError
-from hfbench.record import (
-    Failure,
-    ModelFacts,
-    Record,
-    SplitData,
-    TaskData,
-    Tokens,
-    TrainingFacts,
-    save_record,
+from hfbench.record import Failure
+from hfbench.table import (
+    COLUMNS,
+    as_csv,
+    as_latex,
+    as_markdown,
+    build_rows,
+    check_columns,
+    print_table,
+    write_table,
 )
-from hfbench.stats import accuracy_interval
-from hfbench.table import as_csv, as_markdown, build_table, print_table, write_table
 
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def write(folder, model, seed, correct, **changes):
-    """A record whose predictions are right where ``correct`` says so."""
-    n = len(correct)
-    labels = np.arange(n) % 2
-    predicted = np.where(correct, labels, 1 - labels)
-    logits = np.eye(2, dtype=np.float32)[predicted]
-    split = SplitData(examples=n, content_hash="a" * 64, label_counts={"x": n // 2, "y": n // 2})
-    task = TaskData(
-        source="d/s", revision=None, labels=["x", "y"],
-        splits={"train": split, "validation": split}, evaluation_split="validation",
-    )  # fmt: skip
-    facts = ModelFacts(
-        source=model, revision=None, weights_hash=None, class_name="C", parameters=12345,
-        embedding_parameters=1, config={}, vocab_size=3, max_length=8,
-    )  # fmt: skip
-    training = {
-        "arguments": {}, "optimizer": "study", "streams": {}, "world_size": 1, "batch": 16,
-        "steps": 10, "examples_seen": 1, "tokens_seen": 1, "device": "chip", "train_seconds": 2.0,
-        "tokens": {"train": Tokens(total=1, truncated_examples=0)},
-        "peak_memory_bytes": 1, "peak_memory_of": "process", **changes.pop("training", {}),
-    }  # fmt: skip
-    fields = {
-        "kind": "classification", "status": "finished", "recipe": "r", "model": model,
-        "seed": seed, "cell_id": "0" * 64, "settings": {}, "started": "2026", "environment": {},
-        "task": task, "model_facts": facts, "training": TrainingFacts(**training),
-        "metrics": {"validation": {"accuracy": float(np.mean(correct)), "f1_macro": 0.25}},
-        "predictions": f"{model}--seed{seed}.parquet", **changes,
-    }  # fmt: skip
-    table = pa.table(
-        {
-            "split": ["validation"] * n,
-            "id": [f"validation/{i}" for i in range(n)],
-            "label": pa.array(labels, pa.int64()),
-            "logits": pa.array(list(logits), pa.list_(pa.float32())),
-        }
-    )
-    save_record(Record(**fields), folder / "records", table)
-
-
 @pytest.fixture
-def results(tmp_path):
+def results(tmp_path, write_record):
     rng = np.random.default_rng(0)
     for seed in range(3):
-        write(tmp_path, "worse", seed, rng.random(80) < 0.5)
-        write(tmp_path, "better", seed, rng.random(80) < 0.9)
+        write_record(tmp_path, "worse", seed, rng.random(80) < 0.5)
+        write_record(tmp_path, "better", seed, rng.random(80) < 0.9)
     return tmp_path
 
 
-def test_rows_are_means_over_runs_sorted_by_accuracy(results):
-    rng = np.random.default_rng(0)
-    draws = [(rng.random(80) < 0.5, rng.random(80) < 0.9) for _ in range(3)]
-    better = np.stack([draw[1] for draw in draws])
-    rows = build_table(results).rows
-    assert [row.model for row in rows] == ["better", "worse"]
-    assert rows[0].accuracy == pytest.approx(better.mean())
-    assert (rows[0].low, rows[0].high) == pytest.approx(accuracy_interval(better))
-    assert (rows[0].runs, rows[0].examples, rows[0].parameters) == (3, 80, 12345)
+def test_rows_hold_the_comparison_and_the_cost(results):
+    comparison = load_comparison(results)
+    row = build_rows(comparison)[0]
+    assert [row.model for row in build_rows(comparison)] == ["better", "worse"]
+    assert row.accuracy == comparison.models[0].correct.mean()
+    assert (row.low, row.high) == comparison.models[0].interval
+    assert (row.runs, row.examples, row.group) == (3, 80, "a")
+    assert (row.parameters, row.body_parameters) == (12345, 12000)
+    assert (row.train_tokens, row.train_flops, row.train_seconds) == (1000, 3e12, 2.0)
+    assert (row.tokens_per_second, row.peak_memory_bytes) == (500, 2**20)
+
+
+def test_confidence_in_a_row_is_that_of_scikit_learn(results):
+    model = load_comparison(results).models[0]
+    probabilities = np.exp(model.logits) / np.exp(model.logits).sum(-1, keepdims=True)
+    runs = probabilities.astype(float)
+    row = build_rows(load_comparison(results))[0]
+    assert row.nll == pytest.approx(np.mean([log_loss(model.labels, run) for run in runs]))
+    # with two classes ours, over both, is twice theirs
+    brier = np.mean([brier_score_loss(model.labels, run[:, 1]) for run in runs])
+    assert row.brier == pytest.approx(2 * brier)
 
 
 def test_outputs_are_the_same_bytes_each_time(results):
-    paths = write_table(build_table(results), results)
+    paths = write_table(load_comparison(results), results)
     first = [path.read_bytes() for path in paths]
-    write_table(build_table(results), results)
+    write_table(load_comparison(results), results)
     assert [path.read_bytes() for path in paths] == first
+    assert [path.name for path in paths] == ["README.md", "accuracy.csv", "accuracy.tex"]
     assert b"\r" not in b"".join(first)
 
 
 def test_csv_holds_the_numbers_as_fractions(results):
-    built = build_table(results)
-    lines = list(csv.DictReader(io.StringIO(as_csv(built))))
+    comparison = load_comparison(results)
+    lines = list(csv.DictReader(io.StringIO(as_csv(comparison))))
     assert [line["model"] for line in lines] == ["better", "worse"]
-    assert float(lines[0]["accuracy"]) == pytest.approx(built.rows[0].accuracy, abs=1e-6)
+    assert float(lines[0]["accuracy"]) == pytest.approx(comparison.models[0].accuracy, abs=1e-6)
     assert float(lines[0]["low"]) < float(lines[0]["accuracy"]) < float(lines[0]["high"])
 
 
-def test_markdown_has_a_row_per_model_with_its_interval(results):
-    text = as_markdown(build_table(results))
-    row = build_table(results).rows[0]
-    interval = f"{100 * row.low:.1f}-{100 * row.high:.1f}"
-    accuracy = f"{100 * row.accuracy:.2f}"
-    assert f"| better | 12,345 | {accuracy} | {interval} | 3 | 80 | 25.00 | 2.0 |" in text
+def test_markdown_has_a_row_per_model_with_interval_group_and_floor(results):
+    comparison = load_comparison(results)
+    row = build_rows(comparison)[0]
+    cells = [
+        "better", f"{100 * row.accuracy:.2f}", f"{100 * row.low:.1f}-{100 * row.high:.1f}", "a",
+        f"{100 * row.above_majority:+.1f} p <0.001", "3", "80",
+    ]  # fmt: skip
+    assert f"| {' | '.join(cells)} |" in as_markdown(comparison)
+    assert "| better | 12,345 | 12,000 | 1,000 | 3 | 2.0 | 500 | 1 |" in as_markdown(comparison)
 
 
-def test_the_terminal_shows_it_in_80_columns(results):
-    write(results, "a-model-with-quite-a-long-name", 0, np.ones(80, bool))
+def test_columns_can_be_chosen_in_every_output(results):
+    comparison = load_comparison(results)
+    chosen = ["nll", "train_flops"]
+    assert "| model | NLL | training TFLOP |" in as_markdown(comparison, chosen)
+    assert "model & NLL & training TFLOP" in as_latex(comparison, chosen)
     console = Console(file=io.StringIO(), width=80)
-    print_table(build_table(results), console)
+    print_table(comparison, console, chosen)
+    assert "NLL" in console.file.getvalue()
+    assert "interval" not in console.file.getvalue().partition("better")[0]
+    with pytest.raises(UserError, match="no column 'nl'; did you mean 'nll'"):
+        check_columns(["nl"])
+
+
+def test_every_column_has_a_text_for_a_trained_model(results):
+    row = build_rows(load_comparison(results))[0]
+    assert all(column.text(row) for column in COLUMNS.values())
+
+
+def test_the_terminal_shows_it_in_80_columns(results, write_record):
+    write_record(results, "a-model-with-quite-a-long-name", 0, np.ones(80, bool))
+    for seed in range(3):
+        failure = Failure(type="E", message="m", step=3)
+        write_record(
+            results, "worse", 10 + seed, np.ones(80, bool), status="failed", failure=failure
+        )
+    console = Console(file=io.StringIO(), width=80)
+    print_table(load_comparison(results), console)
     shown = console.file.getvalue()
     assert max(map(len, shown.splitlines())) <= 80
-    for word in ("accuracy", "95 %", "interval", "macro", "train"):
+    for word in ("accuracy", "95 %", "interval", "group", "majority", "3 of 6"):
         assert word in shown
     assert "…" not in shown
 
 
-def test_failed_runs_are_counted_and_never_averaged(results):
-    failure = Failure(type="NonFiniteLossError", message="m", step=3)
-    write(
-        results, "worse", 3, np.ones(80, bool), status="failed", failure=failure, training={},
-        metrics={}, predictions=None,
-    )  # fmt: skip
-    row = build_table(results).rows[1]
-    assert (row.runs, row.failed) == (3, 1)
-    text = as_markdown(build_table(results))
+def test_failed_runs_are_counted_shown_and_never_averaged(results, write_record):
+    before = build_rows(load_comparison(results))[1].accuracy
+    failure = Failure(type="NonFiniteLossError", message="the loss is NaN", step=7)
+    write_record(results, "worse", 3, np.ones(80, bool), status="failed", failure=failure)
+    row = build_rows(load_comparison(results))[1]
+    assert (row.runs, row.failed, row.accuracy) == (3, 1, before)
+    text = as_markdown(load_comparison(results))
     assert "| worse [1] |" in text
     assert "| 3 of 4 |" in text
-    assert "- [1] worse: 1 of 4 runs failed and are left out" in text
+    assert "seed 3 failed at step 7 (NonFiniteLossError: the loss is NaN)" in text
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "note"),
-    [
-        ("steps", 11, "optimizer steps 11, not 10"),
-        ("batch", 32, "batch 32, not 16"),
-        ("world_size", 2, "processes 2, not 1"),
-        ("optimizer", "huggingface", "optimizer huggingface, not study"),
-        ("device", "other", "device other, not chip"),
-    ],
-)
-def test_a_row_that_differs_in_more_than_its_model_says_so(results, field, value, note):
-    write(results, "odd", 0, np.ones(80, bool), training={field: value})
-    assert build_table(results).rows[0].differences == [note]
-    assert f"[1] odd: {note}" in as_markdown(build_table(results))
+def test_a_model_that_never_finished_has_a_row_without_numbers(results, write_record):
+    failure = Failure(type="OSError", message="full", step=None)
+    for seed in range(2):
+        write_record(results, "broken", seed, np.ones(80, bool), status="failed", failure=failure)
+    comparison = load_comparison(results)
+    assert comparison.models[-1].name == "broken"
+    assert "| broken [1] |  |  |  |  | 0 of 2 |  |" in as_markdown(comparison)
+    assert "broken,,,,,,,,0,2,0,0,,,,,,,,,,," in as_csv(comparison)
 
 
-def test_truncated_texts_are_reported(results):
-    tokens = {"train": Tokens(total=9, truncated_examples=3)}
-    write(results, "short", 0, np.ones(80, bool), training={"tokens": tokens})
-    assert "- short: 3 of 80 train texts were truncated at 8 tokens.\n" in as_markdown(
-        build_table(results)
+def test_one_class_runs_are_flagged(results, write_record):
+    labels = np.arange(80) % 2
+    write_record(results, "worse", 3, labels == 1)  # always y
+    text = as_markdown(load_comparison(results))
+    assert "[1] worse: 1 of 4 runs predict one class only" in text
+
+
+def test_one_seed_is_said_to_say_nothing_of_others(results, write_record):
+    write_record(results, "single", 0, np.ones(80, bool))
+    write_record(results, "control", None, np.ones(80, bool), control=True)
+    text = as_markdown(load_comparison(results))
+    assert "One seed only (single): intervals and groups say nothing about other seeds." in text
+
+
+def test_the_selection_rule_is_stated(results, write_record):
+    assert "mean over the runs, after the last step." in as_markdown(load_comparison(results))
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        for model in ("worse", "better"):
+            write_record(
+                results, model, seed, rng.random(80) < 0.7, training={"selection": "best_loss"}
+            )
+    text = as_markdown(load_comparison(results))
+    assert "with the weights that had the lowest validation loss." in text
+
+
+def test_learning_curve_is_a_table_of_sizes(tmp_path, write_record):
+    rng = np.random.default_rng(0)
+    for size, accuracy in ((10, 0.6), (40, 0.95)):
+        for seed in range(3):
+            train = {"examples": size, "content_hash": f"{seed}{size}" + "0" * 60}
+            right = rng.random(80) < accuracy
+            write_record(tmp_path, "mine", seed, right, train_size=size, train=train)
+            write_record(tmp_path, "floor", seed, np.arange(80) % 2 == 1, train_size=size,
+                         train=train, control=True)  # fmt: skip
+    comparison = load_comparison(tmp_path)
+    assert list(comparison.curve) == [10, 40]
+    largest = comparison.curve[40].models[0]
+    assert comparison.models[0].accuracy == largest.accuracy
+    text = as_markdown(comparison)
+    low, high = largest.interval
+    line = f"| 40 | {100 * largest.accuracy:.1f} ({100 * low:.1f}-{100 * high:.1f}) a | 50.0 ("
+    assert line in text
+    assert comparison.differences == {}  # subsets differ between seeds, not between models
+
+
+def test_latex_escapes_names_and_labels(results, write_record):
+    write_record(results, "under_score", 0, np.ones(80, bool))
+    text = as_latex(load_comparison(results))
+    assert r"under\_score & 100.00" in text
+    assert r"95 \% interval" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(results, tmp_path, write_record):
+    write_record(results, "a_b", 0, np.ones(80, bool), recipe="50 % & more")
+    page = (
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+        f"{as_latex(load_comparison(results))}\\end{{document}}\n"
     )
-
-
-def test_models_evaluated_on_different_examples_are_refused(results):
-    split = SplitData(examples=80, content_hash="b" * 64, label_counts={})
-    task = TaskData(
-        source="d/s", revision=None, labels=["x", "y"], splits={"train": split, "test": split},
-        evaluation_split="test",
-    )  # fmt: skip
-    write(results, "odd", 0, np.ones(80, bool), task=task)
-    with pytest.raises(UserError, match="cannot stand in one table"):
-        build_table(results)
+    (tmp_path / "page.tex").write_text(page, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stdout[-1500:]
 
 
 def test_no_torch_is_imported_for_a_table(results):
     script = (
-        "import sys; from hfbench.table import build_table, write_table; from pathlib import Path;"
-        f"write_table(build_table(Path({str(results)!r})), Path({str(results)!r}));"
+        "import sys; from pathlib import Path; from hfbench.comparison import load_comparison;"
+        "from hfbench.table import write_table; from hfbench.report import write_report;"
+        "from hfbench.plots import write_plots; import hfbench.flips;"
+        f"folder = Path({str(results)!r}); c = load_comparison(folder);"
+        "write_table(c, folder); write_report(c, folder); write_plots(c, folder / 'plots');"
         "heavy = {'torch', 'transformers', 'datasets', 'evaluate'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    run = subprocess.run([sys.executable, "-c", script], timeout=60)
+    run = subprocess.run([sys.executable, "-c", script], timeout=120)
     assert run.returncode == 0
 
 
 @pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/records")), ids=lambda p: p.parent.name)
 def test_committed_tables_regenerate_byte_for_byte(folder):
-    built = build_table(folder.parent)
-    assert (folder.parent / "README.md").read_bytes() == as_markdown(built).encode()
-    assert (folder.parent / "accuracy.csv").read_bytes() == as_csv(built).encode()
+    comparison = load_comparison(folder.parent)
+    assert (folder.parent / "README.md").read_bytes() == as_markdown(comparison).encode()
+    assert (folder.parent / "accuracy.csv").read_bytes() == as_csv(comparison).encode()
+    assert (folder.parent / "accuracy.tex").read_bytes() == as_latex(comparison).encode()
