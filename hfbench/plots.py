@@ -26,6 +26,8 @@ _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 _MARKERS = ("o", "s", "^")
 _WIDTH = 4.8
 """Inches; narrow, so that letters stay readable on a phone."""
+_NAME = 24
+"""Letters of a name that fit a figure."""
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -39,6 +41,7 @@ _STYLE: dict[Any, Any] = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
+    "text.parse_math": False,  # a label may hold dollar signs
     "svg.fonttype": "none",  # letters stay letters, for readers and for search
     "figure.constrained_layout.use": True,
 }
@@ -103,7 +106,7 @@ def _accuracy(comparison: Comparison) -> Plot:
             comparison.letters[model.name], (1.01, row), xycoords=("axes fraction", "data"),
             va="center",
         )  # fmt: skip
-    axes.set_yticks(rows, [model.name for model in models])
+    axes.set_yticks(rows, [_short(model.name) for model in models])
     axes.set_ylim(-0.6, len(models) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -124,7 +127,7 @@ def _mark_floor(axes: Axes, comparison: Comparison) -> None:
         share = 100 * (model.accuracy - (floor.majority.mean if floor.majority else 0.0))
         axes.axvline(share, color=FAINT, lw=1, zorder=0)
         axes.annotate(
-            f'always "{floor.label}"', (share, 1), xycoords=("data", "axes fraction"),
+            f'always "{_short(floor.label)}"', (share, 1), xycoords=("data", "axes fraction"),
             ha="center", va="bottom", fontsize=8, color=INK,
         )  # fmt: skip
         return
@@ -142,7 +145,9 @@ def _differences(comparison: Comparison) -> Plot:
         axes.plot(100 * found.mean, row, "o", color=colour, mfc=face, ms=5)
     axes.axvline(0, color=INK, lw=0.8)
     axes.set_yticks(
-        rows, [f"{pair.first.name} minus {pair.second.name}" for pair in pairs], fontsize=8
+        rows,
+        [f"{_short(pair.first.name)} minus {_short(pair.second.name)}" for pair in pairs],
+        fontsize=8,
     )
     axes.set_ylim(-0.6, len(pairs) - 0.4)
     axes.tick_params(axis="y", length=0)
@@ -179,7 +184,7 @@ def _training(comparison: Comparison, metric: str) -> Plot:
             if not is_train:
                 low, high = scale * values.min(0), scale * values.max(0)
                 axes.fill_between(epochs, low, high, color=style.color, alpha=0.15, lw=0)
-                labels.append((model.name, style.color))
+                labels.append((_short(model.name), style.color))
                 ends.append((float(epochs[-1]), float(mean[-1]), model.name))
     _label_ends(axes, [(x, y) for x, y, _ in ends], labels)
     axes.set_xlabel("epoch")
@@ -224,7 +229,7 @@ def _learning_curve(comparison: Comparison) -> Plot:
         axes.fill_between(
             at, 100 * np.array(low), 100 * np.array(high), color=style.color, alpha=0.12, lw=0
         )
-        labels.append((model.name, style.color))
+        labels.append((_short(model.name), style.color))
         ends.append((at[-1], mean[-1]))
         said.append(f"{model.name} from {mean[0]:.1f} % to {mean[-1]:.1f} %")
     axes.set_xscale("log")
@@ -258,7 +263,7 @@ def _reliability(comparison: Comparison) -> Plot:
             lw=0,
             clip_on=False,
         )
-        axes.set_title(model.name, fontsize=8)
+        axes.set_title(_short(model.name), fontsize=8)
         axes.set_aspect("equal")
         gap = float(np.nansum(share * np.abs(bins.confidence - bins.accuracy)))
         worst.append((gap, model.name))
@@ -291,7 +296,7 @@ def _cost(comparison: Comparison) -> Plot:
     ):
         axes.plot(x, y, style.marker, color=style.color, ms=6)
         axes.annotate(
-            model.name, (x, place), xytext=(7, 0), textcoords="offset points", va="center",
+            _short(model.name), (x, place), xytext=(7, 0), textcoords="offset points", va="center",
             fontsize=8,
         )  # fmt: skip
     axes.set_xscale("log")
@@ -338,6 +343,11 @@ def _styles(comparison: Comparison) -> list[_Style]:
 def _new(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_WIDTH, height))
     return figure, figure.subplots()
+
+
+def _short(name: str) -> str:
+    """``name`` as it fits a figure; in words it stands in full."""
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
 
 
 def _explain(figure: Figure, text: str) -> None:

@@ -149,7 +149,7 @@ def _inline_svg(plot: Plot) -> Markup:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
     # numbered by matplotlib in every figure anew; those that are referred to are hashes
-    svg = re.sub(r' id="[A-Za-z0-9]+_\d+"', "", svg)
+    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)
     for number, colour in enumerate(PALETTE):
         svg = svg.replace(colour, f"var(--model-{number})")
     svg = svg.replace(INK, "currentColor").replace(FAINT, "var(--faint)")

@@ -34,7 +34,7 @@ def test_help_answers_at_once():
         run = hfbench_command("--help")
         seconds.append(time.perf_counter() - start)
         assert run.returncode == 0
-    for verb in ("compare", "pretrain", "table", "list"):
+    for verb in ("compare", "plan", "pretrain", "table", "report", "plots", "flips", "list"):
         assert verb in run.stdout
     assert min(seconds) < 0.5
 

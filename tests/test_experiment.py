@@ -12,6 +12,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from hfbench.comparison import load_comparison
 from hfbench.data.tokenize import tokenize_task
 from hfbench.dry_run import print_plan
 from hfbench.errors import UserError
@@ -21,7 +22,6 @@ from hfbench.plan import plan_classification, plan_pretraining
 from hfbench.recipe import Recipe
 from hfbench.recipe_file import load_recipe
 from hfbench.record import load_predictions, load_records
-from hfbench.table import build_table
 from hfbench.workbench import Workbench
 
 FILE = "train.jsonl"
@@ -263,8 +263,8 @@ def test_a_failed_cell_is_recorded_and_the_rest_goes_on(write_recipe, tmp_path):
     assert failure.step is not None
     assert f"at optimizer step {failure.step}" in failure.message
     assert "hot--seed0: FAILED: NonFiniteLossError" in said
-    table = build_table(outcome.folder)
-    assert [(row.model, row.runs, row.failed) for row in table.rows] == [
+    models = load_comparison(outcome.folder).models
+    assert [(m.name, len(m.finished), len(m.failed)) for m in models] == [
         ("floor", 1, 0),
         ("hot", 0, 2),
     ]
