@@ -128,6 +128,24 @@ def describe_pretraining(record: Record) -> str:
     )
 
 
+def curve_findings(comparison: Comparison) -> list[str]:
+    """From how many training examples on which model beats which, at every larger size, too."""
+    sizes = list(comparison.curve)
+    told = {
+        size: {(p.first.name, p.second.name) for p in standing.pairs if p.differ}
+        for size, standing in comparison.curve.items()
+    }
+    lines = []
+    for first, second in sorted(told[sizes[-1]]):
+        lasting = [
+            size
+            for number, size in enumerate(sizes)
+            if all((first, second) in told[larger] for larger in sizes[number:])
+        ]
+        lines.append(f"{first} beats {second} from {lasting[0]:,} training examples on.")
+    return lines or [f"With {sizes[-1]:,} training examples no model is told from another."]
+
+
 def percent(share: float) -> str:
     """A fraction as a percentage with one decimal."""
     return f"{100 * share:.1f} %"

@@ -20,6 +20,7 @@ from hfbench.findings import (
     CURVE_NOTES,
     answer,
     cost_notes,
+    curve_findings,
     describe_data,
     describe_pretraining,
     footnotes,
@@ -197,7 +198,7 @@ def as_markdown(comparison: Comparison, columns: Sequence[str] = ACCURACY) -> st
         lines += [
             "## Learning curve",
             _markdown_table(curve_cells(comparison)),
-            _bullets(CURVE_NOTES),
+            _bullets([*curve_findings(comparison), *CURVE_NOTES]),
         ]
     if comparison.pretraining:
         lines += [

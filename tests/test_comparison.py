@@ -5,7 +5,7 @@ import pytest
 
 from hfbench.comparison import load_comparison
 from hfbench.errors import UserError
-from hfbench.findings import answer, question
+from hfbench.findings import answer, curve_findings, question
 from hfbench.stats import accuracy_interval, holm, paired_difference
 
 
@@ -131,3 +131,22 @@ def test_the_answer_of_a_single_model_and_of_none(tmp_path, write_record):
     first, second = answer(load_comparison(tmp_path))
     assert first == "two is the most accurate (60.0 %); there is no other model to compare it with."
     assert second == 'two is not shown to be better than always answering "y".'
+
+
+def test_a_learning_curve_says_from_how_many_examples_on_which_model_wins(tmp_path, write_record):
+    shares = {10: (0.5, 0.5), 30: (0.9, 0.5), 90: (0.5, 0.5), 270: (0.9, 0.5), 810: (0.9, 0.5)}
+    for size, (mine, theirs) in shares.items():
+        for seed in range(3):
+            for model, share, salt in (("mine", mine, 0), ("theirs", theirs, 10)):
+                correct = draw(seed + salt, share)[0]
+                write_record(tmp_path, model, seed, correct, train_size=size)
+    comparison = load_comparison(tmp_path)
+    # at 30 by itself, but not at 90
+    assert curve_findings(comparison) == ["mine beats theirs from 270 training examples on."]
+    for path in (tmp_path / "records").glob("*n270*"):
+        path.unlink()
+    for path in (tmp_path / "records").glob("*n810*"):
+        path.unlink()
+    assert curve_findings(load_comparison(tmp_path)) == [
+        "With 90 training examples no model is told from another."
+    ]
