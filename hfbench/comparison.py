@@ -261,9 +261,9 @@ def _floors(models: list[ModelRuns], floor: ModelRuns, pairs: list[Pair]) -> dic
     label = _task(floor).labels[floor.predicted[0, 0]]
     against = {}
     for pair in pairs:
-        if pair.second is floor:
+        if pair.second is floor and not _always_majority(pair.first):
             against[pair.first.name] = (pair.difference, pair.p_value)
-        elif pair.first is floor:
+        elif pair.first is floor and not _always_majority(pair.second):
             against[pair.second.name] = (-pair.difference, pair.p_value)
     return {
         model.name: Floor(

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test asks the real Hub
+# on the CPU also where there is a GPU: numbers are compared to 1e-5, between processes, too
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: more threads only wait
 # processes that a test starts find this checkout, as this one does
 os.environ["PYTHONPATH"] = os.pathsep.join(

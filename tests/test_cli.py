@@ -36,7 +36,7 @@ def test_help_answers_at_once():
         assert run.returncode == 0
     for verb in ("compare", "plan", "pretrain", "table", "report", "plots", "flips", "list"):
         assert verb in run.stdout
-    assert min(seconds) < 0.5
+    assert min(seconds) < 1
 
 
 def test_no_heavy_import_for_help_list_and_a_mistaken_recipe(tmp_path):

@@ -150,3 +150,13 @@ def test_a_learning_curve_says_from_how_many_examples_on_which_model_wins(tmp_pa
     assert curve_findings(load_comparison(tmp_path)) == [
         "With 90 training examples no model is told from another."
     ]
+
+
+def test_every_row_that_always_gives_the_commonest_class_is_the_floor(results, write_record):
+    for seed in range(2):
+        write_record(results, "collapsed", seed, np.arange(200) % 2 == 1)
+    comparison = load_comparison(results)
+    assert comparison.floors["collapsed"].majority is None
+    assert comparison.floors["floor"].majority is None
+    assert comparison.letters["collapsed"] == comparison.letters["floor"]
+    assert answer(comparison)[1] == 'Every other model is better than always answering "y".'

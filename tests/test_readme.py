@@ -1,5 +1,6 @@
 """README's commands are run and its figures are those of results/."""
 
+import itertools
 import os
 import re
 import shlex
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from hfbench.comparison import load_comparison
+from hfbench.findings import answer
 from hfbench.recipe_file import load_recipe
-from hfbench.table import as_markdown, build_table
+from hfbench.table import as_markdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -39,28 +42,45 @@ def run(command, cwd=ROOT):
     return done.stdout
 
 
-def markdown_table(text):
-    return [line for line in text.splitlines() if line.startswith("|")]
+def first_table(text):
+    lines = text.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| model |"))
+    return list(itertools.takewhile(lambda line: line.startswith("|"), lines[start:]))
+
+
+def marked(kind, name):
+    return re.search(rf"<!-- {kind}: results/{name} -->\n(.*?)<!-- end -->", README, re.S).group(1)
 
 
 @pytest.mark.parametrize("name", re.findall(r"<!-- table: results/(\S+) -->", README))
 def test_tables_are_those_of_the_records(name):
-    shown = re.search(rf"<!-- table: results/{name} -->\n(.*?)<!-- end -->", README, re.S).group(1)
-    assert markdown_table(shown) == markdown_table(
-        as_markdown(build_table(ROOT / "results" / name))
-    )
+    expected = first_table(as_markdown(load_comparison(ROOT / "results" / name)))
+    assert first_table(marked("table", name)) == expected
+    assert len(expected) > 4
+
+
+@pytest.mark.parametrize("name", re.findall(r"<!-- answer: results/(\S+) -->", README))
+def test_answers_are_those_of_the_records(name):
+    expected = " ".join(answer(load_comparison(ROOT / "results" / name)))
+    assert " ".join(marked("answer", name).replace(">", "").split()) == expected
 
 
 def test_numbers_beside_the_study_are_those_of_the_records():
     notes = (ROOT / "results" / "sst2_1200" / "notes.md").read_text("utf-8")
-    rows = {row.model: row for row in build_table(ROOT / "results" / "sst2_1200").rows}
+    comparison = load_comparison(ROOT / "results" / "sst2_1200")
 
-    def interval(model):
-        return f"{100 * rows[model].low:.1f}-{100 * rows[model].high:.1f}"
+    def span(low, high):
+        return f"{100 * low:.1f}-{100 * high:.1f}"
 
-    known = {f"{100 * row.accuracy:.2f}" for row in rows.values()} | {"66.67", "54.17"}
-    known |= {interval(model) for model in rows}
-    written = set(re.findall(r"\d+\.\d-\d+\.\d", notes)) | set(re.findall(r"(\d+\.\d\d) %", notes))
+    differences = [pair.difference for pair in comparison.pairs]
+    known = {f"{100 * model.accuracy:.2f}" for model in comparison.models} | {"66.67", "54.17"}
+    known |= {span(*model.interval) for model in comparison.models}
+    known |= {span(difference.low, difference.high) for difference in differences}
+    known |= {f"{100 * difference.mean:.1f}" for difference in differences}
+    written = set(re.findall(r"-?\d+\.\d-\d+\.\d", notes)) | set(
+        re.findall(r"(\d+\.\d\d) %", notes)
+    )
+    written |= set(re.findall(r"(\d+\.\d) points", notes))
     assert len(written) >= 8
     assert written <= known
 
@@ -109,10 +129,24 @@ def test_your_model_and_data_run_as_written(tmp_path, rows):
     assert (tmp_path / "results" / "mine" / "README.md").exists()
 
 
-def test_list_and_table_run_as_written(tmp_path):
+def test_what_is_made_from_records_runs_as_written(tmp_path):
     assert "gpt-nano" in run("hfbench list")
-    shutil.copytree(ROOT / "results" / "quickstart", tmp_path / "results" / "quickstart")
-    assert "gpt-nano-pretrained" in run("hfbench table results/quickstart", cwd=tmp_path)
+    shutil.copytree(ROOT / "results" / "sst2_1200", tmp_path / "results" / "sst2_1200")
+    made = [c for c in COMMANDS if "results/sst2_1200" in c and "compare" not in c]
+    assert len(made) == 5
+    said = [run(command, cwd=tmp_path) for command in made]
+    assert "NLL" in said[1]
+    assert said[-1].startswith("gpt-nano relative to tfidf-logreg:")
+    for name in ("README.md", "accuracy.csv", "accuracy.tex", "report.html", "plots/accuracy.png"):
+        assert (tmp_path / "results" / "sst2_1200" / name).exists()
+
+
+def test_plans_run_as_written():
+    plans = [c for c in COMMANDS if c.startswith("hfbench plan recipes/quickstart.yaml")]
+    assert len(plans) == 2
+    shown = [run(command) for command in plans]
+    assert "to show 5.0 points" in shown[0]
+    assert "to show 3.0 points" in shown[1]
 
 
 def test_every_key_of_a_recipe_is_explained_where_the_readme_says():
@@ -129,8 +163,8 @@ def test_quickstart_runs_as_written(tmp_path):
     compare = next(command for command in COMMANDS if "bin/hfbench compare" in command)
     assert "11 cells ran" in run(compare.removeprefix(".venv/bin/"), cwd=tmp_path)
     results = tmp_path / "results" / "local" / "quickstart"
-    rows = {row.model: row for row in build_table(results).rows}
+    models = {model.name: model for model in load_comparison(results).models}
     # what the task is built for
-    assert rows["majority"].accuracy < rows["tfidf-logreg"].accuracy
-    assert rows["tfidf-logreg"].high < rows["gpt-nano-pretrained"].low
-    assert max(row.accuracy for row in rows.values()) < 0.96
+    assert models["majority"].accuracy < models["tfidf-logreg"].accuracy
+    assert models["tfidf-logreg"].interval[1] < models["gpt-nano-pretrained"].interval[0]
+    assert max(model.accuracy for model in models.values()) < 0.96

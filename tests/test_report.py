@@ -4,8 +4,11 @@ import base64
 import hashlib
 import itertools
 import re
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -177,3 +180,18 @@ def test_a_comparison_that_failed_altogether_has_a_report(tmp_path, write_record
     page = Page(render_report(load_comparison(tmp_path)))
     assert "No run of any model finished." in page.text
     assert "no space left" in page.text
+
+
+ROOT = Path(__file__).parents[1]
+PINNED = re.search(
+    rf"matplotlib==(\S+).*{'<' if sys.version_info < (3, 11) else '>='} '3.11'",
+    (ROOT / "constraints.txt").read_text("utf-8"),
+).group(1)
+
+
+@pytest.mark.skipif(matplotlib.__version__ != PINNED, reason="another matplotlib draws otherwise")
+@pytest.mark.parametrize(
+    "report", sorted(ROOT.glob("results/*/report.html")), ids=lambda p: p.parent.name
+)
+def test_committed_reports_regenerate_byte_for_byte(report):
+    assert report.read_bytes() == render_report(load_comparison(report.parent)).encode()
