@@ -7,9 +7,20 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Outcome", "Recipe", "Record", "UserError", "compare", "load_recipe", "load_records"]
+__all__ = [
+    "Comparison",
+    "Outcome",
+    "Recipe",
+    "Record",
+    "UserError",
+    "compare",
+    "load_comparison",
+    "load_recipe",
+    "load_records",
+]
 
 if TYPE_CHECKING:
+    from hfbench.comparison import Comparison, load_comparison
     from hfbench.errors import UserError
     from hfbench.experiment import Outcome, compare
     from hfbench.recipe import Recipe
@@ -17,6 +28,8 @@ if TYPE_CHECKING:
     from hfbench.record import Record, load_records
 
 _HOMES = {
+    "Comparison": "hfbench.comparison",
+    "load_comparison": "hfbench.comparison",
     "Outcome": "hfbench.experiment",
     "compare": "hfbench.experiment",
     "Record": "hfbench.record",

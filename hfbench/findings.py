@@ -53,15 +53,16 @@ def notes(comparison: Comparison) -> list[str]:
         f"accuracy: mean over the runs{', ' if selected else ''}{selected}.",
         "95 % interval: for the accuracy over examples and seeds (Wilson's for a single run; with "
         "several, at the effective number of examples that a two-way analysis of variance gives).",
-        f"group: models that share a letter cannot be told apart (paired differences over examples "
-        f"and seeds, Holm's correction for {len(comparison.pairs)} pairs, error 5 % for all "
-        "together).",
+        "group: models that share a letter cannot be told apart (paired differences over examples "
+        f"and seeds; Holm's correction, error 5 % for all {len(comparison.pairs)} pairs and the "
+        "floor together).",
         f'vs majority: points above always answering "{label}", with p after Holm.',
-        "A control runs once: nothing in it is random.",
     ]
+    if any(model.seeds == [None] for model in finished):
+        lines.append("A control runs once: nothing in it is random.")
     guessing = [m.name for m in finished if not comparison.floors[m.name].above_chance]
     if guessing:
-        chance = percent(comparison.floors[guessing[0]].chance)
+        chance = percent(comparison.floors[guessing[0]].chance)  # the labels are the same for all
         lines.append(
             f"Not shown to be better than guessing ({chance}): {enumerate_names(guessing)}."
         )

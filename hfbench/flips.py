@@ -106,7 +106,9 @@ def find_flips(first: ModelRuns, second: ModelRuns) -> Flips:
     """
     if evaluation_hash(first.finished[0]) != evaluation_hash(second.finished[0]):
         raise UserError(f"{first.name} and {second.name} were evaluated on different examples")
-    seeds = _common_seeds(first, second)
+    seeds = common_seeds(first, second)
+    if not seeds:
+        raise UserError(f"{first.name} and {second.name} have no finished seed in common")
     pairs = [(_run(first, seed), _run(second, seed)) for seed in seeds]
     return Flips(
         first=first,
@@ -188,15 +190,13 @@ def find_model(models: list[ModelRuns], name: str, results: Path) -> ModelRuns:
     raise UserError(f"{results}: no finished run of a model {name!r} (finished: {known})")
 
 
-def _common_seeds(first: ModelRuns, second: ModelRuns) -> list[int | None]:
+def common_seeds(first: ModelRuns, second: ModelRuns) -> list[int | None]:
+    """The seeds with which both finished; a control stands beside each seed of the other."""
     if first.seeds == [None]:
         return second.seeds
     if second.seeds == [None]:
         return first.seeds
-    common = [seed for seed in first.seeds if seed in second.seeds]
-    if not common:
-        raise UserError(f"{first.name} and {second.name} have no finished seed in common")
-    return common
+    return [seed for seed in first.seeds if seed in second.seeds]
 
 
 def _run(model: ModelRuns, seed: int | None) -> np.ndarray:

@@ -26,6 +26,8 @@ _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 _MARKERS = ("o", "s", "^")
 _WIDTH = 4.8
 """Inches; narrow, so that letters stay readable on a phone."""
+_PAIRS = 30
+"""Pairs of models that fit a figure."""
 _NAME = 24
 """Letters of a name that fit a figure."""
 
@@ -134,7 +136,10 @@ def _mark_floor(axes: Axes, comparison: Comparison) -> None:
 
 
 def _differences(comparison: Comparison) -> Plot:
-    pairs = comparison.pairs
+    pairs, among = comparison.pairs, ""
+    if len(pairs) > _PAIRS:
+        pairs = [pair for pair in pairs if pair.first is comparison.finished[0]]
+        among = "; the best against each other model"
     figure, axes = _new(0.24 * len(pairs) + 0.9)
     rows = np.arange(len(pairs))[::-1]
     for row, pair in zip(rows, pairs, strict=True):
@@ -153,9 +158,9 @@ def _differences(comparison: Comparison) -> Plot:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("difference in points")
-    _explain(figure, "95 % intervals; filled: told apart after Holm's correction")
+    _explain(figure, f"95 % intervals; filled: told apart after Holm's correction{among}")
     told = [pair for pair in pairs if pair.differ]
-    alt = f"Paired differences of accuracy: {len(told)} of {len(pairs)} pairs are told apart"
+    alt = f"Paired differences of accuracy{among}: {len(told)} of {len(pairs)} are told apart"
     if told:
         largest = max(told, key=lambda pair: pair.difference.mean)
         found = largest.difference

@@ -29,7 +29,14 @@ from hfbench.findings import (
     p_text,
     question,
 )
-from hfbench.flips import FlipCounts, Flips, count_by_label, count_by_length, find_flips
+from hfbench.flips import (
+    FlipCounts,
+    Flips,
+    common_seeds,
+    count_by_label,
+    count_by_length,
+    find_flips,
+)
 from hfbench.plots import FAINT, INK, PALETTE, Plot, draw_plots, save_figure
 from hfbench.record import Record
 from hfbench.stats import VarianceSplit
@@ -162,11 +169,10 @@ def _inline_svg(plot: Plot) -> Markup:
 
 
 def _pair_line(pair: Pair) -> _PairLine:
-    flips = find_flips(pair.second, pair.first)
-    return _PairLine(
-        pair,
-        [f"{test.only_first}:{test.only_second}, {p_text(test.p_value)}" for test in flips.by_seed],
-    )
+    if not common_seeds(pair.first, pair.second):
+        return _PairLine(pair, [])
+    tests = find_flips(pair.second, pair.first).by_seed
+    return _PairLine(pair, [f"{t.only_first}:{t.only_second}, {p_text(t.p_value)}" for t in tests])
 
 
 def _variances(comparison: Comparison) -> list[tuple[str, VarianceSplit]]:
@@ -187,6 +193,7 @@ def _flip_tables(comparison: Comparison, texts: Mapping[str, str] | None) -> lis
         return []
     best = comparison.finished[0]
     others = [pair.second for pair in comparison.pairs if pair.first is best]
+    others = [model for model in others if common_seeds(best, model)]
     return [_flip_table(find_flips(best, other), texts) for other in others]
 
 

@@ -69,6 +69,8 @@ class Row:
     train_seconds: float | None
     tokens_per_second: float | None
     peak_memory_bytes: float | None
+    notes: str
+    """The footnote: what differs in more than the model, what failed."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,9 @@ def check_columns(names: Sequence[str]) -> Sequence[str]:
 
 def build_rows(comparison: Comparison) -> list[Row]:
     """A row for each model, in the comparison's order."""
-    return [_row(model, comparison) for model in comparison.models]
+    marks = footnotes(comparison)
+    notes_of = {name: mark.partition(": ")[2] for name, mark in marks.items()}
+    return [_row(m, comparison, notes_of.get(m.name, "")) for m in comparison.models]
 
 
 def write_table(
@@ -266,11 +270,11 @@ def print_table(
         console.print(line, markup=False, highlight=False)
 
 
-def _row(model: ModelRuns, comparison: Comparison) -> Row:
+def _row(model: ModelRuns, comparison: Comparison, note: str) -> Row:
     if not model.finished:
         nothing: dict[str, Any] = dict.fromkeys([field.name for field in fields(Row)])
         counts = {"runs": 0, "failed": len(model.failed), "one_class_runs": 0, "examples": 0}
-        return Row(**{**nothing, "model": model.name, "group": "", **counts})
+        return Row(**{**nothing, "model": model.name, "group": "", **counts, "notes": note})
     floor, facts = comparison.floors[model.name], model.finished[0].model_facts
     scores = [calibration(logits, model.labels) for logits in model.logits]
     split = _split(model.finished[0])
@@ -294,6 +298,7 @@ def _row(model: ModelRuns, comparison: Comparison) -> Row:
         parameters=facts.parameters if facts else None,
         body_parameters=_body_parameters(facts),
         **_cost(model.finished),
+        notes=note,
     )
 
 

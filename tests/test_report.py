@@ -195,3 +195,12 @@ PINNED = re.search(
 )
 def test_committed_reports_regenerate_byte_for_byte(report):
     assert report.read_bytes() == render_report(load_comparison(report.parent)).encode()
+
+
+def test_models_without_a_common_seed_have_a_report(tmp_path, write_record):
+    rng = np.random.default_rng(0)
+    for model, seed in (("one", 0), ("one", 1), ("two", 2), ("two", 3)):
+        write_record(tmp_path, model, seed, rng.random(80) < 0.7)
+    page = Page(render_report(load_comparison(tmp_path)))
+    assert "Paired differences" in page.text
+    assert "Flips" not in page.text
