@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 BINS = 10
 """Equally wide bins of the probability of the predicted class, over [0, 1]."""
@@ -14,7 +14,7 @@ class Calibration:
     """How far probabilities can be trusted; means over the examples."""
 
     nll: float
-    """Negative log-likelihood of the right class, in nats."""
+    """See `negative_log_likelihood`."""
     brier: float
     """Brier's score (1950): squared distance of the probabilities to the answer, in [0, 2]."""
     ece: float
@@ -43,21 +43,27 @@ class ClassScores:
 
 def calibration(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     """Of one run; ``logits`` of shape (examples, labels), ``labels`` (examples,)."""
-    log_probabilities = log_softmax(logits.astype(np.float64), axis=-1)
+    probabilities = softmax(logits.astype(np.float64), axis=-1)
     answer = np.eye(logits.shape[-1])[labels]
     bins = reliability(logits, labels)
     filled = bins.examples > 0
     gaps = np.abs(bins.confidence - bins.accuracy)[filled]
     return Calibration(
-        nll=float(-log_probabilities[np.arange(len(labels)), labels].mean()),
-        brier=float(np.square(np.exp(log_probabilities) - answer).sum(-1).mean()),
+        nll=negative_log_likelihood(logits, labels),
+        brier=float(np.square(probabilities - answer).sum(-1).mean()),
         ece=float(gaps @ bins.examples[filled] / len(labels)),
     )
 
 
+def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the examples of -log softmax(logits)[label], in nats."""
+    log_probabilities = log_softmax(logits.astype(np.float64), axis=-1)
+    return float(-log_probabilities[np.arange(len(labels)), labels].mean())
+
+
 def reliability(logits: np.ndarray, labels: np.ndarray) -> Reliability:
     """Of one run, or of several runs whose examples are strung together."""
-    probabilities = np.exp(log_softmax(logits.astype(np.float64), axis=-1))
+    probabilities = softmax(logits.astype(np.float64), axis=-1)
     confidence, right = probabilities.max(-1), logits.argmax(-1) == labels
     number = np.minimum((confidence * BINS).astype(int), BINS - 1)
     examples = np.bincount(number, minlength=BINS)

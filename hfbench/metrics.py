@@ -9,6 +9,8 @@ import datasets
 import evaluate
 import numpy as np
 
+from hfbench.calibration import negative_log_likelihood
+
 _CITATION = "Sokolova and Lapalme (2009), A systematic analysis of performance measures"
 
 
@@ -57,11 +59,3 @@ def classification_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, 
     metrics = evaluate.combine([Accuracy(keep_in_memory=True), MacroF1(keep_in_memory=True)])
     scores = metrics.compute(predictions=logits.argmax(-1), references=labels)
     return {"loss": negative_log_likelihood(logits, labels), **scores}
-
-
-def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the examples of -log softmax(logits)[label], in nats."""
-    logits = logits.astype(np.float64)
-    shifted = logits - logits.max(-1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return float(-log_probabilities[np.arange(len(labels)), labels].mean())
