@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 from hfbench.calibration import reliability
 from hfbench.comparison import Comparison, ModelRuns
@@ -239,7 +239,7 @@ def _learning_curve(comparison: Comparison) -> Plot:
         said.append(f"{model.name} from {mean[0]:.1f} % to {mean[-1]:.1f} %")
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
     _label_ends(axes, ends, labels)
     axes.set_xlabel("training examples (log scale)")
     axes.set_title("accuracy %")

@@ -128,9 +128,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
         second: the same examples; its runs need not be as many. A model with a single run adds no
             variance of seeds, as is right for a control only.
     """
-    # whole numbers, so that equal runs in another order differ by exactly 0
-    sums = first.sum(0) * len(second) - second.sum(0) * len(first)
-    table = sums / (len(first) * len(second))
+    table = first.mean(0) - second.mean(0)
     is_single = len(first) == len(second) == 1
     if is_single or np.ptp(table) == 0:  # runs that are all alike count as one
         table = np.append(table, [1.0, -1.0])
