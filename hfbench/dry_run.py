@@ -65,11 +65,8 @@ def print_plan(
     records = [record for record in finished if record is not None]
     say(_time(to_run, records))
     if recipe.task and not only_pretraining and len(recipe.models) > 1:
-        facts = bench.task.facts
-        for line in _design(
-            recipe, facts.splits[facts.evaluation_split].examples, records, folder,
-            target or Target(),
-        ):  # fmt: skip
+        examples = bench.task.facts.splits[bench.task.facts.evaluation_split].examples
+        for line in _design(recipe, examples, records, folder, target or Target()):
             say(line)
 
 
@@ -105,6 +102,8 @@ def _sizes(cell: Cell, bench: Workbench) -> list[str]:
 
 def _time(to_run: list[Cell], records: list[Record]) -> str:
     """How long the open cells would take, by finished runs of the same model and size."""
+    if not to_run:
+        return "Time: nothing is left to run"
     timed: dict[tuple[str, str, int | None], list[float]] = {}
     for record in records:
         key = (record.kind, record.model, record.train_size)

@@ -364,3 +364,32 @@ def test_family_wise_error_is_held(runs, seed_sd, capsys):
     with capsys.disabled():
         print(f"\nfamily-wise error, {runs} runs, seed sd {seed_sd}: {errors / 3000:.4f}")
     assert binomtest(errors, 3000, 0.05, alternative="greater").pvalue > 0.001
+
+
+def bootstrap_interval(rng, table):
+    """Examples and seeds resampled together (Owen 2007), percentiles."""
+    runs, examples = table.shape
+    of_runs = rng.multinomial(runs, np.full(runs, 1 / runs), size=400) / runs
+    of_examples = rng.multinomial(examples, np.full(examples, 1 / examples), size=400) / examples
+    return np.quantile(((of_runs @ table) * of_examples).sum(1), [0.025, 0.975])
+
+
+@pytest.mark.slow
+def test_a_bootstrap_of_examples_and_seeds_covers_less_evenly(capsys):
+    ours, theirs = [], []
+    for runs, examples, seed_sd in itertools.product([3, 5], [30, 120], [0.0, 0.3]):
+        rng = np.random.default_rng([runs, examples])
+        (tables,) = latent_tables(
+            rng, [0.55], runs=runs, examples=examples, shared=0.5, seed_sd=seed_sd, draws=1000
+        )
+        for found, interval in (
+            (ours, accuracy_interval),
+            (theirs, lambda table, rng=rng: bootstrap_interval(rng, table)),
+        ):
+            intervals = np.array([interval(table) for table in tables])
+            found.append(np.mean((intervals[:, 0] <= 0.55) & (intervals[:, 1] >= 0.55)))
+    with capsys.disabled():
+        print(f"\ncoverage: ours {min(ours):.3f} to {max(ours):.3f}, ", end="")
+        print(f"of a bootstrap {min(theirs):.3f} to {max(theirs):.3f}")
+    assert min(theirs) < min(ours) - 0.02
+    assert max(theirs) > max(ours)
