@@ -65,7 +65,8 @@ def run_check(check: Check, subject: Subject) -> list[Verdict]:
 def run_checks(subject: Subject, *, show_progress: bool = False) -> dict[str, list[Verdict]]:
     """Check -> what it says of each head."""
     console = Console(stderr=True)  # the report alone is on standard output
-    checks = track(CHECKS, "checking", console=console, transient=True, disable=not show_progress)
+    hidden = not (show_progress and console.is_terminal)
+    checks = track(CHECKS, "checking", console=console, transient=True, disable=hidden)
     return {check.name: run_check(check, subject) for check in checks}
 
 

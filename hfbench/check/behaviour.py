@@ -4,8 +4,6 @@ A batch has rows of one length wherever padding is not what is asked about, so t
 in one check and not in all.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -162,7 +160,7 @@ def _padding_change(subject: Subject, head: Head, side: str) -> float:
 def _pad(ids: Tensor, amount: int, side: str, pad_id: int) -> tuple[Tensor, Tensor]:
     """Ids and attention mask with ``amount`` pads on that side."""
     pads = torch.full((len(ids), amount), pad_id)
-    parts: list[Any] = [pads, ids] if side == "left" else [ids, pads]
+    parts = [pads, ids] if side == "left" else [ids, pads]
     masks = [torch.full_like(part, int(part is ids)) for part in parts]
     return torch.cat(parts, 1), torch.cat(masks, 1)
 
