@@ -197,6 +197,38 @@ def list_known() -> None:
         console.print(f"  {path}: {description}", markup=False)
 
 
+@app.command()
+def check(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A Hub id, a local folder, or package.module:ConfigClass of your own.",
+            metavar="MODEL",
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the code that comes with MODEL.")
+    ] = False,
+) -> None:
+    """Check that a model is a good citizen of transformers and can be compared fairly.
+
+    Exit code 1 if a check fails.
+    """
+    _quiet_libraries()
+    from hfbench.check import find_subject, run_checks
+    from hfbench.check.report import failed_checks, format_json, format_report
+
+    subject = find_subject(model, trust_remote_code=trust_remote_code)
+    found = run_checks(subject, show_progress=not as_json)
+    if as_json:
+        print(format_json(model, found))
+    else:
+        print(format_report(model, found, subject.missing))
+    if failed_checks(found):
+        raise SystemExit(1)
+
+
 def run_comparison(recipe: Recipe, results_dir: Path, rerun: bool = False) -> None:
     """Compare, write and print the table, and say where it is.
 

@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from transformers import PreTrainedModel, TrainerCallback
 
+from hfbench.check import is_own_architecture, quick_check
 from hfbench.data.tokenize import TokenizedData
 from hfbench.environment import (
     device_name,
@@ -115,6 +116,7 @@ def compare(
         raise UserError(f"recipe {recipe.name!r}: no model {what}")
     cells = open_cells(recipe, folder, rerun=rerun, only_pretraining=only_pretraining)
     bench = Workbench(recipe, cells)
+    _refuse_unfair_architectures(cells, bench)
     is_main = int(os.environ.get("RANK", "0")) == 0
     records = []
     with Reporter(console or Console(), len(cells), quiet=not is_main) as reporter:
@@ -133,6 +135,14 @@ def compare(
             reporter.say(f"[{len(records)}/{len(cells)}] {cell.stem}: {_in_words(record)}")
     kept = sum(cell.id not in {other.id for other in cells} for cell in planned)
     return Outcome(folder, records, kept)
+
+
+def _refuse_unfair_architectures(cells: list[Cell], bench: Workbench) -> None:
+    """Ask the models that nobody has tested; once each, whatever the seeds."""
+    for name, kind in sorted({(cell.model.name, cell.kind) for cell in cells}):
+        prepared = bench.prepared.get(name)  # a control has none
+        if prepared and is_own_architecture(prepared):
+            quick_check(prepared, "classifier" if kind == "classification" else "language model")
 
 
 def _run_cell(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> tuple[Record, _Run]:
