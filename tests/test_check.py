@@ -247,12 +247,12 @@ def write_package(tmp_path, monkeypatch, request):
 
 
 def failures(model, *, elsewhere=True, **options):
-    """Names of the checks that fail -> their notes; ``elsewhere`` starts a process, 5 s."""
+    """Names of the checks that fail -> their notes; ``elsewhere`` starts processes, 15 s."""
     subject = find_subject(model, **options)
     return {
         check.name: verdict.note
         for check in CHECKS
-        if elsewhere or check.name != "loads elsewhere"
+        if elsewhere or check.name not in ("loads elsewhere", "two processes")
         for verdict in run_check(check, subject)
         if verdict.status == "FAIL"
     }
@@ -278,12 +278,14 @@ def test_a_defect_is_found_by_the_check_that_is_meant_for_it(write_package, name
 @pytest.mark.parametrize("name", MUTANTS)
 def test_no_such_defect_keeps_a_saved_model_from_loading(write_package, name):
     code, expected = MUTANTS[name]
-    assert failures(write_package(code)).keys() == expected
+    # what is not fair to pieces of a batch is not fair to processes
+    unfair = {"two processes"} if "fairness" in expected else set()
+    assert failures(write_package(code)).keys() == expected | unfair
 
 
 def test_a_model_that_is_saved_without_its_code_is_found(write_package):
     found = failures(write_package(init="from .configuration_custom_gpt import CustomGPTConfig"))
-    assert found.keys() == {"loads elsewhere"}
+    assert found.keys() == {"loads elsewhere"}  # not "two processes": they import the class
     assert "file named configuration_custom_gpt.py" in found["loads elsewhere"]
     assert "register_for_auto_class" in found["loads elsewhere"]
 

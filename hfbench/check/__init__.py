@@ -1,14 +1,13 @@
 """Whether a model is a good citizen of transformers and compares fairly: `hfbench check`.
 
-Each check is a function in the modules beside this one; `CHECKS` lists them. Left out is the
-invariance under the number of processes, which tests of hfbench itself cover.
+Each check is a function in the modules beside this one; `CHECKS` lists them.
 """
 
 import transformers
 from rich.console import Console
 from rich.progress import track
 
-from hfbench.check import behaviour, files, training
+from hfbench.check import behaviour, files, processes, training
 from hfbench.check.outcome import Check, Failed, Skipped, Verdict
 from hfbench.check.subject import HEADS, Head, Subject, find_subject, from_prepared
 from hfbench.errors import UserError
@@ -48,6 +47,7 @@ CHECKS = [
     ),
     Check("determinism", _CHANGE, training.check_determinism, HEADS),
     Check("fairness", "largest change", training.check_fairness, HEADS),
+    Check("two processes", "largest change", processes.check_two_processes, HEADS, once=True),
 ]
 
 # What would make a comparison wrong, in a few seconds.

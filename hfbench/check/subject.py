@@ -61,6 +61,8 @@ class Subject:
     """Why there is no model with this head."""
     classes: dict[Head, type[PreTrainedModel]] = field(default_factory=dict)
     """Where the configuration was given as a class: the model of each head."""
+    name: str = ""
+    """As `find_subject` was asked for it; empty for a model of a recipe."""
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -148,7 +150,7 @@ def find_subject(model: str, *, trust_remote_code: bool = False) -> Subject:
     subject = _from_class(model) if is_class else _from_checkpoint(model, trust_remote_code)
     if subject.config.is_encoder_decoder:
         raise UserError(f"{model}: encoders with a decoder cannot be checked")
-    return subject
+    return replace(subject, name=model)
 
 
 def _from_checkpoint(model: str, trust_remote_code: bool) -> Subject:

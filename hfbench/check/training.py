@@ -163,18 +163,27 @@ def check_fairness(subject: Subject, head: Head) -> float:
     optimizer steps. The rows have one length, for padding is another check's; the language model's
     have different numbers of labels, so that a mean of means is not the mean.
     """
-    whole = _train(subject, head, batch=16, accumulation=1)
-    halves = _train(subject, head, batch=8, accumulation=2)
-    changes = [abs(a - b) / max(1.0, abs(a)) for a, b in zip(whole, halves, strict=True)]
+    whole = train_two_steps(subject, head, batch=16)
+    halves = train_two_steps(subject, head, batch=8, accumulation=2)
     advice = (
         "the same 16 examples train otherwise as 8 x 2: the language model must pass **kwargs "
         "(num_items_in_batch) on to self.loss_function, and no layer look across the batch"
     )
-    return at_most(max(changes), TOLERANCE, advice)
+    return at_most(largest_change(whole, halves), TOLERANCE, advice)
 
 
-def _train(subject: Subject, head: Head, batch: int, accumulation: int) -> list[float]:
-    """Losses and gradient norms of two steps, and the evaluation loss."""
+def largest_change(first: list[float], second: list[float]) -> float:
+    """Largest difference, relative where a number is above 1."""
+    return max(abs(a - b) / max(1.0, abs(a)) for a, b in zip(first, second, strict=True))
+
+
+def train_two_steps(
+    subject: Subject, head: Head, *, batch: int, accumulation: int = 1
+) -> list[float]:
+    """Losses and gradient norms of two steps, and the evaluation loss.
+
+    ``batch`` examples, which the processes share, are accumulated ``accumulation`` times.
+    """
     values = {
         "per_device_train_batch_size": batch,
         "gradient_accumulation_steps": accumulation,
