@@ -119,6 +119,29 @@ def pretrain(
 
 
 @app.command()
+def convert(
+    source: Annotated[
+        str, typer.Argument(help="Hub id or folder of a GPT-2 or a custom GPT.", metavar="SRC")
+    ],
+    destination: Annotated[Path, typer.Argument(help="A new folder.", metavar="DST")],
+) -> None:
+    """Make a custom GPT of a GPT-2, or a GPT-2 of a custom GPT, with equal logits."""
+    _quiet_libraries()
+    from hfbench.models.convert import convert
+
+    made = convert(source, destination)
+    lines = (
+        f"{source} ({made.source_class}) -> {destination} ({made.class_name})",
+        f"{made.parameters:,} parameters; "
+        + ("tokenizer copied" if made.has_tokenizer else "the source has no tokenizer"),
+        f"largest difference of logits on {made.probe_tokens} random tokens after reloading: "
+        f"{made.difference:.2g} (largest logit: {made.largest_logit:.3g})",
+    )
+    for line in lines:
+        print(line)
+
+
+@app.command()
 def table(
     results: ResultsFolders,
     columns: Annotated[

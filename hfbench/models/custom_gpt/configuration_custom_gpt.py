@@ -51,7 +51,7 @@ class CustomGPTConfig(PreTrainedConfig):
     vocab_size: int = 50257
     """Rows of the word embedding; the default is GPT-2's vocabulary."""
     n_positions: int = 1024
-    """Longest sequence, padding included."""
+    """Most tokens of a text, padding not counted."""
     n_embd: int = 768
     """Width; a multiple of `n_head`."""
     n_layer: int = 12

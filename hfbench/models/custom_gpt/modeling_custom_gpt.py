@@ -156,6 +156,9 @@ class CustomGPTPreTrainedModel(PreTrainedModel):
     _no_split_modules = ("CustomGPTBlock",)
     _skip_keys_device_placement = ("past_key_values",)
     _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _can_compile_fullgraph = True
     _supports_attention_backend = True
     _can_record_outputs: ClassVar[dict[str, type[nn.Module]]] = {
         "hidden_states": CustomGPTBlock,
@@ -217,7 +220,8 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
                 `output_attentions`.
 
         Raises:
-            ValueError: if S exceeds `n_positions`, or not exactly one input is given.
+            ValueError: if a row has more than `n_positions` tokens, padding not counted, or not
+                exactly one input is given.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
@@ -227,7 +231,6 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
             past_key_values = DynamicCache(config=self.config)
 
         num_past = 0 if past_key_values is None else past_key_values.get_seq_length()
-        self._check_length(num_past, inputs_embeds.shape[1])
         causal_mask = create_causal_mask(
             config=self.config,
             inputs_embeds=inputs_embeds,
@@ -237,26 +240,35 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
         )
         if position_ids is None:
             position_ids = count_positions(inputs_embeds, attention_mask, num_past)  # (B or 1, T)
+        self._check_length(position_ids, num_past, past_key_values)
         hidden_states = self.drop(inputs_embeds + self.wpe(position_ids))  # (B, T, n_embd)
         for block in self.h:
             hidden_states = block(
                 hidden_states,
                 attention_mask=causal_mask,
                 past_key_values=past_key_values,
+                position_ids=position_ids,  # flash attention finds packed rows by them
                 **kwargs,
             )
         return BaseModelOutputWithPast(
             last_hidden_state=self.ln_f(hidden_states), past_key_values=past_key_values
         )
 
-    def _check_length(self, num_past: int | Tensor, num_tokens: int) -> None:
-        # A static cache counts in a tensor, and to look into it would stop the GPU at each token.
-        if isinstance(num_past, Tensor):
+    def _check_length(
+        self, position_ids: Tensor, num_past: int | Tensor, past_key_values: Cache | None
+    ) -> None:
+        # To look at the positions makes a GPU wait and breaks the graph of a compiled model:
+        # only where there are, padding included, more tokens than positions.
+        if past_key_values is not None and isinstance(num_past, Tensor):  # a static cache
+            most = past_key_values.layers[0].max_cache_len
+        else:
+            most = num_past + position_ids.shape[-1]
+        if most <= self.config.n_positions:
             return
-        length = num_past + num_tokens
+        length = int(position_ids.max()) + 1
         if length > self.config.n_positions:
             raise ValueError(
-                f"a sequence of {length} tokens (padding included) is longer than n_positions "
+                f"a text of {length} tokens is longer than n_positions "
                 f"({self.config.n_positions}); truncate it or generate fewer tokens"
             )
 
