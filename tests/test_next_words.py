@@ -1,13 +1,17 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from hfbench.data import pets
 from hfbench.errors import UserError
+from hfbench.experiment import compare
+from hfbench.generate import generate, load_language_model
 from hfbench.models.custom_gpt import CustomGPTConfig, CustomGPTForCausalLM
 from hfbench.models.load import train_tokenizer
 from hfbench.next_words import compare_next_words
+from hfbench.recipe_file import load_recipe
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +85,21 @@ def test_next_words_lead_through_every_sentence_with_its_probability():
             prefix += f" {word}"
         assert probability == pytest.approx(1 / 208)
         assert pets.next_words(sentence) == {}
+
+
+@pytest.mark.slow
+def test_the_studys_recipe_learns_the_grammar(tmp_path):
+    """With a tokenizer that needs no network in the place of GPT-2's."""
+    path = Path(__file__).parents[1] / "recipes" / "study_small_corpus.yaml"
+    recipe = load_recipe(path, ["tokenizer={train_on: corpus, vocab_size: 300}"])
+    outcome = compare(recipe, tmp_path, only_pretraining=True)
+    (record,) = outcome.ran
+    losses = [point["loss"] for point in record.curves["train"]]
+    assert losses[0] == pytest.approx(math.log(record.model_facts.vocab_size), abs=0.1)
+    assert 0.55 < losses[-1] < 0.75
+    folder = str(outcome.folder / "models" / record.stem)
+    model, tokenizer = load_language_model(folder)
+    (generation,) = generate(model, tokenizer, ["He and I"])
+    best = {found.text.strip() for found in generation.steps[0].top[:3]}
+    assert best == {"can", "hold", "rub"}
+    assert compare_next_words(model, tokenizer, "He and I").kl_divergence < 0.15
