@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -203,6 +203,68 @@ def flips(
     found = find_flips(*models)
     loaded = _load_texts(texts, models) if texts else None
     print_flips(found, Console(), loaded)
+
+
+@app.command()
+def generate(
+    model: Annotated[
+        str, typer.Argument(help="A language model: a Hub id or a local folder.", metavar="MODEL")
+    ],
+    prompt: Annotated[list[str], typer.Option(help="A text to continue; may be given again.")],
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens to generate, at most.")] = 10,
+    top: Annotated[int, typer.Option(help="Most probable tokens to show at each step.")] = 6,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Draw each token; otherwise take the most probable.")
+    ] = False,
+    temperature: Annotated[float, typer.Option(help="Divides the logits before a draw.")] = 1.0,
+    top_k: Annotated[
+        int, typer.Option(help="Draw from this many most probable tokens; 0: all.")
+    ] = 0,
+    top_p: Annotated[
+        float, typer.Option(help="Draw from the fewest tokens with this probability together.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the code that comes with the model.")
+    ] = False,
+    grammar: Annotated[
+        Literal["pets"] | None,
+        typer.Option(help="Show the exact next word of this built-in corpus beside the model's."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Also write Markdown, CSV and a figure to here.", metavar="FOLDER"),
+    ] = None,
+) -> None:
+    """Continue prompts and show the most probable tokens of each step, with raw probabilities."""
+    _quiet_libraries()
+    from hfbench import generate as generation
+    from hfbench.generation_table import print_generations, write_generations
+
+    loaded, tokenizer = generation.load_language_model(model, trust_remote_code=trust_remote_code)
+    generations = generation.generate(
+        loaded,
+        tokenizer,
+        prompt,
+        max_new_tokens=max_new_tokens,
+        top=top,
+        do_sample=sample,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+    )
+    next_words = []
+    if grammar:
+        from hfbench.next_words import compare_next_words
+
+        next_words = [compare_next_words(loaded, tokenizer, text) for text in prompt]
+    print_generations(generations, Console(), next_words)
+    if output:
+        from hfbench.plots import write_generation_plot
+
+        paths = write_generations(generations, output, next_words)
+        _say_written(paths + write_generation_plot(generations, output))
 
 
 @app.command("list")

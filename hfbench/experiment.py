@@ -28,7 +28,7 @@ from hfbench.environment import (
 )
 from hfbench.errors import UserError
 from hfbench.flops import count_flops, total_flops
-from hfbench.metrics import classification_metrics
+from hfbench.metrics import bits_per_byte, classification_metrics
 from hfbench.models.controls import build_control
 from hfbench.models.load import (
     count_parameters,
@@ -195,6 +195,9 @@ def _pretrain(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> _Run:
         for name, value in trainer.evaluate().items()
         if name in ("eval_loss", "eval_perplexity")
     }
+    if num_bytes := bench.predicted_bytes(cell.model):
+        predicted = int((data.lengths("validation") - 1).sum())  # but the first of each example
+        metrics["bits_per_byte"] = bits_per_byte(metrics["loss"], predicted, num_bytes)
     fields = {
         "corpus": bench.corpus(cell.model).facts,
         "model_facts": _model_facts(model, cell, bench, prepared.max_length),

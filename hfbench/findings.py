@@ -121,10 +121,12 @@ def describe_pretraining(record: Record) -> str:
         return f"{record.model}: failed ({reason})"
     metrics, training = record.metrics["validation"], record.training
     first = record.curves["train"][0]["loss"]
+    per_byte = metrics.get("bits_per_byte")
+    bits = "" if per_byte is None else f", {per_byte:.3f} bits per byte"
     return (
         f"{record.model}: {record.corpus.source}, {record.corpus.examples['train']:,} training "
         f"examples, {training.steps:,} steps of {training.batch}; training loss from {first:.2f}, "
-        f"validation loss {metrics['loss']:.3f} (perplexity {metrics['perplexity']:.2f}); "
+        f"validation loss {metrics['loss']:.3f} (perplexity {metrics['perplexity']:.2f}{bits}); "
         f"{training.train_seconds:.0f} s, {training.flops / 1e12:.3g} TFLOP"
     )
 

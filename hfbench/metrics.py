@@ -1,8 +1,9 @@
-"""Metrics of a classifier as `evaluate.Metric` classes that need no network.
+"""Metrics of a classifier as `evaluate.Metric` classes that need no network; bits per byte.
 
 `evaluate.load("accuracy")` asks the Hub for a script; a class of one's own is used as it is.
 """
 
+import math
 from typing import Any
 
 import datasets
@@ -59,3 +60,16 @@ def classification_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, 
     metrics = evaluate.combine([Accuracy(keep_in_memory=True), MacroF1(keep_in_memory=True)])
     scores = metrics.compute(predictions=logits.argmax(-1), references=labels)
     return {"loss": negative_log_likelihood(logits, labels), **scores}
+
+
+def bits_per_byte(loss: float, tokens: int, num_bytes: int) -> float:
+    """A language model's total negative log-likelihood in bits, for each byte of the text.
+
+    Unlike the loss of a token it can be compared between tokenizers.
+
+    Args:
+        loss: mean over the predicted tokens, in nats.
+        tokens: the number of predicted tokens.
+        num_bytes: of the text that they stand for; see `data.tokenize.predicted_bytes`.
+    """
+    return loss * tokens / math.log(2) / num_bytes

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,6 +14,10 @@ from matplotlib.ticker import FuncFormatter
 from hfbench.calibration import reliability
 from hfbench.comparison import Comparison, ModelRuns
 from hfbench.findings import enumerate_names, percent, points
+from hfbench.generation_table import token_text, visible
+
+if TYPE_CHECKING:
+    from hfbench.generate import Generation
 
 # Okabe and Ito's palette, which people with any kind of colour vision can tell apart; its yellow
 # is left out, too pale for lines on white.
@@ -30,6 +34,8 @@ _PAIRS = 30
 """Pairs of models that fit a figure."""
 _NAME = 24
 """Letters of a name that fit a figure."""
+_STEPS = 10
+"""Generated tokens that fit side by side."""
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -78,14 +84,62 @@ def draw_plots(comparison: Comparison) -> list[Plot]:
 
 def write_plots(comparison: Comparison, folder: Path) -> list[Path]:
     """Write each figure as PNG (200 dots an inch) and SVG; the same bytes each time."""
+    return _write(draw_plots(comparison), folder)
+
+
+def write_generation_plot(generations: "Sequence[Generation]", folder: Path) -> list[Path]:
+    """Write generation.png and generation.svg; the same bytes each time."""
+    return _write([draw_generations(generations)], folder)
+
+
+def _write(plots: Sequence[Plot], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for plot in draw_plots(comparison):
+    for plot in plots:
         for ending in ("png", "svg"):
             path = folder / f"{plot.name}.{ending}"
             save_figure(plot, path, facecolor="white")
             paths.append(path)
     return paths
+
+
+def draw_generations(generations: "Sequence[Generation]") -> Plot:
+    """A heat map for each generation: a column a token, the most probable ones below the chosen."""
+    blocks = [
+        (generation, start)
+        for generation in generations
+        for start in range(0, len(generation.steps), _STEPS)
+    ]
+    top = len(generations[0].steps[0].top)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(2 * _WIDTH, (0.3 * top + 0.9) * len(blocks) + 0.3))
+        grid = figure.subplots(len(blocks), squeeze=False)[:, 0]
+        for axes, (generation, start) in zip(grid, blocks, strict=True):
+            _heat_map(axes, generation, start)
+        _explain(figure, "next tokens, most probable first, above them the chosen; raw probability")
+    said = [f"after {visible(g.prompt, ' ')!r} {visible(g.continuation)!r}" for g in generations]
+    return Plot("generation", f"Probabilities of generated tokens: {'; '.join(said)}.", figure)
+
+
+def _heat_map(axes: Axes, generation: "Generation", start: int) -> None:
+    steps = generation.steps[start : start + _STEPS]
+    shares = np.array([[found.probability for found in step.top] for step in steps]).T
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xlim(-0.5, _STEPS - 0.5)  # columns are equally wide in all blocks
+    for x, step in enumerate(steps):
+        for y, found in enumerate(step.top):
+            axes.annotate(
+                f"{_cut(token_text(found), 12)}\n{found.probability:.3f}", (x, y), ha="center",
+                va="center", fontsize=6, color="white" if found.probability > 0.6 else INK,
+            )  # fmt: skip
+    axes.set_xticks(range(len(steps)), [_cut(token_text(step.chosen), 12) for step in steps])
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelsize=7)
+    axes.set_yticks(range(len(shares)), [str(rank) for rank in range(1, len(shares) + 1)])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    title = _cut(visible(generation.prompt, " "), 60)
+    axes.set_title(f"{title}, token {start + 1} to {start + len(steps)}", fontsize=8)
 
 
 def save_figure(plot: Plot, path: Any, **options: Any) -> None:
@@ -352,7 +406,11 @@ def _new(height: float) -> tuple[Figure, Axes]:
 
 def _short(name: str) -> str:
     """``name`` as it fits a figure; in words it stands in full."""
-    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+    return _cut(name, _NAME)
+
+
+def _cut(text: str, letters: int) -> str:
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def _explain(figure: Figure, text: str) -> None:

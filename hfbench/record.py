@@ -147,7 +147,11 @@ class Record(RecordPart):
         ),
     )
     metrics: dict[str, dict[str, float]] = Field(
-        default={}, description="Split -> metric -> value, of the selected weights."
+        default={},
+        description=(
+            "Split -> metric -> value, of the selected weights. Of a pretraining: loss (nats a "
+            "token), perplexity, and bits_per_byte of the text that is predicted."
+        ),
     )
     predictions: str | None = Field(
         default=None,

@@ -14,7 +14,12 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from hfbench.data.corpus import LoadedCorpus, load_corpus
 from hfbench.data.subset import check_train_sizes, nested_order
 from hfbench.data.task import LoadedTask, load_task
-from hfbench.data.tokenize import TokenizedData, tokenize_corpus, tokenize_task
+from hfbench.data.tokenize import (
+    TokenizedData,
+    predicted_bytes,
+    tokenize_corpus,
+    tokenize_task,
+)
 from hfbench.models.load import PreparedModel, count_parameters, prepare_model
 from hfbench.plan import Cell
 from hfbench.recipe import Model, Recipe
@@ -116,6 +121,14 @@ class Workbench:
         texts = self.corpus(model).texts
         corpus = model.pretrain.corpus
         return tokenize_corpus(texts, prepared.tokenizer, corpus, prepared.max_length)
+
+    def predicted_bytes(self, model: Model) -> int | None:
+        """Bytes of the validation text that ``model`` predicts, if its tokenizer can say."""
+        assert model.pretrain is not None
+        prepared = self.prepared[model.name]
+        texts = self.corpus(model).texts["validation"]
+        corpus = model.pretrain.corpus
+        return predicted_bytes(texts, prepared.tokenizer, corpus, prepared.max_length)
 
     def parameter_count(self, cell: Cell) -> int:
         """All parameters of a cell's model, counted without making its weights."""

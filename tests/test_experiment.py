@@ -13,10 +13,12 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hfbench.comparison import load_comparison
+from hfbench.data import pets
 from hfbench.data.tokenize import tokenize_task
 from hfbench.dry_run import print_plan
 from hfbench.errors import UserError
 from hfbench.experiment import compare
+from hfbench.findings import describe_pretraining
 from hfbench.models import CustomGPTConfig
 from hfbench.plan import plan_classification, plan_pretraining
 from hfbench.recipe import Recipe
@@ -246,6 +248,39 @@ def test_pretraining_starts_at_the_loss_of_a_uniform_guess(write_recipe, tmp_pat
     start = record.curves["train"][0]
     assert start["step"] == 1
     assert start["loss"] == pytest.approx(np.log(record.model_facts.vocab_size), abs=0.05)
+
+
+@pytest.mark.parametrize("corpus", [{"cut": "sentences"}, {"cut": "blocks", "block_size": 9}])
+def test_bits_per_byte_of_a_uniform_model_are_those_of_its_tokens(write_recipe, tmp_path, corpus):
+    """It finds all tokens equally likely: log2(V) bits for each that it predicts."""
+    models = [
+        {
+            "name": f"v{vocab_size}",
+            "preset": "gpt-nano",
+            "config": {"n_layer": 1, "initializer_range": 1e-9},
+            "tokenizer": {"train_on": "corpus", "vocab_size": vocab_size},
+            "pretrain": {
+                "corpus": {"builtin": "pets", **corpus},
+                "training_arguments": {"max_steps": 1, "learning_rate": 0.0},
+            },
+        }
+        for vocab_size in (258, 300)  # the first knows bytes only
+    ]
+    outcome, _ = run(write_recipe(models=models), tmp_path, only_pretraining=True)
+    for record in outcome.ran:
+        tokenizer = AutoTokenizer.from_pretrained(outcome.folder / "models" / record.stem)
+        rows = [tokenizer(text)["input_ids"] for text in pets.sentences()[166:]]
+        if corpus["cut"] == "blocks":
+            stream = [token for row in rows for token in [*row, tokenizer.eos_token_id]]
+            rows = [stream[start : start + 9] for start in range(0, len(stream) - 8, 9)]
+        tokens = sum(len(row) - 1 for row in rows)
+        text = "".join(tokenizer.decode(row[1:], skip_special_tokens=True) for row in rows)
+        metrics = record.metrics["validation"]
+        assert metrics["loss"] == pytest.approx(np.log(record.model_facts.vocab_size))
+        expected = np.log2(record.model_facts.vocab_size) * tokens / len(text.encode())
+        assert metrics["bits_per_byte"] == pytest.approx(expected)
+        assert f", {expected:.3f} bits per byte); " in describe_pretraining(record)
+    assert outcome.ran[0].metrics != outcome.ran[1].metrics
 
 
 def test_a_failed_cell_is_recorded_and_the_rest_goes_on(write_recipe, tmp_path):

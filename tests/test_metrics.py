@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from hfbench.metrics import Accuracy, MacroF1, classification_metrics
+from hfbench.metrics import Accuracy, MacroF1, bits_per_byte, classification_metrics
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
@@ -33,3 +33,8 @@ def test_metrics_need_no_network_and_work_alone(monkeypatch):
     accuracy = Accuracy().compute(predictions=[0, 1, 1], references=[0, 1, 0])
     assert accuracy == {"accuracy": pytest.approx(2 / 3)}
     assert MacroF1().compute(predictions=[0, 0, 0], references=[0, 1, 0])["f1_macro"] == 0.4
+
+
+def test_bits_per_byte_by_hand():
+    # 6 tokens, each one of 8 that are equally likely: 18 bits for 9 bytes
+    assert bits_per_byte(loss=np.log(8), tokens=6, num_bytes=9) == pytest.approx(2)

@@ -10,6 +10,8 @@ sentences of a subject in changing order. Here is the clean form, in the file's 
 so that "the first 80 % in order" still means the same subjects.
 """
 
+import re
+from collections import Counter
 from itertools import product
 
 SINGLE_SUBJECTS = ("I", "She", "He")
@@ -40,6 +42,33 @@ def sentences() -> list[str]:
     ]
 
 
+def next_words(prefix: str, train_share: float = 1.0) -> dict[str, float]:
+    """The exact distribution of the word after ``prefix``, most probable first.
+
+    Every sentence is equally likely; a full stop is a word.
+
+    Args:
+        prefix: whole words from a sentence's beginning on.
+        train_share: count only the first share of the sentences, in order, which is what a
+            model trained on that share of the corpus has seen; by default all.
+
+    Returns:
+        Word -> probability; empty where no sentence goes on after ``prefix``.
+
+    Example:
+        >>> next_words("He and I")
+        {'can': 0.5, 'hold': 0.25, 'rub': 0.25}
+    """
+    given = _words(prefix)
+    known = sentences()
+    counts = Counter(
+        words[len(given)]
+        for words in map(_words, known[: int(train_share * len(known))])
+        if words[: len(given)] == given and len(words) > len(given)
+    )
+    return {word: count / counts.total() for word, count in counts.most_common()}
+
+
 def _predicates(verbs: tuple[tuple[str, ...], ...], animals: tuple[str, ...]) -> list[Predicate]:
     """Each verb with each object; the article changes fastest, as in the study's file."""
     return [
@@ -52,3 +81,7 @@ def _sentence(subject: str, can: bool, verbs: tuple[str, ...], object_: str) -> 
     ending = "s" if subject in ("She", "He") and not can else ""
     verb_phrase = " and ".join(verb + ending for verb in verbs)
     return f"{subject} {'can ' if can else ''}{verb_phrase} {object_}."
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+|[^\w\s]", text)

@@ -76,6 +76,53 @@ def tokenize_corpus(
     return TokenizedData(DatasetDict(tokenized), truncated)
 
 
+def predicted_bytes(
+    texts: list[str], tokenizer: PreTrainedTokenizerBase, corpus: Corpus, model_max_length: int
+) -> int | None:
+    """UTF-8 bytes of ``texts`` that a language model predicts: the denominator of bits per byte.
+
+    A token counts the bytes that the text has from the end of the tokens before it to its own end,
+    so that the tokens of a text together count each of its bytes once, white space that a tokenizer
+    drops included. What is not predicted does not count: the first token of each example, which
+    has nothing before it, and what truncation cut off. EOS and other special tokens count no byte,
+    but what they cost is part of the loss.
+
+    The examples are those of `tokenize_corpus`. None where the tokenizer does not know the places
+    of its tokens, as one written in Python.
+    """
+    if not tokenizer.is_fast:
+        return None
+    if corpus.cut != "blocks":
+        max_length = min(corpus.max_length, model_max_length)
+        return sum(
+            int(sizes[1:].sum()) for sizes in _token_bytes(tokenizer, texts, max_length=max_length)
+        )
+    block_size = min(corpus.block_size, model_max_length)
+    stream = [np.append(sizes, 0) for sizes in _token_bytes(tokenizer, texts)]  # 0: the EOS
+    blocks = _cut_blocks(np.concatenate(stream).tolist(), block_size)
+    return sum(sum(block[1:]) for block in blocks)
+
+
+def _token_bytes(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int | None = None
+) -> Iterator[np.ndarray]:
+    """For each text the bytes that each token adds, shape (tokens,)."""
+    for start in range(0, len(texts), _BATCH):
+        batch = texts[start : start + _BATCH]
+        encoded = tokenizer(
+            batch,
+            truncation=max_length is not None,
+            max_length=max_length,
+            return_offsets_mapping=True,
+            verbose=False,
+        )
+        for text, offsets in zip(batch, encoded["offset_mapping"], strict=True):
+            # special tokens have the offsets (0, 0); parts of a character all have its end
+            ends = np.maximum.accumulate([end for _, end in offsets], dtype=np.int64)
+            bytes_before = np.cumsum([0, *(len(char.encode()) for char in text)])
+            yield np.diff(bytes_before[ends], prepend=0)
+
+
 def _encode(
     tokenizer: PreTrainedTokenizerBase, texts: list[str], pairs: list[str] | None, max_length: int
 ) -> tuple[dict[str, list[Any]], np.ndarray]:
@@ -106,7 +153,10 @@ def _blocks(
             for ids in encoded["input_ids"]:
                 yield [*ids, tokenizer.eos_token_id]
 
-    stream = list(chain.from_iterable(documents()))
-    starts = range(0, len(stream) - block_size + 1, block_size)
-    blocks = [stream[start : start + block_size] for start in starts]
+    blocks = _cut_blocks(list(chain.from_iterable(documents())), block_size)
     return {"input_ids": blocks, "attention_mask": [[1] * block_size for _ in blocks]}
+
+
+def _cut_blocks(stream: list[int], block_size: int) -> list[list[int]]:
+    starts = range(0, len(stream) - block_size + 1, block_size)
+    return [stream[start : start + block_size] for start in starts]

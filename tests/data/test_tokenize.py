@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
+from tokenizers import Tokenizer, pre_tokenizers, processors
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
-from hfbench.data.tokenize import tokenize_corpus, tokenize_task
+from hfbench.data.tokenize import predicted_bytes, tokenize_corpus, tokenize_task
 from hfbench.models.load import train_tokenizer
 from hfbench.recipe import Corpus
 
@@ -60,3 +63,45 @@ def test_blocks_hold_all_tokens_with_an_end_after_each_text(tokenizer):
     blocks = list(data.splits["train"]["input_ids"])
     assert {len(block) for block in blocks} == {4}
     assert [i for block in blocks for i in block] == stream[: len(stream) // 4 * 4]
+
+
+def test_predicted_bytes_are_those_of_all_tokens_that_are_left_but_the_first(tokenizer):
+    rows = Corpus(builtin="pets", cut="rows", max_length=5)
+    # a token is a byte: 5, 3, 1 and 5 tokens are left
+    assert predicted_bytes(TEXTS, tokenizer, rows, 64) == 4 + 2 + 0 + 4
+    assert predicted_bytes(TEXTS, tokenizer, rows, model_max_length=2) == 1 + 1 + 0 + 1
+    assert predicted_bytes(["a b"] * 2500, tokenizer, rows, 64) == 5000  # more than one batch
+
+
+def test_predicted_bytes_of_letters_that_are_several_tokens(tokenizer):
+    rows = Corpus(builtin="pets", cut="rows")
+    assert len(tokenizer("€aé")["input_ids"]) == 6
+    assert predicted_bytes(["a€é"], tokenizer, rows, 64) == 3 + 2
+    assert (
+        predicted_bytes(["€aé"], tokenizer, rows, 64) == 1 + 2
+    )  # the first token reaches all of €
+
+
+def test_predicted_bytes_include_white_space_that_a_tokenizer_drops_and_no_special_token():
+    words = {"[BOS]": 0, "a": 1, "dog": 2, "[EOS]": 3}
+    backend = Tokenizer(WordLevel(words))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = [("[BOS]", 0), ("[EOS]", 3)]
+    backend.post_processor = processors.TemplateProcessing(
+        single="[BOS] $A [EOS]", special_tokens=special
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    assert tokenizer("a   dog")["input_ids"] == [0, 1, 2, 3]
+    rows = Corpus(builtin="pets", cut="rows")
+    assert predicted_bytes(["a   dog"], tokenizer, rows, 64) == len("a   dog")
+    assert predicted_bytes(["a   dog"], tokenizer, rows, model_max_length=3) == len("a")
+
+
+def test_predicted_bytes_of_blocks_leave_out_each_blocks_first_token_and_the_rest(tokenizer):
+    corpus = Corpus(builtin="pets", cut="blocks", block_size=5)
+    # $ is EOS; the last three tokens fill no block
+    blocks = ["a b c", " d e ", "f g h", "$a b$", "c$h g"]
+    assert predicted_bytes(TEXTS, tokenizer, corpus, 64) == 4 + 4 + 4 + 3 + 3
+    data = tokenize_corpus({"validation": TEXTS}, tokenizer, corpus, 64)
+    texts = [tokenizer.decode(ids) for ids in data.splits["validation"]["input_ids"]]
+    assert [text.replace("<|endoftext|>", "$") for text in texts] == blocks

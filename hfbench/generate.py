@@ -1,0 +1,220 @@
+"""What a language model writes after a prompt, and how probable it found each token."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+import hfbench.models.custom_gpt  # noqa: F401 - makes the Auto classes know it
+from hfbench.data.hub import resolve_revision, user_errors
+from hfbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A token that the model could write next."""
+
+    token_id: int
+    text: str
+    """As it reads within a text, with its leading space; a part of a character is U+FFFD."""
+    probability: float
+    """Raw: from the softmax of the model's logits, before temperature, top-k or top-p."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One generated token."""
+
+    chosen: Candidate
+    top: tuple[Candidate, ...]
+    """The most probable tokens, best first; a sampled token need not be among them."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A prompt and what the model wrote after it."""
+
+    prompt: str
+    continuation: str
+    """The text of the generated tokens, without special ones."""
+    steps: tuple[Step, ...]
+    """One for each generated token; an EOS token, where the model chose it, is the last."""
+
+
+def load_language_model(
+    name: str, *, trust_remote_code: bool = False
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal language model of the Hub or a local folder, in float32, and its tokenizer.
+
+    Raises:
+        UserError: if it cannot be had, or brings no weights for a language-model head.
+    """
+    options: dict[str, Any] = {
+        "revision": resolve_revision(name, None, "model", "the model"),
+        "trust_remote_code": trust_remote_code,
+    }
+    with user_errors(f"the tokenizer of {name}"):
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+    with user_errors(f"the language model {name}"):
+        model, info = AutoModelForCausalLM.from_pretrained(
+            name, dtype=torch.float32, output_loading_info=True, **options
+        )
+    if info["missing_keys"]:  # they would be drawn at random
+        missing = ", ".join(sorted(info["missing_keys"]))
+        raise UserError(f"{name} is not a trained language model: it has no weights for {missing}")
+    return model.to(torch.accelerator.current_accelerator() or "cpu"), tokenizer
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int = 10,
+    top: int = 6,
+    do_sample: bool = False,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> list[Generation]:
+    """Continue each prompt until EOS, or by ``max_new_tokens``.
+
+    The prompts are one batch, padded on the left under a mask, so that a greedy continuation does
+    not depend on the prompts beside it; a sampled one does, for they share the random numbers. Of
+    the model's own generation settings only the EOS tokens count.
+
+    Args:
+        model: a causal language model; it is left in evaluation mode.
+        tokenizer: the model's.
+        prompts: texts of a token at least.
+        max_new_tokens: together with a prompt's tokens at most the model's positions.
+        top: how many of the most probable tokens to report at each step.
+        do_sample: draw each token; otherwise take the most probable one.
+        temperature: the logits are divided by it before a token is drawn.
+        top_k: draw from this many most probable tokens only; 0 for all.
+        top_p: draw from the fewest tokens that together have this probability only.
+        seed: of the draws; the caller's random state is left alone.
+
+    Raises:
+        UserError: for a prompt that is empty or too long, or an option that cannot be.
+    """
+    _check_options(max_new_tokens, top, model.config.vocab_size)
+    _check_sampling(do_sample, temperature, top_k, top_p)
+    ids = [_prompt_ids(tokenizer, prompt) for prompt in prompts]
+    for prompt, row in zip(prompts, ids, strict=True):
+        _check_length(model, prompt, len(row), max_new_tokens)
+    longest = max(map(len, ids))
+    # any id will do as padding: hidden by the mask before a prompt, cut off after EOS
+    padded = [[0] * (longest - len(row)) + row for row in ids]
+    mask = [[0] * (longest - len(row)) + [1] * len(row) for row in ids]
+    model.eval()
+    gpus = [model.device] if model.device.type == "cuda" else []
+    with _only_eos(model) as eos, torch.random.fork_rng(gpus):
+        torch.manual_seed(seed)
+        output = model.generate(
+            torch.tensor(padded, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
+            max_new_tokens=max_new_tokens,
+            pad_token_id=0,
+            do_sample=do_sample,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            output_logits=True,  # output_scores would be after the warping
+            return_dict_in_generate=True,
+        )
+    logits = torch.stack(output.logits, dim=1).float()  # (B, new tokens, V)
+    written = output.sequences[:, longest:].tolist()
+    generations = []
+    for prompt, prompt_ids, new, row in zip(prompts, ids, written, logits, strict=True):
+        length = next((i + 1 for i, token in enumerate(new) if token in eos), len(new))
+        steps = _steps(tokenizer, new[:length], row[:length], top)
+        continuation = _text_after(tokenizer, prompt_ids, new[:length], skip_special_tokens=True)
+        generations.append(Generation(prompt, continuation, steps))
+    return generations
+
+
+def _check_options(max_new_tokens: int, top: int, vocab_size: int) -> None:
+    if max_new_tokens < 1:
+        raise UserError(f"max_new_tokens ({max_new_tokens}) must be at least 1")
+    if not 1 <= top <= vocab_size:
+        raise UserError(f"top ({top}) must be from 1 to the vocabulary's {vocab_size}")
+
+
+def _check_sampling(do_sample: bool, temperature: float, top_k: int, top_p: float) -> None:
+    if temperature <= 0 or top_k < 0 or not 0 < top_p <= 1:
+        raise UserError(
+            f"temperature ({temperature}) must be above 0, top_k ({top_k}) at least 0 and top_p "
+            f"({top_p}) above 0 and at most 1"
+        )
+    if not do_sample and (temperature, top_k, top_p) != (1.0, 0, 1.0):
+        raise UserError("temperature, top_k and top_p change nothing without sampling")
+
+
+def _prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    ids = tokenizer(prompt, verbose=False)["input_ids"]
+    if not ids:
+        raise UserError("a prompt must have a token at least; one is empty")
+    return ids
+
+
+def _check_length(
+    model: PreTrainedModel, prompt: str, prompt_tokens: int, max_new_tokens: int
+) -> None:
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and prompt_tokens + max_new_tokens > positions:
+        raise UserError(
+            f"the prompt {prompt[:40]!r} has {prompt_tokens} tokens, which with max_new_tokens "
+            f"({max_new_tokens}) is more than the model's n_positions ({positions})"
+        )
+
+
+@contextmanager
+def _only_eos(model: PreTrainedModel) -> Iterator[set[int]]:
+    """Generation settings without penalties and bans; gives the EOS tokens, if there are any."""
+    own = model.generation_config
+    model.generation_config = GenerationConfig(eos_token_id=own.eos_token_id)
+    try:
+        eos = own.eos_token_id
+        yield {eos} if isinstance(eos, int) else set(eos or [])
+    finally:
+        model.generation_config = own
+
+
+def _steps(
+    tokenizer: PreTrainedTokenizerBase, ids: list[int], logits: Tensor, top: int
+) -> tuple[Step, ...]:
+    """Read the logits of one row, shape (new tokens, V)."""
+
+    def candidate(token: int, probability: float) -> Candidate:
+        # by itself it might lose its leading space
+        return Candidate(token, _text_after(tokenizer, [token], [token]), probability)
+
+    steps = []
+    for chosen, row in zip(ids, logits.softmax(-1), strict=True):
+        best = row.topk(top)
+        found = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        steps.append(
+            Step(candidate(chosen, row[chosen].item()), tuple(candidate(*one) for one in found))
+        )
+    return tuple(steps)
+
+
+def _text_after(
+    tokenizer: PreTrainedTokenizerBase, before: list[int], ids: list[int], **options: Any
+) -> str:
+    """The text of ``ids`` as it continues that of ``before``."""
+    options["clean_up_tokenization_spaces"] = False
+    start = tokenizer.decode(before, **options)
+    return tokenizer.decode(before + ids, **options)[len(start) :]
