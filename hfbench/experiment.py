@@ -19,6 +19,7 @@ from rich.console import Console
 from transformers import PreTrainedModel, TrainerCallback
 
 from hfbench.check import is_own_architecture, quick_check
+from hfbench.checkpoints import ExactResumption, claim, clear, step_of
 from hfbench.data.tokenize import TokenizedData
 from hfbench.environment import (
     device_name,
@@ -127,6 +128,8 @@ def compare(
                 if run.save_model and (recipe.save_models or cell.kind == "pretraining"):
                     _replace_folder(cell.checkpoint(folder), run.save_model)
                 save_record(record, folder / "records", run.predictions)
+                if cell.kind == "pretraining" and record.status == "finished":
+                    clear(cell.run_folder(folder))
             if torch.distributed.is_initialized():
                 torch.distributed.barrier()  # the others read what the first process wrote
             del run
@@ -181,15 +184,22 @@ def _run_cell(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> tuple
 
 
 def _pretrain(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> _Run:
-    """Train a language model; every seed of its model starts from the weights it leaves."""
+    """Train a language model; every seed of its model starts from the weights it leaves.
+
+    It goes on from the newest checkpoint of the same cell and corpus, if there is one.
+    """
     assert cell.model.pretrain is not None
     prepared = bench.prepared[cell.model.name]
     streams = derive_streams(cell.model.pretrain.seed)
-    data = bench.tokenized_corpus(cell.model)
+    data, corpus = bench.tokenized_corpus(cell.model), bench.corpus(cell.model).facts
     model = load_causal_lm(prepared, streams.init)
     selection = WeightSelection("last")
     trainer = _build(model, cell, bench, data, streams, folder, [bar, selection])
-    facts, curves = _train(trainer, data, streams, selection)
+    trainer.add_callback(ExactResumption(trainer))
+    checkpoint = claim(trainer, f"{cell.id} {corpus.content_hash}")
+    if checkpoint:
+        bar.say(f"{cell.stem}: resumes from its checkpoint of step {step_of(checkpoint)}")
+    facts, curves = _train(trainer, data, streams, selection, checkpoint)
     metrics = {
         name.removeprefix("eval_"): value
         for name, value in trainer.evaluate().items()
@@ -199,7 +209,7 @@ def _pretrain(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> _Run:
         predicted = int((data.lengths("validation") - 1).sum())  # but the first of each example
         metrics["bits_per_byte"] = bits_per_byte(metrics["loss"], predicted, num_bytes)
     fields = {
-        "corpus": bench.corpus(cell.model).facts,
+        "corpus": corpus,
         "model_facts": _model_facts(model, cell, bench, prepared.max_length),
         "training": facts,
         "curves": curves,
@@ -288,7 +298,7 @@ def _build(
     callbacks: list[TrainerCallback],
 ) -> BenchTrainer:
     key = f"models.{cell.model.name}.training_arguments"
-    args = training_arguments(cell.training_arguments, streams, folder / "runs" / cell.stem, key)
+    args = training_arguments(cell.training_arguments, streams, cell.run_folder(folder), key)
     tokenizer = bench.prepared[cell.model.name].tokenizer
     return build_trainer(
         cell.kind, model, tokenizer, data, args, cell.optimizer, streams, callbacks
@@ -296,13 +306,17 @@ def _build(
 
 
 def _train(
-    trainer: BenchTrainer, data: TokenizedData, streams: Streams, selection: WeightSelection
+    trainer: BenchTrainer,
+    data: TokenizedData,
+    streams: Streams,
+    selection: WeightSelection,
+    checkpoint: Path | None = None,
 ) -> tuple[TrainingFacts, Curves]:
     args, lengths = trainer.args, data.lengths("train")
     # before training, which wraps the model
     flops = count_flops(trainer.model, trainer.kind, int(lengths.max()))
     reset_peak_memory(args.device)
-    result = trainer.train()
+    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     evaluation = sum(entry.get("eval_runtime", 0.0) for entry in trainer.state.log_history)
     peak, peak_of = peak_memory(args.device)
     steps = trainer.state.global_step
@@ -325,7 +339,7 @@ def _train(
         tokens=data.tokens,
         flops=total_flops(flops, seen),
         device=device_name(args.device),
-        train_seconds=result.metrics["train_runtime"] - evaluation,
+        train_seconds=trainer.seconds_before + result.metrics["train_runtime"] - evaluation,
         peak_memory_bytes=peak,
         peak_memory_of=peak_of,
     )

@@ -63,6 +63,10 @@ class Cell:
         """Where its weights are, if they are kept."""
         return folder / "models" / self.stem
 
+    def run_folder(self, folder: Path) -> Path:
+        """Where its Trainer writes while it trains."""
+        return folder / "runs" / self.stem
+
     def recorded(self, folder: Path) -> Record | None:
         """The record that stands under this cell's name."""
         path = folder / "records" / f"{self.stem}.json"

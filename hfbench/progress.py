@@ -46,7 +46,7 @@ class Reporter:
         self.done += 1
         task = self.progress.add_task(f"{self.done}/{self.total} {name}", total=None)
         try:
-            yield StepBar(self.progress, task)
+            yield StepBar(self, task)
         finally:
             self.progress.remove_task(task)
 
@@ -59,8 +59,9 @@ class Reporter:
 class StepBar(TrainerCallback):
     """Moves the bar of a cell; the Trainer's own would be one of many."""
 
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self.progress, self.task = progress, task
+    def __init__(self, reporter: Reporter, task: TaskID) -> None:
+        self.progress, self.task = reporter.progress, task
+        self.say = reporter.say
 
     def on_step_end(
         self,

@@ -56,7 +56,9 @@ _OWNED_ARGUMENTS = {
     "do_train": "hfbench always trains and evaluates",
     "do_eval": "hfbench always trains and evaluates",
     "do_predict": "hfbench always trains and evaluates",
-    "resume_from_checkpoint": "a finished cell is kept, an unfinished one starts again",
+    "resume_from_checkpoint": "a finished cell is kept; an unfinished pretraining goes on from its "
+    "newest checkpoint, if save_strategy asks for any; any other cell starts again",
+    "ignore_data_skip": "a pretraining that goes on must not see examples twice",
     "auto_find_batch_size": "every model must train with the same batch",
     "train_sampling_strategy": "every model must see the same order",
     "dataloader_drop_last": "every model must see every example",

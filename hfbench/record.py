@@ -99,7 +99,10 @@ class TrainingFacts(RecordPart):
         description="Floating-point operations of all forward and backward passes, padding apart."
     )
     device: str = Field(description="Name of the device.")
-    train_seconds: float = Field(description="Wall time of training, evaluations apart.")
+    train_seconds: float = Field(
+        description="Wall time of training, evaluations apart. Where a pretraining went on from a "
+        "checkpoint: up to that checkpoint and from it, without the steps that were lost."
+    )
     peak_memory_bytes: int = Field(description="Highest memory use; see peak_memory_of.")
     peak_memory_of: str = Field(
         description="'device allocations', or the resident size of 'the process during the run' "

@@ -109,6 +109,7 @@ class BenchTrainer(Trainer):
         )
         self.sampler = EpochSampler(len(train_dataset), self.batch, streams.order)
         self.kind = kind
+        self.seconds_before = 0.0  # of training, in starts that this one goes on from
         device = self.args.device
         self._first_bad_step = torch.tensor(-1, device=device)
         self._right_and_seen = torch.zeros(2, dtype=torch.long, device=device)
@@ -161,14 +162,18 @@ class BenchTrainer(Trainer):
         Raises:
             NonFiniteLossError: in every process, if the loss of any was not finite.
         """
-        steps = self.accelerator.gather(self._first_bad_step.reshape(1))
-        if (bad := steps[steps >= 0]).numel():
-            raise NonFiniteLossError("the training loss is not finite", int(bad.min()))
+        self.refuse_non_finite()
         if "loss" in logs and self.kind == "classification":
             right, seen = self.accelerator.reduce(self._right_and_seen, "sum").tolist()
             logs["accuracy"] = right / max(seen, 1)
             self._right_and_seen.zero_()
         super().log(logs, start_time)
+
+    def refuse_non_finite(self) -> None:
+        """Raises NonFiniteLossError, in every process, if the loss of any was not finite."""
+        steps = self.accelerator.gather(self._first_bad_step.reshape(1))
+        if (bad := steps[steps >= 0]).numel():
+            raise NonFiniteLossError("the training loss is not finite", int(bad.min()))
 
 
 def training_arguments(

@@ -1,0 +1,156 @@
+"""How a pretraining that was stopped goes on, so that its result is that of one that was not."""
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from hfbench.trainer import BenchTrainer
+
+_CLAIM = "cell.txt"  # whose checkpoints a folder holds
+_STATE = "trainer_state.json"  # the Trainer writes it after all else of a checkpoint
+_OURS = "hfbench"  # our entry in it
+
+
+def claim(trainer: BenchTrainer, identity: str) -> Path | None:
+    """The newest complete checkpoint of ``identity`` in the Trainer's folder, which is now its.
+
+    None if there is none. Checkpoints of another identity, of none, and incomplete ones are
+    removed. Called in every process.
+
+    Args:
+        trainer: where checkpoints are and will be, and how many processes write them.
+        identity: equal for two runs if, and only if, one may go on where the other stopped.
+    """
+    folder, processes = Path(trainer.args.output_dir), trainer.args.world_size
+    if trainer.accelerator.is_main_process:
+        note = folder / _CLAIM
+        if not note.exists() or note.read_text(encoding="utf-8") != identity:
+            clear(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            note.write_text(identity, encoding="utf-8")
+        for path in _by_step(folder).values():
+            if not _is_complete(path, processes):
+                shutil.rmtree(path)
+    trainer.accelerator.wait_for_everyone()
+    found = _by_step(folder)
+    return found[max(found)] if found else None
+
+
+def clear(folder: Path) -> None:
+    """Remove the checkpoints in ``folder``; what else a run left there stays."""
+    (folder / _CLAIM).unlink(missing_ok=True)  # first: what remains, if stopped here, is nobody's
+    for path in _by_step(folder).values():
+        shutil.rmtree(path)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which it was written."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _by_step(folder: Path) -> dict[int, Path]:
+    paths = [p for p in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name)]
+    return {step_of(path): path for path in paths}
+
+
+def _is_complete(checkpoint: Path, processes: int) -> bool:
+    """Whether training can go on from it, with as many processes as wrote it."""
+    ranks = [""] if processes == 1 else [f"_{rank}" for rank in range(processes)]
+    needed = ["optimizer.pt", "scheduler.pt", *(f"rng_state{rank}.pth" for rank in ranks)]
+    if not all((checkpoint / name).is_file() for name in needed):
+        return False
+    try:
+        state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # missing, or cut off
+        return False
+    return _OURS in state["stateful_callbacks"]
+
+
+class ExactResumption(TrainerCallback):
+    """Keeps in each checkpoint, and gives back, what the Trainer forgets when it resumes.
+
+    - The loss since the last log, else the next point of the curve lacks the steps before.
+    - The logging and the evaluation at the end of an epoch: a checkpoint of its last step is
+      written after them, else they are left out when training goes on with the next epoch.
+    - That training was over: from a checkpoint of the very last step it would train one step more,
+      so none is written.
+    - The epoch: with several processes accelerate does not reach the sampler of a resumed epoch.
+    """
+
+    def __init__(self, trainer: BenchTrainer) -> None:
+        self.trainer = trainer
+        self.steps_per_epoch = len(trainer.sampler) // trainer.batch
+        self.started = 0.0
+        self._postponed = False
+        self._evaluates_on_start = trainer.args.eval_on_start
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Called by the Trainer after it has read a checkpoint's state."""
+        self.started = time.perf_counter()
+        kept: Any = state.stateful_callbacks
+        if ours := kept.get(_OURS):
+            self.trainer._tr_loss += ours["loss"]
+            self.trainer._globalstep_last_logged = ours["logged_step"]
+            self.trainer.seconds_before = ours["seconds"]
+            args.eval_on_start = False  # it was evaluated when it started
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Called by the Trainer before it asks for an epoch's batches."""
+        args.eval_on_start = self._evaluates_on_start
+        self.trainer.sampler.set_epoch(state.global_step // self.steps_per_epoch)
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Called by the Trainer before it logs, evaluates and saves."""
+        self._postponed = control.should_save and state.global_step % self.steps_per_epoch == 0
+        control.should_save = control.should_save and not self._postponed
+        self._prepare_save(state, control)
+
+    def on_epoch_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Called by the Trainer before it logs, evaluates and saves, once more."""
+        control.should_save = control.should_save or self._postponed
+        self._prepare_save(state, control)
+
+    def _prepare_save(self, state: TrainerState, control: TrainerControl) -> None:
+        control.should_save = control.should_save and state.global_step < state.max_steps
+        if not control.should_save:
+            return
+        trainer = self.trainer
+        trainer.refuse_non_finite()  # nobody should go on from there
+        loss = trainer.accelerator.gather(trainer._tr_loss.reshape(1)).mean().item()
+        logged_step = trainer._globalstep_last_logged
+        if control.should_log:  # it will be, before the checkpoint is written
+            loss, logged_step = 0.0, state.global_step
+        seconds = trainer.seconds_before + time.perf_counter() - self.started
+        kept: Any = state.stateful_callbacks
+        kept[_OURS] = {"loss": loss, "logged_step": logged_step, "seconds": seconds}
