@@ -284,10 +284,13 @@ def test_no_such_defect_keeps_a_saved_model_from_loading(write_package, name):
 
 
 def test_a_model_that_is_saved_without_its_code_is_found(write_package):
-    found = failures(write_package(init="from .configuration_custom_gpt import CustomGPTConfig"))
-    assert found.keys() == {"loads elsewhere"}  # not "two processes": they import the class
-    assert "file named configuration_custom_gpt.py" in found["loads elsewhere"]
-    assert "register_for_auto_class" in found["loads elsewhere"]
+    model = write_package(init="from .configuration_custom_gpt import CustomGPTConfig")
+    assert failures(model, elsewhere=False) == {}
+    (check,) = (check for check in CHECKS if check.name == "loads elsewhere")
+    (verdict,) = run_check(check, find_subject(model))
+    assert verdict.status == "FAIL"
+    assert "file named configuration_custom_gpt.py" in verdict.note
+    assert "register_for_auto_class" in verdict.note
 
 
 def test_a_configuration_that_changes_when_it_is_copied_is_found(write_package):

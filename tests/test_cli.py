@@ -34,7 +34,17 @@ def test_help_answers_at_once():
         run = hfbench_command("--help")
         seconds.append(time.perf_counter() - start)
         assert run.returncode == 0
-    for verb in ("compare", "plan", "pretrain", "table", "report", "plots", "flips", "list"):
+    for verb in (
+        "compare",
+        "plan",
+        "pretrain",
+        "convert",
+        "table",
+        "report",
+        "flips",
+        "generate",
+        "check",
+    ):
         assert verb in run.stdout
     assert min(seconds) < 1
 

@@ -74,6 +74,7 @@ def test_a_cut_down_study_runs_through_the_real_client(client, tmp_path):
     assert "hf_planted_token" not in run.stdout + run.stderr
 
 
+@pytest.mark.slow  # the client tries again for half a minute
 def test_what_the_hub_does_not_have_is_a_clear_error(client, tmp_path):
     recipe = ROOT / "recipes" / "sst2_1200.yaml"
     for override, message in [

@@ -149,6 +149,19 @@ def test_plans_run_as_written():
     assert "to show 3.0 points" in shown[1]
 
 
+def test_a_check_runs_as_written():
+    command = next(c for c in COMMANDS if c.startswith("hfbench check"))
+    assert "20 checks: 19 ok, 0 FAIL, 1 skipped" in run(command)
+
+
+def test_other_commands_name_what_there_is():
+    verbs = {command.split()[1] for command in COMMANDS if command.startswith("hfbench ")}
+    shown = run("hfbench --help")
+    assert {"generate", "convert", "pretrain"} <= verbs
+    for verb in verbs:
+        assert f" {verb} " in shown
+
+
 def test_every_key_of_a_recipe_is_explained_where_the_readme_says():
     source = (ROOT / "hfbench" / "recipe.py").read_text("utf-8")
     for key in load_recipe(ROOT / "recipes" / "quickstart.yaml").model_dump():
