@@ -149,6 +149,7 @@ def test_plans_run_as_written():
     assert "to show 3.0 points" in shown[1]
 
 
+@pytest.mark.slow
 def test_a_check_runs_as_written():
     command = next(c for c in COMMANDS if c.startswith("hfbench check"))
     assert "20 checks: 19 ok, 0 FAIL, 1 skipped" in run(command)

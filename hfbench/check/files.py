@@ -25,7 +25,7 @@ from pathlib import Path
 sys.modules["hfbench"] = None
 import torch, transformers
 root = Path(sys.argv[1])
-ids = torch.load(root / "ids.pt")
+ids = torch.load(root / "ids.pt", weights_only=True)
 for head in sys.argv[2:]:
     folder = root / head
     trusted = "auto_map" in json.loads((folder / "config.json").read_text("utf-8"))
@@ -82,7 +82,7 @@ def check_loads_elsewhere(subject: Subject, head: Head) -> float:
                 "`from .sibling`",
             )
         changes = [
-            (logit - torch.load(root / f"{name}.pt")).abs().max().item()
+            (logit - torch.load(root / f"{name}.pt", weights_only=True)).abs().max().item()
             for name, logit in expected.items()
         ]
     return at_most(
