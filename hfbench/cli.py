@@ -261,7 +261,7 @@ def generate(
         next_words = [compare_next_words(loaded, tokenizer, text) for text in prompt]
     print_generations(generations, Console(), next_words)
     if output:
-        from hfbench.plots import write_generation_plot
+        from hfbench.generation_plot import write_generation_plot
 
         paths = write_generations(generations, output, next_words)
         _say_written(paths + write_generation_plot(generations, output))

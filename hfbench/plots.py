@@ -1,9 +1,9 @@
-"""The comparison as figures; matplotlib is imported here and nowhere else."""
+"""The comparison as figures, and what all figures share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,10 +14,6 @@ from matplotlib.ticker import FuncFormatter
 from hfbench.calibration import reliability
 from hfbench.comparison import Comparison, ModelRuns
 from hfbench.findings import enumerate_names, percent, points
-from hfbench.generation_table import token_text, visible
-
-if TYPE_CHECKING:
-    from hfbench.generate import Generation
 
 # Okabe and Ito's palette, which people with any kind of colour vision can tell apart; its yellow
 # is left out, too pale for lines on white.
@@ -28,16 +24,14 @@ FAINT = "#a0a0a0"
 """Lines that only guide the eye."""
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 _MARKERS = ("o", "s", "^")
-_WIDTH = 4.8
+WIDTH = 4.8
 """Inches; narrow, so that letters stay readable on a phone."""
 _PAIRS = 30
 """Pairs of models that fit a figure."""
 _NAME = 24
 """Letters of a name that fit a figure."""
-_STEPS = 10
-"""Generated tokens that fit side by side."""
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "font.family": "sans-serif",
     "axes.spines.top": False,
@@ -70,7 +64,7 @@ def draw_plots(comparison: Comparison) -> list[Plot]:
     """All figures that the records have data for; none if no run finished."""
     if not comparison.finished:
         return []
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         plots = [_accuracy(comparison)]
         if comparison.pairs:
             plots.append(_differences(comparison))
@@ -84,15 +78,10 @@ def draw_plots(comparison: Comparison) -> list[Plot]:
 
 def write_plots(comparison: Comparison, folder: Path) -> list[Path]:
     """Write each figure as PNG (200 dots an inch) and SVG; the same bytes each time."""
-    return _write(draw_plots(comparison), folder)
+    return write_figures(draw_plots(comparison), folder)
 
 
-def write_generation_plot(generations: "Sequence[Generation]", folder: Path) -> list[Path]:
-    """Write generation.png and generation.svg; the same bytes each time."""
-    return _write([draw_generations(generations)], folder)
-
-
-def _write(plots: Sequence[Plot], folder: Path) -> list[Path]:
+def write_figures(plots: Sequence[Plot], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for plot in plots:
@@ -103,48 +92,9 @@ def _write(plots: Sequence[Plot], folder: Path) -> list[Path]:
     return paths
 
 
-def draw_generations(generations: "Sequence[Generation]") -> Plot:
-    """A heat map for each generation: a column a token, the most probable ones below the chosen."""
-    blocks = [
-        (generation, start)
-        for generation in generations
-        for start in range(0, len(generation.steps), _STEPS)
-    ]
-    top = len(generations[0].steps[0].top)
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(2 * _WIDTH, (0.3 * top + 0.9) * len(blocks) + 0.3))
-        grid = figure.subplots(len(blocks), squeeze=False)[:, 0]
-        for axes, (generation, start) in zip(grid, blocks, strict=True):
-            _heat_map(axes, generation, start)
-        _explain(figure, "next tokens, most probable first, above them the chosen; raw probability")
-    said = [f"after {visible(g.prompt, ' ')!r} {visible(g.continuation)!r}" for g in generations]
-    return Plot("generation", f"Probabilities of generated tokens: {'; '.join(said)}.", figure)
-
-
-def _heat_map(axes: Axes, generation: "Generation", start: int) -> None:
-    steps = generation.steps[start : start + _STEPS]
-    shares = np.array([[found.probability for found in step.top] for step in steps]).T
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xlim(-0.5, _STEPS - 0.5)  # columns are equally wide in all blocks
-    for x, step in enumerate(steps):
-        for y, found in enumerate(step.top):
-            axes.annotate(
-                f"{_cut(token_text(found), 12)}\n{found.probability:.3f}", (x, y), ha="center",
-                va="center", fontsize=6, color="white" if found.probability > 0.6 else INK,
-            )  # fmt: skip
-    axes.set_xticks(range(len(steps)), [_cut(token_text(step.chosen), 12) for step in steps])
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelsize=7)
-    axes.set_yticks(range(len(shares)), [str(rank) for rank in range(1, len(shares) + 1)])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    title = _cut(visible(generation.prompt, " "), 60)
-    axes.set_title(f"{title}, token {start + 1} to {start + len(steps)}", fontsize=8)
-
-
 def save_figure(plot: Plot, path: Any, **options: Any) -> None:
     """As matplotlib's ``savefig``, without the date and with ids that do not change."""
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": plot.name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": plot.name}):
         is_svg = str(path).endswith(".svg") or options.get("format") == "svg"
         metadata = {"Date": None, "Creator": None} if is_svg else {"Software": None}
         plot.figure.savefig(path, dpi=200, metadata=metadata, **options)
@@ -168,7 +118,7 @@ def _accuracy(comparison: Comparison) -> Plot:
     axes.spines["left"].set_visible(False)
     _mark_floor(axes, comparison)
     axes.set_xlabel("accuracy %")
-    _explain(figure, "95 % intervals; models that share a letter cannot be told apart")
+    explain(figure, "95 % intervals; models that share a letter cannot be told apart")
     said = [
         f"{m.name} {percent(m.accuracy)} ({100 * m.interval[0]:.1f} to {100 * m.interval[1]:.1f})"
         for m in models
@@ -212,7 +162,7 @@ def _differences(comparison: Comparison) -> Plot:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("difference in points")
-    _explain(figure, f"95 % intervals; filled: told apart after Holm's correction{among}")
+    explain(figure, f"95 % intervals; filled: told apart after Holm's correction{among}")
     told = [pair for pair in pairs if pair.differ]
     alt = f"Paired differences of accuracy{among}: {len(told)} of {len(pairs)} are told apart"
     if told:
@@ -248,7 +198,7 @@ def _training(comparison: Comparison, metric: str) -> Plot:
     _label_ends(axes, [(x, y) for x, y, _ in ends], labels)
     axes.set_xlabel("epoch")
     axes.set_title("accuracy %" if scale == 100 else "loss (nats)")
-    _explain(figure, "solid: validation, mean and range of the seeds; dashed: training")
+    explain(figure, "solid: validation, mean and range of the seeds; dashed: training")
     last = "; ".join(
         f"{name} ends at {f'{y:.1f} %' if scale == 100 else f'{y:.3f}'}" for _, y, name in ends
     )
@@ -297,7 +247,7 @@ def _learning_curve(comparison: Comparison) -> Plot:
     _label_ends(axes, ends, labels)
     axes.set_xlabel("training examples (log scale)")
     axes.set_title("accuracy %")
-    _explain(figure, "bands: 95 % intervals over examples and seeds")
+    explain(figure, "bands: 95 % intervals over examples and seeds")
     alt = f"Accuracy from {sizes[0]:,} to {sizes[-1]:,} training examples: {'; '.join(said)}."
     return Plot("learning_curve", alt, figure)
 
@@ -306,7 +256,7 @@ def _reliability(comparison: Comparison) -> Plot:
     models = comparison.finished
     across = min(3, len(models))
     down = -(-len(models) // across)
-    figure = Figure(figsize=(_WIDTH, 1.75 * down + 0.2))
+    figure = Figure(figsize=(WIDTH, 1.75 * down + 0.2))
     grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     worst = []
     for axes, model, style in zip(grid.flat, models, _styles(comparison), strict=False):
@@ -328,7 +278,7 @@ def _reliability(comparison: Comparison) -> Plot:
         worst.append((gap, model.name))
     for axes in list(grid.flat)[len(models) :]:
         axes.set_visible(False)
-    _explain(figure, "by tenth of the probability; area: share of the examples, over all runs")
+    explain(figure, "by tenth of the probability; area: share of the examples, over all runs")
     figure.supxlabel("probability of the predicted class", fontsize=9)
     figure.supylabel("share that is right", fontsize=9)
     gap, name = max(worst)
@@ -363,7 +313,7 @@ def _cost(comparison: Comparison) -> Plot:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("seconds of one training (log scale)")
     axes.set_title("accuracy %")
-    _explain(figure, "line: the Pareto front; no other model is both faster and better")
+    explain(figure, "line: the Pareto front; no other model is both faster and better")
     names = enumerate_names([models[i].name for i in front])
     alt = f"Accuracy against seconds of training. On the Pareto front: {names}."
     return Plot("cost", alt, figure)
@@ -400,20 +350,20 @@ def _styles(comparison: Comparison) -> list[_Style]:
 
 
 def _new(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH, height))
+    figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots()
 
 
 def _short(name: str) -> str:
     """``name`` as it fits a figure; in words it stands in full."""
-    return _cut(name, _NAME)
+    return cut(name, _NAME)
 
 
-def _cut(text: str, letters: int) -> str:
+def cut(text: str, letters: int) -> str:
     return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
-def _explain(figure: Figure, text: str) -> None:
+def explain(figure: Figure, text: str) -> None:
     """A line at the top that says how to read the figure."""
     figure.suptitle(text, x=0.01, ha="left", fontsize=8)
 

@@ -22,6 +22,7 @@ from transformers import (
 from hfbench import cli
 from hfbench.errors import UserError
 from hfbench.generate import Candidate, Generation, Step, generate, load_language_model
+from hfbench.generation_plot import draw_generations, write_generation_plot
 from hfbench.generation_table import as_csv, as_markdown, print_generations, visible
 from hfbench.models.custom_gpt import (
     CustomGPTConfig,
@@ -30,7 +31,6 @@ from hfbench.models.custom_gpt import (
 )
 from hfbench.models.load import train_tokenizer
 from hfbench.next_words import compare_next_words
-from hfbench.plots import draw_generations, write_generation_plot
 
 PROMPTS = ["the dog", "a", "a cat and a dog hold the"]
 SHAPE = {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 32, "initializer_range": 0.4}
