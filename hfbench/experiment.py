@@ -39,6 +39,7 @@ from hfbench.models.load import (
     load_classifier,
 )
 from hfbench.plan import Cell, open_cells, plan_classification, plan_pretraining
+from hfbench.probe import probe_model
 from hfbench.progress import Reporter, StepBar
 from hfbench.recipe import Recipe
 from hfbench.record import Failure, ModelFacts, Record, TrainingFacts, save_record
@@ -230,12 +231,15 @@ def _train_classifier(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) 
     facts, curves = _train(trainer, data, streams, selection)
     evaluated = [split for split in data.splits if split != "train"]
     logits = {split: predict(trainer, data.splits[split]) for split in evaluated}
+    max_length = bench.max_length(cell.model)
+    kept = bench.recipe.save_models
     fields = {
         "task": task.facts,
-        "model_facts": _model_facts(model, cell, bench, bench.max_length(cell.model)),
+        "model_facts": _model_facts(model, cell, bench, max_length),
         "training": facts,
         "curves": curves,
         "metrics": _metrics(logits, bench),
+        "probe": probe_model(model, prepared.tokenizer, max_length) if kept else None,
     }
     return _Run(fields, _predictions(logits, bench), lambda path: _save_model(trainer, path))
 

@@ -110,6 +110,21 @@ class TrainingFacts(RecordPart):
     )
 
 
+class Probe(RecordPart):
+    """The logits of a few fixed texts as the process that trained the model computed them."""
+
+    texts: list[str] = Field(description="The texts, hfbench's own.")
+    max_length: int = Field(description="Tokens at which they were truncated.")
+    logits: list[list[float]] = Field(
+        description="Of each text, alone in its batch, on the CPU, in float32, by one thread."
+    )
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the logits, as little-endian float32, text by text."""
+        return hashlib.sha256(np.array(self.logits, dtype="<f4").tobytes()).hexdigest()
+
+
 class Failure(RecordPart):
     """Why a run has no result."""
 
@@ -155,6 +170,10 @@ class Record(RecordPart):
             "Split -> metric -> value, of the selected weights. Of a pretraining: loss (nats a "
             "token), perplexity, and bits_per_byte of the text that is predicted."
         ),
+    )
+    probe: Probe | None = Field(
+        default=None,
+        description="By which a copy of the model can be known; given where its weights were kept.",
     )
     predictions: str | None = Field(
         default=None,
