@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from hfbench.errors import UserError
+from hfbench.errors import HubError, UserError
+from hfbench.publish import commands
 from hfbench.recipe import BUILTIN_CORPORA, BUILTIN_TASKS, Recipe
 from hfbench.recipe_file import load_recipe
 from hfbench.source_fields import custom_gpt_presets
@@ -143,19 +144,32 @@ def convert(
 
 @app.command()
 def table(
-    results: ResultsFolders,
+    results: Annotated[
+        list[str],
+        typer.Argument(
+            help="Results folders, or hf://datasets/user/name for results on the Hub.",
+            metavar="RESULTS",
+        ),
+    ],
     columns: Annotated[
         str | None, typer.Option(help="Columns of the first table, by name, e.g. accuracy,nll.")
     ] = None,
     different_examples: DifferentExamples = False,
 ) -> None:
-    """Make the tables of results folders again from their records: Markdown, CSV and LaTeX."""
+    """Make the tables of results folders again from their records: Markdown, CSV and LaTeX.
+
+    Of results on the Hub nothing is written; the tables there must be those of their records.
+    """
     from hfbench.comparison import load_comparison
     from hfbench.table import ACCURACY, check_columns, print_table, write_table
 
     chosen = check_columns(columns.split(",")) if columns else ACCURACY
     console = Console()
-    for folder in results:
+    for place in results:
+        if place.startswith("hf:"):
+            commands.print_remote_table(place, chosen, console)
+            continue
+        folder = Path(place)
         comparison = load_comparison(folder, different_examples=different_examples)
         paths = write_table(comparison, folder, chosen)
         print_table(comparison, console, chosen)
@@ -314,6 +328,11 @@ def check(
         raise SystemExit(1)
 
 
+app.command()(commands.push)
+app.command()(commands.push_results)
+app.command()(commands.verify_push)
+
+
 def run_comparison(recipe: Recipe, results_dir: Path, rerun: bool = False) -> None:
     """Compare, write and print the table, and say where it is.
 
@@ -367,13 +386,13 @@ def main() -> None:
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turn a UserError into its message on standard error and exit code 2."""
+    """Turn a UserError into its message and exit code 2, a HubError into exit code 1."""
     try:
         yield
-    except UserError as error:
+    except (UserError, HubError) as error:
         if _is_main_process():
             print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(2 if isinstance(error, UserError) else 1) from None
 
 
 @contextmanager

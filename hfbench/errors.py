@@ -1,4 +1,4 @@
-"""The one exception that means: the user can put this right."""
+"""The exceptions that end in a message and an exit code, not in a traceback."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -8,6 +8,13 @@ class UserError(ValueError):
     """A mistake in a recipe, in data or on the command line.
 
     Shown without a traceback; exit code 2.
+    """
+
+
+class HubError(RuntimeError):
+    """The Hub, or the way to it, failed; it may do better when asked again.
+
+    Shown without a traceback; exit code 1.
     """
 
 

@@ -184,24 +184,24 @@ def as_markdown(comparison: Comparison, columns: Sequence[str] = ACCURACY) -> st
         "<!-- generated from records/ by `hfbench table`; do not edit -->",
         " ".join(answer(comparison)),
         describe_data(comparison),
-        _markdown_table(table_cells(rows, columns, marks)),
+        markdown_table(table_cells(rows, columns, marks)),
         _bullets([*marks.values(), *notes(comparison)]),
     ]
     if comparison.finished:
         lines += [
             "## Cost",
-            _markdown_table(table_cells(rows, COST, {})),
+            markdown_table(table_cells(rows, COST, {})),
             _bullets(cost_notes(comparison)),
         ]
         lines += [
             "## Confidence",
-            _markdown_table(table_cells(rows, CONFIDENCE, {})),
+            markdown_table(table_cells(rows, CONFIDENCE, {})),
             _bullets(CONFIDENCE_NOTES),
         ]
     if comparison.curve:
         lines += [
             "## Learning curve",
-            _markdown_table(curve_cells(comparison)),
+            markdown_table(curve_cells(comparison)),
             _bullets([*curve_findings(comparison), *CURVE_NOTES]),
         ]
     if comparison.pretraining:
@@ -362,7 +362,8 @@ def _curve_text(model: ModelRuns, standing: Standing) -> str:
     return f"{100 * model.accuracy:.1f} ({interval}) {standing.letters[model.name]}"
 
 
-def _markdown_table(cells: Cells) -> str:
+def markdown_table(cells: Cells) -> str:
+    """The table in Markdown."""
     rule = "| --- |" + " ---: |" * (len(cells.header) - 1)
     lines = [[cell.replace("|", "\\|") for cell in line] for line in cells.rows]
     return "\n".join(

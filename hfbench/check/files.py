@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -14,15 +12,14 @@ from transformers import PreTrainedModel
 from hfbench.check.behaviour import logits
 from hfbench.check.outcome import Failed, Skipped, at_most
 from hfbench.check.subject import AUTO_CLASSES, Head, Subject
+from hfbench.stranger import last_line, run_stranger
 
 _PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 _SECONDS = 300  # for a process that imports torch and loads the models
 
-# Nothing of hfbench, nor of the current directory, is there for the folder's code to lean on.
 _STRANGER = """
-import json, sys
+import json
 from pathlib import Path
-sys.modules["hfbench"] = None
 import torch, transformers
 root = Path(sys.argv[1])
 ids = torch.load(root / "ids.pt", weights_only=True)
@@ -71,10 +68,9 @@ def check_loads_elsewhere(subject: Subject, head: Head) -> float:
             model = subject.load(one)
             expected[name] = logits(model, ids)
             model.save_pretrained(root / name)
-        run = _run_stranger(root, list(expected))
+        run = run_stranger(_STRANGER, [str(root), *expected], root, seconds=_SECONDS)
         if run.returncode:
-            reason = (run.stderr.strip().splitlines() or ["no message"])[-1]
-            reason = reason.replace(f"{root}{os.sep}", "")
+            reason = last_line(run.stderr).replace(f"{root}{os.sep}", "")
             raise Failed(
                 None,
                 f"elsewhere it does not load: {reason[:300]}. Call register_for_auto_class() on "
@@ -131,27 +127,6 @@ def _fields(values: dict) -> dict:
     """Without what names the file or the version that wrote it."""
     own = {"_name_or_path", "transformers_version"}
     return json.loads(json.dumps({k: v for k, v in values.items() if k not in own}, default=str))
-
-
-def _run_stranger(root: Path, names: list[str]) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(root / "hf_home"),
-        "HF_HUB_CACHE": str(root / "hf_home"),
-        "HF_MODULES_CACHE": str(root / "modules"),
-    }
-    (root / "elsewhere").mkdir()
-    return subprocess.run(
-        [sys.executable, "-I", "-c", _STRANGER, str(root), *names],
-        cwd=root / "elsewhere",
-        env=environment,
-        stdin=subprocess.DEVNULL,  # a question whether to trust the code is a failure
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
 
 
 def _copies(folder: Path, shape: tuple[int, ...]) -> int:

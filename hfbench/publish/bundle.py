@@ -1,0 +1,148 @@
+"""What goes up of a model: the files by which it loads, by an allow-list, and nothing else."""
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from hfbench.comparison import ModelRuns
+from hfbench.errors import UserError, nearest
+from hfbench.record import Record
+
+CARD = "README.md"
+RECORD = "record.json"
+EVAL_RESULTS = ".eval_results/hfbench.yaml"
+
+_ALLOWED = re.compile(
+    r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
+    r"|config\.json|generation_config\.json"
+    r"|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json"
+    r"|vocab\.json|vocab\.txt|merges\.txt|chat_template\.jinja"
+    r"|tokenizer\.model|spiece\.model|sentencepiece\.bpe\.model"
+)
+_OURS = re.compile(rf"{re.escape(CARD)}|{re.escape(RECORD)}|\.eval_results/[^/]+\.yaml|[^/]+\.py")
+_RELATIVE_IMPORT = re.compile(r"^\s*from\s+\.(\w+)\s+import", re.MULTILINE)
+_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+_NEEDED_CLASSES = ("AutoConfig", "AutoModelForSequenceClassification")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The run of a model whose weights are published."""
+
+    record: Record
+    reason: str
+    """Why this one, in words."""
+
+
+def is_ours(name: str) -> bool:
+    """Whether a push may have written a file of this path: what it leaves behind it may remove."""
+    return bool(_ALLOWED.fullmatch(name) or _OURS.fullmatch(name))
+
+
+def choose_run(model: ModelRuns, seed: str, results: Path) -> Choice:
+    """The finished run of ``seed``, or the one that is best on the validation examples.
+
+    Among equals in accuracy the lowest validation loss decides, then the lowest seed.
+
+    Args:
+        model: its runs.
+        seed: a number, or ``best-of-validation``.
+        results: the folder, for messages.
+
+    Raises:
+        UserError: if there is no such run, or the model is a control.
+    """
+    if not model.finished:
+        raise UserError(f"{results}: no run of {model.name} finished")
+    if model.finished[0].training is None:
+        raise UserError(f"{results}: {model.name} is a control: it has no weights to publish")
+    runs = {str(record.seed): record for record in model.finished}
+    if seed in runs:
+        return Choice(runs[seed], f"seed {seed} was asked for")
+    if seed != "best-of-validation":
+        known = ", ".join(runs)
+        raise UserError(
+            f"--seed {seed!r}: no finished run of {model.name} has it (seeds: {known}; or "
+            f"best-of-validation){nearest(seed, ['best-of-validation'])}"
+        )
+    best = min(runs.values(), key=_validation_rank)
+    if len(runs) == 1:
+        return Choice(best, "it is the only run")
+    return Choice(
+        best, f"of {len(runs)} seeds it has the highest accuracy on the validation examples"
+    )
+
+
+def stage_files(checkpoint: Path, destination: Path) -> list[str]:
+    """Copy the allowed files of a saved model; gives the names of those that stay behind.
+
+    Raises:
+        UserError: if something is missing without which it would not load.
+    """
+    if not checkpoint.is_dir():
+        raise UserError(
+            f"{checkpoint}: the weights were not kept; run `hfbench compare RECIPE "
+            "save_models=true --rerun`"
+        )
+    config = checkpoint / "config.json"
+    if not config.is_file():
+        raise UserError(f"{checkpoint}: config.json is missing")
+    code = _code_files(checkpoint, json.loads(config.read_text("utf-8")))
+    destination.mkdir(parents=True, exist_ok=True)
+    left_out = []
+    for path in sorted(checkpoint.rglob("*")):
+        name = path.relative_to(checkpoint).as_posix()
+        if path.is_dir():
+            continue
+        if name in code or _ALLOWED.fullmatch(name):
+            shutil.copyfile(path, destination / name)
+        else:
+            left_out.append(name)
+    if not any(_WEIGHTS.fullmatch(path.name) for path in destination.iterdir()):
+        raise UserError(f"{checkpoint}: there are no weights as safetensors here")
+    return left_out
+
+
+def _code_files(checkpoint: Path, config: dict) -> set[str]:
+    """The Python files that ``auto_map`` names, and those that they import.
+
+    Raises:
+        UserError: if one is not there, or no class is named by which a classifier loads.
+    """
+    auto_map = config.get("auto_map")
+    if not auto_map:
+        return set()
+    for auto_class in _NEEDED_CLASSES:
+        if auto_class not in auto_map:
+            raise UserError(
+                f"{checkpoint / 'config.json'}: auto_map has no {auto_class}; call "
+                "register_for_auto_class() on the configuration and on each model class"
+            )
+    for reference in auto_map.values():
+        if "--" in reference:
+            raise UserError(
+                f"{checkpoint / 'config.json'}: the code is in another repo ({reference}); what is "
+                "published must bring its own"
+            )
+    found: set[str] = set()
+    waiting = {f"{reference.rpartition('.')[0]}.py" for reference in auto_map.values()}
+    while waiting:
+        name = waiting.pop()
+        path = checkpoint / name
+        if not path.is_file():
+            raise UserError(f"{path}: the model's code is not complete: this file is missing")
+        found.add(name)
+        imported = _RELATIVE_IMPORT.findall(path.read_text("utf-8"))
+        waiting |= {f"{module}.py" for module in imported} - found
+    return found
+
+
+def _validation_rank(record: Record) -> tuple[float, float, int]:
+    curve = record.curves.get("validation", [])
+    assert record.training is not None
+    losses = [p["loss"] for p in curve if p["step"] == record.training.selected_step]
+    loss = losses[-1] if losses else float("inf")
+    assert record.seed is not None
+    return -record.metrics["validation"]["accuracy"], loss, record.seed

@@ -1,0 +1,111 @@
+"""The proof that what lies in a folder or on the Hub is the model that was trained.
+
+A process that has empty caches and no hfbench loads it as a stranger would and computes the logits
+of the record's fixed texts; they must be those of the process that trained it, bit for bit.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+
+from hfbench.errors import HubError
+from hfbench.record import Probe
+from hfbench.stranger import last_line, run_stranger
+
+_SECONDS = 1800  # for a process that imports torch, downloads a model and loads it twice
+_UNREACHABLE = 3  # its exit code when the Hub does not give it the files
+
+_STRANGER = """
+import json
+task = json.load(open(sys.argv[1], encoding="utf-8"))
+source, options = task["source"], {"trust_remote_code": task["trust_remote_code"]}
+if task["revision"]:
+    options["revision"] = task["revision"]
+    from huggingface_hub import errors, snapshot_download
+    try:
+        snapshot_download(source, revision=task["revision"])
+    except (OSError, errors.HTTPError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        sys.exit(task["unreachable"])
+import torch, transformers
+torch.set_num_threads(1)
+tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
+model = transformers.AutoModelForSequenceClassification.from_pretrained(source, **options).eval()
+cut = {"truncation": True, "max_length": task["max_length"]}
+with torch.no_grad():
+    loaded = [
+        model(**tokenizer(text, return_tensors="pt", **cut)).logits[0].tolist()
+        for text in task["texts"]
+    ]
+classify = transformers.pipeline("text-classification", model=source, device="cpu", **options)
+names = [model.config.id2label[number] for number in range(model.config.num_labels)]
+answers = classify(task["texts"], top_k=None, function_to_apply="none", **cut)
+scores = [{answer["label"]: answer["score"] for answer in one} for one in answers]
+piped = [[score[name] for name in names] for score in scores]
+json.dump({"from_pretrained": loaded, "pipeline": piped}, open(sys.argv[2], "w"))
+"""
+
+
+class NotTheModelError(Exception):
+    """It does not load, or has other logits; the message says what would be right."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a stranger loads."""
+
+    name: str
+    """A folder, or the id of a repo on the Hub."""
+    revision: str | None = None
+    """The commit of the repo; None for a folder."""
+    trust_remote_code: bool = True
+
+
+def prove(source: Source, probe: Probe) -> str:
+    """Load ``source`` as a stranger and compare its logits with ``probe``; gives their hash.
+
+    Raises:
+        NotTheModelError: if it does not load or one bit of a logit differs.
+        HubError: if the Hub does not give it the files.
+    """
+    with tempfile.TemporaryDirectory(prefix="hfbench-proof-") as folder:
+        root = Path(folder)
+        task, out = root / "task.json", root / "logits.json"
+        values = {
+            "source": source.name,
+            "revision": source.revision,
+            "trust_remote_code": source.trust_remote_code,
+            "texts": probe.texts,
+            "max_length": probe.max_length,
+            "unreachable": _UNREACHABLE,
+        }
+        task.write_text(json.dumps(values), encoding="utf-8")
+        # a login is in the caches that a stranger lacks, and a private repo asks for it
+        token = None if source.revision is None else huggingface_hub.get_token() or ""
+        run = run_stranger(_STRANGER, [str(task), str(out)], root, seconds=_SECONDS, token=token)
+        reason = last_line(run.stderr).replace(f"{root}{os.sep}", "")
+        if run.returncode == _UNREACHABLE:
+            raise HubError(f"{source.name} cannot be downloaded for the proof: {reason}")
+        if run.returncode:
+            raise NotTheModelError(f"in a process of its own it does not load: {reason}")
+        found = json.loads(out.read_text("utf-8"))
+    for route, logits in found.items():
+        _compare(np.array(logits, np.float32), np.array(probe.logits, np.float32), route)
+    return probe.hash
+
+
+def _compare(found: np.ndarray, expected: np.ndarray, route: str) -> None:
+    if found.shape != expected.shape:
+        raise NotTheModelError(
+            f"{route} gives logits of shape {found.shape}, the trained model {expected.shape}"
+        )
+    if found.tobytes() != expected.tobytes():
+        change = np.abs(found.astype(np.float64) - expected).max()
+        raise NotTheModelError(
+            f"{route} gives other logits than the trained model, by up to {change:.2g}"
+        )

@@ -1,0 +1,253 @@
+"""A trained model to the Hub: staged, searched, proven, uploaded by one commit, proven again."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+from hfbench.comparison import compare_records
+from hfbench.errors import HubError, UserError
+from hfbench.flips import find_model
+from hfbench.publish.bundle import (
+    CARD,
+    EVAL_RESULTS,
+    RECORD,
+    Choice,
+    choose_run,
+    is_ours,
+    stage_files,
+)
+from hfbench.publish.card import Subject, eval_results_yaml, mark_broken, render_model_card
+from hfbench.publish.leaks import refuse_leaks, shorten_paths
+from hfbench.publish.proof import NotTheModelError, Source, prove
+from hfbench.publish.remote import Commit, Destination, check_repo_id, hub_errors, look_at, upload
+from hfbench.record import Probe, load_record, load_records
+
+BEST_OF_VALIDATION = "best-of-validation"
+
+Say = Callable[[str], None]
+"""Tells how far a push is."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A folder as it would go up: searched for leaks and, where it is a model's, proven."""
+
+    folder: Path
+    what: str
+    """In words: which run, or how many records."""
+    left_out: list[str]
+    """Files beside the published ones that are not on the allow-list."""
+    probe: Probe | None = None
+    """Of a model."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Path -> bytes."""
+        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in paths}
+
+    def listing(self) -> str:
+        """The files with their sizes, and what stays behind."""
+        sizes = self.sizes
+        lines = [f"  {size:>12,}  {name}" for name, size in sizes.items()]
+        lines.append(f"  {sum(sizes.values()):>12,}  bytes in {len(sizes)} files")
+        if self.left_out:
+            lines.append(f"  stays behind: {', '.join(self.left_out)}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What was published and where."""
+
+    destination: Destination
+    commit: Commit
+    proof: str | None = None
+    """SHA-256 of a model's logits, as `Probe.hash`."""
+
+
+def stage_model(
+    results: Path,
+    model: str,
+    folder: Path,
+    repo_id: str,
+    *,
+    seed: str = BEST_OF_VALIDATION,
+    licence: str | None = None,
+) -> Staged:
+    """Write into ``folder`` what is published of a trained model, and prove it there.
+
+    Args:
+        results: a results folder.
+        model: its name in the recipe.
+        folder: where to; new or empty.
+        repo_id: for which repo; the card names it.
+        seed: the seed of the run, or ``best-of-validation``.
+        licence: as the Hub names it.
+
+    Raises:
+        UserError: if there is no such run, its weights were not kept or are not those of the
+            record, something would leak, or it does not load by itself.
+    """
+    check_repo_id(repo_id)
+    records = [shorten_paths(record) for record in load_records(results)]
+    comparison = compare_records(records, results)
+    runs = find_model(comparison.models, model, results)
+    choice = choose_run(runs, seed, results)
+    record, checkpoint = choice.record, results / "models" / choice.record.stem
+    left_out = stage_files(checkpoint, folder)
+    if record.probe is None:
+        raise UserError(
+            f"{results / 'records' / record.stem}.json has no logits by which the weights could be "
+            "proven; run `hfbench compare RECIPE save_models=true --rerun`"
+        )
+    brings_code = any(folder.glob("*.py"))
+    subject = Subject(comparison, runs, choice, repo_id, licence, brings_code)
+    texts = {CARD: render_model_card(subject), RECORD: _as_json(choice)}
+    if entries := eval_results_yaml(subject):
+        texts[EVAL_RESULTS] = entries
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    refuse_leaks(folder, repo_id)
+    try:
+        prove(Source(str(folder.resolve())), record.probe)
+    except NotTheModelError as error:
+        raise UserError(f"{checkpoint} is not published: {error}") from None
+    return Staged(folder, f"{model}, seed {record.seed} ({choice.reason})", left_out, record.probe)
+
+
+def push_model(
+    results: Path,
+    model: str,
+    repo_id: str,
+    *,
+    seed: str = BEST_OF_VALIDATION,
+    private: bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+    licence: str | None = None,
+    say: Say = lambda message: None,
+) -> Pushed:
+    """Publish the weights of one run, with its card and record, proven before and after.
+
+    Args:
+        results: a results folder.
+        model: its name in the recipe.
+        repo_id: ``user/name``.
+        seed: the seed of the run, or ``best-of-validation``.
+        licence: as the Hub names it.
+        private: of a new repo, by default True.
+        revision: the branch to publish to; default: main.
+        create_pr: propose it as a pull request instead.
+        say: is told each step.
+
+    Raises:
+        UserError: before anything is uploaded, if it may not or should not be.
+        HubError: if the Hub failed, or what it holds now did not pass the proof.
+    """
+    destination = look_at(repo_id, "model", private=private, revision=revision, create_pr=create_pr)
+    say(f"{repo_id}: {destination.visibility}")
+    with tempfile.TemporaryDirectory(prefix="hfbench-push-") as temporary:
+        folder = Path(temporary) / "model"
+        staged = stage_model(results, model, folder, repo_id, seed=seed, licence=licence)
+        assert staged.probe is not None
+        say(f"{staged.what}\n{staged.listing()}\nproven before the upload: {staged.probe.hash}")
+        _refuse_closed_base(folder / RECORD, destination, licence)
+        stale = [name for name in destination.files if is_ours(name)]
+        commit = upload(destination, folder, f"Publish {model} with hfbench", stale)
+        say(f"uploaded: commit {commit.oid}")
+        try:
+            proof = prove(Source(repo_id, commit.oid), staged.probe)
+        except NotTheModelError as error:
+            raise _mark_broken(destination, commit, folder, str(error)) from None
+    return Pushed(destination, commit, proof)
+
+
+def verify_push(
+    repo_id: str, revision: str | None = None, *, trust_remote_code: bool = False
+) -> tuple[str, str]:
+    """Repeat the proof of a published model; gives the commit and the hash of its logits.
+
+    Raises:
+        UserError: if there is no such repo, hfbench did not publish it, or it brings code that may
+            not run.
+        NotTheModelError: if it is not the model that its record is of.
+        HubError: if the Hub cannot be asked.
+    """
+    check_repo_id(repo_id)
+    with tempfile.TemporaryDirectory() as folder:
+        with hub_errors(repo_id):
+            info = HfApi().model_info(repo_id, revision=revision)
+            names = {sibling.rfilename for sibling in info.siblings or []}
+            if RECORD not in names:
+                raise UserError(f"{repo_id}: there is no {RECORD}: hfbench did not publish it")
+            hf_hub_download(repo_id, RECORD, revision=info.sha, local_dir=folder)
+        record = load_record(Path(folder) / RECORD)
+    if any(name.endswith(".py") for name in names) and not trust_remote_code:
+        raise UserError(
+            f"{repo_id} brings code of its own: read it, then allow it with --trust-remote-code"
+        )
+    if record.probe is None:
+        raise UserError(f"{repo_id}: its {RECORD} has no logits to compare with")
+    assert info.sha is not None
+    source = Source(repo_id, info.sha, trust_remote_code=trust_remote_code)
+    return info.sha, prove(source, record.probe)
+
+
+def _as_json(choice: Choice) -> str:
+    values = choice.record.model_dump(mode="json")
+    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+
+
+def _refuse_closed_base(record: Path, destination: Destination, licence: str | None) -> None:
+    """What is made of a private or gated model must not become public by an oversight.
+
+    Raises:
+        UserError: if the base model is private, or gated and no licence is named.
+    """
+    found = load_record(record)
+    entry, facts = found.settings["models"][0], found.model_facts
+    base = entry.get("model_name_or_path")
+    if destination.private or not base or facts is None or facts.revision is None:
+        return
+    advice = "publish it with --private"
+    with hub_errors(base):
+        try:
+            info = HfApi().model_info(base)
+        except GatedRepoError:
+            raise UserError(f"the base model {base} is gated: {advice}") from None
+        except RepositoryNotFoundError:
+            raise UserError(
+                f"the base model {base} is not on the Hub, or private: {advice}"
+            ) from None
+    if info.private:
+        raise UserError(f"the base model {base} is private: {advice}")
+    if info.gated and licence is None:
+        raise UserError(
+            f"the base model {base} is gated: {advice}, or name the licence that lets you publish "
+            "what is made of it: --license"
+        )
+
+
+def _mark_broken(destination: Destination, commit: Commit, folder: Path, reason: str) -> HubError:
+    """Put a warning on the published card; gives the error to raise."""
+    card = folder / CARD
+    text = mark_broken(card.read_text("utf-8"), reason)
+    with hub_errors(destination.repo_id):
+        HfApi().upload_file(
+            path_or_fileobj=text.encode(),
+            path_in_repo=CARD,
+            repo_id=destination.repo_id,
+            revision=commit.branch,
+            commit_message="Mark as broken: it did not pass its proof",
+        )
+    return HubError(
+        f"{destination.repo_id} was uploaded (commit {commit.oid}), but did not pass its proof: "
+        f"{reason}. Its card says so now; push it again, or delete it"
+    )

@@ -1,0 +1,224 @@
+"""Results as a data set of the Hub, there and back: records, predictions, tables, report."""
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hfbench.comparison import Comparison, load_comparison
+from hfbench.errors import HubError, UserError
+from hfbench.publish.card import render_results_card, render_space_card
+from hfbench.publish.leaks import refuse_leaks, shorten_paths
+from hfbench.publish.push import Pushed, Say, Staged
+from hfbench.publish.remote import check_repo_id, hub_errors, look_at, upload
+from hfbench.record import Record, load_records, save_record
+from hfbench.report import write_report
+from hfbench.table import write_table
+
+CARD, TABLE = "README.md", "table.md"
+REBUILT = (TABLE, "accuracy.csv", "accuracy.tex")
+"""What must come out of the records byte for byte."""
+
+_SCHEME = "hf://datasets/"
+
+
+def stage_results(
+    results: Path, folder: Path, repo_id: str, *, licence: str | None = None
+) -> Staged:
+    """Write into ``folder`` what is published of a results folder.
+
+    Raises:
+        UserError: if there is nothing to publish, or something would leak.
+    """
+    check_repo_id(repo_id)
+    records = [shorten_paths(record) for record in load_records(results)]
+    for record in records:
+        source = results / "records" / record.predictions if record.predictions else None
+        save_record(record, folder / "records", pq.read_table(source) if source else None)
+    comparison = load_comparison(folder)
+    rebuild(comparison, folder)
+    write_report(comparison, folder)
+    (folder / "data").mkdir()
+    predicted = [record for record in records if record.predictions]
+    if predicted:
+        together = pa.concat_tables([_with_run(record, folder) for record in predicted])
+        pq.write_table(together, folder / "data" / "predictions.parquet", compression="zstd")
+    runs = pa.Table.from_pylist([_run_row(record) for record in records], _RUN_SCHEMA)
+    pq.write_table(runs, folder / "data" / "runs.parquet", compression="zstd")
+    card = render_results_card(comparison, repo_id, licence)
+    (folder / CARD).write_text(card, encoding="utf-8")
+    refuse_leaks(folder, repo_id)
+    return Staged(folder, f"{len(records)} records of {comparison.recipe}", [])
+
+
+def push_results(
+    results: Path,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+    licence: str | None = None,
+    space: bool = False,
+    say: Say = lambda message: None,
+) -> list[Pushed]:
+    """Publish records, predictions, tables and report as a data set; read back and rebuilt.
+
+    Args:
+        results: a results folder.
+        repo_id: ``user/name``, of the data set and of the Space.
+        private: of a new repo, by default True.
+        revision: the branch to publish to; default: main.
+        create_pr: propose it as a pull request instead.
+        licence: as the Hub names it.
+        space: also publish the report as a static Space.
+        say: is told each step.
+
+    Raises:
+        UserError: before anything is uploaded, if it may not or should not be.
+        HubError: if the Hub failed, or the tables cannot be rebuilt from what it holds now.
+    """
+    destination = look_at(
+        repo_id, "dataset", private=private, revision=revision, create_pr=create_pr
+    )
+    say(f"data set {repo_id}: {destination.visibility}")
+    place = look_at(repo_id, "space", private=private) if space else None
+    with tempfile.TemporaryDirectory(prefix="hfbench-push-") as temporary:
+        folder = Path(temporary) / "results"
+        staged = stage_results(results, folder, repo_id, licence=licence)
+        say(f"{staged.what}\n{staged.listing()}")
+        stale = [name for name in destination.files if name.startswith(("records/", "data/"))]
+        commit = upload(destination, folder, "Publish results with hfbench", stale)
+        say(f"uploaded: commit {commit.oid}")
+        address = f"{_SCHEME}{repo_id}@{commit.oid}"
+        back = Path(temporary) / "back"
+        fetch_results(address, back)
+        if differing := differing_tables(back, load_comparison(back)):
+            raise HubError(f"{address}: {', '.join(differing)} cannot be rebuilt from its records")
+        pushed = [Pushed(destination, commit)]
+        if place:
+            say(f"Space {repo_id}: {place.visibility}")
+            page = Path(temporary) / "space"
+            stage_space(folder / "report.html", page, repo_id)
+            pushed.append(Pushed(place, upload(place, page, "Publish the report", [])))
+    return pushed
+
+
+def stage_space(report: Path, folder: Path, repo_id: str) -> None:
+    """Write into ``folder`` a static Space that shows the report."""
+    folder.mkdir()
+    shutil.copyfile(report, folder / "index.html")
+    (folder / CARD).write_text(render_space_card(repo_id), encoding="utf-8")
+
+
+def rebuild(comparison: Comparison, folder: Path) -> None:
+    """Write `REBUILT` into ``folder``."""
+    markdown, *_ = write_table(comparison, folder)
+    markdown.rename(folder / TABLE)  # README.md is the card
+
+
+def fetch_results(address: str, folder: Path) -> str:
+    """Download published results into ``folder``; gives the commit.
+
+    Args:
+        address: ``hf://datasets/user/name``, with ``@revision`` at will.
+        folder: where ``records/`` and the tables will be.
+
+    Raises:
+        UserError: if the address is not of that form, or there is no such repo.
+        HubError: if the Hub cannot be asked.
+    """
+    match = re.fullmatch(rf"{_SCHEME}([^@]+?)(?:@(.+))?/?", address)
+    if not match:
+        raise UserError(f"{address}: write it as {_SCHEME}user/name or {_SCHEME}user/name@revision")
+    repo_id, revision = match.groups()
+    check_repo_id(repo_id)
+    with hub_errors(f"{_SCHEME}{repo_id}"):
+        info = huggingface_hub.HfApi().dataset_info(repo_id, revision=revision)
+        huggingface_hub.snapshot_download(
+            repo_id,
+            repo_type="dataset",
+            revision=info.sha,
+            local_dir=folder,
+            allow_patterns=["records/*.json", "records/*.parquet", *REBUILT],
+        )
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes on its downloads
+    assert info.sha is not None
+    return info.sha
+
+
+def differing_tables(folder: Path, comparison: Comparison) -> list[str]:
+    """Which of the tables in ``folder`` are not, byte for byte, what its records give."""
+    made = folder / "made"
+    made.mkdir()
+    rebuild(comparison, made)
+    return [
+        name
+        for name in REBUILT
+        if not (folder / name).is_file()
+        or (folder / name).read_bytes() != (made / name).read_bytes()
+    ]
+
+
+def _with_run(record: Record, folder: Path) -> pa.Table:
+    """The predictions of a run with columns that name it."""
+    assert record.predictions is not None
+    table = pq.read_table(folder / "records" / record.predictions)
+    size = table.num_rows
+    columns = {
+        "model": pa.array([record.model] * size, pa.string()),
+        "seed": pa.array([record.seed] * size, pa.int64()),
+        "train_size": pa.array([record.train_size] * size, pa.int64()),
+    }
+    for number, (name, values) in enumerate(columns.items()):
+        table = table.add_column(number, name, values)
+    return table
+
+
+_RUN_SCHEMA = pa.schema(
+    {
+        "kind": pa.string(),
+        "model": pa.string(),
+        "seed": pa.int64(),
+        "train_size": pa.int64(),
+        "status": pa.string(),
+        "failure": pa.string(),
+        "evaluation_split": pa.string(),
+        "accuracy": pa.float64(),
+        "f1_macro": pa.float64(),
+        "steps": pa.int64(),
+        "train_seconds": pa.float64(),
+        "flops": pa.int64(),
+        "parameters": pa.int64(),
+        "started": pa.string(),
+        "record": pa.string(),
+    }
+)
+
+
+def _run_row(record: Record) -> dict[str, Any]:
+    split = record.task.evaluation_split if record.task else None
+    metrics = record.metrics.get(split, {}) if split else {}
+    training = record.training
+    return {
+        "kind": record.kind,
+        "model": record.model,
+        "seed": record.seed,
+        "train_size": record.train_size,
+        "status": record.status,
+        "failure": record.failure.message if record.failure else None,
+        "evaluation_split": split,
+        "accuracy": metrics.get("accuracy"),
+        "f1_macro": metrics.get("f1_macro"),
+        "steps": training.steps if training else None,
+        "train_seconds": training.train_seconds if training else record.fit_seconds,
+        "flops": training.flops if training else None,
+        "parameters": record.model_facts.parameters if record.model_facts else None,
+        "started": record.started,
+        "record": f"records/{record.stem}.json",
+    }
