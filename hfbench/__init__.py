@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 __all__ = [
     "Comparison",
+    "HubError",
     "Outcome",
     "Recipe",
     "Record",
@@ -17,12 +18,17 @@ __all__ = [
     "load_comparison",
     "load_recipe",
     "load_records",
+    "push_model",
+    "push_results",
+    "verify_push",
 ]
 
 if TYPE_CHECKING:
     from hfbench.comparison import Comparison, load_comparison
-    from hfbench.errors import UserError
+    from hfbench.errors import HubError, UserError
     from hfbench.experiment import Outcome, compare
+    from hfbench.publish.push import push_model, verify_push
+    from hfbench.publish.results import push_results
     from hfbench.recipe import Recipe
     from hfbench.recipe_file import load_recipe
     from hfbench.record import Record, load_records
@@ -37,6 +43,10 @@ _HOMES = {
     "Recipe": "hfbench.recipe",
     "load_recipe": "hfbench.recipe_file",
     "UserError": "hfbench.errors",
+    "HubError": "hfbench.errors",
+    "push_model": "hfbench.publish.push",
+    "verify_push": "hfbench.publish.push",
+    "push_results": "hfbench.publish.results",
 }
 
 

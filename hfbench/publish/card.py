@@ -26,6 +26,7 @@ from hfbench.findings import (
     answer,
     describe_data,
     describe_pretraining,
+    enumerate_names,
     footnotes,
     notes,
     one_class,
@@ -115,6 +116,7 @@ def render_model_card(subject: Subject) -> str:
         what_it_is=_what_it_is(subject),
         warnings=_warnings(subject),
         this_run=_this_run(subject),
+        place=_place(subject),
         data=describe_data(subject.comparison),
         pretraining=[
             describe_pretraining(r)
@@ -158,6 +160,32 @@ def render_space_card(repo_id: str) -> str:
     page: dict[str, Any] = {"sdk": "static", "app_file": "index.html"}
     data = SpaceCardData(title=name, **page, tags=_TAGS, datasets=[repo_id])
     return f"---\n{data.to_yaml()}\n---\n\nThe report of the results in {repo_id}.\n"
+
+
+def render_checkpoint_card(
+    repo_id: str, source: str, step: int, max_steps: int, log: list[dict[str, Any]]
+) -> str:
+    """README.md of a language model whose checkpoints are published while it trains.
+
+    Args:
+        repo_id: where.
+        source: model and corpus in words.
+        step: optimizer step of the checkpoint.
+        max_steps: of the training.
+        log: the Trainer's ``log_history``.
+    """
+    names = {"training loss": "loss", "validation loss": "eval_loss"}
+    found = {name: [e[key] for e in log if key in e] for name, key in names.items()}
+    data = ModelCardData(library_name="transformers", pipeline_tag="text-generation", tags=_TAGS)
+    return _render(
+        "checkpoint_card.md.j2",
+        metadata=data.to_yaml(),
+        repo_id=repo_id,
+        source=source,
+        step=step,
+        max_steps=max_steps,
+        losses={name: values[-1] for name, values in found.items() if values},
+    )
 
 
 def eval_results_yaml(subject: Subject) -> str | None:
@@ -334,6 +362,31 @@ def _warnings(subject: Subject) -> list[str]:
     if (same := one_class(subject.model)) and floor.majority is not None:
         lines.append(f"{same}.")
     return lines
+
+
+def _place(subject: Subject) -> str:
+    """Where the model stands among the others of the table."""
+    name, finished = subject.model.name, subject.comparison.finished
+    rank = [model.name for model in finished].index(name) + 1
+    worse, better, alike = [], [], []
+    for pair in subject.comparison.pairs:
+        if name not in (pair.first.name, pair.second.name):
+            continue
+        if not pair.differ:
+            other = pair.second if pair.first.name == name else pair.first
+            alike.append(other.name)
+        elif pair.first.name == name:
+            worse.append(pair.second.name)
+        else:
+            better.append(pair.first.name)
+    parts = [
+        f"is beaten by {enumerate_names(better)}" if better else "",
+        f"beats {enumerate_names(worse)}" if worse else "",
+        f"cannot be told from {enumerate_names(alike)}" if alike else "",
+    ]
+    found = enumerate_names([part for part in parts if part])
+    place = f"By mean accuracy over its seeds {name} is number {rank} of {len(finished)}"
+    return f"{place}: it {found}." if found else f"{place}."
 
 
 def _this_run(subject: Subject) -> str:

@@ -1,5 +1,6 @@
 """The verbs that publish. Heavy imports are inside them, as in `hfbench.cli`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,12 +52,13 @@ def push(
     licence: License = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Publish a trained model with its card; proven before and after the upload.
+    """Publish a trained model with its card, if a stranger's process proves it before and after.
 
-    The proof: a process with empty caches and without hfbench loads it and gives the logits of the
-    process that trained it, bit for bit.
+    It must give, bit for bit, the logits of the process that trained it.
     """
     from hfbench.publish.push import push_model, stage_model
+
+    _quiet_client()
 
     if dry_run:
         folder = _empty(results / "push" / repo_id.replace("/", "--"))
@@ -96,6 +98,8 @@ def push_results(
     from hfbench.publish.results import push_results as publish
     from hfbench.publish.results import stage_results
 
+    _quiet_client()
+
     if dry_run:
         folder = _empty(results / "push" / f"datasets--{repo_id.replace('/', '--')}")
         staged = stage_results(results, folder, repo_id, licence=licence)
@@ -126,6 +130,8 @@ def verify_push(
     from hfbench.publish.proof import NotTheModelError
     from hfbench.publish.push import verify_push as verify
 
+    _quiet_client()
+
     try:
         commit, found = verify(repo_id, revision, trust_remote_code=trust_remote_code)
     except NotTheModelError as error:
@@ -147,6 +153,8 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
     from hfbench.publish.results import REBUILT, differing_tables, fetch_results
     from hfbench.table import print_table
 
+    _quiet_client()
+
     with tempfile.TemporaryDirectory() as folder:
         commit = fetch_results(address, Path(folder))
         comparison = load_comparison(Path(folder))
@@ -156,6 +164,15 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
         raise HubError(f"{address}: {', '.join(differing)} there are not those of its records")
     same = f"{', '.join(REBUILT)} there are those of its records, byte for byte."
     console.print(f"{address} at {commit}: {same}", highlight=False, soft_wrap=True)
+
+
+def _quiet_client() -> None:
+    """Bars of uploads and downloads only where somebody watches, and no notices between lines."""
+    import huggingface_hub
+
+    huggingface_hub.logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        huggingface_hub.utils.disable_progress_bars()
 
 
 def _empty(folder: Path) -> Path:

@@ -1,0 +1,13 @@
+"""Publish a trained model of a comparison on the Hub; `hfbench push` as a script.
+
+python recipes/push.py results/local/quickstart gpt-nano --repo-id user/name [--dry-run]
+"""
+
+import typer
+
+from hfbench.cli import exit_on_user_error
+from hfbench.publish.commands import push
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        typer.run(push)
