@@ -340,7 +340,7 @@ def _what_it_is(subject: Subject) -> str:
     else:
         kind = f"the size {entry['preset']} of hfbench's custom GPT" if "preset" in entry else ""
         kind = kind or f"the architecture {entry['model_type']}"
-        how = "pretrained on text of hfbench's recipe, then fine-tuned"
+        how = "pretrained on other text, then fine-tuned"
         how = how if "pretrain" in entry else "trained from scratch, without any pretraining"
         start = f"A `{facts.class_name}` ({kind}; {size}), {how}."
     return f"{start} {task}"
