@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from hfbench.comparison import compare_records
@@ -187,7 +187,7 @@ def verify_push(
             names = {sibling.rfilename for sibling in info.siblings or []}
             if RECORD not in names:
                 raise UserError(f"{repo_id}: there is no {RECORD}: hfbench did not publish it")
-            hf_hub_download(repo_id, RECORD, revision=info.sha, local_dir=folder)
+            HfApi().hf_hub_download(repo_id, RECORD, revision=info.sha, local_dir=folder)
         record = load_record(Path(folder) / RECORD)
     if any(name.endswith(".py") for name in names) and not trust_remote_code:
         raise UserError(

@@ -185,14 +185,18 @@ def hub_errors(what: str) -> Iterator[None]:
         raise UserError(f"{what}: there is no token of the Hub here: {_LOG_IN}") from None
     except OfflineModeIsEnabled:
         raise UserError(f"{what}: HF_HUB_OFFLINE is set: unset it to reach the Hub") from None
-    except HfHubHTTPError as error:
-        raise _explain(error, what) from None
-    except (HTTPError, RevisionResolutionError, ConnectionError) as error:
-        reason = _one_line(error) or type(error).__name__
-        raise HubError(
-            f"{what}: {_endpoint()} cannot be reached ({reason}). Nothing was published; try "
-            "again when it can, or set HF_ENDPOINT to a mirror"
-        ) from None
+    except (HTTPError, RevisionResolutionError, ConnectionError, RuntimeError) as error:
+        # an upload's error is a RuntimeError of its own, with the reason behind it
+        cause = error.__cause__ if type(error) is RuntimeError else error
+        if isinstance(cause, HfHubHTTPError):
+            raise _explain(cause, what) from None
+        if isinstance(cause, HTTPError | RevisionResolutionError | ConnectionError):
+            reason = _one_line(cause) or type(cause).__name__
+            raise HubError(
+                f"{what}: {_endpoint()} cannot be reached ({reason}). Nothing is half-published: "
+                "run the same command again when it can, or set HF_ENDPOINT to a mirror"
+            ) from None
+        raise
 
 
 def _explain(error: HfHubHTTPError, what: str) -> UserError | HubError:

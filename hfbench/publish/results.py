@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pyarrow as pa
 import pyarrow.parquet as pq
+from huggingface_hub import HfApi
 
 from hfbench.comparison import Comparison, load_comparison
 from hfbench.errors import HubError, UserError
@@ -139,8 +139,9 @@ def fetch_results(address: str, folder: Path) -> str:
     repo_id, revision = match.groups()
     check_repo_id(repo_id)
     with hub_errors(f"{_SCHEME}{repo_id}"):
-        info = huggingface_hub.HfApi().dataset_info(repo_id, revision=revision)
-        huggingface_hub.snapshot_download(
+        api = HfApi()
+        info = api.dataset_info(repo_id, revision=revision)
+        api.snapshot_download(
             repo_id,
             repo_type="dataset",
             revision=info.sha,
