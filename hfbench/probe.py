@@ -1,8 +1,9 @@
-"""A model's logits of a few fixed texts: by them a copy of the model proves that it is one."""
+"""A model's weights and its logits of a few fixed texts: by them a copy proves that it is one."""
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hfbench.digest import hash_tensors
 from hfbench.record import Probe
 
 TEXTS = (
@@ -21,7 +22,7 @@ TEXTS = (
 def probe_model(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> Probe:
-    """Its logits of `TEXTS` on the CPU, in float32.
+    """The hash of its weights and its logits of `TEXTS` on the CPU, in float32.
 
     A new model of the same class takes the weights: the given one may be on a GPU, and a Trainer
     may have wrapped its forward for mixed precision. Each text is a batch of its own and one thread
@@ -48,5 +49,8 @@ def probe_model(
     finally:
         torch.set_num_threads(threads)
     return Probe(
-        texts=list(TEXTS), max_length=max_length, logits=[row.tolist() for row in logits]
+        weights=hash_tensors(copy.state_dict()),
+        texts=list(TEXTS),
+        max_length=max_length,
+        logits=[row.tolist() for row in logits],
     )

@@ -72,6 +72,9 @@ class ModelFacts(RecordPart):
     class_name: str = Field(description="The class of the model.")
     parameters: int | None = Field(description="All parameters; null for a control without any.")
     embedding_parameters: int | None = Field(description="Of these, in token/position embeddings.")
+    trainable_parameters: int | None = Field(
+        default=None, description="Parameters that were trained, where not all were (LoRA)."
+    )
     config: dict[str, Any] = Field(
         description="The model's configuration, as differs from default."
     )
@@ -111,7 +114,9 @@ class TrainingFacts(RecordPart):
 
 
 class Probe(RecordPart):
-    """The logits of a few fixed texts as the process that trained the model computed them."""
+    """What the process that trained a model says of it, by which a copy can be known."""
+
+    weights: str = Field(description="SHA-256 of the weights, see `digest.hash_tensors`.")
 
     texts: list[str] = Field(description="The texts, hfbench's own.")
     max_length: int = Field(description="Tokens at which they were truncated.")

@@ -1,9 +1,11 @@
 """The proof that what lies in a folder or on the Hub is the model that was trained.
 
 A process that has empty caches and no hfbench loads it as a stranger would and computes the logits
-of the record's fixed texts; they must be those of the process that trained it, bit for bit.
+of the record's fixed texts; they must be those of the process that trained it, bit for bit. So must
+the weights, for the texts do not use all of them.
 """
 
+import inspect
 import json
 import os
 import tempfile
@@ -13,6 +15,7 @@ from pathlib import Path
 import huggingface_hub
 import numpy as np
 
+from hfbench.digest import hash_tensors
 from hfbench.errors import HubError
 from hfbench.record import Probe
 from hfbench.stranger import last_line, run_stranger
@@ -20,7 +23,10 @@ from hfbench.stranger import last_line, run_stranger
 _SECONDS = 1800  # for a process that imports torch, downloads a model and loads it twice
 _UNREACHABLE = 3  # its exit code when the Hub does not give it the files
 
-_STRANGER = """
+_STRANGER = (
+    "from collections.abc import Mapping\nfrom typing import Any\n"
+    + inspect.getsource(hash_tensors)
+    + """
 import json
 task = json.load(open(sys.argv[1], encoding="utf-8"))
 source, options = task["source"], {"trust_remote_code": task["trust_remote_code"]}
@@ -47,8 +53,10 @@ names = [model.config.id2label[number] for number in range(model.config.num_labe
 answers = classify(task["texts"], top_k=None, function_to_apply="none", **cut)
 scores = [{answer["label"]: answer["score"] for answer in one} for one in answers]
 piped = [[score[name] for name in names] for score in scores]
-json.dump({"from_pretrained": loaded, "pipeline": piped}, open(sys.argv[2], "w"))
+found = {"from_pretrained": loaded, "pipeline": piped}
+json.dump({"logits": found, "weights": hash_tensors(model.state_dict())}, open(sys.argv[2], "w"))
 """
+)
 
 
 class NotTheModelError(Exception):
@@ -67,10 +75,10 @@ class Source:
 
 
 def prove(source: Source, probe: Probe) -> str:
-    """Load ``source`` as a stranger and compare its logits with ``probe``; gives their hash.
+    """Load ``source`` as a stranger and compare it with ``probe``; gives the logits' hash.
 
     Raises:
-        NotTheModelError: if it does not load or one bit of a logit differs.
+        NotTheModelError: if it does not load, or one bit of a weight or of a logit differs.
         HubError: if the Hub does not give it the files.
     """
     with tempfile.TemporaryDirectory(prefix="hfbench-proof-") as folder:
@@ -94,7 +102,9 @@ def prove(source: Source, probe: Probe) -> str:
         if run.returncode:
             raise NotTheModelError(f"in a process of its own it does not load: {reason}")
         found = json.loads(out.read_text("utf-8"))
-    for route, logits in found.items():
+    if found["weights"] != probe.weights:
+        raise NotTheModelError("its weights are not, bit for bit, those of the trained model")
+    for route, logits in found["logits"].items():
         _compare(np.array(logits, np.float32), np.array(probe.logits, np.float32), route)
     return probe.hash
 

@@ -24,7 +24,7 @@ from hfbench.record import Probe
 from hfbench.stats import wilson_interval
 
 TASK = {"dataset_name": "d/s", "dataset_config": "c", "validation_size": 40, "train_split": "train"}
-PROBE = Probe(texts=["a", "b"], max_length=8, logits=[[0.5, 1.0], [2.0, -1.0]])
+PROBE = Probe(weights="d" * 64, texts=["a", "b"], max_length=8, logits=[[0.5, 1.0], [2.0, -1.0]])
 ARGUMENTS = {
     "learning_rate": 5e-4, "optim": "adamw_torch_fused", "lr_scheduler_type": "constant",
     "adam_beta1": 0.9, "adam_beta2": 0.95, "weight_decay": 0.1, "max_grad_norm": 1.0,
