@@ -4,7 +4,8 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ _PACKAGES = (
     "scikit-learn",
 )
 
+_OPTIONAL_PACKAGES = ("peft",)
+
 _PROCESS = Path("/proc/self")  # Linux only
 
 
@@ -31,6 +34,9 @@ def environment_stamp() -> dict[str, Any]:
     import hfbench
 
     versions = {name: version(name) for name in _PACKAGES if name != "hfbench"}
+    for name in _OPTIONAL_PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return {
         "python": platform.python_version(),
         "packages": {"hfbench": hfbench.__version__, **versions},

@@ -32,12 +32,14 @@ from hfbench.flops import count_flops, total_flops
 from hfbench.metrics import bits_per_byte, classification_metrics
 from hfbench.models.controls import build_control
 from hfbench.models.load import (
+    check_lora,
     count_parameters,
     describe_config,
     hash_weights,
     load_causal_lm,
     load_classifier,
 )
+from hfbench.models.lora import merge_adapters
 from hfbench.plan import Cell, open_cells, plan_classification, plan_pretraining
 from hfbench.probe import probe_model
 from hfbench.progress import Reporter, StepBar
@@ -119,6 +121,7 @@ def compare(
     cells = open_cells(recipe, folder, rerun=rerun, only_pretraining=only_pretraining)
     bench = Workbench(recipe, cells)
     _refuse_unfair_architectures(cells, bench)
+    _refuse_unfit_adapters(cells, bench)
     is_main = int(os.environ.get("RANK", "0")) == 0
     records = []
     with Reporter(console or Console(), len(cells), quiet=not is_main) as reporter:
@@ -147,6 +150,13 @@ def _refuse_unfair_architectures(cells: list[Cell], bench: Workbench) -> None:
         prepared = bench.prepared.get(name)  # a control has none
         if prepared and is_own_architecture(prepared):
             quick_check(prepared, "classifier" if kind == "classification" else "language model")
+
+
+def _refuse_unfit_adapters(cells: list[Cell], bench: Workbench) -> None:
+    adapted = {c.model.name: c.model.lora for c in cells if c.kind == "classification"}
+    for name, lora in adapted.items():
+        if lora:
+            check_lora(bench.prepared[name], lora)
 
 
 def _run_cell(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> tuple[Record, _Run]:
@@ -225,17 +235,20 @@ def _train_classifier(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) 
     streams = derive_streams(cell.seed)
     data = bench.tokenized_task(cell)
     start = _pretrained_weights(cell, bench.recipe, folder)
-    model = load_classifier(prepared, task.facts.labels, streams.init, start)
+    lora = cell.model.lora
+    model = load_classifier(prepared, task.facts.labels, streams.init, start, lora)
     selection = WeightSelection(bench.recipe.selection)
     trainer = _build(model, cell, bench, data, streams, folder, [bar, selection])
     facts, curves = _train(trainer, data, streams, selection)
+    # before predicting: the model that is evaluated is the model that is kept, to the last bit
+    trainable = merge_adapters(model) if lora else None
     evaluated = [split for split in data.splits if split != "train"]
     logits = {split: predict(trainer, data.splits[split]) for split in evaluated}
     max_length = bench.max_length(cell.model)
     kept = bench.recipe.save_models
     fields = {
         "task": task.facts,
-        "model_facts": _model_facts(model, cell, bench, max_length),
+        "model_facts": _model_facts(model, cell, bench, max_length, trainable),
         "training": facts,
         "curves": curves,
         "metrics": _metrics(logits, bench),
@@ -351,7 +364,11 @@ def _train(
 
 
 def _model_facts(
-    model: PreTrainedModel, cell: Cell, bench: Workbench, max_length: int
+    model: PreTrainedModel,
+    cell: Cell,
+    bench: Workbench,
+    max_length: int,
+    trainable_parameters: int | None = None,
 ) -> ModelFacts:
     prepared = bench.prepared[cell.model.name]
     parameters, embedding_parameters = count_parameters(model)
@@ -362,6 +379,7 @@ def _model_facts(
         class_name=type(model).__name__,
         parameters=parameters,
         embedding_parameters=embedding_parameters,
+        trainable_parameters=trainable_parameters,
         config=describe_config(model.config),
         vocab_size=len(prepared.tokenizer),
         max_length=max_length,

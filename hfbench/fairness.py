@@ -116,9 +116,16 @@ def _training_facts(record: Record) -> dict[str, Any]:
         "selection": training.selection,
         "optimizer": training.optimizer,
         **arguments,
+        "trained parameters": _trained(record),
         "processes": training.world_size,
         "device": training.device,
     }
+
+
+def _trained(record: Record) -> str:
+    """All parameters, or those that LoRA trains."""
+    assert record.model_facts is not None
+    return "all" if record.model_facts.trainable_parameters is None else "LoRA's and the head's"
 
 
 def _truncation(record: Record) -> str:

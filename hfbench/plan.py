@@ -85,7 +85,7 @@ def plan_pretraining(recipe: Recipe) -> list[Cell]:
         if entry.pretrain is None:
             continue
         # how the model is fine-tuned later has no part in it
-        changes: dict[str, Any] = {"training_arguments": {}, "optimizer": None}
+        changes: dict[str, Any] = {"training_arguments": {}, "optimizer": None, "lora": None}
         model = _write_out(entry, recipe).model_copy(update=changes)
         cells.append(Cell("pretraining", model, None, None, _settings(recipe, model)))
     return cells

@@ -261,6 +261,25 @@ class Pretrain(Section):
         return value
 
 
+class Lora(Section):
+    """Low-rank adapters: they and the head are trained, the weights that the model had stay.
+
+    The keys are PEFT's, as in ``peft.LoraConfig``. The adapters are merged into the weights in the
+    end, so that what is evaluated and kept is an ordinary model. For the method see
+    https://arxiv.org/abs/2106.09685.
+    """
+
+    r: PositiveInt = 8
+    """Rank of the adapters."""
+    lora_alpha: PositiveInt = 16
+    """What an adapter adds is multiplied by this and divided by ``r``."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of what goes into an adapter."""
+    target_modules: Annotated[list[str], Field(min_length=1)] | None = None
+    """Names of the linear layers that get one, e.g. ``[c_attn]``; default: PEFT's choice for the
+    architecture, where it has one."""
+
+
 class Model(Section):
     """A row of the table."""
 
@@ -283,6 +302,8 @@ class Model(Section):
     tokenizer: Tokenizer | None = None
     """Default: the checkpoint's own, else the recipe's."""
     pretrain: Pretrain | None = None
+    lora: Lora | None = None
+    """Fine-tune adapters in place of all weights; needs ``pip install 'hfbench[clients]'``."""
     optimizer: Optimizer | None = None
     """Default: the recipe's."""
     training_arguments: TrainingArgumentsDict = {}
@@ -293,9 +314,13 @@ class Model(Section):
         self._require_one_of("model_name_or_path", "preset", "model_type", "control")
         self._allow_only_with("model_name_or_path", "revision", "trust_remote_code", "random_init")
         if self.control:
-            for name in ("config", "tokenizer", "pretrain", "optimizer", "training_arguments"):
+            unfit = ("config", "tokenizer", "pretrain", "lora", "optimizer", "training_arguments")
+            for name in unfit:
                 if getattr(self, name):
                     raise ValueError(f"{name} has no meaning for the control {self.control!r}")
+        brings_weights = self.model_name_or_path and not self.random_init
+        if self.lora and not (brings_weights or self.pretrain):
+            raise ValueError("lora needs weights to start from: a checkpoint's, or give pretrain")
         if self.preset is not None:
             _check_preset(self.preset, self.config)
         return self

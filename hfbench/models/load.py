@@ -27,7 +27,8 @@ from transformers import (
 from hfbench.data.hub import resolve_revision, user_errors
 from hfbench.errors import UserError, nearest
 from hfbench.models.custom_gpt import CustomGPTConfig
-from hfbench.recipe import Model, Tokenizer
+from hfbench.models.lora import add_adapters, find_targets
+from hfbench.recipe import Lora, Model, Tokenizer
 
 # Loading a `.bin` starts a thread that asks the Hub to convert the repo; nobody asked for that.
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
@@ -87,7 +88,11 @@ def prepare_model(entry: Model, texts_for: Callable[[str], list[str]]) -> Prepar
 
 
 def load_classifier(
-    prepared: PreparedModel, labels: list[str], init_seed: int, pretrained: Path | None = None
+    prepared: PreparedModel,
+    labels: list[str],
+    init_seed: int,
+    pretrained: Path | None = None,
+    lora: Lora | None = None,
 ) -> PreTrainedModel:
     """The model with a classification head for ``labels``; new weights are drawn from the seed.
 
@@ -96,18 +101,35 @@ def load_classifier(
         labels: names; the head has an output for each.
         init_seed: of the stream for new weights.
         pretrained: folder of the language model that pretraining left, to start from.
+        lora: train these adapters, the head and what else is new; freeze all other weights.
     """
     names = dict(enumerate(labels))
     head = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
-    model = _load(AutoModelForSequenceClassification, prepared, init_seed, head, pretrained)
+    model, new = _load(AutoModelForSequenceClassification, prepared, init_seed, head, pretrained)
     # Else the Trainer believes that the model divides its loss by the whole step's examples.
     model.accepts_loss_kwargs = False
+    if lora:
+        add_adapters(model, lora, new, f"models.{prepared.entry.name}.lora")
     return model
+
+
+def check_lora(prepared: PreparedModel, lora: Lora) -> None:
+    """Refuse what `load_classifier` could not do, without loading or making any weights.
+
+    Raises:
+        UserError: if PEFT is missing, or if the model has no layers for these adapters.
+    """
+    trust = prepared.entry.trust_remote_code
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(
+            prepared.config, trust_remote_code=trust
+        )
+    find_targets(model, lora, f"models.{prepared.entry.name}.lora")
 
 
 def load_causal_lm(prepared: PreparedModel, init_seed: int) -> PreTrainedModel:
     """The model with a language-model head, to be pretrained."""
-    model = _load(AutoModelForCausalLM, prepared, init_seed, {}, None)
+    model, _ = _load(AutoModelForCausalLM, prepared, init_seed, {}, None)
     # GPT2LMHeadModel's name does not tell its loss; the Trainer would count its first tokens, too
     model.loss_type = "ForCausalLM"
     return model
@@ -207,19 +229,24 @@ def _load(
     init_seed: int,
     head: dict[str, Any],
     pretrained: Path | None,
-) -> PreTrainedModel:
+) -> tuple[PreTrainedModel, set[str]]:
+    """The model, and the names of what a checkpoint did not bring or had in another shape."""
     entry = prepared.entry
     options = {"trust_remote_code": entry.trust_remote_code, "dtype": torch.float32}
     config = type(prepared.config).from_dict({**prepared.config.to_dict(), **head})
     set_seed(init_seed)
+    info: dict[str, Any] = {"missing_keys": [], "mismatched_keys": []}
     if pretrained:
-        model = auto_class.from_pretrained(pretrained, config=config, **options)
+        model, info = auto_class.from_pretrained(
+            pretrained, config=config, output_loading_info=True, **options
+        )
     elif entry.model_name_or_path and not entry.random_init:
-        model = auto_class.from_pretrained(
+        model, info = auto_class.from_pretrained(
             entry.model_name_or_path,
             config=config,
             revision=prepared.revision,
             ignore_mismatched_sizes=True,  # a head for other labels is replaced
+            output_loading_info=True,
             **options,
         )
     else:
@@ -227,4 +254,4 @@ def _load(
     model.config.pad_token_id = prepared.tokenizer.pad_token_id
     if len(prepared.tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(prepared.tokenizer), mean_resizing=False)
-    return model
+    return model, {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}

@@ -133,7 +133,7 @@ def render_model_card(subject: Subject) -> str:
 def render_results_card(comparison: Comparison, repo_id: str, licence: str | None) -> str:
     """README.md of a results' repo: it names the tables that `load_dataset` opens."""
     configs = [
-        {"config_name": name, "data_files": [{"split": "all", "path": f"data/{name}.parquet"}]}
+        {"config_name": name, "data_files": [{"split": "results", "path": f"data/{name}.parquet"}]}
         for name in ("predictions", "runs")
     ]
     data = DatasetCardData(

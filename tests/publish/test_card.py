@@ -184,7 +184,7 @@ def test_a_results_card_names_what_load_dataset_opens(subject):
     assert [config["config_name"] for config in data["configs"]] == ["predictions", "runs"]
     assert "license" not in data
     assert "| mine | 87.50 |" in card
-    assert 'load_dataset("u/r", "predictions", split="all")' in card
+    assert 'load_dataset("u/r", "predictions", split="results")' in card
 
 
 def test_a_space_shows_one_page(subject):
