@@ -420,7 +420,9 @@ def _summarise(outcome: "Outcome", what: str) -> None:
         for record in failed:
             assert record.failure is not None
             print(f"  {record.stem}: {record.failure.type}: {record.failure.message}")
-    if failed:
+        for problem in outcome.unpublished:
+            print(f"  {problem}")
+    if failed or outcome.unpublished:
         raise SystemExit(1)
 
 

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import math
 import os
 import shutil
 import time
@@ -32,7 +31,6 @@ from hfbench.flops import count_flops, total_flops
 from hfbench.metrics import bits_per_byte, classification_metrics
 from hfbench.models.controls import build_control
 from hfbench.models.load import (
-    check_lora,
     count_parameters,
     describe_config,
     hash_weights,
@@ -43,23 +41,24 @@ from hfbench.models.lora import merge_adapters
 from hfbench.plan import Cell, open_cells, plan_classification, plan_pretraining
 from hfbench.probe import probe_model
 from hfbench.progress import Reporter, StepBar
+from hfbench.publish.checkpoints import CheckpointPush, open_pushes
 from hfbench.recipe import Recipe
 from hfbench.record import Failure, ModelFacts, Record, TrainingFacts, save_record
 from hfbench.seeds import Streams, derive_streams
 from hfbench.selection import WeightSelection
 from hfbench.trainer import (
     BenchTrainer,
+    Curves,
     NonFiniteLossError,
     build_trainer,
     predict,
     training_arguments,
+    training_curves,
 )
 from hfbench.workbench import Workbench
 
 # What a run may end in without a mistake of ours: it is recorded, and the comparison goes on.
 _CELL_ERRORS = (ArithmeticError, RuntimeError, ValueError, OSError)
-
-Curves = dict[str, list[dict[str, float]]]
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +73,8 @@ class Outcome:
     """The records written now."""
     kept: int
     """Cells that were finished before."""
+    unpublished: list[str]
+    """Why a pretrained model that was to be published now was not."""
 
     @property
     def failed(self) -> list[Record]:
@@ -121,19 +122,23 @@ def compare(
     cells = open_cells(recipe, folder, rerun=rerun, only_pretraining=only_pretraining)
     bench = Workbench(recipe, cells)
     _refuse_unfair_architectures(cells, bench)
-    _refuse_unfit_adapters(cells, bench)
     is_main = int(os.environ.get("RANK", "0")) == 0
-    records = []
+    pushes = open_pushes(cells) if is_main else {}
+    records: list[Record] = []
+    unpublished: list[str] = []
     with Reporter(console or Console(), len(cells), quiet=not is_main) as reporter:
         for cell in cells:
             with reporter.cell(cell.stem) as bar:
-                record, run = _run_cell(cell, bench, folder, bar)
+                record, run = _run_cell(cell, bench, folder, bar, pushes.get(cell.stem))
             if is_main:
                 if run.save_model and (recipe.save_models or cell.kind == "pretraining"):
                     _replace_folder(cell.checkpoint(folder), run.save_model)
                 save_record(record, folder / "records", run.predictions)
                 if cell.kind == "pretraining" and record.status == "finished":
                     clear(cell.run_folder(folder))
+                    push = pushes.get(cell.stem)
+                    if push and (problem := push.finish(cell.checkpoint(folder))):
+                        unpublished.append(problem)
             if torch.distributed.is_initialized():
                 torch.distributed.barrier()  # the others read what the first process wrote
             del run
@@ -141,7 +146,7 @@ def compare(
             records.append(record)
             reporter.say(f"[{len(records)}/{len(cells)}] {cell.stem}: {_in_words(record)}")
     kept = sum(cell.id not in {other.id for other in cells} for cell in planned)
-    return Outcome(folder, records, kept)
+    return Outcome(folder, records, kept, unpublished)
 
 
 def _refuse_unfair_architectures(cells: list[Cell], bench: Workbench) -> None:
@@ -152,21 +157,16 @@ def _refuse_unfair_architectures(cells: list[Cell], bench: Workbench) -> None:
             quick_check(prepared, "classifier" if kind == "classification" else "language model")
 
 
-def _refuse_unfit_adapters(cells: list[Cell], bench: Workbench) -> None:
-    adapted = {c.model.name: c.model.lora for c in cells if c.kind == "classification"}
-    for name, lora in adapted.items():
-        if lora:
-            check_lora(bench.prepared[name], lora)
-
-
-def _run_cell(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> tuple[Record, _Run]:
+def _run_cell(
+    cell: Cell, bench: Workbench, folder: Path, bar: StepBar, push: CheckpointPush | None
+) -> tuple[Record, _Run]:
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     start = time.perf_counter()
     try:
         if cell.model.control:
             run = _fit_control(cell, bench)
         elif cell.kind == "pretraining":
-            run = _pretrain(cell, bench, folder, bar)
+            run = _pretrain(cell, bench, folder, bar, push)
         else:
             run = _train_classifier(cell, bench, folder, bar)
         status, failure = "finished", None
@@ -194,7 +194,9 @@ def _run_cell(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> tuple
     return record, run
 
 
-def _pretrain(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> _Run:
+def _pretrain(
+    cell: Cell, bench: Workbench, folder: Path, bar: StepBar, push: CheckpointPush | None
+) -> _Run:
     """Train a language model; every seed of its model starts from the weights it leaves.
 
     It goes on from the newest checkpoint of the same cell and corpus, if there is one.
@@ -207,6 +209,9 @@ def _pretrain(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) -> _Run:
     selection = WeightSelection("last")
     trainer = _build(model, cell, bench, data, streams, folder, [bar, selection])
     trainer.add_callback(ExactResumption(trainer))
+    if push:
+        push.say = bar.say
+        trainer.add_callback(push)
     checkpoint = claim(trainer, f"{cell.id} {corpus.content_hash}")
     if checkpoint:
         bar.say(f"{cell.stem}: resumes from its checkpoint of step {step_of(checkpoint)}")
@@ -360,7 +365,7 @@ def _train(
         peak_memory_bytes=peak,
         peak_memory_of=peak_of,
     )
-    return facts, _curves(trainer)
+    return facts, training_curves(trainer)
 
 
 def _model_facts(
@@ -384,21 +389,6 @@ def _model_facts(
         vocab_size=len(prepared.tokenizer),
         max_length=max_length,
     )
-
-
-def _curves(trainer: BenchTrainer) -> Curves:
-    """The Trainer's log as two curves; float16 training may log an infinite norm, left out."""
-    train_keys = ("step", "epoch", "loss", "accuracy", "grad_norm", "learning_rate")
-    validation_keys = ("loss", "accuracy", "f1_macro", "perplexity")
-    train, validation = [], []
-    for entry in trainer.state.log_history:
-        if "loss" in entry:
-            point = {key: entry[key] for key in train_keys if key in entry}
-            train.append({key: value for key, value in point.items() if math.isfinite(value)})
-        elif "eval_loss" in entry:
-            found = {key: entry[f"eval_{key}"] for key in validation_keys if f"eval_{key}" in entry}
-            validation.append({"step": entry["step"], "epoch": entry["epoch"], **found})
-    return {"train": train, "validation": validation}
 
 
 def _metrics(logits: dict[str, np.ndarray], bench: Workbench) -> dict[str, dict[str, float]]:

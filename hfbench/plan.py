@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hfbench.recipe import OPTIMIZER_ARGUMENTS, Model, Optimizer, Pretrain, Recipe
+from hfbench.recipe import Model, Pretrain, Recipe
+from hfbench.recipe_arguments import OPTIMIZER_ARGUMENTS, PUBLISHING_ARGUMENTS, Optimizer
 from hfbench.record import Kind, Record, cell_id, cell_stem, load_record
 
 # Where a recipe leaves them open: curves of a useful length, whatever the length of training.
@@ -57,7 +58,14 @@ class Cell:
             own, defaults = _pretrain(self).training_arguments, _PRETRAINING_ARGUMENTS
         else:
             own, defaults = self.model.training_arguments, _CLASSIFICATION_ARGUMENTS
+        own = {name: value for name, value in own.items() if name not in PUBLISHING_ARGUMENTS}
         return {**defaults, **OPTIMIZER_ARGUMENTS[self.optimizer], **own}
+
+    @property
+    def publishing(self) -> dict[str, Any]:
+        """The arguments by which a pretraining publishes its checkpoints; empty if it does not."""
+        own = _pretrain(self).training_arguments if self.kind == "pretraining" else {}
+        return {n: v for n, v in own.items() if n in PUBLISHING_ARGUMENTS and own["push_to_hub"]}
 
     def checkpoint(self, folder: Path) -> Path:
         """Where its weights are, if they are kept."""
@@ -141,7 +149,10 @@ def _write_out(entry: Model, recipe: Recipe) -> Model:
 
 
 def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
-    settings: dict[str, Any] = {"models": [model.model_dump(mode="json", exclude_none=True)]}
+    entry = model.model_dump(mode="json", exclude_none=True)
+    for name in PUBLISHING_ARGUMENTS:  # where checkpoints go has no part in what comes out
+        entry.get("pretrain", {}).get("training_arguments", {}).pop(name, None)
+    settings: dict[str, Any] = {"models": [entry]}
     if recipe.task:
         settings["task"] = recipe.task.model_dump(mode="json", exclude_none=True)
     return settings

@@ -21,69 +21,21 @@ from pydantic import (
 )
 
 from hfbench.errors import nearest
+from hfbench.recipe_arguments import (
+    Optimizer,
+    PretrainingArgumentsDict,
+    TrainingArgumentsDict,
+)
 from hfbench.record import Selection
 from hfbench.source_fields import (
     check_field,
     custom_gpt_fields,
     custom_gpt_presets,
-    training_arguments_fields,
 )
 
 BuiltinTask = Literal["sentiment"]
 BuiltinCorpus = Literal["pets", "sentiment-unlabelled"]
 Control = Literal["majority", "tfidf-logreg"]
-Optimizer = Literal["huggingface", "study"]
-
-# The training arguments that a name of `optimizer` stands for; written-out arguments win.
-OPTIMIZER_ARGUMENTS: dict[Optimizer, dict[str, Any]] = {
-    "huggingface": {},
-    # Weight decay on matrices that are not embeddings, besides: see `trainer.BenchTrainer`.
-    "study": {
-        "learning_rate": 5e-4,
-        "lr_scheduler_type": "constant",
-        "adam_beta1": 0.9,
-        "adam_beta2": 0.95,
-        "weight_decay": 0.1,
-        "max_grad_norm": 1.0,
-    },
-}
-
-# Training arguments that would break the comparison or that another key of the recipe sets.
-_OWNED_ARGUMENTS = {
-    "output_dir": "set by --results-dir",
-    "seed": "derived from `seeds`",
-    "data_seed": "derived from `seeds`",
-    "do_train": "hfbench always trains and evaluates",
-    "do_eval": "hfbench always trains and evaluates",
-    "do_predict": "hfbench always trains and evaluates",
-    "resume_from_checkpoint": "a finished cell is kept; an unfinished pretraining goes on from its "
-    "newest checkpoint, if save_strategy asks for any; any other cell starts again",
-    "ignore_data_skip": "a pretraining that goes on must not see examples twice",
-    "auto_find_batch_size": "every model must train with the same batch",
-    "train_sampling_strategy": "every model must see the same order",
-    "dataloader_drop_last": "every model must see every example",
-    "accelerator_config": "every model must see the same batches",
-    "average_tokens_across_devices": "the loss must not depend on the number of processes",
-    "logging_nan_inf_filter": "a non-finite loss must fail the run",
-    "load_best_model_at_end": "set by `selection`",
-    "metric_for_best_model": "set by `selection`",
-    "greater_is_better": "set by `selection`",
-    "remove_unused_columns": "set by hfbench",
-    "label_names": "set by hfbench",
-    "include_for_metrics": "set by hfbench",
-    "batch_eval_metrics": "set by hfbench",
-    "prediction_loss_only": "set by hfbench",
-    "eval_do_concat_batches": "set by hfbench",
-    "disable_tqdm": "set by hfbench",
-    "deepspeed": "not supported",
-    "push_to_hub": "publishing is not part of a recipe",
-    "hub_token": "a token never belongs into a file; log in with `hf auth login`",
-    "hub_model_id": "publishing is not part of a recipe",
-    "hub_strategy": "publishing is not part of a recipe",
-    "hub_private_repo": "publishing is not part of a recipe",
-    "hub_always_push": "publishing is not part of a recipe",
-    "hub_revision": "publishing is not part of a recipe",
-}
 
 
 class Section(BaseModel):
@@ -115,20 +67,8 @@ def _check_slug(name: str) -> str:
     return name
 
 
-def _check_training_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    for name, value in arguments.items():
-        if name in _OWNED_ARGUMENTS:
-            raise ValueError(f"{name} cannot be set here: {_OWNED_ARGUMENTS[name]}")
-        if problem := check_field(name, value, training_arguments_fields()):
-            raise ValueError(f"{problem} (a field of transformers.TrainingArguments)")
-        if name in ("gradient_accumulation_steps", "per_device_train_batch_size") and value < 1:
-            raise ValueError(f"{name}: {value} must be at least 1")
-    return arguments
-
-
 Name = Annotated[str, AfterValidator(_check_slug)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-TrainingArgumentsDict = Annotated[dict[str, Any], AfterValidator(_check_training_arguments)]
 
 
 class Task(Section):
@@ -223,6 +163,11 @@ class Corpus(Section):
         self._allow_only_with("dataset_name", "dataset_config", "revision")
         return self
 
+    @property
+    def source(self) -> str:
+        """The corpus in a word, without folders."""
+        return self.builtin or self.dataset_name or Path(self.text_file or "").name
+
 
 class Tokenizer(Section):
     """A tokenizer of the Hub or a local folder, or one trained here."""
@@ -250,8 +195,10 @@ class Pretrain(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     optimizer: Optimizer | None = None
     """Default: the recipe's."""
-    training_arguments: TrainingArgumentsDict = {}
-    """Not merged with the recipe's: pretraining is another kind of run."""
+    training_arguments: PretrainingArgumentsDict = {}
+    """Not merged with the recipe's: pretraining is another kind of run. With ``push_to_hub: true``
+    and ``hub_model_id`` each checkpoint is published, without the optimizer's state and privately,
+    unless ``hub_private_repo: false``."""
 
     @field_validator("training_arguments")
     @classmethod

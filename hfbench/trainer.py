@@ -27,9 +27,11 @@ from transformers import (
 from hfbench.data.tokenize import TokenizedData
 from hfbench.errors import UserError
 from hfbench.metrics import classification_metrics
-from hfbench.recipe import Optimizer
+from hfbench.recipe_arguments import Optimizer
 from hfbench.record import Kind
 from hfbench.seeds import Streams
+
+Curves = dict[str, list[dict[str, float]]]
 
 _IGNORED = -100  # the label that no loss counts
 
@@ -278,6 +280,21 @@ def build_trainer(
 def predict(trainer: BenchTrainer, dataset: Dataset) -> np.ndarray:
     """Logits of every row, shape (rows, num_labels), in the order of the rows."""
     return np.asarray(trainer.predict(dataset).predictions, dtype=np.float32)
+
+
+def training_curves(trainer: BenchTrainer) -> Curves:
+    """The Trainer's log as two curves; float16 training may log an infinite norm, left out."""
+    train_keys = ("step", "epoch", "loss", "accuracy", "grad_norm", "learning_rate")
+    validation_keys = ("loss", "accuracy", "f1_macro", "perplexity")
+    train, validation = [], []
+    for entry in trainer.state.log_history:
+        if "loss" in entry:
+            point = {key: entry[key] for key in train_keys if key in entry}
+            train.append({key: value for key, value in point.items() if math.isfinite(value)})
+        elif "eval_loss" in entry:
+            found = {key: entry[f"eval_{key}"] for key in validation_keys if f"eval_{key}" in entry}
+            validation.append({"step": entry["step"], "epoch": entry["epoch"], **found})
+    return {"train": train, "validation": validation}
 
 
 def _with_ignored_row(dataset: Dataset) -> Dataset:

@@ -20,7 +20,7 @@ from hfbench.data.tokenize import (
     tokenize_corpus,
     tokenize_task,
 )
-from hfbench.models.load import PreparedModel, count_parameters, prepare_model
+from hfbench.models.load import PreparedModel, check_lora, count_parameters, prepare_model
 from hfbench.plan import Cell
 from hfbench.recipe import Model, Recipe
 from hfbench.seeds import derive_streams
@@ -50,6 +50,8 @@ class Workbench:
                 continue
             texts_for = partial(self._tokenizer_texts, model)
             self.prepared[model.name] = prepare_model(model, texts_for)
+            if model.lora:
+                check_lora(self.prepared[model.name], model.lora)
         for cell in cells:
             if cell.kind == "pretraining":
                 self.corpus(cell.model)

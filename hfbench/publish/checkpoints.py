@@ -14,10 +14,27 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hfbench.errors import HubError, UserError
+from hfbench.plan import Cell
 from hfbench.publish.bundle import CARD, is_ours, stage_files
 from hfbench.publish.card import render_checkpoint_card
 from hfbench.publish.leaks import refuse_leaks
-from hfbench.publish.remote import look_at, upload
+from hfbench.publish.remote import Destination, look_at, upload
+
+
+def open_pushes(cells: list[Cell]) -> dict[str, "CheckpointPush"]:
+    """What publishes checkpoints while a cell trains, by the cell's stem.
+
+    Raises:
+        UserError, HubError: if one may not, or cannot, publish there.
+    """
+    pushes = {}
+    for cell in cells:
+        if cell.publishing:
+            assert cell.model.pretrain is not None
+            corpus = cell.model.pretrain.corpus
+            source = f"{cell.model.source}, pretrained on {corpus.source}"
+            pushes[cell.stem] = CheckpointPush(cell.publishing, source)
+    return pushes
 
 
 class CheckpointPush(TrainerCallback):
@@ -27,19 +44,20 @@ class CheckpointPush(TrainerCallback):
     ``hub_always_push``; otherwise that save is not published.
     """
 
-    def __init__(self, arguments: dict[str, Any], source: str, say: Callable[[str], None]) -> None:
+    def __init__(self, arguments: dict[str, Any], source: str) -> None:
         """Look at the repo, so that a missing token or right is known before training.
 
         Args:
             arguments: ``hub_model_id`` and further ``hub_`` fields of TrainingArguments.
             source: the model and its corpus in words, for the card.
-            say: is told what was published and what failed.
 
         Raises:
             UserError: if one may not publish there.
             HubError: if the Hub cannot be asked.
         """
-        self.arguments, self.source, self.say = arguments, source, say
+        self.arguments, self.source = arguments, source
+        self.say: Callable[[str], None] = print
+        """Is told what was published and what failed."""
         self.repo_id: str = arguments["hub_model_id"]
         self.state: TrainerState | None = None
         self._threads = ThreadPoolExecutor(1)
@@ -54,7 +72,6 @@ class CheckpointPush(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Called by the Trainer after it has written a checkpoint."""
-        self.state = state
         if not state.is_world_process_zero or self.arguments.get("hub_strategy") == "end":
             return
         is_busy = self._pending is not None and not self._pending.done()
@@ -64,13 +81,27 @@ class CheckpointPush(TrainerCallback):
         folder = self._stage(Path(args.output_dir) / f"checkpoint-{state.global_step}", state)
         self._pending = self._threads.submit(self._publish, folder, state.global_step)
 
-    def finish(self, model: Path, state: TrainerState) -> str | None:
-        """Publish the finished model; gives the reason where that fails."""
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Called by the Trainer after the last step."""
+        self.state = state
+
+    def finish(self, model: Path) -> str | None:
+        """Publish the finished model, saved in ``model``; gives the reason where that fails."""
+        assert self.state is not None
         self._wait()
         try:
-            self._publish(self._stage(model, state), state.global_step)
+            self._publish(self._stage(model, self.state), self.state.global_step)
         except (UserError, HubError) as error:
-            return f"{self.repo_id}: the finished model was not published: {error}"
+            return (
+                f"the finished model was not published: {error}\n  It is kept; publish it with "
+                f"`hf upload {self.repo_id} {model}`"
+            )
         finally:
             self._threads.shutdown()
         return None
@@ -102,7 +133,7 @@ class CheckpointPush(TrainerCallback):
             shutil.rmtree(folder)
         self.say(f"{self.repo_id}: step {step} published, commit {commit.oid[:12]}")
 
-    def _look(self) -> Any:
+    def _look(self) -> Destination:
         return look_at(
             self.repo_id,
             "model",

@@ -226,7 +226,8 @@ def test_a_pushed_model_is_compared_by_id_and_revision(hub, results, tmp_path, w
 OPEN = """
 import json, sys
 from datasets import load_dataset
-found = {n: load_dataset("ada/results", n, split="results").to_list() for n in ("predictions", "runs")}
+names = ("predictions", "runs")
+found = {n: load_dataset("ada/results", n, split="results").to_list() for n in names}
 json.dump(found, open(sys.argv[1], "w"))
 """
 
