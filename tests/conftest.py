@@ -114,8 +114,8 @@ def write_record():
             "kind": "classification", "status": "finished", "recipe": "r", "model": model,
             "seed": seed, "cell_id": "0" * 64, "settings": {}, "started": "2026-01-01T00:00:00",
             "environment": {
-                "packages": {"hfbench": "0", "torch": "2", "transformers": "5"}, "python": "3", "commit": "f" * 40,
-                "uncommitted_changes": False,
+                "packages": {"hfbench": "0", "torch": "2", "transformers": "5"}, "python": "3",
+                "commit": "f" * 40, "uncommitted_changes": False,
             },
             "task": task, "model_facts": facts,
             "training": None if control else TrainingFacts(**training),

@@ -1,66 +1,30 @@
 """A model trained here, on the Hub and back: what goes up, its proof, and what refuses it."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from hfbench.comparison import load_comparison
 from hfbench.errors import HubError, UserError
 from hfbench.experiment import compare
-from hfbench.models.load import train_tokenizer
 from hfbench.publish.proof import NotTheModelError
 from hfbench.publish.push import push_model, stage_model, verify_push
 from hfbench.publish.results import REBUILT, push_results
 from hfbench.recipe_file import load_recipe
 from hfbench.record import load_record
+from hfbench.stranger import run_stranger
 from hfbench.table import as_csv
 
+TOKEN = "hf_PlantedTokenOfAda0123456789abcdef"
 MODEL_FILES = {
     "README.md", "config.json", "configuration_custom_gpt.py", "model.safetensors",
     "modeling_custom_gpt.py", "record.json", "tokenizer.json", "tokenizer_config.json",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory, rows):
-    """A comparison whose weights were kept: a custom GPT, a checkpoint in a local folder, a floor.
-
-    The recipe names the folder and the data by absolute paths, as many do.
-    """
-    folder = tmp_path_factory.mktemp("private")
-    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    tokenizer = train_tokenizer([row["text"] for row in rows], 300)
-    tokenizer.model_max_length = 32
-    tokenizer.save_pretrained(folder / "base")
-    shape = {"n_layer": 1, "n_head": 2, "n_embd": 8, "n_positions": 32}
-    torch.manual_seed(0)
-    GPT2ForSequenceClassification(
-        GPT2Config(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **shape)
-    ).save_pretrained(folder / "base")
-    recipe = {
-        "name": "tiny",
-        "task": {"data_files": {"train": str(folder / "train.jsonl")}, "validation_size": 0.25},
-        "tokenizer": {"train_on": "task", "vocab_size": 300},
-        "models": [
-            {"name": "mine", "preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}},
-            {"name": "tuned", "model_name_or_path": str(folder / "base")},
-            {"name": "floor", "control": "majority"},
-        ],
-        "seeds": [0, 1],
-        "optimizer": "study",
-        "training_arguments": {"per_device_train_batch_size": 16, "num_train_epochs": 2},
-        "save_models": True,
-    }
-    path = folder / "tiny.yaml"
-    path.write_text(json.dumps(recipe), encoding="utf-8")
-    outcome = compare(load_recipe(path), folder / "results")
-    assert not outcome.failed
-    return outcome.folder
 
 
 @pytest.fixture
@@ -70,7 +34,7 @@ def pushed(hub, results):
     return push_model(results, "mine", "ada/nano", licence="mit", say=said.append), said
 
 
-def test_a_pushed_model_is_proven_and_leaks_nothing(hub, results, pushed):
+def test_a_pushed_model_is_proven_and_leaks_nothing(hub, results, pushed, tmp_path):
     push, said = pushed
     files = hub.files("ada/nano")
     assert set(files) == {*MODEL_FILES, ".gitattributes"}
@@ -96,6 +60,12 @@ def test_a_pushed_model_is_proven_and_leaks_nothing(hub, results, pushed):
         assert b"hf_Planted" not in content, name
     told = json.loads(files["record.json"])["settings"]
     assert told["task"]["data_files"] == {"train": "…/train.jsonl"}
+    # the lines of its card run as they stand, where hfbench is not
+    for number, lines in enumerate(re.findall(r"```python\n(.*?)```", card, re.S)):
+        (tmp_path / str(number)).mkdir()
+        run = run_stranger(lines, [], tmp_path / str(number), seconds=300, token=TOKEN)
+        assert run.returncode == 0, run.stderr[-2000:]
+        assert ("'score': " in run.stdout) == ("pipeline" in lines)
     # its proof can be repeated, by whoever lets its code run
     with pytest.raises(UserError, match="brings code of its own: read it"):
         verify_push("ada/nano")
@@ -113,8 +83,6 @@ def test_a_model_of_transformers_needs_no_code(results, tmp_path):
 
 
 def _copy(results, tmp_path):
-    import shutil
-
     shutil.copytree(results, tmp_path / "copy")
     return tmp_path / "copy"
 
@@ -247,7 +215,7 @@ def test_pushed_results_open_and_rebuild_their_table(hub, results, tmp_path, fau
     for name, content in [*files.items(), *page.items()]:
         assert str(results.parents[1]).encode() not in content, name
         assert b"hf_Planted" not in content, name
-    env = faults.client_env(hub, next(iter(hub.tokens)), tmp_path / "home")
+    env = faults.client_env(hub, TOKEN, tmp_path / "home")
     out = tmp_path / "found.json"
     run = subprocess.run(
         [sys.executable, "-c", OPEN, str(out)], env=env, capture_output=True, text=True
