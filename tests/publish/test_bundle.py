@@ -119,6 +119,19 @@ def test_the_best_run_is_that_of_the_validation_then_loss_then_seed(tmp_path, wr
     assert choose_run(models["m"], "0", tmp_path).record.seed == 0
 
 
+def test_the_loss_that_decides_is_that_of_the_selected_step(tmp_path, write_record):
+    for seed, losses in enumerate([(0.5, 0.1), (0.2, 0.9)]):
+        points = [
+            {"step": s, "epoch": 1.0, "loss": x} for s, x in zip((5, 10), losses, strict=True)
+        ]
+        write_record(
+            tmp_path, "m", seed, [True] * 8, training={"selected_step": 5},
+            curves={"train": [], "validation": points},
+        )  # fmt: skip
+    (model,) = load_comparison(tmp_path).models
+    assert choose_run(model, "best-of-validation", tmp_path).record.seed == 1
+
+
 @pytest.mark.parametrize(
     ("model", "seed", "message"),
     [

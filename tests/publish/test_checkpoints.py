@@ -69,14 +69,24 @@ def test_a_finished_model_that_is_not_published_is_said_and_kept(
     hub, write_recipe, tmp_path, faults
 ):
     hub.faults.append(faults.Fault("POST", "/commit/", faults.Refusal(503, "Maintenance")))
-    recipe = pretraining(write_recipe, **PUSH, hub_strategy="end")
+    recipe = pretraining(write_recipe, **PUSH, **SAVE, hub_strategy="end")
     outcome = compare(recipe, tmp_path / "results", only_pretraining=True)
+    assert [commit.title for commit in hub.history("ada/lm")] == ["initial commit"]
     assert outcome.failed == []
     (problem,) = outcome.unpublished
     assert "the finished model was not published: ada/lm: the Hub has a problem" in problem
     kept = outcome.folder / "models" / "pretrain--lm"
     assert f"hf upload ada/lm {kept}`" in problem
     assert (kept / "model.safetensors").exists()
+
+
+def test_a_secret_in_a_checkpoint_stays_here(hub, write_recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_API_KEY", "pretrained on pets")  # what the card says
+    recipe = pretraining(write_recipe, **PUSH, **SAVE)
+    outcome = compare(recipe, tmp_path / "results", only_pretraining=True)
+    (problem,) = outcome.unpublished
+    assert "README.md: the value of the environment variable MY_API_KEY" in problem
+    assert ("model", "ada/lm") not in hub.repos
 
 
 def test_who_may_not_publish_is_told_before_training(hub, write_recipe, tmp_path, monkeypatch):
