@@ -257,7 +257,7 @@ def _train_classifier(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) 
         "training": facts,
         "curves": curves,
         "metrics": _metrics(logits, bench),
-        "probe": probe_model(_trained(trainer), prepared.tokenizer, max_length) if kept else None,
+        "probe": probe_model(model, prepared.tokenizer, max_length) if kept else None,
     }
     return _Run(fields, _predictions(logits, bench), lambda path: _save_model(trainer, path))
 
@@ -417,17 +417,12 @@ def _text_columns(data: Any) -> list[list[str]]:
     return [list(data[name]) for name in ("text", "text_pair") if name in data.column_names]
 
 
-def _trained(trainer: BenchTrainer) -> PreTrainedModel:
-    """The model as others will load it."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if "use_cache" in model.config.to_dict():
-        model.config.use_cache = True  # the Trainer turned it off; it changes a logit's last bits
-    return model
-
-
 def _save_model(trainer: BenchTrainer, path: Path) -> None:
     """Weights as safetensors, configuration, tokenizer; not the pickled training arguments."""
-    _trained(trainer).save_pretrained(path)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if "use_cache" in model.config.to_dict():
+        model.config.use_cache = True  # the Trainer turned it off for training
+    model.save_pretrained(path)
     trainer.processing_class.save_pretrained(path)
 
 

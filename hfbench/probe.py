@@ -1,5 +1,7 @@
 """A model's weights and its logits of a few fixed texts: by them a copy proves that it is one."""
 
+from copy import deepcopy
+
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -25,15 +27,18 @@ def probe_model(
     """The hash of its weights and its logits of `TEXTS` on the CPU, in float32.
 
     A new model of the same class takes the weights: the given one may be on a GPU, and a Trainer
-    may have wrapped its forward for mixed precision. Each text is a batch of its own and one thread
-    computes, since sums are rounded otherwise in other batches and with other numbers of threads.
+    may have wrapped its forward for mixed precision. Each text is a batch of its own, one thread
+    computes and nothing is cached, since sums are rounded otherwise in other batches, with other
+    numbers of threads and with a cache, which the pipeline of transformers turns off.
 
     Args:
         model: the trained model; it stays as it is.
         tokenizer: its tokenizer.
         max_length: tokens at which texts are truncated.
     """
-    copy = type(model)._from_config(model.config, dtype=torch.float32)
+    config = deepcopy(model.config)
+    config.use_cache = False
+    copy = type(model)._from_config(config, dtype=torch.float32)
     copy.load_state_dict({name: weight.cpu() for name, weight in model.state_dict().items()})
     copy.eval()
     threads = torch.get_num_threads()
