@@ -121,7 +121,8 @@ class Probe(RecordPart):
     texts: list[str] = Field(description="The texts, hfbench's own.")
     max_length: int = Field(description="Tokens at which they were truncated.")
     logits: list[list[float]] = Field(
-        description="Of each text, alone in its batch, uncached, on the CPU, in float32, by one thread."
+        description="Of each text, alone in its batch, on the CPU, in float32, by one thread and "
+        "without the key-value cache."
     )
 
     @property
