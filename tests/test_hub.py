@@ -31,13 +31,15 @@ def client(endpoint, tmp_path_factory):
     """Run hfbench with an empty cache and the stand-in as its Hub."""
     home = tmp_path_factory.mktemp("hf_home")
 
+    env = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
+    env |= {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home)}
+    env |= {"OMP_NUM_THREADS": "1", "HF_TOKEN": "hf_planted_token"}
+
     def run(*arguments):
-        env = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
-        env |= {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home)}
-        env |= {"OMP_NUM_THREADS": "1", "HF_TOKEN": "hf_planted_token"}
         command = [sys.executable, "-m", "hfbench", *map(str, arguments)]
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
 
+    run.environment = env
     return run
 
 
@@ -72,6 +74,34 @@ def test_a_cut_down_study_runs_through_the_real_client(client, tmp_path):
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or b"hf_planted_token" not in path.read_bytes()
     assert "hf_planted_token" not in run.stdout + run.stderr
+
+
+@pytest.mark.slow
+def test_the_studys_models_are_pushed_and_load_for_a_stranger(client, tmp_path):
+    overrides = ["seeds=[0]", "training_arguments.max_steps=5", "save_models=true"]
+    recipe = ROOT / "recipes" / "sst2_1200.yaml"
+    assert client("compare", recipe, "--results-dir", tmp_path, *overrides).returncode == 0
+    results = tmp_path / "sst2_1200"
+    for model in ("gpt-nano", "tiny-gpt2"):
+        run = client("push", results, model, "--repo-id", f"tester/{model}")
+        assert run.returncode == 0, run.stderr[-3000:]
+        assert run.stdout.count("proven") == 2
+        assert "hf_planted_token" not in run.stdout + run.stderr
+    run = client("push-results", results, "--repo-id", "tester/results")
+    assert run.returncode == 0, run.stderr[-3000:]
+    run = client("table", "hf://datasets/tester/results")
+    assert "byte for byte" in " ".join(run.stdout.split())
+    # three lines of somebody who has never heard of hfbench
+    lines = (
+        "from transformers import pipeline\n"
+        'classify = pipeline("text-classification", "tester/gpt-nano", trust_remote_code=True)\n'
+        'print(classify("A film so good that I saw it twice."))\n'
+    )
+    env = client.environment | {"HF_HOME": str(tmp_path / "elsewhere")}
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", lines], env=env, capture_output=True, text=True, timeout=300
+    )
+    assert "'score':" in run.stdout, run.stderr[-3000:]
 
 
 @pytest.mark.slow  # the client tries again for half a minute

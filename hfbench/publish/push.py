@@ -21,10 +21,11 @@ from hfbench.publish.bundle import (
     is_ours,
     stage_files,
 )
-from hfbench.publish.card import Subject, eval_results_yaml, mark_broken, render_model_card
+from hfbench.publish.card import eval_results_yaml, mark_broken, render_model_card
 from hfbench.publish.leaks import refuse_leaks, shorten_paths
 from hfbench.publish.proof import NotTheModelError, Source, prove
 from hfbench.publish.remote import Commit, Destination, check_repo_id, hub_errors, look_at, upload
+from hfbench.publish.subject import Subject
 from hfbench.record import Probe, load_record, load_records
 
 BEST_OF_VALIDATION = "best-of-validation"

@@ -2,23 +2,24 @@
 
 import re
 from dataclasses import replace
+from inspect import signature
 
 import numpy as np
 import pytest
 import yaml
-from huggingface_hub import ModelCard, parse_eval_result_entries
+from huggingface_hub import ModelCard, ModelCardData, parse_eval_result_entries
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from hfbench.comparison import load_comparison
 from hfbench.publish.bundle import Choice
 from hfbench.publish.card import (
-    Subject,
     eval_results_yaml,
     mark_broken,
     render_model_card,
     render_results_card,
     render_space_card,
 )
+from hfbench.publish.subject import Subject
 from hfbench.recipe_file import load_recipe
 from hfbench.record import Probe
 from hfbench.stats import wilson_interval
@@ -69,6 +70,8 @@ def test_its_figures_are_those_of_the_record(subject):
 
 def test_the_hub_reads_its_metadata(subject):
     card = ModelCard(render_model_card(subject))
+    fields = {*signature(ModelCardData).parameters, "model-index"}
+    assert set(yaml.safe_load(card.data.to_yaml())) <= fields
     assert card.data.to_dict()["license"] == "mit"
     assert card.data.pipeline_tag == "text-classification"
     assert card.data.datasets == ["d/s"]
