@@ -1,5 +1,6 @@
 """The one Trainer for every model: the same order, the same loss, the same optimiser."""
 
+import inspect
 import math
 import os
 from collections.abc import Iterator
@@ -113,6 +114,8 @@ class BenchTrainer(Trainer):
         self.kind = kind
         self.seconds_before = 0.0  # of training, in starts that this one goes on from
         device = self.args.device
+        parameters = inspect.signature(self.model.forward).parameters
+        self._can_skip_logits = kind == "pretraining" and "skip_logits" in parameters
         self._first_bad_step = torch.tensor(-1, device=device)
         self._right_and_seen = torch.zeros(2, dtype=torch.long, device=device)
 
@@ -149,6 +152,13 @@ class BenchTrainer(Trainer):
             label_smoothing=self.args.label_smoothing_factor if self.model.training else 0.0,
         )
         return total / (num_items_in_batch if num_items_in_batch is not None else len(labels))
+
+    def compute_loss(self, model: nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
+        """The loss; a language model that can skips the logits that no loss counts."""
+        # compiled, a model would stop at every batch to count them
+        if self._can_skip_logits and model.training and not self.args.torch_compile:
+            inputs = {**inputs, "skip_logits": True}
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Forward and backward; notes the step of the first non-finite loss."""

@@ -109,12 +109,20 @@ def test_first_loss_of_a_language_model_is_that_of_its_tokens_by_hand(tmp_path, 
         args = training_arguments(values, probe.STREAMS, tmp_path, "m")
         model = load_causal_lm(prepared, 0)
         start = copy.deepcopy(model).eval()
+        model.lm_head.register_forward_hook(lambda *call: shapes.append(call[2].shape))
         tools = (prepared.tokenizer, data, args, "study", probe.STREAMS, [])
         trainer = build_trainer("pretraining", model, *tools)
         trainer.train()
         return trainer, start
 
+    shapes = []
     trainer, model = train(8, 1)
+    seen = data.lengths("train")[trainer.sampler.rows_seen(2)]
+    if name == "custom":  # no logits of padding, nor of a row's last token, which predicts nothing
+        assert [len(shape) for shape in shapes] == [2, 2]
+        assert sum(shape[0] for shape in shapes) == (seen - 1).sum()
+    else:
+        assert sum(shape[:2].numel() for shape in shapes) > (seen - 1).sum()
     rows = [data.splits["train"][int(row)]["input_ids"] for row in trainer.sampler.order(0)[:8]]
     with torch.no_grad():
         losses = torch.cat(

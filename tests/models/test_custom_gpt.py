@@ -476,6 +476,29 @@ def test_padding_uses_up_no_positions():
 # --- loss and training
 
 
+@pytest.mark.parametrize("items", [None, 40])
+@pytest.mark.parametrize("tied", [False, True])
+def test_skipping_logits_changes_neither_the_loss_nor_a_gradient(tied, items):
+    rows = random_rows(3, 9, 6)
+    ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    mask = nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    labels = torch.where(mask == 1, ids, -100)
+    labels[1, 4] = -100  # not at the end of a row
+    inputs = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    found = []
+    for skip_logits in (False, True):
+        model = build(CustomGPTForCausalLM, tie_word_embeddings=tied)
+        outputs = model(**inputs, num_items_in_batch=items, skip_logits=skip_logits)
+        outputs.loss.backward()
+        assert (outputs.logits is None) == skip_logits
+        gradients = {name: p.grad for name, p in model.named_parameters()}
+        found.append((outputs.loss, gradients))
+    (loss, gradients), (other_loss, other_gradients) = found
+    torch.testing.assert_close(other_loss, loss, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(other_gradients, gradients, rtol=1e-5, atol=1e-6)
+    assert build(CustomGPTForCausalLM)(ids, skip_logits=True).logits is not None  # without labels
+
+
 def test_the_language_model_divides_its_loss_by_the_tokens_of_the_step():
     model = build(CustomGPTForCausalLM)
     ids = torch.stack(random_rows(6, 6))

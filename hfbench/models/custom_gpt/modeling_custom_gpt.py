@@ -331,6 +331,7 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
+        skip_logits: bool = False,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits of shape (B, T, vocab_size), the scores of each next token.
@@ -338,6 +339,8 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
         `labels` (B, T) give the loss; they are shifted here, and -100 is ignored. The loss is the
         mean over tokens or, with `num_items_in_batch`, their sum divided by that number.
         `logits_to_keep` says how many of the last positions get logits (0: all), or which ones.
+        With `skip_logits` only the loss is returned, for which no logits are computed where labels
+        are ignored: in a padded batch and a large vocabulary that is most of the work.
         The other arguments and the errors are those of `CustomGPTModel.forward`.
         """
         outputs = self.transformer(
@@ -349,13 +352,18 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
             use_cache=use_cache,
             **kwargs,
         )
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(outputs.last_hidden_state[:, kept])  # (B, T, vocab_size)
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(
-                logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
-            )
+        logits: Tensor | None = None
+        loss: Tensor | None = None
+        if skip_logits and labels is not None:
+            loss = self._loss_without_logits(outputs.last_hidden_state, labels, **kwargs)
+        else:
+            is_number = isinstance(logits_to_keep, int)
+            kept = slice(-logits_to_keep, None) if is_number else logits_to_keep
+            logits = self.lm_head(outputs.last_hidden_state[:, kept])  # (B, T, vocab_size)
+            if labels is not None:
+                loss = self.loss_function(
+                    logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
+                )
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -363,6 +371,20 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
+
+    def _loss_without_logits(
+        self,
+        hidden_states: Tensor,
+        labels: Tensor,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The loss of `forward` from (B, T, n_embd) and labels (B, T); a scalar."""
+        targets = labels[:, 1:]
+        counts = targets != -100  # (B, T-1)
+        logits = self.lm_head(hidden_states[:, :-1][counts])  # (counted tokens, vocab_size)
+        total = nn.functional.cross_entropy(logits.float(), targets[counts], reduction="sum")
+        return total / (counts.sum() if num_items_in_batch is None else num_items_in_batch)
 
 
 class CustomGPTForSequenceClassification(CustomGPTPreTrainedModel):
