@@ -141,6 +141,7 @@ def test_what_is_made_from_records_runs_as_written(tmp_path):
         assert (tmp_path / "results" / "sst2_1200" / name).exists()
 
 
+@pytest.mark.slow
 def test_plans_run_as_written():
     plans = [c for c in COMMANDS if c.startswith("hfbench plan recipes/quickstart.yaml")]
     assert len(plans) == 2

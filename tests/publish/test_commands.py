@@ -32,6 +32,7 @@ def call(monkeypatch, capsys, results, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_the_folder_and_asks_nobody(call, tmp_path, reach):
     reach("http://127.0.0.1:9")  # where nothing answers
     code, out, _ = call("push tiny tuned --repo-id ada/tuned --dry-run")

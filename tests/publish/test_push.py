@@ -72,6 +72,7 @@ def test_a_pushed_model_is_proven_and_leaks_nothing(hub, results, pushed, tmp_pa
     assert verify_push("ada/nano", trust_remote_code=True) == (push.commit.oid, push.proof)
 
 
+@pytest.mark.slow
 def test_a_model_of_transformers_needs_no_code(results, tmp_path):
     staged = stage_model(results, "tuned", tmp_path / "staged", "ada/tuned", seed="1")
     assert set(staged.sizes) == {name for name in MODEL_FILES if not name.endswith(".py")}
@@ -176,6 +177,7 @@ def test_a_closed_base_model_does_not_become_public_by_an_oversight(
             _refuse_closed_base(path, public, licence)
 
 
+@pytest.mark.slow
 def test_a_pushed_model_is_compared_by_id_and_revision(hub, results, tmp_path, write_recipe):
     staged = stage_model(results, "mine", tmp_path / "staged", "ada/nano", seed="0")
     sha = hub.add_repo("ada/nano", {n: (staged.folder / n).read_bytes() for n in staged.sizes})
