@@ -97,7 +97,9 @@ class CheckpointPush(TrainerCallback):
         self._wait()
         try:
             self._publish(self._stage(model, self.state), self.state.global_step)
-        except (UserError, HubError) as error:
+        except UserError as error:  # a leak, say: nobody should upload that by hand
+            return f"the finished model was not published: {error}"
+        except HubError as error:
             return (
                 f"the finished model was not published: {error}\n  It is kept; publish it with "
                 f"`hf upload {self.repo_id} {model}`"

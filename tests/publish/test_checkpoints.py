@@ -86,6 +86,7 @@ def test_a_secret_in_a_checkpoint_stays_here(hub, write_recipe, tmp_path, monkey
     outcome = compare(recipe, tmp_path / "results", only_pretraining=True)
     (problem,) = outcome.unpublished
     assert "README.md: the value of the environment variable MY_API_KEY" in problem
+    assert "hf upload" not in problem  # which would go round the search
     assert ("model", "ada/lm") not in hub.repos
 
 
