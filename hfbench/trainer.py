@@ -4,6 +4,7 @@ import inspect
 import math
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,8 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset, concatenate_datasets
 from torch import nn
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from transformers import (
-    DataCollatorForSeq2Seq,
-    DataCollatorWithPadding,
     EvalPrediction,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -25,6 +24,9 @@ from transformers import (
     TrainingArguments,
 )
 
+from hfbench.compact_embedding import compact_embedding
+from hfbench.cuda_graphs import ReplayedAdamW, ReplayedFunction
+from hfbench.data.packed import IGNORED, PackedRows
 from hfbench.data.tokenize import TokenizedData
 from hfbench.errors import UserError
 from hfbench.metrics import classification_metrics
@@ -33,8 +35,6 @@ from hfbench.record import Kind
 from hfbench.seeds import Streams
 
 Curves = dict[str, list[dict[str, float]]]
-
-_IGNORED = -100  # the label that no loss counts
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -82,7 +82,7 @@ class EpochSampler(Sampler[int]):
 
 
 class BenchTrainer(Trainer):
-    """`Trainer` with what a fair comparison needs.
+    """`Trainer` with what a fair comparison needs, and without what makes a small model wait.
 
     - The order of the examples is `EpochSampler`'s.
     - A classifier's loss is the sum over the examples divided by the number of examples in the
@@ -92,6 +92,8 @@ class BenchTrainer(Trainer):
     - The training accuracy is logged beside the loss.
     - A loss that is not finite ends the run. It is watched on the device and read when logging, so
       that no step waits for it.
+    - Batches come from `PackedRows`. With ``cuda_graphs`` they are made on the GPU, and steps are
+      replayed from CUDA graphs, see `can_replay`.
     """
 
     def __init__(
@@ -99,11 +101,21 @@ class BenchTrainer(Trainer):
         *,
         kind: Kind,
         train_dataset: Dataset,
+        eval_dataset: Dataset,
         optimizer_name: Optimizer,
         streams: Streams,
+        cuda_graphs: bool,
         **kwargs: Any,
     ) -> None:
-        super().__init__(train_dataset=_with_ignored_row(train_dataset), **kwargs)
+        super().__init__(
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            data_collator=lambda batch: batch,  # `PackedRows` has padded it
+            **kwargs,
+        )
+        self.parameters = inspect.signature(self.model.forward).parameters
+        self.train_dataset = self.pack(_with_ignored_row(train_dataset))
+        self.eval_dataset = self.pack(eval_dataset)
         self.optimizer_name = optimizer_name
         self.batch = (
             self.args.per_device_train_batch_size
@@ -114,10 +126,65 @@ class BenchTrainer(Trainer):
         self.kind = kind
         self.seconds_before = 0.0  # of training, in starts that this one goes on from
         device = self.args.device
-        parameters = inspect.signature(self.model.forward).parameters
-        self._can_skip_logits = kind == "pretraining" and "skip_logits" in parameters
+        self._can_skip_logits = kind == "pretraining" and "skip_logits" in self.parameters
+        self._step = torch.tensor(0, device=device)
         self._first_bad_step = torch.tensor(-1, device=device)
         self._right_and_seen = torch.zeros(2, dtype=torch.long, device=device)
+        self.replays = cuda_graphs and can_replay(self.model, self.args)
+        if self.replays:
+            self._rows_on_device = self.train_dataset.to(device)
+            self._rows = torch.zeros(self.batch, dtype=torch.long, device=device)
+            self._loss = torch.zeros((), device=device)
+            self._replayed_step = ReplayedFunction(self._forward_and_backward)
+            _, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            options["max_grad_norm"] = self.args.max_grad_norm
+            self.optimizer_cls_and_kwargs = (ReplayedAdamW, options)
+
+    def pack(self, dataset: Dataset) -> PackedRows:
+        """The columns that the model takes, as batches for it."""
+        columns = [name for name in dataset.column_names if name in {*self.parameters, "labels"}]
+        return PackedRows(
+            dataset.select_columns(columns),
+            self.processing_class,
+            round_lengths=self.args.device.type == "cuda",
+        )
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; rows of the word embedding that no example uses take no part, see there."""
+        arguments = self.args
+        decays = (
+            set(self.get_decay_parameter_names(self.model)) if arguments.weight_decay else set()
+        )
+        used = [self.train_dataset.used_ids(), self.eval_dataset.used_ids()]
+        rows_may_rest = arguments.optim.startswith("adamw_torch")  # others might move them
+        is_wrapped = arguments.torch_compile or arguments.fsdp
+        with ExitStack() as stack:
+            if rows_may_rest and not is_wrapped:
+                stack.enter_context(compact_embedding(self.model, torch.cat(used).unique(), decays))
+            return super().train(*args, **kwargs)
+
+    def get_train_dataloader(self) -> Any:
+        """Padded batches or, where steps are replayed, the numbers of their rows."""
+        if not self.replays:
+            return super().get_train_dataloader()
+        numbers: Any = range(len(self.train_dataset))
+        loader: DataLoader = DataLoader(
+            numbers,
+            batch_size=self.batch,
+            sampler=self.sampler,
+            collate_fn=torch.tensor,
+        )
+        return self.accelerator.prepare_data_loader(loader, device_placement=False)
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """The batches of a step, and the number of items that its loss is divided by."""
+        if not self.replays:
+            return super().get_batch_samples(epoch_iterator, num_batches, device)
+        return [next(epoch_iterator)], None  # a replayed step counts its items on the device
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Nothing: operations are counted once, see `flops`, and not at every step."""
+        return 0
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self.sampler
@@ -143,11 +210,11 @@ class BenchTrainer(Trainer):
         logits = outputs["logits"].float()  # (B, num_labels)
         if self.model.training:
             hits = (logits.detach().argmax(-1) == labels).sum()
-            self._right_and_seen += torch.stack([hits, (labels != _IGNORED).sum()])
+            self._right_and_seen += torch.stack([hits, (labels != IGNORED).sum()])
         total = F.cross_entropy(
             logits,
             labels,
-            ignore_index=_IGNORED,
+            ignore_index=IGNORED,
             reduction="sum",
             label_smoothing=self.args.label_smoothing_factor if self.model.training else 0.0,
         )
@@ -155,18 +222,49 @@ class BenchTrainer(Trainer):
 
     def compute_loss(self, model: nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         """The loss; a language model that can skips the logits that no loss counts."""
-        # compiled, a model would stop at every batch to count them
-        if self._can_skip_logits and model.training and not self.args.torch_compile:
+        if self._can_skip_logits and model.training:
             inputs = {**inputs, "skip_logits": True}
         return super().compute_loss(model, inputs, *args, **kwargs)
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def training_step(self, model: nn.Module, inputs: Any, *args: Any) -> torch.Tensor:
         """Forward and backward; notes the step of the first non-finite loss."""
-        loss = super().training_step(*args, **kwargs)
-        is_first = (self._first_bad_step < 0) & ~torch.isfinite(loss)
-        step = torch.full_like(self._first_bad_step, self.state.global_step + 1)
-        self._first_bad_step = torch.where(is_first, step, self._first_bad_step)
+        self._step.fill_(self.state.global_step + 1)
+        if self.replays:
+            if not model.training:
+                model.train()
+            self._rows.copy_(inputs, non_blocking=True)
+            self._replayed_step(*self.train_dataset.shape(inputs.numpy()))
+            return self._loss
+        loss = super().training_step(model, inputs, *args)
+        self._watch(loss)
         return loss
+
+    def _forward_and_backward(self, length: int, is_padded: bool) -> None:
+        """A step on the rows in ``_rows``; leaves the loss in ``_loss``."""
+        inputs = self._rows_on_device.pad(self._rows, length, with_mask=is_padded)
+        labels = inputs["labels"]
+        counted = labels[:, 1:] if self.kind == "pretraining" else labels
+        self.optimizer.optimizer.attach()
+        with self.compute_loss_context_manager():
+            items = (counted != IGNORED).sum()
+            loss = self.compute_loss(self.model_wrapped, inputs, num_items_in_batch=items)
+        self.accelerator.backward(loss)
+        self._watch(loss.detach())
+        self._loss.copy_(loss.detach())
+
+    def _watch(self, loss: torch.Tensor) -> None:
+        is_first = (self._first_bad_step < 0) & ~torch.isfinite(loss)
+        self._first_bad_step.copy_(torch.where(is_first, self._step, self._first_bad_step))
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        if self.replays:  # the optimizer clips
+            return self.optimizer.optimizer.grad_norm
+        return super()._clip_grad_norm(model)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        if self.replays:
+            return self.optimizer.optimizer.grad_norm
+        return super()._get_grad_norm(model, grad_norm)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the training accuracy since the last log.
@@ -215,6 +313,7 @@ def training_arguments(
             data_seed=streams.order,
             logging_nan_inf_filter=False,  # else a NaN is logged as the average so far
             disable_tqdm=True,
+            remove_unused_columns=False,  # `BenchTrainer` does it
             **values,
         )
     except (ValueError, ImportError) as error:
@@ -246,6 +345,25 @@ def share_batch(args: TrainingArguments, launched: int, key: str) -> int:
     return batch
 
 
+def can_replay(model: PreTrainedModel, args: TrainingArguments) -> bool:
+    """Whether steps can be replayed from CUDA graphs, with the same numbers as without.
+
+    It takes one GPU, a model whose forward looks at no value on the device (transformers' own
+    declaration says so), and nothing between forward pass and update but clipping.
+    """
+    return (
+        args.device.type == "cuda"
+        and args.world_size == 1
+        and args.gradient_accumulation_steps == 1
+        and args.optim == "adamw_torch_fused"
+        and not (args.fp16 or args.gradient_checkpointing)
+        and args.neftune_noise_alpha is None
+        and args.include_num_input_tokens_seen == "no"
+        and args.lr_scheduler_type not in ("reduce_lr_on_plateau", "greedy")
+        and model._can_compile_fullgraph
+    )
+
+
 def build_trainer(
     kind: Kind,
     model: PreTrainedModel,
@@ -255,11 +373,14 @@ def build_trainer(
     optimizer_name: Optimizer,
     streams: Streams,
     callbacks: list[TrainerCallback],
+    *,
+    cuda_graphs: bool = True,
 ) -> BenchTrainer:
     """The Trainer of every run, for a classifier and for a causal language model alike.
 
     ``data.splits`` holds train and validation with input columns and ``labels``: a class number for
-    each row of a classifier, ids for a language model. Batches are padded to their longest row.
+    each row of a classifier, ids for a language model. Batches are padded to their longest row, or
+    on a GPU a little further. ``cuda_graphs`` replays steps where `can_replay` allows.
     """
     trainer = BenchTrainer(
         kind=kind,
@@ -267,6 +388,7 @@ def build_trainer(
         args=args,
         optimizer_name=optimizer_name,
         streams=streams,
+        cuda_graphs=cuda_graphs,
         train_dataset=data.splits["train"],
         eval_dataset=data.splits["validation"],
         processing_class=tokenizer,
@@ -274,14 +396,10 @@ def build_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     if kind == "classification":
-        trainer.data_collator = DataCollatorWithPadding(tokenizer)
         trainer.compute_loss_func = trainer.classification_loss
         trainer.preprocess_logits_for_metrics = _first_output
         trainer.compute_metrics = lambda prediction: _classification(prediction, trainer)
     else:
-        # it pads labels as well as inputs; the collator for language models would take every
-        # token equal to the pad token out of the loss, a real EOS among them
-        trainer.data_collator = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=_IGNORED)
         trainer.preprocess_logits_for_metrics = _token_losses
         trainer.compute_metrics = lambda prediction: _language_modeling(prediction, trainer)
     return trainer
@@ -289,7 +407,7 @@ def build_trainer(
 
 def predict(trainer: BenchTrainer, dataset: Dataset) -> np.ndarray:
     """Logits of every row, shape (rows, num_labels), in the order of the rows."""
-    return np.asarray(trainer.predict(dataset).predictions, dtype=np.float32)
+    return np.asarray(trainer.predict(trainer.pack(dataset)).predictions, dtype=np.float32)
 
 
 def training_curves(trainer: BenchTrainer) -> Curves:
@@ -311,7 +429,7 @@ def _with_ignored_row(dataset: Dataset) -> Dataset:
     """``dataset`` and one more row that no loss counts."""
     row = dataset[0]
     labels = row["labels"]
-    ignored = [_IGNORED] * len(labels) if isinstance(labels, list) else _IGNORED
+    ignored = [IGNORED] * len(labels) if isinstance(labels, list) else IGNORED
     last = Dataset.from_list([{**row, "labels": ignored}], features=dataset.features)
     return concatenate_datasets([dataset, last])
 
@@ -326,9 +444,9 @@ def _token_losses(logits: Any, labels: torch.Tensor) -> torch.Tensor:
     logits = _first_output(logits, labels)[:, :-1].float()  # (B, T-1, V)
     targets = labels[:, 1:]  # (B, T-1)
     losses = F.cross_entropy(
-        logits.transpose(1, 2), targets, ignore_index=_IGNORED, reduction="none"
+        logits.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
     )
-    return torch.stack([losses.sum(1), (targets != _IGNORED).sum(1)], dim=1)
+    return torch.stack([losses.sum(1), (targets != IGNORED).sum(1)], dim=1)
 
 
 def _classification(prediction: EvalPrediction, trainer: BenchTrainer) -> dict[str, float]:

@@ -725,7 +725,7 @@ def test_a_saved_model_loads_in_a_process_without_hfbench(tmp_path):
     assert logits["lm_as_classifier"].shape == (2, 2)
     generated = language_model.generate(**inputs, max_new_tokens=3, do_sample=False)
     assert torch.equal(logits["generated"], generated)
-    code = {"configuration_custom_gpt.py", "modeling_custom_gpt.py"}
+    code = {"configuration_custom_gpt.py", "loss_custom_gpt.py", "modeling_custom_gpt.py"}
     always = {"config.json", "model.safetensors"} | code
     for name in ("classifier", "lm", "classifier_again", "lm_again", "lm_as_classifier_again"):
         files = {path.name for path in (tmp_path / name).iterdir()}

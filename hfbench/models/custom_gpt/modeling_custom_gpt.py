@@ -1,8 +1,8 @@
 """A GPT-2-style decoder with a language-model head or a classification head.
 
 Parameters have GPT-2's names, so that weights map by name; matrices are those of `nn.Linear`, the
-transpose of GPT-2's `Conv1D`. This file and its configuration travel to the Hub alone: they import
-nothing but torch and transformers.
+transpose of GPT-2's `Conv1D`. This file, its configuration and its loss travel to the Hub alone:
+they import nothing but torch, transformers and each other.
 
 Shapes:
     B: batch
@@ -34,6 +34,10 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_custom_gpt import CustomGPTConfig
+from .loss_custom_gpt import IGNORED, linear_cross_entropy
+
+# GPT-2's name of the tanh GELU, which transformers computes in eight steps: the same in one.
+_FUSED_ACTIVATIONS = {"gelu_new": "gelu_pytorch_tanh"}
 
 
 def eager_attention_forward(
@@ -122,7 +126,8 @@ class CustomGPTMLP(nn.Module):
         super().__init__()
         n_inner = 4 * config.n_embd if config.n_inner is None else config.n_inner
         self.c_fc = nn.Linear(config.n_embd, n_inner)
-        self.act = ACT2FN[config.activation_function]
+        activation = config.activation_function
+        self.act = ACT2FN[_FUSED_ACTIVATIONS.get(activation, activation)]
         self.c_proj = CustomGPTResidualLinear(n_inner, config.n_embd)
         self.dropout = nn.Dropout(config.resid_pdrop)
 
@@ -339,8 +344,8 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
         `labels` (B, T) give the loss; they are shifted here, and -100 is ignored. The loss is the
         mean over tokens or, with `num_items_in_batch`, their sum divided by that number.
         `logits_to_keep` says how many of the last positions get logits (0: all), or which ones.
-        With `skip_logits` only the loss is returned, for which no logits are computed where labels
-        are ignored: in a padded batch and a large vocabulary that is most of the work.
+        With `skip_logits` only the loss is returned, for which the logits never exist at once; on a
+        CPU none are computed where labels are ignored, in a padded batch most of the work.
         The other arguments and the errors are those of `CustomGPTModel.forward`.
         """
         outputs = self.transformer(
@@ -380,10 +385,13 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
         **kwargs: Any,
     ) -> Tensor:
         """The loss of `forward` from (B, T, n_embd) and labels (B, T); a scalar."""
-        targets = labels[:, 1:]
-        counts = targets != -100  # (B, T-1)
-        logits = self.lm_head(hidden_states[:, :-1][counts])  # (counted tokens, vocab_size)
-        total = nn.functional.cross_entropy(logits.float(), targets[counts], reduction="sum")
+        hidden_states, targets = hidden_states[:, :-1], labels[:, 1:]
+        counts = targets != IGNORED  # (B, T-1)
+        if hidden_states.device.type == "cpu" and not torch.compiler.is_compiling():
+            # elsewhere the device would have to say how many there are before it goes on
+            hidden_states, targets = hidden_states[counts], targets[counts]
+        hidden_states = hidden_states.reshape(-1, hidden_states.shape[-1])
+        total = linear_cross_entropy(hidden_states, self.lm_head.weight, targets.reshape(-1))
         return total / (counts.sum() if num_items_in_batch is None else num_items_in_batch)
 
 

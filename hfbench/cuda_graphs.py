@@ -1,0 +1,101 @@
+"""Training steps as CUDA graphs: the kernels of a step are recorded once and launched at once.
+
+A step of a small model is some 200 kernels of a few microseconds, and Python needs longer to ask
+for each than the GPU to run it. The graph holds the same kernels, so that the numbers are the same;
+random numbers go on from replay to replay as they would without it. Nothing in a recorded function
+may look at a value on the device, and what it reads and writes must stay where it is.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Recording takes as long as about so many plain calls: who stops right after it lost little.
+_PLAIN_CALLS = 10
+
+
+class ReplayedFunction:
+    """A function that runs as it is at first and is replayed from a CUDA graph later.
+
+    Its arguments choose a graph; its data are in tensors that it finds in place.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function = function
+        self._calls: Counter[Hashable] = Counter()
+        self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
+        self._pool = torch.cuda.graph_pool_handle()  # one is replayed at a time: memory is shared
+
+    def __call__(self, *key: Hashable) -> None:
+        self._calls[key] += 1
+        if self._calls[key] > _PLAIN_CALLS and key not in self._graphs:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._pool):  # records and does not run
+                self.function(*key)
+            self._graphs[key] = graph
+        if key in self._graphs:
+            self._graphs[key].replay()
+        else:
+            self.function(*key)
+
+
+class ReplayedAdamW(torch.optim.AdamW):
+    """Clipping, AdamW and setting gradients to zero, replayed as one.
+
+    Gradients stay in the tensors of the first step; `attach` gives them to their parameters before
+    each backward pass, which adds to them. A parameter that had none in the first step gets none.
+    """
+
+    def __init__(self, params: Any, max_grad_norm: float, **kwargs: Any) -> None:
+        """As AdamW, fused; ``max_grad_norm`` of 0 does not clip."""
+        super().__init__(params, **{**kwargs, "fused": True})
+        self.max_grad_norm = max_grad_norm or float("inf")
+        self.trained: list[Tensor] = []
+        self.gradients: list[Tensor] = []
+        device = self.param_groups[0]["params"][0].device
+        self.grad_norm = torch.zeros((), device=device)
+        """Before clipping, of the last step."""
+        self._rates = [torch.zeros((), device=device) for _ in self.param_groups]
+        self._last_rates: list[float | None] = [None] * len(self._rates)
+        self._update = ReplayedFunction(self._clip_and_step)
+
+    def attach(self) -> None:
+        """Let the next backward pass add to the gradients that `step` reads."""
+        for parameter, gradient in zip(self.trained, self.gradients, strict=True):
+            parameter.grad = gradient
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Clip, update the parameters, and set the gradients to zero."""
+        if not self.trained:
+            parameters = [p for group in self.param_groups for p in group["params"]]
+            self.trained = [p for p in parameters if p.grad is not None]
+            self.gradients = [p.grad for p in self.trained if p.grad is not None]
+        for number, group in enumerate(self.param_groups):
+            if group["lr"] != self._last_rates[number]:
+                self._rates[number].fill_(group["lr"])
+                self._last_rates[number] = group["lr"]
+        self._update()
+
+    def _clip_and_step(self) -> None:
+        self.attach()
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.max_grad_norm, foreach=True)
+        self.grad_norm.copy_(norm)
+        with self._rates_on_device():
+            super().step()
+        torch._foreach_zero_(self.gradients)
+
+    @contextmanager
+    def _rates_on_device(self) -> Iterator[None]:
+        """The scheduler and checkpoints see learning rates as numbers, a graph must not."""
+        rates = [group["lr"] for group in self.param_groups]
+        for group, rate in zip(self.param_groups, self._rates, strict=True):
+            group["lr"], group["capturable"] = rate, torch.cuda.is_current_stream_capturing()
+        try:
+            yield
+        finally:
+            for group, rate in zip(self.param_groups, rates, strict=True):
+                group["lr"], group["capturable"] = rate, False
