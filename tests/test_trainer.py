@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from hfbench.data import pets
 from hfbench.data.tokenize import tokenize_corpus
 from hfbench.errors import UserError
-from hfbench.models.custom_gpt import modeling_custom_gpt
+from hfbench.models.custom_gpt import loss_custom_gpt
 from hfbench.models.load import load_causal_lm, prepare_model
 from hfbench.recipe import Corpus, Model
 from hfbench.trainer import (
@@ -91,9 +91,7 @@ def test_first_loss_and_accuracy_are_those_of_the_first_batch_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["custom", "gpt2"])
-def test_first_loss_of_a_language_model_is_that_of_its_tokens_by_hand(
-    tmp_path, monkeypatch, name
-):
+def test_first_loss_of_a_language_model_is_that_of_its_tokens_by_hand(tmp_path, monkeypatch, name):
     texts = {"train": pets.sentences()[:20], "validation": pets.sentences()[20:30]}
     source = {"preset": "gpt-nano"} if name == "custom" else {"model_type": "gpt2"}
     sizes = {"n_layer": 1, "n_head": 2, "n_embd": 8, "n_positions": 32}
@@ -118,9 +116,9 @@ def test_first_loss_of_a_language_model_is_that_of_its_tokens_by_hand(
         return trainer, start
 
     predicted = []
-    loss = modeling_custom_gpt.linear_cross_entropy
+    loss = loss_custom_gpt.linear_cross_entropy
     monkeypatch.setattr(
-        modeling_custom_gpt,
+        loss_custom_gpt,
         "linear_cross_entropy",
         lambda hidden, *others: predicted.append(len(hidden)) or loss(hidden, *others),
     )
@@ -237,15 +235,14 @@ def test_token_losses_are_those_of_the_model():
 
 
 @pytest.mark.parametrize(
-    ("batch", "processes", "gpus", "launched", "message"),
+    ("batch", "processes", "launched", "message"),
     [
-        (16, 3, 1, 3, "models.x.per_device_train_batch_size: 16 examples cannot be shared by 3"),
-        (16, 1, 0, 2, "launched as 2 processes, but 1 train together"),
-        (16, 1, 4, 1, "4 GPUs are visible to one process"),
+        (16, 3, 3, "models.x.per_device_train_batch_size: 16 examples cannot be shared by 3"),
+        (16, 1, 2, "launched as 2 processes, but 1 train together"),
     ],
 )
-def test_a_batch_that_cannot_be_shared_is_an_error(batch, processes, gpus, launched, message):
-    args = SimpleNamespace(per_device_train_batch_size=batch, world_size=processes, n_gpu=gpus)
+def test_a_batch_that_cannot_be_shared_is_an_error(batch, processes, launched, message):
+    args = SimpleNamespace(per_device_train_batch_size=batch, world_size=processes)
     with pytest.raises(UserError) as error:
         share_batch(args, launched, "models.x")
     assert message in str(error.value)

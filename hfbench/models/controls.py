@@ -1,9 +1,6 @@
 """Trivial controls: what a model must beat before its accuracy means anything."""
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
 
 from hfbench.recipe import Control
 
@@ -27,15 +24,20 @@ class MajorityClassifier:
 class TfidfLogisticRegression:
     """TF-IDF of words and pairs of words, and logistic regression with scikit-learn's defaults."""
 
-    pipeline: Pipeline
+    def __init__(self) -> None:
+        """Import scikit-learn, for which a run without this control does not wait."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+
+        self.pipeline = make_pipeline(
+            TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(max_iter=1000)
+        )
 
     def fit(
         self, texts: list[str], labels: np.ndarray, num_labels: int
     ) -> "TfidfLogisticRegression":
         """Fit to texts and labels, shape (examples,)."""
-        self.pipeline = make_pipeline(
-            TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(max_iter=1000)
-        )
         self.pipeline.fit(texts, labels)
         return self
 

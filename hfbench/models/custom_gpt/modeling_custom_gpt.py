@@ -34,7 +34,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_custom_gpt import CustomGPTConfig
-from .loss_custom_gpt import IGNORED, linear_cross_entropy
+from .loss_custom_gpt import causal_lm_loss
 
 # GPT-2's name of the tanh GELU, which transformers computes in eight steps: the same in one.
 _FUSED_ACTIVATIONS = {"gelu_new": "gelu_pytorch_tanh"}
@@ -236,13 +236,17 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
             past_key_values = DynamicCache(config=self.config)
 
         num_past = 0 if past_key_values is None else past_key_values.get_seq_length()
-        causal_mask = create_causal_mask(
-            config=self.config,
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-            position_ids=position_ids,
-        )
+        causal_mask = None  # sdpa is causal without; compiled, transformers would make one
+        is_sdpa = self.config._attn_implementation == "sdpa"
+        is_plain = attention_mask is None and past_key_values is None and position_ids is None
+        if not (is_sdpa and is_plain):
+            causal_mask = create_causal_mask(
+                config=self.config,
+                inputs_embeds=inputs_embeds,
+                attention_mask=attention_mask,
+                past_key_values=past_key_values,
+                position_ids=position_ids,
+            )
         if position_ids is None:
             position_ids = count_positions(inputs_embeds, attention_mask, num_past)  # (B or 1, T)
         self._check_length(position_ids, num_past, past_key_values)
@@ -360,7 +364,12 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
         logits: Tensor | None = None
         loss: Tensor | None = None
         if skip_logits and labels is not None:
-            loss = self._loss_without_logits(outputs.last_hidden_state, labels, **kwargs)
+            loss = causal_lm_loss(
+                outputs.last_hidden_state,
+                self.lm_head.weight,
+                labels,
+                kwargs.get("num_items_in_batch"),
+            )
         else:
             is_number = isinstance(logits_to_keep, int)
             kept = slice(-logits_to_keep, None) if is_number else logits_to_keep
@@ -376,23 +385,6 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-
-    def _loss_without_logits(
-        self,
-        hidden_states: Tensor,
-        labels: Tensor,
-        num_items_in_batch: Tensor | int | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        """The loss of `forward` from (B, T, n_embd) and labels (B, T); a scalar."""
-        hidden_states, targets = hidden_states[:, :-1], labels[:, 1:]
-        counts = targets != IGNORED  # (B, T-1)
-        if hidden_states.device.type == "cpu" and not torch.compiler.is_compiling():
-            # elsewhere the device would have to say how many there are before it goes on
-            hidden_states, targets = hidden_states[counts], targets[counts]
-        hidden_states = hidden_states.reshape(-1, hidden_states.shape[-1])
-        total = linear_cross_entropy(hidden_states, self.lm_head.weight, targets.reshape(-1))
-        return total / (counts.sum() if num_items_in_batch is None else num_items_in_batch)
 
 
 class CustomGPTForSequenceClassification(CustomGPTPreTrainedModel):
