@@ -1,0 +1,153 @@
+import importlib.util
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import set_seed
+
+from hfbench.data import pets
+from hfbench.data.tokenize import tokenize_corpus
+from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM
+from hfbench.models.load import train_tokenizer
+from hfbench.recipe import Corpus
+from hfbench.trainer import NonFiniteLossError, build_trainer, can_replay, training_arguments
+
+spec = importlib.util.spec_from_file_location("probe", Path(__file__).parent / "probe.py")
+probe = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(probe)
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+
+
+def arguments(**changes):
+    values = {
+        "device": torch.device("cuda"),
+        "world_size": 1,
+        "gradient_accumulation_steps": 1,
+        "optim": "adamw_torch_fused",
+        "fp16": False,
+        "gradient_checkpointing": False,
+        "neftune_noise_alpha": None,
+        "include_num_input_tokens_seen": "no",
+        "lr_scheduler_type": "linear",
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("device", torch.device("cpu")),
+        ("world_size", 2),
+        ("gradient_accumulation_steps", 2),
+        ("optim", "adafactor"),
+        ("fp16", True),
+        ("gradient_checkpointing", True),
+        ("neftune_noise_alpha", 5.0),
+        ("include_num_input_tokens_seen", "all"),
+        ("lr_scheduler_type", "reduce_lr_on_plateau"),
+    ],
+)
+def test_steps_are_replayed_only_where_nothing_else_happens_in_them(name, value):
+    model = probe.build_model("custom")
+    assert can_replay(model, arguments())
+    assert not can_replay(model, arguments(**{name: value}))
+
+
+def test_a_model_that_does_not_declare_itself_is_not_replayed():
+    assert not can_replay(SimpleNamespace(_can_compile_fullgraph=False), arguments())
+
+
+def make(tmp_path, kind, cuda_graphs, dropout=0.1, **values):
+    tokenizer = train_tokenizer(pets.sentences(), 300)
+    if kind == "pretraining":
+        texts = {"train": pets.sentences()[:160], "validation": pets.sentences()[160:]}
+        data = tokenize_corpus(texts, tokenizer, Corpus(builtin="pets", cut="rows"), 32)
+        set_seed(0)
+        sizes = {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 32, "vocab_size": 300}
+        rates = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), dropout)
+        model = CustomGPTForCausalLM(CustomGPTConfig(**sizes, **rates))
+    else:
+        data, model = probe.build_data(), probe.build_model(kind)
+    values = {
+        "per_device_train_batch_size": 8,
+        "max_steps": 60,
+        "logging_steps": 1,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 5,
+        **values,
+    }
+    args = training_arguments(values, probe.STREAMS, tmp_path, "m")
+    which = "pretraining" if kind == "pretraining" else "classification"
+    tools = (tokenizer, data, args, "study", probe.STREAMS, [])
+    return build_trainer(which, model, *tools, cuda_graphs=cuda_graphs)
+
+
+@needs_cuda
+@pytest.mark.parametrize("kind", ["custom", "gpt2", "pretraining"])
+def test_replayed_steps_give_the_numbers_of_plain_ones(tmp_path, kind):
+    """Dropout included: a replay draws the random numbers that the plain step would draw."""
+    logs, weights = [], []
+    for cuda_graphs in (False, True):
+        trainer = make(tmp_path, kind, cuda_graphs)
+        assert trainer.replays == cuda_graphs
+        trainer.train()
+        if cuda_graphs:
+            assert trainer._replayed_step._graphs
+            assert trainer.optimizer.optimizer._update._graphs
+        logs.append([entry for entry in trainer.state.log_history if "loss" in entry])
+        weights.append({name: w.cpu() for name, w in trainer.model.state_dict().items()})
+    plain, replayed = logs
+    assert len(plain) == len(replayed) == 60
+    for one, other in zip(plain, replayed, strict=True):
+        for key in ("loss", "grad_norm", "accuracy", "learning_rate"):
+            assert other.get(key) == pytest.approx(one.get(key), rel=2e-4, abs=1e-6), key
+    # the rate is a float32 on the device; in a plain step it is a number of Python's
+    torch.testing.assert_close(weights[1], weights[0], atol=2e-5, rtol=1e-3)
+
+
+@needs_cuda
+def test_a_non_finite_loss_in_a_replay_has_its_step(tmp_path):
+    trainer = make(tmp_path, "custom", True, max_steps=100, logging_steps=50)
+    step = trainer.training_step
+
+    def poison(*args):
+        if trainer.state.global_step == 80:
+            with torch.no_grad():
+                trainer.model.score.weight.fill_(math.nan)
+        return step(*args)
+
+    trainer.training_step = poison
+    with pytest.raises(NonFiniteLossError) as error:
+        trainer.train()
+    assert error.value.step == 81
+
+
+@needs_cuda
+def test_evaluation_between_replays_changes_nothing(tmp_path):
+    weights = []
+    for strategy in ("no", "steps"):
+        trainer = make(tmp_path, "custom", True, eval_strategy=strategy, eval_steps=7)
+        trainer.train()
+        weights.append({name: w.cpu() for name, w in trainer.model.state_dict().items()})
+    for name, one in weights[0].items():
+        assert torch.equal(one, weights[1][name]), name
+
+
+@needs_cuda
+def test_the_loss_of_a_replayed_language_model_is_that_of_its_tokens(tmp_path):
+    trainer = make(tmp_path, "pretraining", True, dropout=0.0, learning_rate=0.0)
+    trainer.train()
+    model = trainer.model.eval()
+    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    losses = []
+    for row in trainer.sampler.rows_seen(40)[-8:]:
+        ids = trainer.train_dataset.__getitems__([int(row)])["input_ids"].to(model.device)
+        logits = model(input_ids=ids).logits
+        losses.append(F.cross_entropy(logits[0, :-1], ids[0, 1:], reduction="none"))
+    expected = torch.cat(losses).mean().item()
+    assert log[39]["loss"] == pytest.approx(expected, rel=1e-5)
