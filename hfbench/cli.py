@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from hfbench.errors import HubError, UserError
+from hfbench.errors import HubError, UserError, WorkerError
 from hfbench.publish import commands
-from hfbench.recipe import BUILTIN_CORPORA, BUILTIN_TASKS, Recipe
-from hfbench.recipe_file import load_recipe
-from hfbench.source_fields import custom_gpt_presets
+from hfbench.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from hfbench.comparison import ModelRuns
     from hfbench.experiment import Outcome
+    from hfbench.recipe import Recipe
 
 app = typer.Typer(
     help="Compare text classifiers honestly: one Trainer, many seeds, tables with intervals.",
@@ -58,6 +57,15 @@ Texts = Annotated[
     ),
 ]
 Rerun = Annotated[bool, typer.Option("--rerun", help="Run what is finished, too.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Cells side by side, each in a process of its own; 1: one after another. By default "
+        "as many as pay. The records do not depend on it.",
+        metavar="N",
+    ),
+]
 
 
 @app.command()
@@ -67,16 +75,31 @@ def compare(
     results_dir: ResultsDir = Path("results"),
     dry_run: DryRun = False,
     rerun: Rerun = False,
+    jobs: Jobs = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Run only the I-th of N parts of the cells, which together are all: for machines "
+            "that share a results folder.",
+            metavar="I/N",
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="What runs the cells: this machine, or a Ray cluster (extra: ray)."),
+    ] = "local",
 ) -> None:
     """Train and evaluate every model of a recipe with every seed; write records and the table.
 
     What is finished is not run again.
     """
+    from hfbench.recipe_file import load_recipe
+
     loaded = load_recipe(recipe, overrides)
     if dry_run:
         _print_plan(loaded, results_dir, rerun=rerun, only_pretraining=False)
     else:
-        run_comparison(loaded, results_dir, rerun=rerun)
+        run_comparison(loaded, results_dir, rerun=rerun, jobs=jobs, shard=shard, engine=engine)
 
 
 @app.command()
@@ -98,6 +121,8 @@ def plan(
     ] = None,
 ) -> None:
     """Print the cells of a recipe, what differences it can show, and its time; run nothing."""
+    from hfbench.recipe_file import load_recipe
+
     _print_plan(
         load_recipe(recipe, overrides), results_dir, difference=difference, discordance=discordance
     )
@@ -110,13 +135,16 @@ def pretrain(
     results_dir: ResultsDir = Path("results"),
     dry_run: DryRun = False,
     rerun: Rerun = False,
+    jobs: Jobs = None,
 ) -> None:
     """Only pretrain the models of a recipe that have a pretrain block."""
+    from hfbench.recipe_file import load_recipe
+
     loaded = load_recipe(recipe, overrides)
     if dry_run:
         _print_plan(loaded, results_dir, rerun=rerun, only_pretraining=True)
     else:
-        run_pretraining(loaded, results_dir, rerun=rerun)
+        run_pretraining(loaded, results_dir, rerun=rerun, jobs=jobs)
 
 
 @app.command()
@@ -127,7 +155,7 @@ def convert(
     destination: Annotated[Path, typer.Argument(help="A new folder.", metavar="DST")],
 ) -> None:
     """Make a custom GPT of a GPT-2, or a GPT-2 of a custom GPT, with equal logits."""
-    _quiet_libraries()
+    quiet_libraries()
     from hfbench.models.convert import convert
 
     made = convert(source, destination)
@@ -251,7 +279,7 @@ def generate(
     ] = None,
 ) -> None:
     """Continue prompts and show the most probable tokens of each step, with raw probabilities."""
-    _quiet_libraries()
+    quiet_libraries()
     from hfbench import generate as generation
     from hfbench.generation_table import print_generations, write_generations
 
@@ -284,6 +312,10 @@ def generate(
 @app.command("list")
 def list_known() -> None:
     """List the presets of the custom GPT, the built-in data, and the recipes in ./recipes."""
+    from hfbench.recipe import BUILTIN_CORPORA, BUILTIN_TASKS
+    from hfbench.recipe_file import load_recipe
+    from hfbench.source_fields import custom_gpt_presets
+
     console = Console(highlight=False)
     console.print("[bold]Presets of the custom GPT[/bold] (layers/heads/width)")
     for name, sizes in custom_gpt_presets().items():
@@ -314,7 +346,7 @@ def check(
 
     Exit code 1 if a check fails.
     """
-    _quiet_libraries()
+    quiet_libraries()
     from hfbench.check import find_subject, run_checks
     from hfbench.check.report import failed_checks, format_json, format_report
 
@@ -333,42 +365,64 @@ app.command()(commands.push_results)
 app.command()(commands.verify_push)
 
 
-def run_comparison(recipe: Recipe, results_dir: Path, rerun: bool = False) -> None:
+def run_comparison(
+    recipe: "Recipe",
+    results_dir: Path,
+    *,
+    rerun: bool = False,
+    jobs: int | None = None,
+    shard: str | None = None,
+    engine: Literal["local", "ray"] = "local",
+) -> None:
     """Compare, write and print the table, and say where it is.
 
     Raises:
         SystemExit: with code 1, if a cell failed.
     """
-    _quiet_libraries()
+    from hfbench.plan import Shard
+
+    part = Shard.parse(shard) if shard is not None else None
+    if engine == "ray" and jobs is not None:
+        raise UserError(
+            "--jobs is for this machine; with --engine ray, Ray decides where cells run"
+        )
+    if engine == "local":
+        _expect_workers(recipe, results_dir, jobs)
+    quiet_libraries()
     from hfbench.comparison import load_comparison
     from hfbench.experiment import compare
     from hfbench.table import print_table, write_table
 
     with _process_group():
-        outcome = compare(recipe, results_dir, rerun=rerun)
-    if _is_main_process():
+        outcome = compare(recipe, results_dir, rerun=rerun, jobs=jobs, shard=part, engine=engine)
+    if _is_main_process() and (outcome.ran or outcome.kept):  # there are more shards than cells
         comparison = load_comparison(outcome.folder)
         write_table(comparison, outcome.folder)
         print_table(comparison, Console())
     _summarise(outcome, "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/")
 
 
-def run_pretraining(recipe: Recipe, results_dir: Path, rerun: bool = False) -> None:
+def run_pretraining(
+    recipe: "Recipe", results_dir: Path, *, rerun: bool = False, jobs: int | None = None
+) -> None:
     """Pretrain the recipe's models and say where they are.
 
     Raises:
         SystemExit: with code 1, if one failed.
     """
-    _quiet_libraries()
+    _expect_workers(recipe, results_dir, jobs, only_pretraining=True)
+    quiet_libraries()
     from hfbench.experiment import compare
 
     with _process_group():
-        outcome = compare(recipe, results_dir, rerun=rerun, only_pretraining=True)
+        outcome = compare(recipe, results_dir, rerun=rerun, only_pretraining=True, jobs=jobs)
     _summarise(outcome, "weights: models/; evidence: records/")
 
 
-def run_script(run: Callable[[Recipe, Path], None], description: str | None) -> None:
+def run_script(run: "Callable[[Recipe, Path], None]", description: str | None) -> None:
     """Body of a script for launchers: ``script.py --config RECIPE [key=value ...]``."""
+    from hfbench.recipe_file import load_recipe
+
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--config", type=Path, required=True, help="the recipe")
     parser.add_argument("--results-dir", type=Path, default=Path("results"))
@@ -386,13 +440,27 @@ def main() -> None:
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turn a UserError into its message and exit code 2, a HubError into exit code 1."""
+    """Turn a UserError into its message and exit code 2, other expected errors into exit code 1."""
     try:
         yield
-    except (UserError, HubError) as error:
+    except (UserError, HubError, WorkerError) as error:
         if _is_main_process():
             print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, UserError) else 1) from None
+
+
+def _expect_workers(
+    recipe: "Recipe", results_dir: Path, jobs: int | None, *, only_pretraining: bool = False
+) -> None:
+    """Let what workers are forked from import while this process does, if there may be any."""
+    from hfbench import fork_server
+    from hfbench.plan import open_cells
+
+    if jobs == 1 or "WORLD_SIZE" in os.environ:
+        return
+    cells = open_cells(recipe, results_dir / recipe.name, only_pretraining=only_pretraining)
+    if sum(cell.model.control is None for cell in cells) > 1:
+        fork_server.start()
 
 
 @contextmanager
@@ -427,7 +495,7 @@ def _summarise(outcome: "Outcome", what: str) -> None:
 
 
 def _print_plan(
-    recipe: Recipe,
+    recipe: "Recipe",
     results_dir: Path,
     *,
     rerun: bool = False,
@@ -435,7 +503,7 @@ def _print_plan(
     difference: float = 0.05,
     discordance: float | None = None,
 ) -> None:
-    _quiet_libraries()
+    quiet_libraries()
     from hfbench.dry_run import Target, print_plan
 
     print_plan(
@@ -452,6 +520,7 @@ def _load_texts(recipe: Path, models: "list[ModelRuns]") -> dict[str, str]:
     import datasets
 
     from hfbench.flips import load_texts
+    from hfbench.recipe_file import load_recipe
 
     datasets.disable_progress_bars()
     return load_texts(load_recipe(recipe), models)
@@ -463,13 +532,3 @@ def _say_written(paths: list[Path]) -> None:
 
 def _is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
-
-
-def _quiet_libraries() -> None:
-    """No progress bars and notices of the libraries between hfbench's own lines."""
-    import datasets
-    import transformers
-
-    datasets.disable_progress_bars()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()

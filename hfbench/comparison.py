@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hfbench.calibration import Calibration, calibration
 from hfbench.errors import UserError
 from hfbench.fairness import differences, evaluation_hash, refuse_different_examples
 from hfbench.record import Record, TaskData, load_predictions, load_records
@@ -72,10 +73,15 @@ class ModelRuns:
         """Where the uncertainty of the accuracy comes from; None with a single run."""
         return split_variance(self.correct)
 
+    @cached_property
+    def calibrations(self) -> list[Calibration]:
+        """How far each run's probabilities can be trusted."""
+        return [calibration(logits, self.labels) for logits in self.logits]
+
     @property
     def one_class_runs(self) -> int:
         """Runs that predict the same class for every example."""
-        return sum(len(np.unique(run)) == 1 for run in self.predicted)
+        return int((self.predicted == self.predicted[:, :1]).all(1).sum())
 
     @property
     def runs(self) -> str:

@@ -13,9 +13,29 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel, TrainingArguments
 
 # Recording takes as long as about so many plain calls: who stops right after it lost little.
 _PLAIN_CALLS = 10
+
+
+def can_replay(model: PreTrainedModel, args: TrainingArguments) -> bool:
+    """Whether steps can be replayed from CUDA graphs, with the same numbers as without.
+
+    It takes one GPU, a model whose forward looks at no value on the device (transformers' own
+    declaration says so), and nothing between forward pass and update but clipping.
+    """
+    return (
+        args.device.type == "cuda"
+        and args.world_size == 1
+        and args.gradient_accumulation_steps == 1
+        and args.optim == "adamw_torch_fused"
+        and not (args.fp16 or args.gradient_checkpointing)
+        and args.neftune_noise_alpha is None
+        and args.include_num_input_tokens_seen == "no"
+        and args.lr_scheduler_type not in ("reduce_lr_on_plateau", "greedy")
+        and model._can_compile_fullgraph
+    )
 
 
 class ReplayedFunction:
@@ -44,18 +64,18 @@ class ReplayedFunction:
 
 
 class ReplayedAdamW(torch.optim.AdamW):
-    """Clipping, AdamW and setting gradients to zero, replayed as one.
+    """Clipping and AdamW, replayed as one.
 
-    Gradients stay in the tensors of the first step; `attach` gives them to their parameters before
-    each backward pass, which adds to them. A parameter that had none in the first step gets none.
+    A backward pass in a graph leaves its gradients in that graph's memory. `collect` copies them to
+    where `step` finds them; a parameter that has none in the first step never gets one.
     """
 
     def __init__(self, params: Any, max_grad_norm: float, **kwargs: Any) -> None:
         """As AdamW, fused; ``max_grad_norm`` of 0 does not clip."""
         super().__init__(params, **{**kwargs, "fused": True})
         self.max_grad_norm = max_grad_norm or float("inf")
-        self.trained: list[Tensor] = []
-        self.gradients: list[Tensor] = []
+        self._trained: list[Tensor] = []
+        self._gradients: list[Tensor] = []
         device = self.param_groups[0]["params"][0].device
         self.grad_norm = torch.zeros((), device=device)
         """Before clipping, of the last step."""
@@ -63,17 +83,17 @@ class ReplayedAdamW(torch.optim.AdamW):
         self._last_rates: list[float | None] = [None] * len(self._rates)
         self._update = ReplayedFunction(self._clip_and_step)
 
-    def attach(self) -> None:
-        """Let the next backward pass add to the gradients that `step` reads."""
-        for parameter, gradient in zip(self.trained, self.gradients, strict=True):
-            parameter.grad = gradient
+    def collect(self) -> None:
+        """Take the gradients of a backward pass from the parameters."""
+        if not self._trained:
+            parameters = [p for group in self.param_groups for p in group["params"]]
+            self._trained = [p for p in parameters if p.grad is not None]
+            self._gradients = [torch.empty_like(p) for p in self._trained]
+        torch._foreach_copy_(self._gradients, [p.grad for p in self._trained if p.grad is not None])
+        self._let_go()
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Clip, update the parameters, and set the gradients to zero."""
-        if not self.trained:
-            parameters = [p for group in self.param_groups for p in group["params"]]
-            self.trained = [p for p in parameters if p.grad is not None]
-            self.gradients = [p.grad for p in self.trained if p.grad is not None]
+        """Clip the collected gradients and update the parameters."""
         for number, group in enumerate(self.param_groups):
             if group["lr"] != self._last_rates[number]:
                 self._rates[number].fill_(group["lr"])
@@ -81,12 +101,18 @@ class ReplayedAdamW(torch.optim.AdamW):
         self._update()
 
     def _clip_and_step(self) -> None:
-        self.attach()
-        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.max_grad_norm, foreach=True)
+        for parameter, gradient in zip(self._trained, self._gradients, strict=True):
+            parameter.grad = gradient
+        norm = torch.nn.utils.clip_grad_norm_(self._trained, self.max_grad_norm, foreach=True)
         self.grad_norm.copy_(norm)
         with self._rates_on_device():
             super().step()
-        torch._foreach_zero_(self.gradients)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of the gradients, so that the next backward pass writes and does not add."""
+        for parameter in self._trained:
+            parameter.grad = None
 
     @contextmanager
     def _rates_on_device(self) -> Iterator[None]:

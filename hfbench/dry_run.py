@@ -1,7 +1,6 @@
 """The plan of a comparison, printed before anything runs: its cells, its power, its time."""
 
 import itertools
-import math
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,10 +20,9 @@ from hfbench.power import (
 )
 from hfbench.recipe import Recipe
 from hfbench.record import Record
-from hfbench.seeds import derive_streams
 from hfbench.stats import ALPHA
-from hfbench.trainer import training_arguments
 from hfbench.workbench import Workbench
+from hfbench.workload import optimizer_steps
 
 
 @dataclass(frozen=True)
@@ -84,18 +82,13 @@ def _cells_table(cells: list[Cell], open_ids: set[str], bench: Workbench) -> Tab
 def _sizes(cell: Cell, bench: Workbench) -> list[str]:
     if cell.model.control:
         return ["", "", "", ""]
-    key = f"models.{cell.model.name}.training_arguments"
-    args = training_arguments(cell.training_arguments, derive_streams(0), Path(), key)
     if cell.kind == "pretraining":
         examples = len(bench.tokenized_corpus(cell.model).splits["train"])
         max_length = bench.prepared[cell.model.name].max_length
     else:
         examples = cell.train_size or bench.task.facts.splits["train"].examples
         max_length = bench.max_length(cell.model)
-    batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-    steps = args.max_steps
-    if steps <= 0:
-        steps = math.ceil(args.num_train_epochs * math.ceil(examples / batch))
+    batch, steps = optimizer_steps(bench.arguments(cell), examples)
     sizes = [bench.parameter_count(cell), batch, steps, max_length]
     return [f"{size:,}" for size in sizes]
 

@@ -18,6 +18,13 @@ class HubError(RuntimeError):
     """
 
 
+class WorkerError(RuntimeError):
+    """A process that ran a part of the work died.
+
+    Shown without a traceback; exit code 1.
+    """
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the known name closest to ``name``, or an empty string."""
     matches = get_close_matches(name, list(known), n=1)

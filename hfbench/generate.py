@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -13,10 +13,12 @@ from transformers import (
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 
 import hfbench.models.custom_gpt  # noqa: F401 - makes the Auto classes know it
 from hfbench.data.hub import resolve_revision, user_errors
+from hfbench.decoding import CHUNK, Decoded, can_replay, decode_greedily, join, read_logits
 from hfbench.errors import UserError
 
 
@@ -94,6 +96,9 @@ def generate(
     not depend on the prompts beside it; a sampled one does, for they share the random numbers. Of
     the model's own generation settings only the EOS tokens count.
 
+    Greedily on CUDA, a model that `hfbench.decoding.can_replay` is decoded with a recorded step;
+    everything else goes through ``model.generate``. The tokens are the same.
+
     Args:
         model: a causal language model; it is left in evaluation mode.
         tokenizer: the model's.
@@ -118,31 +123,72 @@ def generate(
     # any id will do as padding: hidden by the mask before a prompt, cut off after EOS
     padded = [[0] * (longest - len(row)) + row for row in ids]
     mask = [[0] * (longest - len(row)) + [1] * len(row) for row in ids]
+    inputs = {
+        "ids": torch.tensor(padded, device=model.device),
+        "attention_mask": torch.tensor(mask, device=model.device),
+    }
     model.eval()
+    with _only_eos(model) as eos:
+        if not do_sample and can_replay(model):
+            found = decode_greedily(
+                model, **inputs, max_new_tokens=max_new_tokens, top=top, eos=eos
+            )
+        else:
+            draws = _Draws(temperature, top_k, top_p, seed) if do_sample else None
+            found = _decode(model, **inputs, max_new_tokens=max_new_tokens, top=top, draws=draws)
+    generations = []
+    for prompt, prompt_ids, steps in zip(
+        prompts, ids, _read_steps(tokenizer, found, eos), strict=True
+    ):
+        new = [step.chosen.token_id for step in steps]
+        continuation = _text_after(tokenizer, prompt_ids, new, skip_special_tokens=True)
+        generations.append(Generation(prompt, continuation, steps))
+    return generations
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """How tokens are drawn; the fields are arguments of `generate`."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    seed: int
+
+
+def _decode(
+    model: PreTrainedModel,
+    ids: Tensor,
+    attention_mask: Tensor,
+    *,
+    max_new_tokens: int,
+    top: int,
+    draws: _Draws | None,
+) -> Decoded:
+    """Decode by ``model.generate``; greedily without ``draws``."""
+    options = {} if draws is None else asdict(draws)
     gpus = [model.device] if model.device.type == "cuda" else []
-    with _only_eos(model) as eos, torch.random.fork_rng(gpus):
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(gpus):
+        torch.manual_seed(options.pop("seed", 0))
         output = model.generate(
-            torch.tensor(padded, device=model.device),
-            attention_mask=torch.tensor(mask, device=model.device),
+            ids,
+            attention_mask=attention_mask,
             max_new_tokens=max_new_tokens,
             pad_token_id=0,
-            do_sample=do_sample,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
+            do_sample=draws is not None,
+            **options,
             output_logits=True,  # output_scores would be after the warping
             return_dict_in_generate=True,
         )
-    logits = torch.stack(output.logits, dim=1).float()  # (B, new tokens, V)
-    written = output.sequences[:, longest:].tolist()
-    generations = []
-    for prompt, prompt_ids, new, row in zip(prompts, ids, written, logits, strict=True):
-        length = next((i + 1 for i, token in enumerate(new) if token in eos), len(new))
-        steps = _steps(tokenizer, new[:length], row[:length], top)
-        continuation = _text_after(tokenizer, prompt_ids, new[:length], skip_special_tokens=True)
-        generations.append(Generation(prompt, continuation, steps))
-    return generations
+    written = output.sequences[:, ids.shape[1] :]  # (B, new tokens)
+    # a chunk at a time, so that the probabilities of a long text need little memory
+    parts = [
+        read_logits(
+            torch.stack(output.logits[i : i + CHUNK], dim=1), written[:, i : i + CHUNK], top
+        )
+        for i in range(0, written.shape[1], CHUNK)
+    ]
+    return join(parts)
 
 
 def _check_options(max_new_tokens: int, top: int, vocab_size: int) -> None:
@@ -192,23 +238,46 @@ def _only_eos(model: PreTrainedModel) -> Iterator[set[int]]:
         model.generation_config = own
 
 
-def _steps(
-    tokenizer: PreTrainedTokenizerBase, ids: list[int], logits: Tensor, top: int
-) -> tuple[Step, ...]:
-    """Read the logits of one row, shape (new tokens, V)."""
+def _read_steps(
+    tokenizer: PreTrainedTokenizerBase, found: Decoded, eos: set[int]
+) -> list[tuple[Step, ...]]:
+    """The steps of each row, by its first EOS."""
+    # first the chosen token of each step, then the best: (B, new tokens, 1 + top)
+    tokens = torch.cat([found.tokens[..., None], found.top_tokens], dim=-1).tolist()
+    shares = torch.cat([found.probabilities[..., None], found.top_probabilities], dim=-1).tolist()
+    lengths = [_length([step[0] for step in row], eos) for row in tokens]
+    kept = [row[:length] for row, length in zip(tokens, lengths, strict=True)]
+    texts = _token_texts(tokenizer, {token for row in kept for step in row for token in step})
+    rows = []
+    for row, row_shares in zip(kept, shares, strict=True):
+        steps = []
+        for step, step_shares in zip(row, row_shares, strict=False):  # without what was cut off
+            chosen, *best = (
+                Candidate(token, texts[token], share)
+                for token, share in zip(step, step_shares, strict=True)
+            )
+            steps.append(Step(chosen, tuple(best)))
+        rows.append(tuple(steps))
+    return rows
 
-    def candidate(token: int, probability: float) -> Candidate:
-        # by itself it might lose its leading space
-        return Candidate(token, _text_after(tokenizer, [token], [token]), probability)
 
-    steps = []
-    for chosen, row in zip(ids, logits.softmax(-1), strict=True):
-        best = row.topk(top)
-        found = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        steps.append(
-            Step(candidate(chosen, row[chosen].item()), tuple(candidate(*one) for one in found))
-        )
-    return tuple(steps)
+def _length(tokens: list[int], eos: set[int]) -> int:
+    """Tokens up to the first EOS, that included."""
+    return next((i + 1 for i, token in enumerate(tokens) if token in eos), len(tokens))
+
+
+def _token_texts(tokenizer: PreTrainedTokenizerBase, tokens: set[int]) -> dict[int, str]:
+    """Token -> its text within a text: by itself it might lose its leading space."""
+    if type(tokenizer)._decode is not PreTrainedTokenizerFast._decode:
+        return {token: _text_after(tokenizer, [token], [token]) for token in tokens}
+    # what `tokenizer.decode` calls in the end, without its ten times as long way to it
+    decode = tokenizer.backend_tokenizer.decode
+    return {
+        token: decode([token, token], skip_special_tokens=False)[
+            len(decode([token], skip_special_tokens=False)) :
+        ]
+        for token in tokens
+    }
 
 
 def _text_after(

@@ -1,9 +1,11 @@
 """The cells of a comparison: what has to run, and what each cell's settings are."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hfbench.errors import UserError
 from hfbench.recipe import Model, Pretrain, Recipe
 from hfbench.recipe_arguments import OPTIMIZER_ARGUMENTS, PUBLISHING_ARGUMENTS, Optimizer
 from hfbench.record import Kind, Record, cell_id, cell_stem, load_record
@@ -163,22 +165,67 @@ def _pretrain(cell: Cell) -> Pretrain:
     return cell.model.pretrain
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One of several parts of a comparison, which may run on machines of their own."""
+
+    number: int
+    """From 1 to ``count``."""
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """``"2/4"``: the second of four.
+
+        Raises:
+            UserError: if it is not written so, or if there is no such part.
+        """
+        if not re.fullmatch(r"\d+/\d+", text):
+            raise UserError(f"--shard: {text!r} is not written as I/N, for instance 2/4")
+        number, count = map(int, text.split("/"))
+        if not 1 <= number <= count:
+            raise UserError(f"--shard: {text} is none of 1/{count} to {count}/{count}")
+        return cls(number, count)
+
+    def of(self, cells: list[Cell]) -> list[Cell]:
+        """Every ``count``-th cell, so that each part has its share of each model."""
+        return cells[self.number - 1 :: self.count]
+
+
 def open_cells(
-    recipe: Recipe, folder: Path, *, rerun: bool = False, only_pretraining: bool = False
+    recipe: Recipe,
+    folder: Path,
+    *,
+    rerun: bool = False,
+    only_pretraining: bool = False,
+    shard: Shard | None = None,
 ) -> list[Cell]:
     """The cells that have to run, pretraining first: those without a finished record.
 
     Pretraining also runs again where its weights are gone and a cell needs them.
+
+    Raises:
+        UserError: if a cell of the shard needs a pretraining, which belongs to no shard.
     """
     classification = []
     if not only_pretraining:
         cells = plan_classification(recipe)
+        cells = shard.of(cells) if shard else cells
         classification = [cell for cell in cells if rerun or not cell.is_finished(folder)]
     needed = {cell.model.name for cell in classification}
     pretraining = [
         cell
         for cell in plan_pretraining(recipe)
         if (only_pretraining or cell.model.name in needed)
-        and (rerun or not cell.is_finished(folder) or not cell.checkpoint(folder).is_dir())
+        and (
+            (rerun and not shard)
+            or not cell.is_finished(folder)
+            or not cell.checkpoint(folder).is_dir()
+        )
     ]
+    if shard and pretraining:
+        names = ", ".join(cell.model.name for cell in pretraining)
+        raise UserError(
+            f"--shard: {names} must be pretrained before, once for all parts: hfbench pretrain"
+        )
     return pretraining + classification

@@ -1,6 +1,7 @@
-"""What a person sees while a comparison runs: a bar on a terminal, a line a cell elsewhere."""
+"""What a person sees while a comparison runs: bars on a terminal, a line a cell elsewhere."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,13 +16,15 @@ from rich.progress import (
 )
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+_SECONDS_BETWEEN_STEPS = 0.2  # that are shown
+
 
 class Reporter:
-    """Says which cell runs and how it ended; silent where ``quiet`` (in all processes but one)."""
+    """Says which cells run and how they ended; silent where ``quiet``, in all processes but one."""
 
     def __init__(self, console: Console, total: int, quiet: bool) -> None:
         self.console, self.total, self.quiet = console, total, quiet
-        self.done = 0
+        self.started = self.finished = 0
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -43,12 +46,25 @@ class Reporter:
     @contextmanager
     def cell(self, name: str) -> Iterator["StepBar"]:
         """The bar of one cell."""
-        self.done += 1
-        task = self.progress.add_task(f"{self.done}/{self.total} {name}", total=None)
+        task = self.start(name)
         try:
-            yield StepBar(self, task)
+            yield StepBar(lambda step, total: self.step(task, step, total), self.say)
         finally:
             self.progress.remove_task(task)
+
+    def start(self, name: str) -> TaskID:
+        """Show a bar, until ``progress`` removes it."""
+        self.started += 1
+        return self.progress.add_task(f"{self.started}/{self.total} {name}", total=None)
+
+    def step(self, task: TaskID, step: int, total: int) -> None:
+        """Move a bar."""
+        self.progress.update(task, completed=step, total=total)
+
+    def finish(self, message: str) -> None:
+        """A line for a cell that ended, with its number."""
+        self.finished += 1
+        self.say(f"[{self.finished}/{self.total}] {message}")
 
     def say(self, message: str) -> None:
         """A line that stays."""
@@ -57,11 +73,12 @@ class Reporter:
 
 
 class StepBar(TrainerCallback):
-    """Moves the bar of a cell; the Trainer's own would be one of many."""
+    """Moves the bar of a cell, a few times a second; the Trainer's own would be one of many."""
 
-    def __init__(self, reporter: Reporter, task: TaskID) -> None:
-        self.progress, self.task = reporter.progress, task
-        self.say = reporter.say
+    def __init__(self, show: Callable[[int, int], None], say: Callable[[str], None]) -> None:
+        """Take what shows a step of so many, and what says a line that stays."""
+        self.show, self.say = show, say
+        self._shown = -_SECONDS_BETWEEN_STEPS
 
     def on_step_end(
         self,
@@ -71,4 +88,7 @@ class StepBar(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Called by the Trainer after each optimizer step."""
-        self.progress.update(self.task, completed=state.global_step, total=state.max_steps)
+        now = time.monotonic()
+        if now - self._shown >= _SECONDS_BETWEEN_STEPS:
+            self._shown = now
+            self.show(state.global_step, state.max_steps)

@@ -10,13 +10,17 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import compress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hfbench.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np  # a recipe is checked without it
+    import pyarrow as pa
 
 SCHEMA_VERSION: Literal[2] = 2
 Kind = Literal["classification", "pretraining"]
@@ -102,6 +106,9 @@ class TrainingFacts(RecordPart):
         description="Floating-point operations of all forward and backward passes, padding apart."
     )
     device: str = Field(description="Name of the device.")
+    cuda_graphs: bool = Field(
+        default=False, description="Whether steps were replayed, see `cuda_graphs`."
+    )
     train_seconds: float = Field(
         description="Wall time of training, evaluations apart. Where a pretraining went on from a "
         "checkpoint: up to that checkpoint and from it, without the steps that were lost."
@@ -128,6 +135,8 @@ class Probe(RecordPart):
     @property
     def hash(self) -> str:
         """SHA-256 (hex) of the logits, as little-endian float32, text by text."""
+        import numpy as np
+
         return hashlib.sha256(np.array(self.logits, dtype="<f4").tobytes()).hexdigest()
 
 
@@ -208,8 +217,8 @@ def cell_id(settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def save_record(record: Record, folder: Path, predictions: Any = None) -> Path:
-    """Write the predictions (a pyarrow Table), then the record; each appears whole or not at all.
+def save_record(record: Record, folder: Path, predictions: "pa.Table | None" = None) -> Path:
+    """Write the predictions, then the record; each appears whole or not at all.
 
     The record comes last, so that where there is a record its predictions are complete. What stood
     there for the same cell is moved to ``superseded/`` and not lost.
@@ -256,8 +265,9 @@ def load_records(results: Path) -> list[Record]:
     return [load_record(path) for path in paths]
 
 
-def load_predictions(record: Record, results: Path, split: str) -> dict[str, np.ndarray]:
+def load_predictions(record: Record, results: Path, split: str) -> "dict[str, np.ndarray]":
     """``id`` (n,), ``label`` (n,) and ``logits`` (n, labels) of one split, in the data's order."""
+    import numpy as np
     import pyarrow.parquet as pq
 
     if record.predictions is None:
@@ -265,11 +275,14 @@ def load_predictions(record: Record, results: Path, split: str) -> dict[str, np.
     path = results / "records" / record.predictions
     if not path.is_file():
         raise RecordError(f"{path}: the predictions of {record.stem} are missing")
-    table = pq.read_table(path, filters=[("split", "=", split)])
+    # read_table with a filter and to_numpy would import pandas, which takes a quarter of a second
+    table = pq.ParquetFile(path).read().combine_chunks()
+    rows = np.array(table["split"].to_pylist()) == split
+    logits = np.from_dlpack(table["logits"].chunk(0).values)
     return {
-        "id": np.array(table["id"].to_pylist()),
-        "label": table["label"].to_numpy(),
-        "logits": np.stack(table["logits"].to_numpy()),
+        "id": np.array(list(compress(table["id"].to_pylist(), rows))),
+        "label": np.from_dlpack(table["label"].chunk(0))[rows],
+        "logits": logits.reshape(len(rows), -1)[rows],
     }
 
 

@@ -12,7 +12,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hfbench.calibration import calibration
 from hfbench.comparison import Comparison, ModelRuns, Standing
 from hfbench.errors import UserError, nearest
 from hfbench.findings import (
@@ -276,7 +275,7 @@ def _row(model: ModelRuns, comparison: Comparison, note: str) -> Row:
         counts = {"runs": 0, "failed": len(model.failed), "one_class_runs": 0, "examples": 0}
         return Row(**{**nothing, "model": model.name, "group": "", **counts, "notes": note})
     floor, facts = comparison.floors[model.name], model.finished[0].model_facts
-    scores = [calibration(logits, model.labels) for logits in model.logits]
+    scores = model.calibrations
     split = _split(model.finished[0])
     return Row(
         model=model.name,

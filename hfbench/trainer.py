@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from hfbench.compact_embedding import compact_embedding
-from hfbench.cuda_graphs import ReplayedAdamW, ReplayedFunction
+from hfbench.cuda_graphs import ReplayedAdamW, ReplayedFunction, can_replay
 from hfbench.data.packed import IGNORED, PackedRows
 from hfbench.data.tokenize import TokenizedData
 from hfbench.errors import UserError
@@ -244,11 +244,11 @@ class BenchTrainer(Trainer):
         inputs = self._rows_on_device.pad(self._rows, length, with_mask=is_padded)
         labels = inputs["labels"]
         counted = labels[:, 1:] if self.kind == "pretraining" else labels
-        self.optimizer.optimizer.attach()
         with self.compute_loss_context_manager():
             items = (counted != IGNORED).sum()
             loss = self.compute_loss(self.model_wrapped, inputs, num_items_in_batch=items)
         self.accelerator.backward(loss)
+        self.optimizer.optimizer.collect()
         self._watch(loss.detach())
         self._loss.copy_(loss.detach())
 
@@ -328,11 +328,6 @@ def share_batch(args: TrainingArguments, launched: int, key: str) -> int:
     Raises:
         UserError: if they cannot share the batch, or if they do not train together.
     """
-    if args.n_gpu > 1:
-        raise UserError(
-            f"{args.n_gpu} GPUs are visible to one process: launch with `accelerate launch` (one "
-            "process a GPU) or choose one by CUDA_VISIBLE_DEVICES=0"
-        )
     if args.world_size != launched:
         # seen with a launcher that starts processes which then train each for itself
         raise UserError(f"launched as {launched} processes, but {args.world_size} train together")
@@ -343,25 +338,6 @@ def share_batch(args: TrainingArguments, launched: int, key: str) -> int:
             f"cannot be shared by {args.world_size} processes"
         )
     return batch
-
-
-def can_replay(model: PreTrainedModel, args: TrainingArguments) -> bool:
-    """Whether steps can be replayed from CUDA graphs, with the same numbers as without.
-
-    It takes one GPU, a model whose forward looks at no value on the device (transformers' own
-    declaration says so), and nothing between forward pass and update but clipping.
-    """
-    return (
-        args.device.type == "cuda"
-        and args.world_size == 1
-        and args.gradient_accumulation_steps == 1
-        and args.optim == "adamw_torch_fused"
-        and not (args.fp16 or args.gradient_checkpointing)
-        and args.neftune_noise_alpha is None
-        and args.include_num_input_tokens_seen == "no"
-        and args.lr_scheduler_type not in ("reduce_lr_on_plateau", "greedy")
-        and model._can_compile_fullgraph
-    )
 
 
 def build_trainer(

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    TrainingArguments,
+)
 
 from hfbench.data.corpus import LoadedCorpus, load_corpus
 from hfbench.data.subset import check_train_sizes, nested_order
@@ -22,9 +28,11 @@ from hfbench.data.tokenize import (
 )
 from hfbench.models.load import PreparedModel, check_lora, count_parameters, prepare_model
 from hfbench.plan import Cell
-from hfbench.recipe import Model, Recipe
+from hfbench.recipe import Corpus, Model, Recipe
 from hfbench.seeds import derive_streams
 from hfbench.trainer import training_arguments
+
+_SAMPLE = 1000  # training examples by which the mean length is told
 
 
 class Workbench:
@@ -37,9 +45,14 @@ class Workbench:
             UserError: for whatever cannot be loaded or does not fit.
         """
         self.recipe = recipe
-        self._corpora: dict[str, LoadedCorpus] = {}
+        self._corpora: dict[Corpus, LoadedCorpus] = {}
         self._subsets: dict[tuple[int, int], LoadedTask] = {}
+        self._tokenizers: dict[str, str] = {}
         self._tokenized: dict[tuple[str, int], TokenizedData] = {}
+        self._tokenized_corpora: dict[tuple[str, int, Corpus], TokenizedData] = {}
+        self._arguments: dict[tuple[str, str], TrainingArguments] = {}
+        self._mean_tokens: dict[tuple[str, str], float] = {}
+        self._matrix_parameters: dict[tuple[str, str], int] = {}
         self.prepared: dict[str, PreparedModel] = {}
         if any(cell.kind == "classification" for cell in cells):
             sizes = sorted({cell.train_size for cell in cells if cell.train_size is not None})
@@ -50,15 +63,27 @@ class Workbench:
                 continue
             texts_for = partial(self._tokenizer_texts, model)
             self.prepared[model.name] = prepare_model(model, texts_for)
+            self._tokenizers[model.name] = _identity(self.prepared[model.name])
             if model.lora:
                 check_lora(self.prepared[model.name], model.lora)
         for cell in cells:
             if cell.kind == "pretraining":
                 self.corpus(cell.model)
             if not cell.model.control:
-                # the arguments are checked by their own class; the folder is not made here
-                key = f"models.{cell.model.name}.training_arguments"
-                training_arguments(cell.training_arguments, derive_streams(0), Path(), key)
+                self.arguments(cell)
+
+    def arguments(self, cell: Cell) -> TrainingArguments:
+        """What ``cell`` is trained by, but for its seed and its folder, which is not made here."""
+        key = (cell.kind, cell.model.name)
+        if key not in self._arguments:
+            # they are checked by their own class
+            self._arguments[key] = training_arguments(
+                cell.training_arguments,
+                derive_streams(0),
+                Path(),
+                f"models.{cell.model.name}.training_arguments",
+            )
+        return self._arguments[key]
 
     @cached_property
     def task(self) -> LoadedTask:
@@ -68,7 +93,7 @@ class Workbench:
 
     @cached_property
     def _train_labels(self) -> np.ndarray:
-        return np.array(self.task.splits["train"]["label"])
+        return np.array(self.task.splits["train"]["label"][:])
 
     def task_of(self, cell: Cell) -> LoadedTask:
         """The task as ``cell`` sees it: with its part of the train split."""
@@ -88,11 +113,11 @@ class Workbench:
     def corpus(self, model: Model) -> LoadedCorpus:
         """The corpus that ``model`` is pretrained on."""
         assert model.pretrain is not None
-        if model.name not in self._corpora:
+        corpus = model.pretrain.corpus
+        if corpus not in self._corpora:
             key = f"models.{model.name}.pretrain.corpus"
-            loaded = load_corpus(model.pretrain.corpus, self.recipe.folder, key)
-            self._corpora[model.name] = loaded
-        return self._corpora[model.name]
+            self._corpora[corpus] = load_corpus(corpus, self.recipe.folder, key)
+        return self._corpora[corpus]
 
     def max_length(self, model: Model) -> int:
         """Tokens at which the task's texts are truncated for ``model``."""
@@ -110,8 +135,7 @@ class Workbench:
 
     def _tokenized_whole(self, model: Model) -> TokenizedData:
         tokenizer, max_length = self.prepared[model.name].tokenizer, self.max_length(model)
-        # the backend's JSON is all that decides the ids
-        key = (tokenizer.backend_tokenizer.to_str(), max_length)
+        key = (self._tokenizers[model.name], max_length)
         if key not in self._tokenized:
             self._tokenized[key] = tokenize_task(self.task.splits, tokenizer, max_length)
         return self._tokenized[key]
@@ -119,10 +143,14 @@ class Workbench:
     def tokenized_corpus(self, model: Model) -> TokenizedData:
         """The pretraining corpus in the model's tokens."""
         assert model.pretrain is not None
-        prepared = self.prepared[model.name]
-        texts = self.corpus(model).texts
-        corpus = model.pretrain.corpus
-        return tokenize_corpus(texts, prepared.tokenizer, corpus, prepared.max_length)
+        prepared, corpus = self.prepared[model.name], model.pretrain.corpus
+        key = (self._tokenizers[model.name], prepared.max_length, corpus)
+        if key not in self._tokenized_corpora:
+            texts = self.corpus(model).texts
+            self._tokenized_corpora[key] = tokenize_corpus(
+                texts, prepared.tokenizer, corpus, prepared.max_length
+            )
+        return self._tokenized_corpora[key]
 
     def predicted_bytes(self, model: Model) -> int | None:
         """Bytes of the validation text that ``model`` predicts, if its tokenizer can say."""
@@ -132,8 +160,49 @@ class Workbench:
         corpus = model.pretrain.corpus
         return predicted_bytes(texts, prepared.tokenizer, corpus, prepared.max_length)
 
+    def mean_tokens(self, cell: Cell) -> float:
+        """Tokens of a training example, by the first of them; a block's, where there are blocks."""
+        key = (cell.kind, cell.model.name)
+        if key not in self._mean_tokens:
+            self._mean_tokens[key] = self._count_mean_tokens(cell)
+        return self._mean_tokens[key]
+
+    def _count_mean_tokens(self, cell: Cell) -> float:
+        prepared, pairs = self.prepared[cell.model.name], None
+        if cell.kind == "pretraining":
+            assert cell.model.pretrain is not None
+            corpus = cell.model.pretrain.corpus
+            if corpus.cut == "blocks":
+                return min(corpus.block_size, prepared.max_length)
+            max_length = min(corpus.max_length, prepared.max_length)
+            texts = self.corpus(cell.model).texts["train"][:_SAMPLE]
+        else:
+            max_length = self.max_length(cell.model)
+            first = self.task.splits["train"][:_SAMPLE]
+            texts, pairs = first["text"], first.get("text_pair")
+        # cut here: a tokenizer that is asked to truncate keeps that as part of its state
+        encoded = prepared.tokenizer(texts, pairs, truncation=False, verbose=False)
+        return float(np.mean([min(len(ids), max_length) for ids in encoded["input_ids"]]))
+
     def parameter_count(self, cell: Cell) -> int:
         """All parameters of a cell's model, counted without making its weights."""
+        return count_parameters(self._model_without_weights(cell))[0]
+
+    def matrix_parameters(self, cell: Cell) -> int:
+        """Parameters that every token is multiplied by: matrices that are no embeddings."""
+        key = (cell.kind, cell.model.name)
+        if key not in self._matrix_parameters:
+            self._matrix_parameters[key] = sum(
+                parameter.numel()
+                for module in self._model_without_weights(cell).modules()
+                # a head that shares the embedding's matrix is a module of its own
+                if not isinstance(module, nn.Embedding)
+                for parameter in module.parameters(recurse=False)
+                if parameter.ndim >= 2
+            )
+        return self._matrix_parameters[key]
+
+    def _model_without_weights(self, cell: Cell) -> PreTrainedModel:
         prepared = self.prepared[cell.model.name]
         is_lm = cell.kind == "pretraining"
         auto_class = AutoModelForCausalLM if is_lm else AutoModelForSequenceClassification
@@ -146,7 +215,7 @@ class Workbench:
             model = auto_class.from_config(config, trust_remote_code=trust)
             if len(prepared.tokenizer) > model.get_input_embeddings().num_embeddings:
                 model.resize_token_embeddings(len(prepared.tokenizer), mean_resizing=False)
-        return count_parameters(model)[0]
+        return model
 
     def _tokenizer_texts(self, model: Model, source: str) -> list[str]:
         """Training texts only: a tokenizer must not have seen the evaluation examples."""
@@ -154,4 +223,15 @@ class Workbench:
             return self.corpus(model).texts["train"]
         train = self.task.splits["train"]
         columns = [name for name in ("text", "text_pair") if name in train.column_names]
-        return [text for column in columns for text in train[column]]
+        return [text for column in columns for text in train[column][:]]
+
+
+def _identity(prepared: PreparedModel) -> str:
+    """Equal for tokenizers that give the same ids.
+
+    To be asked before anything is tokenised, for a tokenizer keeps as part of its state how it was
+    last told to truncate.
+    """
+    tokenizer = prepared.tokenizer
+    # the backend's JSON is all that decides the ids; one written in Python has none
+    return tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else prepared.entry.name

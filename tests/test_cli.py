@@ -9,6 +9,7 @@ import pytest
 
 import hfbench
 from hfbench import cli
+from hfbench.errors import WorkerError
 
 ROOT = Path(__file__).parents[1]
 
@@ -82,6 +83,8 @@ def test_list_names_presets_built_ins_and_recipes():
         (["table", "nowhere"], "nowhere: no records here"),
         (["pretrain", "tiny.yaml"], "no model is to be pretrained"),
         (["compare", "tiny.yaml", "task.text_column=txt"], "no column 'txt'; did you mean 'text'?"),
+        (["compare", "tiny.yaml", "--shard", "3/2"], "--shard: 3/2 is none of 1/2 to 2/2"),
+        (["compare", "tiny.yaml", "--engine", "ray", "--jobs", "2"], "Ray decides where cells run"),
     ],
 )
 def test_a_users_mistake_is_a_message_and_exit_code_2(
@@ -135,6 +138,25 @@ def test_failed_cells_are_told_with_exit_code_1(write_recipe, tmp_path, monkeypa
     shown = capsys.readouterr().out
     assert "2 FAILED" in shown
     assert "mine--seed0: NonFiniteLossError" in shown
+
+
+def test_a_worker_that_died_is_a_message_and_exit_code_1(
+    write_recipe, tmp_path, monkeypatch, capsys
+):
+    def die(*_, **__):
+        raise WorkerError("mine--seed0: its worker process was killed by SIGKILL")
+
+    monkeypatch.setattr("hfbench.experiment.compare", die)
+    assert call(monkeypatch, "compare", write_recipe(), "--results-dir", tmp_path / "r") == 1
+    assert capsys.readouterr().err == (
+        "error: mine--seed0: its worker process was killed by SIGKILL\n"
+    )
+
+
+def test_more_shards_than_cells_is_no_mistake(write_recipe, tmp_path, monkeypatch, capsys):
+    arguments = ["compare", write_recipe(), "--results-dir", tmp_path / "r", "--shard", "9/9"]
+    assert call(monkeypatch, *arguments) == 0
+    assert "0 cells ran, 0 were finished before" in capsys.readouterr().out
 
 
 def test_public_names_are_imported_where_they_are_used():

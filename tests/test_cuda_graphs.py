@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from transformers import set_seed
 
+from hfbench.cuda_graphs import can_replay
 from hfbench.data import pets
 from hfbench.data.tokenize import tokenize_corpus
 from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM
 from hfbench.models.load import train_tokenizer
 from hfbench.recipe import Corpus
-from hfbench.trainer import NonFiniteLossError, build_trainer, can_replay, training_arguments
+from hfbench.trainer import NonFiniteLossError, build_trainer, training_arguments
 
 spec = importlib.util.spec_from_file_location("probe", Path(__file__).parent / "probe.py")
 probe = importlib.util.module_from_spec(spec)
@@ -146,7 +147,9 @@ def test_the_loss_of_a_replayed_language_model_is_that_of_its_tokens(tmp_path):
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     losses = []
     for row in trainer.sampler.rows_seen(40)[-8:]:
-        ids = trainer.train_dataset.__getitems__([int(row)])["input_ids"].to(model.device)
+        length = int(trainer.train_dataset.lengths[row])  # the batch of one is padded, too
+        ids = trainer.train_dataset.__getitems__([int(row)])["input_ids"][:, :length]
+        ids = ids.to(model.device)
         logits = model(input_ids=ids).logits
         losses.append(F.cross_entropy(logits[0, :-1], ids[0, 1:], reduction="none"))
     expected = torch.cat(losses).mean().item()

@@ -20,8 +20,17 @@ from transformers import (
 )
 
 from hfbench import cli
+from hfbench import generate as generation_module
+from hfbench.decoding import CHUNK, can_replay, decode_greedily
 from hfbench.errors import UserError
-from hfbench.generate import Candidate, Generation, Step, generate, load_language_model
+from hfbench.generate import (
+    Candidate,
+    Generation,
+    Step,
+    _token_texts,
+    generate,
+    load_language_model,
+)
 from hfbench.generation_plot import draw_generations, write_generation_plot
 from hfbench.generation_table import as_csv, as_markdown, print_generations, visible
 from hfbench.models.custom_gpt import (
@@ -171,6 +180,103 @@ def test_eos_is_the_last_token_and_other_prompts_go_on(model, tokenizer):
         ids = chosen(before)
         assert chosen(after) == (ids[: ids.index(eos) + 1] if eos in ids else ids)
     assert len(stopped[1].steps) <= 3
+
+
+def inputs_of(prompts, tokenizer, device="cpu"):
+    """Prompts as `generate` pads them: ids and mask, (B, P)."""
+    rows = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+    longest = max(map(len, rows))
+    padded = [[0] * (longest - len(row)) + row for row in rows]
+    mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(padded, device=device), torch.tensor(mask, device=device)
+
+
+def assert_decoding_is_that_of_transformers(model, ids, mask, steps):
+    output = model.generate(
+        ids, attention_mask=mask, max_new_tokens=steps, do_sample=False, pad_token_id=0,
+        output_logits=True, return_dict_in_generate=True,
+    )  # fmt: skip
+    found = decode_greedily(model, ids, mask, max_new_tokens=steps, top=4, eos=set())
+    assert found.tokens.tolist() == output.sequences[:, ids.shape[1] :].tolist()
+    expected = torch.stack(output.logits, dim=1).softmax(-1)  # (B, N, V)
+    best = expected.topk(4)
+    assert found.top_tokens.tolist() == best.indices.tolist()
+    assert torch.allclose(found.top_probabilities, best.values, rtol=0, atol=1e-6)
+    chosen_shares = expected.gather(-1, found.tokens[..., None])[..., 0]
+    assert torch.allclose(found.probabilities, chosen_shares, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("prompts", [PROMPTS, ["the dog"]])
+@pytest.mark.parametrize("steps", [1, 2, CHUNK, CHUNK + 2])
+def test_steps_with_a_static_cache_are_those_of_transformers(model, tokenizer, prompts, steps):
+    model.eval()
+    ids, mask = inputs_of(prompts, tokenizer)
+    assert_decoding_is_that_of_transformers(model, ids, mask, steps)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_replayed_steps_are_those_of_transformers(model, tokenizer):
+    model.eval().to("cuda")
+    try:
+        assert can_replay(model)
+        ids, mask = inputs_of(PROMPTS, tokenizer, "cuda")
+        assert_decoding_is_that_of_transformers(model, ids, mask, CHUNK + 2)
+    finally:
+        model.to("cpu")
+
+
+def test_only_on_a_gpu_is_a_step_recorded(model):
+    assert can_replay(model) == (model.device.type == "cuda")
+
+
+def test_decoding_ends_soon_after_every_row_has_its_eos(model, tokenizer):
+    model.eval()
+    ids, mask = inputs_of(PROMPTS, tokenizer)
+
+    def tokens(eos):
+        options = {"max_new_tokens": CHUNK + 2, "top": 1, "eos": eos}
+        return decode_greedily(model, ids, mask, **options).tokens.tolist()
+
+    free = tokens(set())
+    assert tokens({row[3] for row in free}) == [row[:CHUNK] for row in free]
+    late = {row[-1] for row in free} - {token for row in free for token in row[:CHUNK]}
+    assert tokens(late) == free
+
+
+def test_generations_of_both_ways_are_the_same(model, tokenizer, monkeypatch):
+    expected = generate(model, tokenizer, PROMPTS, max_new_tokens=CHUNK + 2)
+    eos = chosen(expected[1])[2]
+    monkeypatch.setattr(generation_module, "can_replay", lambda model: True)
+    for stop in (None, eos):
+        model.generation_config.eos_token_id = stop
+        try:
+            found = generate(model, tokenizer, PROMPTS, max_new_tokens=CHUNK + 2)
+        finally:
+            model.generation_config.eos_token_id = None
+        for mine, other in zip(found, expected, strict=True):
+            ids = chosen(other)
+            length = ids.index(stop) + 1 if stop in ids else len(ids)
+            assert len(mine.steps) == length
+            for step, wanted in zip(mine.steps, other.steps, strict=False):
+                for one, two in zip(
+                    (step.chosen, *step.top), (wanted.chosen, *wanted.top), strict=True
+                ):
+                    assert (one.token_id, one.text) == (two.token_id, two.text)
+                    assert one.probability == pytest.approx(two.probability, abs=1e-6)
+
+
+def test_texts_of_tokens_are_those_of_the_tokenizer_itself(tokenizer):
+    class OtherTokenizer(PreTrainedTokenizerFast):
+        def _decode(self, token_ids, **options):
+            return super()._decode(token_ids, **options).upper()
+
+    other = OtherTokenizer(tokenizer_object=tokenizer.backend_tokenizer)
+    tokens = set(range(len(tokenizer)))
+    plain, upper = _token_texts(tokenizer, tokens), _token_texts(other, tokens)
+    for token in tokens:
+        alone = tokenizer.decode([token])
+        assert plain[token] == tokenizer.decode([token, token])[len(alone) :]
+        assert upper[token] == plain[token].upper()
 
 
 def test_the_texts_of_tokens_are_the_continuation(model, tokenizer):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from hfbench.metrics import Accuracy, MacroF1, bits_per_byte, classification_metrics
+from hfbench.evaluate_metrics import Accuracy, MacroF1
+from hfbench.metrics import bits_per_byte, classification_metrics
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])

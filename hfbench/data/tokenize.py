@@ -1,18 +1,27 @@
-"""Texts -> token ids, once per tokenizer and length, with the count of what was cut off."""
+"""Texts -> token ids, once per tokenizer and length, with the count of what was cut off.
+
+The tokenizer's own threads do the work, and each batch is put into Arrow at once: there a number is
+a few bytes, in a Python list an object and a pointer to it. Nothing is cached on the disk, because
+67,349 sentences take about as long as importing torch and transformers.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
+from itertools import chain, compress
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict
+from datasets.table import InMemoryTable
 from transformers import PreTrainedTokenizerBase
 
 from hfbench.recipe import Corpus
 from hfbench.record import Tokens
 
 _BATCH = 1000
+_TYPES = {"input_ids": pa.list_(pa.int32())}
+_OTHER_TYPE = pa.list_(pa.int8())  # masks and the like
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,8 @@ class TokenizedData:
 
     def lengths(self, split: str) -> np.ndarray:
         """Tokens of each row, padding apart, shape (rows,)."""
-        return np.array([len(ids) for ids in self.splits[split]["input_ids"]])
+        table = self.splits[split].select_columns("input_ids").with_format("arrow")[:]
+        return pc.list_value_length(table["input_ids"]).to_numpy().astype(np.int64)
 
     @property
     def tokens(self) -> dict[str, Tokens]:
@@ -49,10 +59,11 @@ def tokenize_task(
     """Inputs of a sequence classifier; ``labels`` is the label's number."""
     tokenized, truncated = {}, {}
     for name, split in splits.items():
-        texts = list(split["text"])
-        pairs = list(split["text_pair"]) if "text_pair" in split.column_names else None
-        columns, truncated[name] = _encode(tokenizer, texts, pairs, max_length)
-        tokenized[name] = Dataset.from_dict({**columns, "labels": list(split["label"])})
+        texts = split["text"][:]
+        pairs = split["text_pair"][:] if "text_pair" in split.column_names else None
+        table, truncated[name] = _encode(tokenizer, texts, pairs, max_length)
+        labels = pa.array(split["label"][:], pa.int64())
+        tokenized[name] = _dataset(table.append_column("labels", labels))
     return TokenizedData(DatasetDict(tokenized), truncated)
 
 
@@ -67,12 +78,13 @@ def tokenize_corpus(
     for name, part in texts.items():
         if corpus.cut == "blocks":
             block_size = min(corpus.block_size, model_max_length)
-            columns = _blocks(tokenizer, part, block_size)
-            truncated[name] = np.zeros(len(columns["input_ids"]), dtype=bool)
+            table = _blocks(tokenizer, part, block_size)
+            truncated[name] = np.zeros(table.num_rows, dtype=bool)
         else:
             max_length = min(corpus.max_length, model_max_length)
-            columns, truncated[name] = _encode(tokenizer, part, None, max_length)
-        tokenized[name] = Dataset.from_dict({**columns, "labels": columns["input_ids"]})
+            table, truncated[name] = _encode(tokenizer, part, None, max_length)
+        # the same memory twice
+        tokenized[name] = _dataset(table.append_column("labels", table["input_ids"]))
     return TokenizedData(DatasetDict(tokenized), truncated)
 
 
@@ -99,8 +111,7 @@ def predicted_bytes(
         )
     block_size = min(corpus.block_size, model_max_length)
     stream = [np.append(sizes, 0) for sizes in _token_bytes(tokenizer, texts)]  # 0: the EOS
-    blocks = _cut_blocks(np.concatenate(stream).tolist(), block_size)
-    return sum(sum(block[1:]) for block in blocks)
+    return int(_cut_blocks(np.concatenate(stream), block_size)[:, 1:].sum())
 
 
 def _token_bytes(
@@ -119,44 +130,62 @@ def _token_bytes(
         for text, offsets in zip(batch, encoded["offset_mapping"], strict=True):
             # special tokens have the offsets (0, 0); parts of a character all have its end
             ends = np.maximum.accumulate([end for _, end in offsets], dtype=np.int64)
-            bytes_before = np.cumsum([0, *(len(char.encode()) for char in text)])
-            yield np.diff(bytes_before[ends], prepend=0)
+            if not text.isascii():  # otherwise a character is a byte
+                ends = np.cumsum([0, *(len(char.encode()) for char in text)])[ends]
+            yield np.diff(ends, prepend=0)
 
 
 def _encode(
     tokenizer: PreTrainedTokenizerBase, texts: list[str], pairs: list[str] | None, max_length: int
-) -> tuple[dict[str, list[Any]], np.ndarray]:
-    """Columns of the tokenizer's outputs, and which texts were longer than ``max_length``."""
-    columns: dict[str, list[Any]] = {}
-    truncated: list[bool] = []
+) -> tuple[pa.Table, np.ndarray]:
+    """The tokenizer's outputs as columns, and which texts were longer than ``max_length``."""
+    tables, truncated = [], []
     for start in range(0, len(texts), _BATCH):
         batch = texts[start : start + _BATCH]
         batch_pairs = pairs[start : start + _BATCH] if pairs else None
-        encoded = tokenizer(batch, batch_pairs, truncation=False, verbose=False)
-        too_long = [len(ids) > max_length for ids in encoded["input_ids"]]
-        if any(too_long):  # only then is the work done twice
-            encoded = tokenizer(batch, batch_pairs, truncation=True, max_length=max_length)
-        truncated.extend(too_long)
-        for name, values in encoded.items():
-            columns.setdefault(name, []).extend(values)
-    return columns, np.array(truncated, dtype=bool)
+        columns = dict(tokenizer(batch, batch_pairs, truncation=False, verbose=False))
+        too_long = np.array([len(ids) > max_length for ids in columns["input_ids"]])
+        if too_long.any():  # only for these is the work done twice
+            long = list(compress(batch, too_long))
+            long_pairs = list(compress(batch_pairs, too_long)) if batch_pairs else None
+            cut = tokenizer(long, long_pairs, truncation=True, max_length=max_length)
+            for name, rows in cut.items():
+                for row, values in zip(np.flatnonzero(too_long), rows, strict=True):
+                    columns[name][row] = values
+        truncated.append(too_long)
+        tables.append(pa.table({name: _lists(name, rows) for name, rows in columns.items()}))
+    return pa.concat_tables(tables), np.concatenate(truncated)
 
 
-def _blocks(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], block_size: int
-) -> dict[str, list[list[int]]]:
+def _lists(name: str, rows: list[list[int]]) -> pa.Array:
+    return pa.array(rows, _TYPES.get(name, _OTHER_TYPE))
+
+
+def _blocks(tokenizer: PreTrainedTokenizerBase, texts: list[str], block_size: int) -> pa.Table:
     """Texts, each followed by EOS, as one stream in blocks; what does not fill the last is left."""
 
-    def documents() -> Iterator[list[int]]:
+    def batches() -> Iterator[np.ndarray]:
         for start in range(0, len(texts), _BATCH):
             encoded = tokenizer(texts[start : start + _BATCH], truncation=False, verbose=False)
-            for ids in encoded["input_ids"]:
-                yield [*ids, tokenizer.eos_token_id]
+            documents = ([*ids, tokenizer.eos_token_id] for ids in encoded["input_ids"])
+            yield np.fromiter(chain.from_iterable(documents), np.int32)
 
-    blocks = _cut_blocks(list(chain.from_iterable(documents())), block_size)
-    return {"input_ids": blocks, "attention_mask": [[1] * block_size for _ in blocks]}
+    blocks = _cut_blocks(np.concatenate(list(batches())), block_size)
+    starts = np.arange(0, blocks.size + 1, block_size)
+    columns = {"input_ids": blocks, "attention_mask": np.ones_like(blocks, dtype=np.int8)}
+    return pa.table(
+        {
+            name: pa.ListArray.from_arrays(starts, pa.array(values.ravel()))
+            for name, values in columns.items()
+        }
+    )
 
 
-def _cut_blocks(stream: list[int], block_size: int) -> list[list[int]]:
-    starts = range(0, len(stream) - block_size + 1, block_size)
-    return [stream[start : start + block_size] for start in starts]
+def _cut_blocks(stream: np.ndarray, block_size: int) -> np.ndarray:
+    """Shape (blocks, block_size)."""
+    blocks = len(stream) // block_size
+    return stream[: blocks * block_size].reshape(blocks, block_size)
+
+
+def _dataset(table: pa.Table) -> Dataset:
+    return Dataset(InMemoryTable(table))

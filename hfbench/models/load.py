@@ -3,10 +3,12 @@
 The Auto classes are the registry: whatever they can load can be a row of the table.
 """
 
+import copy
 import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +169,15 @@ def hash_weights(model_name_or_path: str | None) -> str | None:
 
 
 def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerBase:
-    """GPT-2's kind of tokenizer (byte-level BPE) with a pad token of its own."""
+    """GPT-2's kind of tokenizer (byte-level BPE) with a pad token of its own.
+
+    The models of a recipe mostly train theirs on the same texts: that is done once.
+    """
+    return copy.deepcopy(_train_tokenizer(tuple(texts), vocab_size))  # a model may add tokens
+
+
+@lru_cache(maxsize=4)
+def _train_tokenizer(texts: tuple[str, ...], vocab_size: int) -> PreTrainedTokenizerBase:
     tokenizer = GPT2Tokenizer().train_new_from_iterator(
         texts, vocab_size, new_special_tokens=[_PAD_TOKEN], show_progress=False
     )

@@ -47,6 +47,21 @@ def test_pairs_are_one_input(tokenizer):
     assert data.splits["train"]["input_ids"][0] == tokenizer("a b", "c")["input_ids"]
 
 
+def test_pairs_of_which_some_are_cut_are_those_of_one_at_a_time(tokenizer):
+    texts = [" ".join("abcdefgh"[: 1 + row % 8]) for row in range(1100)]  # more than one batch
+    columns = {"text": texts, "text_pair": texts[::-1], "label": [0, 1] * 550}
+    data = tokenize_task(DatasetDict(train=Dataset.from_dict(columns)), tokenizer, 12)
+    expected, lengths = [], []
+    for text, pair in zip(texts, texts[::-1], strict=True):
+        lengths.append(len(tokenizer(text, pair, truncation=False)["input_ids"]))
+        expected.append(dict(tokenizer(text, pair, truncation=True, max_length=12)))
+    assert 0 < sum(length > 12 for length in lengths) < len(lengths)
+    found = data.splits["train"].remove_columns("labels").to_list()
+    assert found == expected
+    assert data.truncated["train"].tolist() == [length > 12 for length in lengths]
+    assert data.lengths("train").tolist() == [min(length, 12) for length in lengths]
+
+
 def test_tokens_are_those_of_one_text_at_a_time(tokenizer):
     texts = [f"{letter} b" for letter in "abcdefgh"] * 300  # more than one batch
     corpus = Corpus(builtin="pets")
@@ -63,6 +78,18 @@ def test_blocks_hold_all_tokens_with_an_end_after_each_text(tokenizer):
     blocks = list(data.splits["train"]["input_ids"])
     assert {len(block) for block in blocks} == {4}
     assert [i for block in blocks for i in block] == stream[: len(stream) // 4 * 4]
+
+
+def test_blocks_go_on_from_batch_to_batch(tokenizer):
+    corpus = Corpus(builtin="pets", cut="blocks", block_size=16)
+    texts = [TEXTS[row % 4] for row in range(2500)]
+    data = tokenize_corpus({"train": texts}, tokenizer, corpus, model_max_length=64)
+    stream = [i for text in texts for i in [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]]
+    columns = data.splits["train"].to_dict()
+    assert [i for block in columns["input_ids"] for i in block] == stream[: len(stream) // 16 * 16]
+    assert columns["labels"] == columns["input_ids"]
+    assert columns["attention_mask"] == [[1] * 16] * len(columns["input_ids"])
+    assert set(data.lengths("train")) == {16}
 
 
 def test_predicted_bytes_are_those_of_all_tokens_that_are_left_but_the_first(tokenizer):

@@ -25,8 +25,9 @@ def gradients(loss, *tensors):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("chunk_bytes", [1, 10_000, 10**9])
 def test_loss_and_gradients_are_those_of_plain_logits(device, chunk_bytes, monkeypatch):
-    monkeypatch.setattr(loss_custom_gpt, "_CHUNK_BYTES", {"cpu": chunk_bytes})
-    monkeypatch.setattr(loss_custom_gpt, "_CHUNK_BYTES_OF_ACCELERATOR", chunk_bytes)
+    monkeypatch.setattr(loss_custom_gpt, "_CHUNK_BYTES_OF_CPU", chunk_bytes)
+    monkeypatch.setattr(loss_custom_gpt, "_CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(loss_custom_gpt, "_CHUNK_BYTES_OF_WEIGHT", 0)
     hidden, weight, targets = inputs(device)
     plain = F.cross_entropy(hidden @ weight.T, targets, reduction="sum")
     loss = linear_cross_entropy(hidden, weight, targets)

@@ -17,9 +17,11 @@ from torch.autograd.function import once_differentiable
 
 IGNORED = -100
 
-# Logits of a chunk in bytes. A CPU's cache should hold them; a GPU needs large matrices.
-_CHUNK_BYTES = {"cpu": 13 * 2**20}
-_CHUNK_BYTES_OF_ACCELERATOR = 512 * 2**20
+# Logits of a chunk, in bytes. On a CPU its cache should hold them. On a GPU each chunk adds to the
+# gradient of the whole weight, so that they may take as much more as that costs.
+_CHUNK_BYTES_OF_CPU = 13 * 2**20
+_CHUNK_BYTES = 256 * 2**20
+_CHUNK_BYTES_OF_WEIGHT = 48
 _ALIGNMENT = 64  # matrices whose sides are multiples are multiplied faster on tensor cores
 
 
@@ -138,7 +140,9 @@ def _exponentials(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tenso
 
 def _chunk_size(weight: Tensor, hidden: Tensor) -> int:
     """Tokens of a chunk: the largest power of two whose logits fit, 1 at least."""
-    most = _CHUNK_BYTES.get(hidden.device.type, _CHUNK_BYTES_OF_ACCELERATOR)
+    most = _CHUNK_BYTES + _CHUNK_BYTES_OF_WEIGHT * weight.numel()
+    if hidden.device.type == "cpu":
+        most = _CHUNK_BYTES_OF_CPU
     fitting = most // (len(weight) * hidden.element_size())
     return 1 << max(fitting.bit_length() - 1, 0)
 

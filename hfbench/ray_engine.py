@@ -1,0 +1,184 @@
+"""Cells as tasks of a Ray cluster, for comparisons beyond one machine.
+
+Ray decides where a cell runs, waits for a free place, and starts a cell again whose machine died.
+What comes out travels back as bytes, and the driver writes it: the machines need no common file
+system. They do need hfbench in the same versions, the environment variables of the Hub where it is
+needed, and what the recipe names by a path at that same path; what is missing there is an error.
+"""
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+
+from hfbench.cells import CellResult, keep, run_cell
+from hfbench.errors import HubError, UserError, WorkerError
+from hfbench.jobs import CELLS_PER_GPU, Task, is_launched, plan_tasks, ready
+from hfbench.plan import Cell, plan_pretraining
+from hfbench.progress import StepBar
+from hfbench.quiet import quiet_libraries
+from hfbench.recipe import Recipe
+from hfbench.record import load_record
+from hfbench.workbench import Workbench
+from hfbench.workload import threads_of, using_threads
+
+Files = dict[str, bytes]
+"""Contents of a folder by path in it."""
+
+
+def run_on_ray(cells: list[Cell], bench: Workbench, folder: Path) -> Iterator[CellResult]:
+    """Run cells on the cluster at RAY_ADDRESS, on that of this machine, or on a new one here.
+
+    A cell on a CPU takes as many of its node's CPUs as it has threads; one on a GPU shares it with
+    `CELLS_PER_GPU` - 1 others. A pretraining that is interrupted starts from its beginning.
+
+    Raises:
+        UserError: if Ray is missing, or for what it cannot do.
+        WorkerError: in the end, if Ray gave up cells; it names them.
+    """
+    ray = _import_ray()
+    _refuse(cells)
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        ray.init(logging_level="error", log_to_driver=False)
+    remote = ray.remote(_run_there)
+    waiting = [replace(task, slots=0) for task in plan_tasks(cells, bench, 1)]  # room: Ray's matter
+    cell_of = {cell.stem: cell for cell in cells}
+    running: dict[Any, Task] = {}
+    lost: list[str] = []
+    try:
+        places = _Places(ray, bench)
+        while True:
+            for task in [] if lost else ready(waiting, list(running.values()), 0):
+                waiting.remove(task)
+                cell = cell_of[task.name]
+                threads = places.threads(cell)
+                start = remote.options(num_cpus=threads, num_gpus=places.gpus(cell))
+                needed = _pack(folder, _needed(cell, bench.recipe, folder))
+                running[start.remote(bench.recipe, cell, threads, needed)] = task
+            if not running:
+                break
+            (reference,), _ = ray.wait(list(running))
+            task = running.pop(reference)
+            try:
+                returned = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                lost.append(f"{task.name}: {type(error).__name__}: {error}")
+                continue
+            if isinstance(returned, Exception):
+                raise returned
+            yield _keep(returned, cell_of[task.name], folder)
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+        if is_ours:
+            ray.shutdown()
+    if lost:
+        raise WorkerError(f"{'; '.join(lost)}. What is finished is kept and is not run again")
+
+
+class _Places:
+    """What the nodes of the cluster can give to a cell."""
+
+    def __init__(self, ray: Any, bench: Workbench) -> None:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self.bench = bench
+        self.has_gpus = any(node.get("GPU") for node in nodes)
+        self.most_threads = max(int(node.get("CPU", 0)) for node in nodes)
+
+    def gpus(self, cell: Cell) -> float:
+        """The share of a GPU."""
+        wants = not (cell.model.control or cell.training_arguments.get("use_cpu"))
+        return 1 / CELLS_PER_GPU if self.has_gpus and wants else 0
+
+    def threads(self, cell: Cell) -> int:
+        """As on this machine, if there is a node with so many CPUs."""
+        if self.gpus(cell):
+            return 1
+        with using_threads(max(1, min(torch.get_num_threads(), self.most_threads))):
+            return threads_of(cell, self.bench)
+
+
+def _run_there(
+    recipe: Recipe, cell: Cell, threads: int, needed: Files
+) -> Files | UserError | HubError:
+    """Run a cell on some node; its record, predictions and weights."""
+    quiet_libraries()
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        _unpack(needed, folder)
+        bar = StepBar(lambda step, total: None, print)
+        try:
+            run_cell(cell, Workbench(recipe, [cell]), folder, bar)
+        except (UserError, HubError) as error:
+            node = platform.node()
+            return type(error)(f"on the Ray node {node}: {error}")
+        return _pack(folder, [path for path in _files(folder) if str(path) not in needed])
+
+
+def _keep(files: Files, cell: Cell, folder: Path) -> CellResult:
+    """Write what a node has sent as if it had come about here."""
+    with tempfile.TemporaryDirectory() as temporary:
+        there = Path(temporary)
+        _unpack(files, there)
+        record = load_record(there / "records" / f"{cell.stem}.json")
+        predictions = None
+        if record.predictions:
+            predictions = pq.read_table(there / "records" / record.predictions)
+        weights = cell.checkpoint(there)
+        copy = partial(shutil.copytree, weights, dirs_exist_ok=True) if weights.is_dir() else None
+        keep(cell, folder, record, predictions, copy)
+    return CellResult(record)
+
+
+def _needed(cell: Cell, recipe: Recipe, folder: Path) -> list[Path]:
+    """Files of the pretraining that a cell starts from, relative to ``folder``."""
+    if cell.kind == "pretraining" or not cell.model.pretrain:
+        return []
+    source = next(c for c in plan_pretraining(recipe) if c.model.name == cell.model.name)
+    weights = source.checkpoint(folder)
+    record = Path("records", f"{source.stem}.json")
+    return [record, *(path.relative_to(folder) for path in weights.rglob("*") if path.is_file())]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+
+
+def _pack(folder: Path, paths: list[Path]) -> Files:
+    return {str(path): (folder / path).read_bytes() for path in paths}
+
+
+def _unpack(files: Files, folder: Path) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _refuse(cells: list[Cell]) -> None:
+    if is_launched():
+        raise UserError("--engine ray: start hfbench without a launcher; Ray starts the processes")
+    if any(cell.publishing for cell in cells):
+        raise UserError(
+            "--engine ray: checkpoints are not published from other machines; pretrain before, "
+            "with `hfbench pretrain`"
+        )
+
+
+def _import_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--engine ray needs Ray: pip install 'hfbench[ray]'") from None
+    return ray

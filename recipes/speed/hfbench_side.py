@@ -1,0 +1,114 @@
+"""hfbench as a user has it: a recipe in, a record out."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from transformers import trainer
+
+from hfbench.experiment import compare
+from hfbench.recipe import Recipe
+from hfbench.record import Record
+from speed.measure import Clock
+from speed.work import Inputs, Work
+
+SEED = 0
+
+
+def train(work: Work, inputs: Inputs, clock: Clock) -> dict[str, Any]:
+    """A recipe of one run; the details are those of its record."""
+    with _carried_by_every_trainer(clock):
+        record = run(recipe(work, inputs), inputs)
+    assert record.training is not None
+    return {
+        "record_train_seconds": record.training.train_seconds,
+        "record_peak_memory_bytes": record.training.peak_memory_bytes,
+    }
+
+
+def losses(work: Work, inputs: Inputs, weights: Path) -> list[float]:
+    """Of each step, starting from the model in the folder ``weights``."""
+    arguments = {"max_steps": work.loss_steps, "logging_steps": 1, "logging_strategy": "steps"}
+    record = run(recipe(work, inputs, weights, **arguments), inputs)
+    return [point["loss"] for point in record.curves["train"]]
+
+
+def recipe(work: Work, inputs: Inputs, weights: Path | None = None, **arguments: Any) -> Recipe:
+    """The recipe of one run of ``work``, from these weights or with new ones."""
+    arguments = {**_training_arguments(work), **arguments}
+    values: dict[str, Any] = {"name": "speed", "optimizer": "study", "seeds": [SEED]}
+    model: dict[str, Any] = {"name": "gpt", "tokenizer": {"name_or_path": str(inputs.tokenizer)}}
+    if weights:
+        model["model_name_or_path"] = str(weights)
+    elif work.preset == "tiny-gpt2":
+        model["model_name_or_path"] = str(inputs.checkpoint)
+    else:
+        config = {**work.dropouts, "tie_word_embeddings": work.tied}
+        model |= {"preset": work.preset, "config": config}
+    if work.kind == "classifier":
+        values["task"] = {
+            "data_files": {"train": inputs.train.name, "validation": inputs.validation.name},
+            "validation_split": "validation",
+        }
+        values["training_arguments"] = arguments
+    else:
+        cut = {"cut": "blocks", "block_size": work.block_size} if work.block_size else {}
+        model["pretrain"] = {
+            "corpus": {
+                "text_file": inputs.corpus.name,
+                "cut": "rows",
+                "train_share": work.train_share,
+                **cut,
+            },
+            "seed": SEED,
+            "training_arguments": arguments,
+        }
+    return Recipe.from_values({**values, "models": [model]}, inputs.folder)
+
+
+def run(recipe: Recipe, inputs: Inputs) -> Record:
+    """The record of the recipe's only cell.
+
+    Raises:
+        RuntimeError: if it failed.
+    """
+    only_pretraining = recipe.task is None
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing:
+        outcome = compare(
+            recipe,
+            inputs.scratch(),
+            only_pretraining=only_pretraining,
+            console=Console(file=nothing),
+        )
+    (record,) = outcome.ran
+    if record.failure:
+        raise RuntimeError(f"hfbench: {record.failure.type}: {record.failure.message}")
+    return record
+
+
+def _training_arguments(work: Work) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "max_steps": work.steps,
+        "per_device_train_batch_size": work.batch,
+        "logging_strategy": "steps",
+        "logging_steps": work.logging_steps,
+        "eval_strategy": "no",
+        "bf16": work.bf16,
+        "torch_compile": work.compiled,
+    }
+    if work.save_checkpoint:
+        save = {"save_strategy": "steps", "save_steps": work.steps // 2 + 1, "save_total_limit": 1}
+        arguments |= save
+    return arguments
+
+
+@contextmanager
+def _carried_by_every_trainer(clock: Clock) -> Any:
+    """A recipe names no callbacks, so the clock becomes one of the library's own for a while."""
+    trainer.DEFAULT_CALLBACKS.append(clock)
+    try:
+        yield
+    finally:
+        trainer.DEFAULT_CALLBACKS.remove(clock)

@@ -1,0 +1,147 @@
+"""The rows of each suite."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from speed.generation import Generating
+from speed.measure import Measured
+from speed.processes import Comparison, StartUp
+from speed.training import CLASSIFIER, COMPILED, LANGUAGE_MODEL, MAX_LENGTH, PLAIN_GPT, Training
+from speed.work import Work
+
+BOOK = 4950  # sentences of the study's larger corpus, 1 % of them for the evaluation
+NOVELS = 20_000  # sentences
+
+
+class Row(Protocol):
+    """What can be measured."""
+
+    def measure(self, folder: Path) -> Measured:
+        """Measure; ``folder`` is empty, and gone afterwards."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says; None: as the row is made for."""
+
+    repetitions: int | None = None
+    steps: int | None = None
+    epochs: int = 50
+    seeds: int = 5
+    scripts: int | None = None
+
+
+def rows(suite: str, options: Options) -> dict[str, Row]:
+    """The rows of a suite by name."""
+    return {name: make(options) for name, make in _SUITES[suite].items()}
+
+
+def _training(work: Work, sides: dict, repetitions: int) -> Callable[[Options], Row]:
+    return lambda options: Training(
+        work.with_steps(options.steps),
+        sides,
+        options.repetitions or repetitions,
+    )
+
+
+def _generating(preset: str) -> Callable[[Options], Row]:
+    return lambda options: Generating(preset, options.steps or 200, options.repetitions or 3)
+
+
+def _comparison(options: Options) -> Row:
+    return Comparison(options.epochs, options.seeds, options.scripts)
+
+
+def _start_up(options: Options) -> Row:
+    return StartUp(options.repetitions or 5)
+
+
+def _language_model(**values: object) -> Work:
+    work = {"kind": "language model", "preset": "gpt-nano", "corpus": "book", "train_share": 0.99}
+    return Work(**{**work, **values})
+
+
+def _classifier(preset: str, **values: object) -> Work:
+    return Work(kind="classifier", preset=preset, corpus="reviews", batch=16, **values)
+
+
+_SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
+    "cpu": {
+        "lm-small-corpus": _training(
+            _language_model(corpus="pets", train_share=0.8, batch=4, steps=100, warm_up=5),
+            LANGUAGE_MODEL,
+            repetitions=5,
+        ),
+        "lm-larger-corpus": _training(
+            _language_model(texts=BOOK, batch=16, steps=20, warm_up=2),
+            LANGUAGE_MODEL,
+            repetitions=5,
+        ),
+        "finetune-gpt-nano": _training(
+            _classifier("gpt-nano", steps=200, warm_up=5), CLASSIFIER, repetitions=5
+        ),
+        "finetune-tiny-gpt2": _training(
+            _classifier("tiny-gpt2", steps=200, warm_up=5), CLASSIFIER, repetitions=5
+        ),
+        "finetune-tiny-gpt2-max-length": _training(
+            _classifier("tiny-gpt2", steps=6, warm_up=1), MAX_LENGTH, repetitions=3
+        ),
+        "comparison": _comparison,
+        "start-up": _start_up,
+    },
+    "gpu": {
+        "lm-16x64": _training(
+            _language_model(texts=BOOK, block_size=64, batch=16, steps=300, warm_up=60),
+            LANGUAGE_MODEL,
+            repetitions=3,
+        ),
+        "lm-16x64-bf16": _training(
+            _language_model(texts=BOOK, block_size=64, batch=16, steps=300, warm_up=60, bf16=True),
+            LANGUAGE_MODEL,
+            repetitions=3,
+        ),
+        "lm-16x64-compiled": _training(
+            _language_model(
+                texts=BOOK, block_size=64, batch=16, steps=300, warm_up=60, compiled=True
+            ),
+            COMPILED,
+            repetitions=3,
+        ),
+        "lm-256x64": _training(
+            _language_model(
+                texts=NOVELS, block_size=64, batch=256, steps=100, warm_up=20, bf16=True
+            ),
+            {**LANGUAGE_MODEL, **PLAIN_GPT},
+            repetitions=3,
+        ),
+        "finetune-gpt-nano": _training(
+            _classifier("gpt-nano", steps=600, warm_up=300), CLASSIFIER, repetitions=3
+        ),
+        "finetune-tiny-gpt2": _training(
+            _classifier("tiny-gpt2", steps=600, warm_up=300), CLASSIFIER, repetitions=3
+        ),
+        "lm-124m": _training(
+            _language_model(
+                preset="gpt2",
+                texts=NOVELS,
+                block_size=1024,
+                batch=32,
+                steps=40,
+                warm_up=10,
+                tied=True,
+                dropout=0.0,
+                bf16=True,
+                compiled=True,
+                save_checkpoint=True,
+                logging_steps=10,
+            ),
+            COMPILED,
+            repetitions=2,
+        ),
+        "generate-gpt-nano": _generating("gpt-nano"),
+        "generate-124m": _generating("gpt2"),
+        "comparison": _comparison,
+    },
+}

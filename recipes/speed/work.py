@@ -1,0 +1,131 @@
+"""What all sides of a row have in common: the shape, the data, the steps."""
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from hfbench.data import pets
+from hfbench.models.custom_gpt import PRESETS
+from speed import texts
+
+# sshleifer/tiny-gpt2 has this shape, and random weights, too
+TINY_GPT2 = {"n_layer": 2, "n_head": 2, "n_embd": 2}
+
+# The study's optimiser: AdamW, constant rate; matrices decay that are not embeddings.
+LEARNING_RATE = 5e-4
+BETAS = (0.9, 0.95)
+WEIGHT_DECAY = 0.1
+MAX_GRAD_NORM = 1.0
+
+TRAIN_REVIEWS, VALIDATION_REVIEWS = 1080, 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Training that each side does in its own way."""
+
+    kind: Literal["language model", "classifier"]
+    preset: str
+    """One of the custom GPT's, or ``tiny-gpt2``."""
+    batch: int
+    steps: int
+    warm_up: int
+    """Steps before the clock starts."""
+    corpus: Literal["pets", "book", "reviews"]
+    texts: int = 0
+    """Of the book."""
+    train_share: float = 0.8
+    """The first texts, in order, are for training, the rest for one evaluation in the end."""
+    block_size: int | None = None
+    """Tokens of an example, where texts are joined and cut; else a text is an example."""
+    tied: bool = False
+    """Whether the head shares the weight of the word embedding."""
+    dropout: float = 0.1
+    bf16: bool = False
+    compiled: bool = False
+    save_checkpoint: bool = False
+    """hfbench writes one after half of the steps."""
+    logging_steps: int = 50
+    """Of both Trainers; the bare loops log nothing."""
+    loss_steps: int = 20
+    """Steps whose losses are compared."""
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Layers, heads and width, under GPT-2's names."""
+        return TINY_GPT2 if self.preset == "tiny-gpt2" else PRESETS[self.preset]
+
+    @property
+    def dropouts(self) -> dict[str, float]:
+        """All of them, under GPT-2's names."""
+        return dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), self.dropout)
+
+    def gpt2_config(self, **more: Any) -> GPT2Config:
+        """The configuration of a GPT-2 of this shape."""
+        token = texts.VOCAB_SIZE - 1
+        return GPT2Config(
+            vocab_size=texts.VOCAB_SIZE,
+            tie_word_embeddings=self.tied,
+            pad_token_id=token,
+            eos_token_id=token,
+            bos_token_id=token,
+            **self.shape,
+            **self.dropouts,
+            **more,
+        )
+
+    def with_steps(self, steps: int | None) -> "Work":
+        """The same with other ``steps``, if any are given, and a warm-up that leaves half."""
+        if steps is None:
+            return self
+        return replace(
+            self,
+            steps=steps,
+            warm_up=min(self.warm_up, steps // 2),
+            loss_steps=min(self.loss_steps, steps),
+        )
+
+
+class Inputs:
+    """Files that all sides read."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the files in ``folder``."""
+        self.folder = folder
+        self.tokenizer = folder / "tokenizer"
+        self.train = folder / "train.jsonl"
+        self.validation = folder / "validation.jsonl"
+        self.corpus = folder / "corpus.txt"
+        """The texts of both, of which hfbench takes the first for training."""
+        self.checkpoint = folder / "checkpoint"
+        """A GPT-2 with random weights and its tokenizer, as ``sshleifer/tiny-gpt2`` is."""
+
+    def scratch(self) -> Path:
+        """A new folder for what a side writes."""
+        return Path(tempfile.mkdtemp(dir=self.folder))
+
+
+def prepare(work: Work, folder: Path) -> Inputs:
+    """Write the inputs; the same for the same work."""
+    inputs = Inputs(folder)
+    texts.save_tokenizer(inputs.tokenizer)
+    if work.kind == "classifier":
+        texts.write_reviews(inputs.train, TRAIN_REVIEWS, seed=0)
+        texts.write_reviews(inputs.validation, VALIDATION_REVIEWS, seed=1)
+        torch.manual_seed(0)
+        GPT2LMHeadModel(work.gpt2_config()).save_pretrained(inputs.checkpoint)
+        texts.save_tokenizer(inputs.checkpoint)
+        return inputs
+    if work.corpus == "pets":
+        lines = pets.sentences()
+    else:
+        lines = texts.texts(work.texts, texts.BOOK, seed=0)
+    train_size = int(len(lines) * work.train_share)
+    texts.write_json_lines(inputs.train, [{"text": line} for line in lines[:train_size]])
+    texts.write_json_lines(inputs.validation, [{"text": line} for line in lines[train_size:]])
+    inputs.corpus.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return inputs
