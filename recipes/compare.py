@@ -3,7 +3,7 @@
 accelerate launch recipes/compare.py --config recipes/quickstart.yaml [key=value ...]
 """
 
-from hfbench.cli import run_comparison, run_script
+from hfbench.running import run_comparison, run_script
 
 if __name__ == "__main__":
     run_script(run_comparison, __doc__)

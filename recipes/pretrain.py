@@ -3,7 +3,7 @@
 accelerate launch recipes/pretrain.py --config recipes/quickstart.yaml [key=value ...]
 """
 
-from hfbench.cli import run_pretraining, run_script
+from hfbench.running import run_pretraining, run_script
 
 if __name__ == "__main__":
     run_script(run_pretraining, __doc__)

@@ -5,7 +5,7 @@ python recipes/push.py results/local/quickstart gpt-nano --repo-id user/name [--
 
 import typer
 
-from hfbench.cli import exit_on_user_error
+from hfbench.running import exit_on_user_error
 from hfbench.publish.commands import push
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ python recipes/push_results.py results/local/quickstart --repo-id user/name [--s
 
 import typer
 
-from hfbench.cli import exit_on_user_error
+from hfbench.running import exit_on_user_error
 from hfbench.publish.commands import push_results
 
 if __name__ == "__main__":

@@ -289,13 +289,10 @@ def test_one_process_does_not_train_on_several_gpus(tiny, monkeypatch):
     assert choose_jobs(1, controls, bench) == 1
 
 
-# torchrun sets both; with a single process, workers would wait for each other in its group
-@pytest.mark.parametrize(("name", "number"), [("WORLD_SIZE", "2"), ("LOCAL_RANK", "0")])
-def test_processes_that_train_together_have_no_jobs(tiny, monkeypatch, name, number):
-    monkeypatch.setenv(name, number)
-    with pytest.raises(UserError, match="--jobs 2: the processes of a launcher"):
+def test_processes_that_train_together_have_no_jobs(tiny, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="--jobs 2: a launcher started 2 processes"):
         choose_jobs(2, *tiny)
-    monkeypatch.setattr(jobs, "_START_SECONDS", 0.0)
     assert choose_jobs(None, *tiny) == choose_jobs(1, *tiny) == 1
 
 
