@@ -74,7 +74,9 @@ def load_language_model(
     if info["missing_keys"]:  # they would be drawn at random
         missing = ", ".join(sorted(info["missing_keys"]))
         raise UserError(f"{name} is not a trained language model: it has no weights for {missing}")
-    return model.to(torch.accelerator.current_accelerator() or "cpu"), tokenizer
+    # a build of torch for GPUs names one even where there is none
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    return model.to(device), tokenizer
 
 
 def generate(

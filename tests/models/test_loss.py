@@ -53,7 +53,7 @@ def test_under_autocast_it_is_near_and_gradients_keep_their_types(device):
     with torch.autocast(device, torch.bfloat16):
         loss = linear_cross_entropy(hidden, weight, targets)
     assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(plain.item(), rel=5e-3)
+    assert loss.item() == pytest.approx(plain.item(), rel=5e-4)
     ours, theirs = gradients(loss, hidden, weight), gradients(plain, hidden, weight)
     for one, other in zip(ours, theirs, strict=True):
         assert one.dtype == torch.float32

@@ -126,11 +126,12 @@ def _exponentials(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tenso
     losses (n,) of the targets (n, 1). The logits are overwritten.
     """
     if logits.device.type == "cpu":
-        target_logits = logits.gather(1, target).squeeze(1)
-        top = logits.amax(1)
-        exponentials = logits.sub_(top.unsqueeze(1)).exp_()
+        exponents = logits.float()  # those that are in float32 are overwritten
+        target_logits = exponents.gather(1, target).squeeze(1)
+        top = exponents.amax(1)
+        exponentials = exponents.sub_(top.unsqueeze(1)).exp_()
         sums = exponentials.sum(1)
-        return exponentials, sums, top + sums.log() - target_logits
+        return exponentials.to(logits.dtype), sums, top + sums.log() - target_logits
     probabilities = logits.softmax(1)  # one kernel, with sums in float32 within
     # a probability below the smallest normal number would have an infinite loss: at most 87.3
     found = probabilities.gather(1, target).squeeze(1).float()
