@@ -35,7 +35,7 @@ Files = dict[str, bytes]
 
 
 def run_on_ray(cells: list[Cell], bench: Workbench, folder: Path) -> Iterator[CellResult]:
-    """Run cells on the cluster at RAY_ADDRESS, on that of this machine, or on a new one here.
+    """Run cells on the cluster at RAY_ADDRESS or, without it, on a new one of this machine alone.
 
     A cell on a CPU takes as many of its node's CPUs as it has threads; one on a GPU shares it with
     `CELLS_PER_GPU` - 1 others. A pretraining that is interrupted starts from its beginning.
@@ -48,7 +48,9 @@ def run_on_ray(cells: list[Cell], bench: Workbench, folder: Path) -> Iterator[Ce
     _refuse(cells)
     is_ours = not ray.is_initialized()
     if is_ours:
-        ray.init(logging_level="error", log_to_driver=False)
+        # by itself Ray would try, for minutes, whatever cluster this machine has seen last
+        address = os.environ.get("RAY_ADDRESS", "local")
+        ray.init(address, logging_level="error", log_to_driver=False)
     remote = ray.remote(_run_there)
     waiting = [replace(task, slots=0) for task in plan_tasks(cells, bench, 1)]  # room: Ray's matter
     cell_of = {cell.stem: cell for cell in cells}
