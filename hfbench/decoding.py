@@ -121,8 +121,7 @@ class _Step:
         num_rows, num_prompt = ids.shape
         # the last token is not read: it needs no place
         self.cache = StaticCache(model.config, max_cache_len=num_prompt + max_new_tokens - 1)
-        # Places that hold nothing yet must be 0: with no 0 in it, transformers leaves a mask out,
-        # and what is not there yet would be attended to.
+        # Places that hold nothing yet are 0 until their token is there.
         self.mask = attention_mask.new_zeros(num_rows, num_prompt + max_new_tokens - 1)
         self.mask[:, :num_prompt] = attention_mask
         positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)  # (B, P)

@@ -76,14 +76,14 @@ def choose_jobs(jobs: int | None, cells: list[Cell], bench: Workbench) -> int:
     unless the models are large; and one, where the work is done before workers have started.
 
     Raises:
-        UserError: if a launcher started several processes, which train each cell together, or if
-            one process is to train where it sees several GPUs.
+        UserError: if a launcher started this process, or if one process is to train where it sees
+            several GPUs.
     """
     if is_launched():
         if jobs not in (None, 1):
             raise UserError(
-                f"--jobs {jobs}: a launcher started {os.environ['WORLD_SIZE']} processes, which "
-                "train each cell together; give --jobs to `hfbench compare` without a launcher"
+                f"--jobs {jobs}: the processes of a launcher train each cell together; give --jobs "
+                "to `hfbench compare` without a launcher"
             )
         return 1
     if jobs == 1:
@@ -100,8 +100,11 @@ def choose_jobs(jobs: int | None, cells: list[Cell], bench: Workbench) -> int:
 
 
 def is_launched() -> bool:
-    """Whether this is one of several processes of ``torchrun`` or ``accelerate launch``."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    """Whether ``torchrun`` or ``accelerate launch`` made this a member of a process group.
+
+    With one process, too: workers would inherit its rank and its rendezvous.
+    """
+    return "LOCAL_RANK" in os.environ or int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def usable_cores() -> int:

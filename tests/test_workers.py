@@ -289,10 +289,13 @@ def test_one_process_does_not_train_on_several_gpus(tiny, monkeypatch):
     assert choose_jobs(1, controls, bench) == 1
 
 
-def test_processes_that_train_together_have_no_jobs(tiny, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="--jobs 2: a launcher started 2 processes"):
+# torchrun sets both; even of a single process workers would inherit rank and rendezvous
+@pytest.mark.parametrize(("name", "number"), [("WORLD_SIZE", "2"), ("LOCAL_RANK", "0")])
+def test_processes_that_train_together_have_no_jobs(tiny, monkeypatch, name, number):
+    monkeypatch.setenv(name, number)
+    with pytest.raises(UserError, match="--jobs 2: the processes of a launcher"):
         choose_jobs(2, *tiny)
+    monkeypatch.setattr(jobs, "_START_SECONDS", 0.0)
     assert choose_jobs(None, *tiny) == choose_jobs(1, *tiny) == 1
 
 
