@@ -15,9 +15,9 @@ from hfbench.workload import estimate, threads_of
 CELLS_PER_GPU = 4
 """Small models leave most of a GPU idle: their steps wait for one operation after the other."""
 
-# From the choice until workers train (they import, load the data, and start CUDA); meanwhile this
-# process would have trained. Measured on two cores.
-_START_SECONDS = 10.0
+# From the choice until workers train: 2 s on two cores where the fork server was started early, as
+# the command line does, 9 s where it was not; meanwhile this process would have trained.
+_START_SECONDS = 5.0
 
 # For the choice alone: what a step takes even of the smallest model, and how fast the rest goes.
 _STEP_SECONDS = {"cpu": 5e-3, "cuda": 2e-3}

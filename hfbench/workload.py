@@ -40,15 +40,18 @@ def torch_threads(pass_flops: float, limit: int) -> int:
     ====================================  =======  ====================
     model, batch x tokens                 FLOPs    as fast with two
     ====================================  =======  ====================
-    gpt-nano, 16 x 16                     1.3e8    0.2
-    gpt-nano, 32 x 128                    2.0e9    0.8
-    gpt-micro, 16 x 16                    1.2e9    1.25
-    gpt-mini, 16 x 16                     4.1e9    1.5
-    gpt-micro, 16 x 64                    4.8e9    1.4
+    gpt-nano, 16 x 12                     1.0e8    1.1
+    gpt-nano, 16 x 64                     5.1e8    1.2
+    gpt-micro, 16 x 16                    1.2e9    1.3
+    gpt-nano, 32 x 128                    2.0e9    1.5
+    gpt-nano with a head of 50,257, 4x32  1.9e9    1.4
+    the same, 16 x 16                     3.8e9    1.7
+    gpt-mini, 16 x 16                     4.1e9    1.4
+    gpt-micro, 16 x 64                    4.8e9    1.5
     2 layers of gpt2, 4 x 16              5.4e9    1.4
-    gpt-mini, 16 x 64                     1.6e10   1.7
+    gpt-mini, 16 x 64                     1.6e10   1.6
     2 layers of gpt2, 16 x 16             2.2e10   1.7
-    2 layers of gpt2, 16 x 64             8.7e10   1.8
+    2 layers of gpt2, 16 x 64             8.7e10   1.7
     ====================================  =======  ====================
 
     Args:

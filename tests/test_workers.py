@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -16,12 +17,13 @@ from hfbench.comparison import load_comparison
 from hfbench.errors import UserError, WorkerError
 from hfbench.experiment import compare
 from hfbench.jobs import Task, choose_jobs, gpu_of_worker, plan_tasks, ready, slots, visible_gpus
+from hfbench.models import CustomGPTConfig
 from hfbench.plan import Shard, open_cells, plan_classification, plan_pretraining
 from hfbench.progress import StepBar
 from hfbench.recipe_file import load_recipe
 from hfbench.record import load_predictions, load_records
 from hfbench.workbench import Workbench
-from hfbench.workload import torch_threads
+from hfbench.workload import estimate, torch_threads
 
 ROOT = Path(__file__).parents[1]
 PRETRAIN = {
@@ -231,6 +233,26 @@ def test_cells_of_a_pretrained_model_come_after_it(write_recipe):
 def test_threads_grow_with_the_work_up_to_the_cores():
     assert [torch_threads(flops, 8) for flops in (0, 1.3e8, 1.9e9, 4.1e9, 1e12)] == [1, 1, 1, 2, 8]
     assert torch_threads(1e12, 1) == 1
+
+
+def test_work_is_six_operations_for_each_token_and_parameter_of_a_matrix(write_recipe, rows):
+    recipe = load_recipe(write_recipe(models=MODELS, seeds=[0]))
+    pretraining, *_ = plan_pretraining(recipe)
+    classification, *_ = plan_classification(recipe)
+    bench = Workbench(recipe, [pretraining, classification])
+    width = CustomGPTConfig.from_preset("gpt-nano").n_embd
+    prepared = bench.prepared["mine"]
+    block = 12 * width**2  # embeddings are looked up, not multiplied
+    sentences = bench.corpus(pretraining.model).texts["train"]
+    reviews = list(bench.task.splits["train"]["text"])
+    for cell, head, batch, texts, passes in (
+        (pretraining, len(prepared.tokenizer) * width, 8, sentences, 4),
+        (classification, 2 * width, 16, reviews, 10),
+    ):
+        tokens = np.mean([len(ids) for ids in prepared.tokenizer(texts)["input_ids"]])
+        work = estimate(cell, bench)
+        assert work.pass_flops == pytest.approx(6 * (block + head) * batch * tokens)
+        assert work.passes == passes
 
 
 def test_the_record_says_the_threads_of_its_cell_and_they_are_set_back(
