@@ -58,7 +58,7 @@ def join(parts: list[Decoded]) -> Decoded:
     )
 
 
-def can_replay(model: PreTrainedModel) -> bool:
+def can_decode(model: PreTrainedModel) -> bool:
     """Whether `decode_greedily` can decode ``model`` with a recorded step.
 
     It must be one that transformers can compile whole, so that its step looks at no value, with
@@ -86,7 +86,8 @@ def decode_greedily(
     """Take the most probable token each time: by as many steps, the tokens of ``model.generate``.
 
     Args:
-        model: one that `can_replay`; on another device than a GPU each step is computed plainly.
+        model: one for which `can_decode` holds; on another device than a GPU each step is
+            computed plainly.
         ids: prompts, shape (B, P).
         attention_mask: 0 for the padding, which is on the left, shape (B, P).
         max_new_tokens: of each row, at least 1.

@@ -18,7 +18,7 @@ from transformers import (
 
 import hfbench.models.custom_gpt  # noqa: F401 - makes the Auto classes know it
 from hfbench.data.hub import resolve_revision, user_errors
-from hfbench.decoding import CHUNK, Decoded, can_replay, decode_greedily, join, read_logits
+from hfbench.decoding import CHUNK, Decoded, can_decode, decode_greedily, join, read_logits
 from hfbench.errors import UserError
 
 
@@ -98,8 +98,8 @@ def generate(
     not depend on the prompts beside it; a sampled one does, for they share the random numbers. Of
     the model's own generation settings only the EOS tokens count.
 
-    Greedily on CUDA, a model that `hfbench.decoding.can_replay` is decoded with a recorded step;
-    everything else goes through ``model.generate``. The tokens are the same.
+    Greedily on CUDA, a model for which `hfbench.decoding.can_decode` holds is decoded with a
+    recorded step; everything else goes through ``model.generate``. The tokens are the same.
 
     Args:
         model: a causal language model; it is left in evaluation mode.
@@ -131,7 +131,7 @@ def generate(
     }
     model.eval()
     with _only_eos(model) as eos:
-        if not do_sample and can_replay(model):
+        if not do_sample and can_decode(model):
             found = decode_greedily(
                 model, **inputs, max_new_tokens=max_new_tokens, top=top, eos=eos
             )

@@ -4,7 +4,6 @@ import inspect
 import math
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -150,17 +149,16 @@ class BenchTrainer(Trainer):
         )
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train; rows of the word embedding that no example uses take no part, see there."""
-        arguments = self.args
-        decays = (
-            set(self.get_decay_parameter_names(self.model)) if arguments.weight_decay else set()
-        )
-        used = [self.train_dataset.used_ids(), self.eval_dataset.used_ids()]
-        rows_may_rest = arguments.optim.startswith("adamw_torch")  # others might move them
-        is_wrapped = arguments.torch_compile or arguments.fsdp
-        with ExitStack() as stack:
-            if rows_may_rest and not is_wrapped:
-                stack.enter_context(compact_embedding(self.model, torch.cat(used).unique(), decays))
+        """Train; rows of the word embedding that no example uses take no part where they rest."""
+        if (
+            not self.args.optim.startswith("adamw_torch")  # others might move them
+            or self.args.torch_compile
+            or self.is_fsdp_enabled
+        ):
+            return super().train(*args, **kwargs)
+        decays = self.get_decay_parameter_names(self.model) if self.args.weight_decay else []
+        used = torch.cat([self.train_dataset.used_ids(), self.eval_dataset.used_ids()]).unique()
+        with compact_embedding(self.model, used, set(decays)):
             return super().train(*args, **kwargs)
 
     def get_train_dataloader(self) -> Any:

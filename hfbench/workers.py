@@ -4,6 +4,7 @@ Each worker makes the workbench of the comparison for itself and runs its cells 
 one after another. An import of seconds is paid once, see `fork_server`.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -209,7 +210,9 @@ def _work(connection: Connection, setup: _Setup) -> None:
         except EOFError:
             return
         try:
-            bench = bench or Workbench(setup.recipe, setup.cells)
+            if bench is None:
+                bench = Workbench(setup.recipe, setup.cells)
+                gc.freeze()  # it outlasts the cells, after each of which garbage is collected
             push = open_pushes([cell]).get(cell.stem)
             bar = StepBar(lambda step, total: send((step, total)), send)
             send(run_cell(cell, bench, setup.folder, bar, push))

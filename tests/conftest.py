@@ -140,3 +140,18 @@ def write_record():
         return record
 
     return write
+
+
+@pytest.fixture
+def timeless():
+    """All of a record but what differs between two runs of the same."""
+
+    def strip(record):
+        kept = record.model_dump(exclude={"started", "cell_seconds", "fit_seconds"})
+        for name in ("commit", "uncommitted_changes"):  # somebody may be at work on the checkout
+            kept["environment"].pop(name)
+        for name in ("train_seconds", "peak_memory_bytes"):
+            (kept["training"] or {}).pop(name, None)
+        return kept
+
+    return strip

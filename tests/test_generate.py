@@ -21,7 +21,7 @@ from transformers import (
 
 from hfbench import cli
 from hfbench import generate as generation_module
-from hfbench.decoding import CHUNK, can_replay, decode_greedily
+from hfbench.decoding import CHUNK, can_decode, decode_greedily
 from hfbench.errors import UserError
 from hfbench.generate import (
     Candidate,
@@ -218,7 +218,7 @@ def test_steps_with_a_static_cache_are_those_of_transformers(model, tokenizer, p
 def test_replayed_steps_are_those_of_transformers(model, tokenizer):
     model.eval().to("cuda")
     try:
-        assert can_replay(model)
+        assert can_decode(model)
         ids, mask = inputs_of(PROMPTS, tokenizer, "cuda")
         assert_decoding_is_that_of_transformers(model, ids, mask, CHUNK + 2)
     finally:
@@ -226,7 +226,7 @@ def test_replayed_steps_are_those_of_transformers(model, tokenizer):
 
 
 def test_only_on_a_gpu_is_a_step_recorded(model):
-    assert can_replay(model) == (model.device.type == "cuda")
+    assert can_decode(model) == (model.device.type == "cuda")
 
 
 def test_decoding_ends_soon_after_every_row_has_its_eos(model, tokenizer):
@@ -248,7 +248,7 @@ def test_decoding_ends_soon_after_every_row_has_its_eos(model, tokenizer):
 def test_generations_of_both_ways_are_the_same(model, tokenizer, monkeypatch):
     expected = generate(model, tokenizer, PROMPTS, max_new_tokens=CHUNK + 2)
     eos = chosen(expected[1])[2]
-    monkeypatch.setattr(generation_module, "can_replay", lambda model: True)
+    monkeypatch.setattr(generation_module, "can_decode", lambda model: True)
     for stop in (None, eos):
         model.generation_config.eos_token_id = stop
         try:

@@ -23,16 +23,6 @@ def run(path, results, *overrides, **options):
     return compare(load_recipe(path, list(overrides)), results, console=console, **options)
 
 
-def timeless(record):
-    """All of a record but what differs between two runs of the same."""
-    kept = record.model_dump(exclude={"started", "cell_seconds", "fit_seconds"})
-    for name in ("commit", "uncommitted_changes"):  # somebody may be at work on the checkout
-        kept["environment"].pop(name)
-    for name in ("train_seconds", "peak_memory_bytes"):
-        (kept["training"] or {}).pop(name, None)
-    return kept
-
-
 def test_without_ray_the_extra_is_named(write_recipe, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # an import of it fails
     monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
@@ -65,7 +55,7 @@ def cluster():
 
 
 @pytest.mark.slow
-def test_records_of_a_cluster_are_those_of_one_process(cluster, write_recipe, tmp_path):
+def test_records_of_a_cluster_are_those_of_one_process(cluster, write_recipe, tmp_path, timeless):
     models = [
         {"name": "mine", **SMALL, "pretrain": PRETRAIN},
         {"name": "other", **SMALL, "training_arguments": {"num_train_epochs": 60}},

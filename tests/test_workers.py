@@ -40,17 +40,7 @@ def run(path, results, *overrides, **options):
     return outcome, console.file.getvalue()
 
 
-def timeless(record):
-    """All of a record but what differs between two runs of the same."""
-    kept = record.model_dump(exclude={"started", "cell_seconds", "fit_seconds"})
-    for name in ("commit", "uncommitted_changes"):  # somebody may be at work on the checkout
-        kept["environment"].pop(name)
-    for name in ("train_seconds", "peak_memory_bytes"):
-        (kept["training"] or {}).pop(name, None)
-    return kept
-
-
-def test_records_of_two_jobs_are_those_of_one(write_recipe, tmp_path):
+def test_records_of_two_jobs_are_those_of_one(write_recipe, tmp_path, timeless):
     path = write_recipe(models=MODELS, save_models=True)
     one, said_by_one = run(path, tmp_path / "one", jobs=1)
     two, said_by_two = run(path, tmp_path / "two", jobs=2)
