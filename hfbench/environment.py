@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from hfbench.redaction import redact
+
 _PACKAGES = (
     "hfbench",
     "torch",
@@ -45,7 +47,7 @@ def environment_stamp() -> dict[str, Any]:
         "processor": _processor(),
         "cpu_count": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
-        "hub_endpoint": os.environ.get("HF_ENDPOINT", "https://huggingface.co"),
+        "hub_endpoint": redact(os.environ.get("HF_ENDPOINT", "https://huggingface.co")),
     }
 
 

@@ -6,6 +6,7 @@ Heavy imports are inside the functions, for the sake of --help.
 import argparse
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from hfbench.errors import HubError, UserError, WorkerError
 from hfbench.quiet import quiet_libraries
+from hfbench.redaction import redact, redact_output
 
 if TYPE_CHECKING:
     from hfbench.experiment import Outcome
@@ -28,6 +30,7 @@ def run_comparison(
     *,
     rerun: bool = False,
     jobs: int | None = None,
+    fail_fast: bool = False,
     shard: str | None = None,
     engine: Literal["local", "ray"] = "local",
 ) -> None:
@@ -50,9 +53,17 @@ def run_comparison(
     from hfbench.experiment import compare
     from hfbench.table import print_table, write_table
 
-    with _process_group():
-        outcome = compare(recipe, results_dir, rerun=rerun, jobs=jobs, shard=part, engine=engine)
-    if _is_main_process() and (outcome.ran or outcome.kept):  # there are more shards than cells
+    with _stoppable(), _process_group():
+        outcome = compare(
+            recipe,
+            results_dir,
+            rerun=rerun,
+            jobs=jobs,
+            fail_fast=fail_fast,
+            shard=part,
+            engine=engine,
+        )
+    if _is_main_process() and (outcome.results or outcome.kept):  # more shards than cells
         comparison = load_comparison(outcome.folder)
         write_table(comparison, outcome.folder)
         print_table(comparison, Console())
@@ -60,7 +71,12 @@ def run_comparison(
 
 
 def run_pretraining(
-    recipe: "Recipe", results_dir: Path, *, rerun: bool = False, jobs: int | None = None
+    recipe: "Recipe",
+    results_dir: Path,
+    *,
+    rerun: bool = False,
+    jobs: int | None = None,
+    fail_fast: bool = False,
 ) -> None:
     """Pretrain the recipe's models and say where they are.
 
@@ -71,8 +87,15 @@ def run_pretraining(
     quiet_libraries()
     from hfbench.experiment import compare
 
-    with _process_group():
-        outcome = compare(recipe, results_dir, rerun=rerun, only_pretraining=True, jobs=jobs)
+    with _stoppable(), _process_group():
+        outcome = compare(
+            recipe,
+            results_dir,
+            rerun=rerun,
+            only_pretraining=True,
+            jobs=jobs,
+            fail_fast=fail_fast,
+        )
     _summarise(outcome, "weights: models/; evidence: records/")
 
 
@@ -92,11 +115,12 @@ def run_script(run: "Callable[[Recipe, Path], None]", description: str | None) -
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
     """Turn a UserError into its message and exit code 2, other expected errors into exit code 1."""
+    redact_output()
     try:
         yield
     except (UserError, HubError, WorkerError) as error:
         if _is_main_process():
-            print(f"error: {error}", file=sys.stderr)
+            print(redact(f"error: {error}"), file=sys.stderr)
         raise SystemExit(2 if isinstance(error, UserError) else 1) from None
 
 
@@ -105,13 +129,37 @@ def _expect_workers(
 ) -> None:
     """Let what workers are forked from import while this process does, if there may be any."""
     from hfbench import fork_server
-    from hfbench.plan import open_cells
+    from hfbench.plan import plan_classification, plan_pretraining
 
     if jobs == 1 or "WORLD_SIZE" in os.environ:
         return
-    cells = open_cells(recipe, results_dir / recipe.name, only_pretraining=only_pretraining)
-    if sum(cell.model.control is None for cell in cells) > 1:
+    cells = plan_pretraining(recipe) if only_pretraining else plan_classification(recipe)
+    folder = results_dir / recipe.name
+    # whether a record is still a result is known only when everything is loaded
+    if sum(not cell.model.control and cell.recorded(folder) is None for cell in cells) > 1:
         fork_server.start()
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Leave on SIGINT and SIGTERM, saying how to go on, with the shell's exit code for it.
+
+    The processes of a launcher end at once, as it expects: one could not wait for the others.
+    """
+    from hfbench.interruption import Interrupted, interruptible
+
+    if "LOCAL_RANK" in os.environ:
+        yield
+        return
+    try:
+        with interruptible(signal.SIGINT, signal.SIGTERM):
+            yield
+    except Interrupted as stop:
+        print(
+            f"stopped by {stop}: what is finished is kept, and the same command goes on from there",
+            file=sys.stderr,
+        )
+        raise SystemExit(128 + stop.number) from None
 
 
 @contextmanager
@@ -133,14 +181,21 @@ def _process_group() -> Iterator[None]:
 def _summarise(outcome: "Outcome", what: str) -> None:
     failed = outcome.failed
     if _is_main_process():
-        counts = f"{len(outcome.ran) - len(failed)} cells ran, {outcome.kept} were finished before"
-        counts += f", {len(failed)} FAILED" if failed else ""
-        Console(highlight=False).print(f"{counts}. Results in {outcome.folder} ({what}).")
+        ran = [record for record in outcome.ran if not record.failure]
+        counts = [f"{len(ran)} cells ran", f"{outcome.kept} were finished before"]
+        if outcome.by_others:
+            counts.append(f"{outcome.by_others} were run by other processes")
+        if failed:
+            counts.append(f"{len(failed)} FAILED")
+        if outcome.not_run:
+            counts.append(f"{outcome.not_run} were not run")
         for record in failed:
             assert record.failure is not None
             print(f"  {record.stem}: {record.failure.type}: {record.failure.message}")
         for problem in outcome.unpublished:
             print(f"  {problem}")
+        summary = f"{', '.join(counts)}. Results in {outcome.folder} ({what})."
+        Console(highlight=False).print(summary)
     if failed or outcome.unpublished:
         raise SystemExit(1)
 

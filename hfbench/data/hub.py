@@ -4,12 +4,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 
 import huggingface_hub
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import RevisionResolutionError, StrictDataclassError
 
 from hfbench.errors import UserError
+from hfbench.redaction import redact
 
 
 def resolve_revision(
@@ -38,15 +40,23 @@ def user_errors(what: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    # HTTP errors and offline mode are OSErrors; bad repo names and Arrow's complaints ValueErrors
+    except UnpicklingError as error:  # its own message tells how to let the file run code
+        raise UserError(
+            f"{what} cannot be loaded: its weights are a pickle that asks for more than tensors, "
+            "by which it could run any code; take a checkpoint whose weights are safetensors"
+        ) from error
+    # HTTP errors and offline mode are OSErrors; bad repo names and Arrow's complaints ValueErrors;
+    # a data set that is a script is a RuntimeError, a library that is not there an ImportError
     except (
         OSError,
         ValueError,
+        RuntimeError,
+        ImportError,
         DatasetsError,
         RevisionResolutionError,
         StrictDataclassError,
     ) as error:
-        reason = " ".join(str(error).split())[:600] or type(error).__name__
+        reason = redact(" ".join(str(error).split()))[:600] or type(error).__name__
         endpoint = os.environ.get("HF_ENDPOINT")
-        asked = f" (HF_ENDPOINT is {endpoint})" if endpoint else ""
+        asked = f" (HF_ENDPOINT is {redact(endpoint)})" if endpoint else ""
         raise UserError(f"{what} cannot be loaded{asked}: {reason}") from error

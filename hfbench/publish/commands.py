@@ -61,7 +61,7 @@ def push(
     _quiet_client()
 
     if dry_run:
-        folder = _empty(results / "push" / repo_id.replace("/", "--"))
+        folder = _empty(results, repo_id)
         staged = stage_model(results, model, folder, repo_id, seed=seed, licence=licence)
         assert staged.probe is not None
         print(f"{staged.what}\n{staged.listing()}\nproven: {staged.probe.hash}")
@@ -101,7 +101,7 @@ def push_results(
     _quiet_client()
 
     if dry_run:
-        folder = _empty(results / "push" / f"datasets--{repo_id.replace('/', '--')}")
+        folder = _empty(results, repo_id, prefix="datasets--")
         staged = stage_results(results, folder, repo_id, licence=licence)
         print(f"{staged.what}\n{staged.listing()}")
         _say_unpublished(folder, private)
@@ -175,9 +175,18 @@ def _quiet_client() -> None:
         huggingface_hub.utils.disable_progress_bars()
 
 
-def _empty(folder: Path) -> Path:
+def _empty(results: Path, repo_id: str, prefix: str = "") -> Path:
+    """A new folder for what would go up to ``repo_id``.
+
+    Raises:
+        UserError: if that is no name of a repo, before anything is removed.
+    """
     import shutil
 
+    from hfbench.publish.remote import check_repo_id
+
+    check_repo_id(repo_id)
+    folder = results / "push" / f"{prefix}{repo_id.replace('/', '--')}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

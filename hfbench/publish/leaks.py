@@ -13,19 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
-
 from hfbench.errors import UserError
 from hfbench.record import Record
+from hfbench.redaction import SECRET_PATTERNS, own_secrets
 
 _OFFICIAL = "https://huggingface.co"
-_SECRET_NAMES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIAL", re.IGNORECASE)
-_SECRETS = {
-    "a Hugging Face token": rb"\bhf_[A-Za-z0-9]{16,}",
-    "a GitHub token": rb"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,})",
-    "an AWS key": rb"\bAKIA[0-9A-Z]{16}\b",
-    "a private key": rb"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-}
 _ROOTS = r"/(?:home|Users|root|mnt|media|srv|opt|tmp|var|private|scratch|data|workspace)/"
 _POSIX_PATH = r"(?<![\w.:/~-])(?:~/|/[\w.@+-]+/)[^\s'\"`,;:()\[\]{}<>|]*"
 _WINDOWS_PATH = r"(?<!\w)[A-Za-z]:[\\/](?![\\/])[^\s'\"`,;()\[\]{}<>|]*"
@@ -71,11 +63,11 @@ def refuse_leaks(folder: Path, repo_id: str) -> None:
 def find_leaks(path: Path, repo_id: str) -> Iterator[str]:
     """What a file would give away, in words."""
     content = path.read_bytes()
-    for what, secret in _own_secrets():
+    for what, secret in own_secrets():
         if secret.encode() in content:
-            yield f"the value of {what}"
-    for what, pattern in _SECRETS.items():
-        if re.search(pattern, content):
+            yield what
+    for what, pattern in SECRET_PATTERNS.items():
+        if re.search(pattern.encode(), content):
             yield what
     for place in _own_places():
         if f"{place}{os.sep}".encode() in content or content.rstrip().endswith(place.encode()):
@@ -104,15 +96,6 @@ def _shorten(value: Any) -> Any:
 
 def _last_part(path: str) -> str:
     return "…/" + re.split(r"[\\/]", path.rstrip("\\/"))[-1]
-
-
-def _own_secrets() -> Iterator[tuple[str, str]]:
-    token = huggingface_hub.get_token()
-    if token and len(token) >= 8:
-        yield "your Hugging Face token", token
-    for name, value in os.environ.items():
-        if _SECRET_NAMES.search(name) and len(value) >= 8 and value != token:
-            yield f"the environment variable {name}", value
 
 
 def _own_places() -> set[str]:

@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
 )
 
 from hfbench.errors import HubError, UserError
+from hfbench.redaction import redact
 
 RepoType = Literal["model", "dataset", "space"]
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
@@ -158,7 +159,7 @@ def upload(destination: Destination, folder: Path, message: str, stale: list[str
             commit_message=message, parent_commit=destination.head,
             create_pr=destination.create_pr,
         )  # fmt: skip
-    url = made.pr_url or f"{api.endpoint}/{'' if kind == 'model' else f'{kind}s/'}{repo_id}"
+    url = made.pr_url or f"{_endpoint()}/{'' if kind == 'model' else f'{kind}s/'}{repo_id}"
     return Commit(made.oid, url, made.pr_revision or destination.revision)
 
 
@@ -256,8 +257,8 @@ def _branches(
 
 
 def _endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    return redact(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
 
 
 def _one_line(message: object) -> str:
-    return " ".join(str(message).split())[:300]
+    return redact(" ".join(str(message).split()))[:300]
