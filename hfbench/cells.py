@@ -218,6 +218,7 @@ def _train_classifier(cell: Cell, bench: Workbench, folder: Path, bar: StepBar) 
     kept = bench.recipe.save_models
     fields = {
         "task": task.facts,
+        "corpus_overlap": bench.corpus_overlap(cell.model),
         "model_facts": _model_facts(model, cell, bench, max_length, trainable),
         "training": facts,
         "curves": curves,

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from hfbench.comparison import Comparison, ModelRuns, Pair
-from hfbench.record import Record, Selection
+from hfbench.data.contamination import NEAR_SHARE, RUN
+from hfbench.record import Overlap, Record, Selection
 
 _SELECTION: dict[Selection, str] = {
     "last": "after the last step",
@@ -28,11 +29,12 @@ def answer(comparison: Comparison) -> list[str]:
 
 
 def footnotes(comparison: Comparison) -> dict[str, str]:
-    """Model -> its numbered footnote: what differs, what failed and why."""
+    """Model -> its numbered footnote: what differs, what it saw before, what failed and why."""
     marks: dict[str, str] = {}
     for model in comparison.models:
         reasons = list(comparison.differences.get(model.name, []))
         reasons += filter(None, [one_class(model)] if _is_trained(model) else [])
+        reasons += filter(None, [_pretrained_on(model)])
         if model.failed:
             reasons.append(f"{len(model.failed)} runs are left out: {'; '.join(failures(model))}")
         if reasons:
@@ -58,6 +60,7 @@ def notes(comparison: Comparison) -> list[str]:
         "floor together).",
         f'vs majority: points above always answering "{label}", with p after Holm.',
     ]
+    lines += filter(None, [_trained_on(finished)])
     if any(model.seeds == [None] for model in finished):
         lines.append("A control runs once: nothing in it is random.")
     guessing = [m.name for m in finished if not comparison.floors[m.name].above_chance]
@@ -73,6 +76,46 @@ def notes(comparison: Comparison) -> list[str]:
             "other seeds."
         )
     return lines
+
+
+def _trained_on(models: list[ModelRuns]) -> str | None:
+    """How many evaluation examples are training examples; None where that was not counted."""
+    tasks = [record.task for model in models for record in model.finished if record.task]
+    counts = [task.overlap[task.evaluation_split] for task in tasks if task.overlap]
+    if not counts:
+        return None
+    line = f"{_overlap(counts, 'the training data')}."
+    if short := max(count.short for count in counts):
+        line += f" {short:,} of fewer than {RUN} words were compared as a whole only."
+    return line
+
+
+def _pretrained_on(model: ModelRuns) -> str | None:
+    """How many evaluation examples its pretraining corpus has; None where it has none."""
+    counts = [
+        record.corpus_overlap[record.task.evaluation_split]
+        for record in model.finished
+        if record.task and record.corpus_overlap
+    ]
+    if not any(count.exact + count.near for count in counts):
+        return None
+    return _overlap(counts, "its pretraining corpus")
+
+
+def _overlap(counts: Sequence[Overlap], place: str) -> str:
+    """The most of any run, where a learning curve gives each seed a subset of its own."""
+    most = max(counts, key=lambda count: count.exact + count.near)
+    number = most.exact + most.near
+    up_to = "" if all(count == most for count in counts) else "up to "
+    kinds = [f"{most.exact:,} word for word"] if most.exact else []
+    if most.near:
+        words = f"{100 * NEAR_SHARE:.0f} % of the words or more"
+        kinds.append(f"{most.near:,} nearly, with {words} in runs of {RUN} that occur there")
+    return (
+        f"{up_to}{number:,} of {most.examples:,} evaluation examples "
+        f"{'is' if number == 1 else 'are'} also in {place}"
+        f"{' (' if kinds else ''}{', '.join(kinds)}{')' if kinds else ''}"
+    )
 
 
 def cost_notes(comparison: Comparison) -> list[str]:

@@ -41,6 +41,15 @@ class SplitData(RecordPart):
     label_counts: dict[str, int] = Field(description="Label name -> examples with that label.")
 
 
+class Overlap(RecordPart):
+    """How many evaluation examples are in training texts, too; see `data.contamination`."""
+
+    examples: int = Field(description="Evaluation examples that were looked for.")
+    exact: int = Field(description="Of these: in the training texts word for word.")
+    near: int = Field(description="Of the others: nearly, by the runs of words that they share.")
+    short: int = Field(description="Too short to be nearly there.")
+
+
 class TaskData(RecordPart):
     """The data of a classification run."""
 
@@ -49,6 +58,11 @@ class TaskData(RecordPart):
     labels: list[str] = Field(description="Label names; a label's number is its index here.")
     splits: dict[str, SplitData] = Field(description="train, validation and, if given, test.")
     evaluation_split: str = Field(description="The split whose figures the table shows.")
+    overlap: dict[str, Overlap] | None = Field(
+        default=None,
+        description="Split -> how many of its examples are in this run's training examples, too; "
+        "null in records from before it was counted.",
+    )
 
 
 class CorpusData(RecordPart):
@@ -167,6 +181,11 @@ class Record(RecordPart):
     environment: dict[str, Any] = Field(description="Versions, commit, platform, launch.")
     task: TaskData | None = None
     corpus: CorpusData | None = None
+    corpus_overlap: dict[str, Overlap] | None = Field(
+        default=None,
+        description="Split -> how many of its examples are in the training part of the corpus that "
+        "the model was pretrained on here; null for other models.",
+    )
     model_facts: ModelFacts | None = None
     training: TrainingFacts | None = Field(default=None, description="Null for a control.")
     fit_seconds: float | None = Field(default=None, description="Wall time of fitting a control.")

@@ -17,6 +17,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from hfbench.data.contamination import count_corpus_overlaps
 from hfbench.data.corpus import LoadedCorpus, load_corpus
 from hfbench.data.subset import check_train_sizes, nested_order
 from hfbench.data.task import LoadedTask, load_task
@@ -29,6 +30,7 @@ from hfbench.data.tokenize import (
 from hfbench.models.load import PreparedModel, check_lora, count_parameters, prepare_model
 from hfbench.plan import Cell
 from hfbench.recipe import Corpus, Model, Recipe
+from hfbench.record import Overlap
 from hfbench.seeds import derive_streams
 from hfbench.trainer import training_arguments
 
@@ -46,6 +48,7 @@ class Workbench:
         """
         self.recipe = recipe
         self._corpora: dict[Corpus, LoadedCorpus] = {}
+        self._corpus_overlaps: dict[Corpus, dict[str, Overlap]] = {}
         self._subsets: dict[tuple[int, int], LoadedTask] = {}
         self._tokenizers: dict[str, str] = {}
         self._tokenized: dict[tuple[str, int], TokenizedData] = {}
@@ -118,6 +121,16 @@ class Workbench:
             key = f"models.{model.name}.pretrain.corpus"
             self._corpora[corpus] = load_corpus(corpus, self.recipe.folder, key)
         return self._corpora[corpus]
+
+    def corpus_overlap(self, model: Model) -> dict[str, Overlap] | None:
+        """Which evaluation examples ``model`` saw in pretraining; None if it was not pretrained."""
+        if model.pretrain is None:
+            return None
+        corpus = model.pretrain.corpus
+        if corpus not in self._corpus_overlaps:
+            texts = self.corpus(model).texts["train"]
+            self._corpus_overlaps[corpus] = count_corpus_overlaps(texts, self.task.splits)
+        return self._corpus_overlaps[corpus]
 
     def max_length(self, model: Model) -> int:
         """Tokens at which the task's texts are truncated for ``model``."""

@@ -12,7 +12,8 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from hfbench.comparison import load_comparison
 from hfbench.errors import UserError
-from hfbench.record import Failure
+from hfbench.record import Failure, Overlap
+from hfbench.report import render_report
 from hfbench.table import (
     COLUMNS,
     as_csv,
@@ -157,6 +158,70 @@ def test_one_seed_is_said_to_say_nothing_of_others(results, write_record):
     write_record(results, "control", None, np.ones(80, bool), control=True)
     text = as_markdown(load_comparison(results))
     assert "One seed only (single): intervals and groups say nothing about other seeds." in text
+
+
+@pytest.fixture
+def write_overlap(results, write_record):
+    """A function that writes a run whose evaluation examples are partly in its training texts."""
+
+    def write(model, seed, *, train=None, corpus=None):
+        rng = np.random.default_rng(seed)
+        right = rng.random(80) < 0.7
+        record = write_record(results, model, seed, right)
+        overlap = {"validation": Overlap(examples=80, **train)} if train else None
+        task = record.task.model_copy(update={"overlap": overlap})
+        seen = {"validation": Overlap(examples=80, **corpus)} if corpus else None
+        return write_record(results, model, seed, right, task=task, corpus_overlap=seen)
+
+    return write
+
+
+def test_evaluation_examples_that_are_training_examples_are_counted_in_a_note(
+    results, write_overlap
+):
+    for seed in range(3):
+        for model in ("better", "worse"):
+            write_overlap(model, seed, train={"exact": 2, "near": 1, "short": 30})
+    comparison = load_comparison(results)
+    found = (
+        "3 of 80 evaluation examples are also in the training data (2 word for word, 1 nearly, "
+        "with 80 {}% of the words or more in runs of 8 that occur there). 30 of fewer than 8 words "
+        "were compared as a whole only."
+    )
+    assert f"- {found.format('')}\n" in as_markdown(comparison)
+    assert f"\n{found.format(chr(92))}\\par" in as_latex(comparison)
+    assert f"<li>{found.format('')}</li>" in render_report(comparison)
+
+
+def test_subsets_with_different_overlaps_are_told_by_the_largest(results, write_overlap):
+    write_overlap("better", 0, train={"exact": 0, "near": 0, "short": 0})
+    write_overlap("better", 1, train={"exact": 1, "near": 0, "short": 0})
+    text = as_markdown(load_comparison(results))
+    line = "- up to 1 of 80 evaluation examples is also in the training data (1 word for word).\n"
+    assert line in text
+
+
+def test_no_overlap_is_said_and_one_that_was_not_counted_is_not(results, write_overlap):
+    assert "evaluation examples" not in as_markdown(load_comparison(results))
+    write_overlap("better", 0, train={"exact": 0, "near": 0, "short": 0})
+    text = as_markdown(load_comparison(results))
+    assert "- 0 of 80 evaluation examples are also in the training data.\n" in text
+
+
+def test_a_model_whose_corpus_has_evaluation_examples_is_marked(results, write_overlap):
+    for seed in range(3):
+        write_overlap("worse", seed, corpus={"exact": 0, "near": 1, "short": 0})
+        write_overlap("better", seed, corpus={"exact": 0, "near": 0, "short": 9})
+    comparison = load_comparison(results)
+    note = "1 of 80 evaluation examples is also in its pretraining corpus (1 nearly, with 80 {}%"
+    assert f"- [1] worse: {note.format('')}" in as_markdown(comparison)
+    assert f"[1] worse: {note.format(chr(92))}" in as_latex(comparison)
+    assert f"<li>[1] worse: {note.format('')}" in render_report(comparison)
+    assert "| worse [1] |" in as_markdown(comparison)
+    assert "[2]" not in as_markdown(comparison)
+    notes = {row.model: row.notes for row in build_rows(comparison)}
+    assert notes["worse"].startswith(note[:50])
+    assert notes["better"] == ""
 
 
 def test_the_selection_rule_is_stated(results, write_record):

@@ -12,6 +12,7 @@ import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict
 
 from hfbench.data import sentiment
+from hfbench.data.contamination import count_task_overlaps
 from hfbench.data.hub import resolve_revision, user_errors
 from hfbench.errors import UserError, nearest
 from hfbench.recipe import Task
@@ -41,8 +42,10 @@ class LoadedTask:
         """The same task with only these rows of its train split."""
         train = self.splits["train"].select(rows)
         described = {**self.facts.splits, "train": _describe_split(train, self.facts.labels)}
-        facts = self.facts.model_copy(update={"splits": described})
-        return LoadedTask(DatasetDict({**self.splits, "train": train}), facts)
+        splits = DatasetDict({**self.splits, "train": train})
+        overlap = count_task_overlaps(splits)
+        facts = self.facts.model_copy(update={"splits": described, "overlap": overlap})
+        return LoadedTask(splits, facts)
 
 
 def load_task(task: Task, folder: Path) -> LoadedTask:
@@ -80,6 +83,7 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
         labels=labels,
         splits={role: _describe_split(splits[role], labels) for role in order},
         evaluation_split=order[-1],
+        overlap=count_task_overlaps(splits),
     )
     return LoadedTask(DatasetDict({role: splits[role] for role in order}), facts)
 
