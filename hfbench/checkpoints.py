@@ -4,27 +4,31 @@ import json
 import re
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import xxhash
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from hfbench.atomic import atomic
 from hfbench.trainer import BenchTrainer
 
 _CLAIM = "cell.txt"  # whose checkpoints a folder holds
-_STATE = "trainer_state.json"  # the Trainer writes it after all else of a checkpoint
+_MANIFEST = "hfbench.json"  # name -> hash of each file of a checkpoint; written last
 _OURS = "hfbench"  # our entry in it
 
 
-def claim(trainer: BenchTrainer, identity: str) -> Path | None:
-    """The newest complete checkpoint of ``identity`` in the Trainer's folder, which is now its.
+def claim(trainer: BenchTrainer, identity: str, say: Callable[[str], None]) -> Path | None:
+    """The newest whole checkpoint of ``identity`` in the Trainer's folder, which is now its.
 
-    None if there is none. Checkpoints of another identity, of none, and incomplete ones are
-    removed. Called in every process.
+    None if there is none. Checkpoints of another identity, of none, and unfinished ones are
+    removed; one whose files are no longer what was written is set aside. Called in every process.
 
     Args:
         trainer: where checkpoints are and will be, and how many processes write them.
         identity: equal for two runs if, and only if, one may go on where the other stopped.
+        say: is told what is set aside.
     """
     folder, processes = Path(trainer.args.output_dir), trainer.args.world_size
     if trainer.accelerator.is_main_process:
@@ -32,10 +36,14 @@ def claim(trainer: BenchTrainer, identity: str) -> Path | None:
         if not note.exists() or note.read_text(encoding="utf-8") != identity:
             clear(folder)
             folder.mkdir(parents=True, exist_ok=True)
-            note.write_text(identity, encoding="utf-8")
+            with atomic(note) as temporary:
+                temporary.write_text(identity, encoding="utf-8")
         for path in _by_step(folder).values():
-            if not _is_complete(path, processes):
+            if not _is_finished(path, processes):
                 shutil.rmtree(path)
+            elif damaged := _damaged_files(path):
+                aside = _set_aside(path)
+                say(f"{path}: {', '.join(damaged)} is not as it was written; moved to {aside.name}")
     trainer.accelerator.wait_for_everyone()
     found = _by_step(folder)
     return found[max(found)] if found else None
@@ -46,6 +54,8 @@ def clear(folder: Path) -> None:
     (folder / _CLAIM).unlink(missing_ok=True)  # first: what remains, if stopped here, is nobody's
     for path in _by_step(folder).values():
         shutil.rmtree(path)
+    for parts in folder.glob("in-*-parts"):
+        clear(parts)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
@@ -60,17 +70,46 @@ def _by_step(folder: Path) -> dict[int, Path]:
     return {step_of(path): path for path in paths}
 
 
-def _is_complete(checkpoint: Path, processes: int) -> bool:
-    """Whether training can go on from it, with as many processes as wrote it."""
+def _is_finished(checkpoint: Path, processes: int) -> bool:
+    """Whether it was written to its end, by as many processes as there are now."""
+    if not (checkpoint / _MANIFEST).is_file():
+        return False
     ranks = [""] if processes == 1 else [f"_{rank}" for rank in range(processes)]
     needed = ["optimizer.pt", "scheduler.pt", *(f"rng_state{rank}.pth" for rank in ranks)]
-    if not all((checkpoint / name).is_file() for name in needed):
-        return False
+    return all((checkpoint / name).is_file() for name in needed)
+
+
+def _damaged_files(checkpoint: Path) -> list[str]:
+    """Files that are missing or other than the manifest says."""
     try:
-        state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # missing, or cut off
-        return False
-    return _OURS in state["stateful_callbacks"]
+        written = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
+    except ValueError:
+        return [_MANIFEST]
+    found = _hash_files(checkpoint)
+    return [name for name in written if found.get(name) != written[name]]
+
+
+def _hash_files(checkpoint: Path) -> dict[str, str]:
+    """Name -> hash, against damage and not against malice: XXH3 is as fast as memory."""
+    return {
+        str(path.relative_to(checkpoint)): _hash_file(path)
+        for path in sorted(checkpoint.rglob("*"))
+        if path.is_file() and path.name != _MANIFEST
+    }
+
+
+def _hash_file(path: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _set_aside(checkpoint: Path) -> Path:
+    taken = len(list(checkpoint.parent.glob(f"damaged-{checkpoint.name}*")))
+    aside = checkpoint.with_name(f"damaged-{checkpoint.name}" + (f"-{taken}" if taken else ""))
+    return checkpoint.rename(aside)
 
 
 class ExactResumption(TrainerCallback):
@@ -140,6 +179,20 @@ class ExactResumption(TrainerCallback):
         """Called by the Trainer before it logs, evaluates and saves, once more."""
         control.should_save = control.should_save or self._postponed
         self._prepare_save(state, control)
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Called by the Trainer in every process, after its part of a checkpoint."""
+        self.trainer.accelerator.wait_for_everyone()
+        if self.trainer.accelerator.is_main_process:
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            with atomic(checkpoint / _MANIFEST) as temporary:
+                temporary.write_text(json.dumps(_hash_files(checkpoint)), encoding="utf-8")
 
     def _prepare_save(self, state: TrainerState, control: TrainerControl) -> None:
         control.should_save = control.should_save and state.global_step < state.max_steps

@@ -59,6 +59,10 @@ Jobs = Annotated[
         metavar="N",
     ),
 ]
+FailFast = Annotated[
+    bool,
+    typer.Option("--fail-fast", help="Stop when a cell has failed; by default the others run."),
+]
 
 
 @app.command()
@@ -68,6 +72,7 @@ def compare(
     results_dir: ResultsDir = Path("results"),
     dry_run: DryRun = False,
     rerun: Rerun = False,
+    fail_fast: FailFast = False,
     jobs: Jobs = None,
     shard: Annotated[
         str | None,
@@ -92,7 +97,15 @@ def compare(
     if dry_run:
         _print_plan(loaded, results_dir, rerun=rerun, only_pretraining=False)
     else:
-        run_comparison(loaded, results_dir, rerun=rerun, jobs=jobs, shard=shard, engine=engine)
+        run_comparison(
+            loaded,
+            results_dir,
+            rerun=rerun,
+            jobs=jobs,
+            fail_fast=fail_fast,
+            shard=shard,
+            engine=engine,
+        )
 
 
 @app.command()
@@ -128,6 +141,7 @@ def pretrain(
     results_dir: ResultsDir = Path("results"),
     dry_run: DryRun = False,
     rerun: Rerun = False,
+    fail_fast: FailFast = False,
     jobs: Jobs = None,
 ) -> None:
     """Only pretrain the models of a recipe that have a pretrain block."""
@@ -137,7 +151,7 @@ def pretrain(
     if dry_run:
         _print_plan(loaded, results_dir, rerun=rerun, only_pretraining=True)
     else:
-        run_pretraining(loaded, results_dir, rerun=rerun, jobs=jobs)
+        run_pretraining(loaded, results_dir, rerun=rerun, jobs=jobs, fail_fast=fail_fast)
 
 
 @app.command()

@@ -1,6 +1,8 @@
-"""A hash of a model's weights that does not depend on the file that they are in."""
+"""Hashes: of a model's weights, whatever the file that they are in, and of files."""
 
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -16,4 +18,26 @@ def hash_tensors(tensors: Mapping[str, Any]) -> str:
         tensor = tensors[name].detach().cpu().float().contiguous()
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    return _hash_bytes([path])
+
+
+def hash_files(folder: Path, suffixes: tuple[str, ...]) -> str:
+    """SHA-256 (hex) of the bytes of a folder's files that end in ``suffixes``, one after another.
+
+    In the order of their names; files of folders in it do not count.
+    """
+    return _hash_bytes([path for path in sorted(folder.iterdir()) if path.suffix in suffixes])
+
+
+def _hash_bytes(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
     return digest.hexdigest()

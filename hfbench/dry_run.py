@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hfbench.comparison import compare_records
-from hfbench.plan import Cell, open_cells, plan_classification, plan_pretraining
+from hfbench.finished import NEW, Status, Survey, cells_to_look_at, name_of
+from hfbench.plan import Cell
 from hfbench.power import (
     Discordance,
     detectable_difference,
@@ -46,21 +47,20 @@ def print_plan(
 ) -> None:
     """Print cells, sizes and steps, which cells would run, and what the design can show."""
     folder = results / recipe.name
-    cells = plan_pretraining(recipe)
-    if not only_pretraining:
-        cells += plan_classification(recipe)
-    to_run = open_cells(recipe, folder, rerun=rerun, only_pretraining=only_pretraining)
-    bench = Workbench(recipe, cells)
+    bench = Workbench(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
+    survey = Survey(bench, results)
+    statuses = survey.statuses(rerun=rerun, only_pretraining=only_pretraining)
+    to_run = [status.cell for status in statuses if status.reasons]
     say = partial(console.print, highlight=False, markup=False)
     if recipe.task and not only_pretraining:
         facts = bench.task.facts
         sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
         say(f"Data: {facts.source}: {sizes} examples; labels {', '.join(facts.labels)}")
-    open_ids = {cell.id for cell in to_run}
-    console.print(_cells_table(cells, open_ids, bench))
-    say(f"{len(to_run)} of {len(cells)} cells to run; results would go to {folder}")
-    finished = [cell.recorded(folder) for cell in cells if cell.is_finished(folder)]
-    records = [record for record in finished if record is not None]
+    console.print(_cells_table(statuses, bench))
+    for line in _reasons(statuses):
+        say(line)
+    say(f"{len(to_run)} of {len(statuses)} cells to run; results would go to {folder}")
+    records = [s.record for s in statuses if s.record and not s.reasons]
     say(_time(to_run, records))
     if recipe.task and not only_pretraining and len(recipe.models) > 1:
         examples = bench.task.facts.splits[bench.task.facts.evaluation_split].examples
@@ -68,15 +68,34 @@ def print_plan(
             say(line)
 
 
-def _cells_table(cells: list[Cell], open_ids: set[str], bench: Workbench) -> Table:
+def _reasons(statuses: list[Status]) -> list[str]:
+    """Why cells run that had run before, the same reasons of several cells said once."""
+    cells: dict[tuple[str, ...], list[str]] = {}
+    for status in statuses:
+        if status.reasons and status.reasons != [NEW]:
+            cells.setdefault(tuple(status.reasons), []).append(status.cell.stem)
+    lines = []
+    for reasons, stems in cells.items():
+        others = f" and {len(stems) - 1} more" if len(stems) > 1 else ""
+        lines.append(f"{stems[0]}{others} to run again:")
+        lines += [f"  {reason}" for reason in reasons]
+    return lines
+
+
+def _cells_table(statuses: list[Status], bench: Workbench) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in ("cell", "parameters", "batch", "steps", "max\nlength", "state"):
         is_text = name in ("cell", "state")
         table.add_column(name, justify="left" if is_text else "right", overflow="fold")
-    for cell in cells:
-        state = "to run" if cell.id in open_ids else "finished"
-        table.add_row(cell.stem, *_sizes(cell, bench), state)
+    for status in statuses:
+        table.add_row(status.cell.stem, *_sizes(status.cell, bench), _state(status))
     return table
+
+
+def _state(status: Status) -> str:
+    if status.elsewhere:
+        return f"finished as {name_of(status.elsewhere)}"
+    return "to run" if status.reasons else "finished"
 
 
 def _sizes(cell: Cell, bench: Workbench) -> list[str]:

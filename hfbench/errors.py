@@ -25,6 +25,13 @@ class WorkerError(RuntimeError):
     """
 
 
+class StorageError(RuntimeError):
+    """Results cannot be written: the disk is full or fails, or the folder is read-only.
+
+    Shown without a traceback; exit code 1.
+    """
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the known name closest to ``name``, or an empty string."""
     matches = get_close_matches(name, list(known), n=1)

@@ -2,18 +2,21 @@
 
 import gc
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
-from hfbench.cells import CellResult, run_cell
+from hfbench.cells import CellResult, Session, run_cell
 from hfbench.check import is_own_architecture, quick_check
 from hfbench.errors import UserError
-from hfbench.jobs import choose_jobs
-from hfbench.plan import Cell, Shard, open_cells, plan_classification, plan_pretraining
+from hfbench.finished import Survey, cells_to_look_at
+from hfbench.jobs import choose_jobs, plan_tasks, put_off, ready, seconds_to_wait
+from hfbench.plan import Cell, Shard, plan_classification, plan_pretraining
 from hfbench.progress import Reporter
 from hfbench.publish.checkpoints import CheckpointPush, open_pushes
 from hfbench.ray_engine import run_on_ray
@@ -31,17 +34,33 @@ class Outcome:
 
     folder: Path
     """``<results>/<recipe>``: its records and models."""
-    ran: list[Record]
-    """The records written now."""
+    results: list[CellResult]
+    """Of the cells that were open, as far as they ended."""
     kept: int
-    """Cells that were finished before."""
-    unpublished: list[str]
-    """Why a pretrained model that was to be published now was not."""
+    """Cells that were finished before, under whatever name."""
+    not_run: int
+    """Cells that were left because one failed."""
+
+    @property
+    def ran(self) -> list[Record]:
+        """The records written now."""
+        return [result.record for result in self.results if result.is_ours]
+
+    @property
+    def by_others(self) -> int:
+        """Cells that other processes ran meanwhile."""
+        return len(self.results) - len(self.ran)
 
     @property
     def failed(self) -> list[Record]:
-        """The cells that failed now."""
-        return [record for record in self.ran if record.status == "failed"]
+        """The cells that failed now, whoever ran them."""
+        records = [result.record for result in self.results]
+        return [record for record in records if record.status == "failed"]
+
+    @property
+    def unpublished(self) -> list[str]:
+        """Why a pretrained model that was to be published now was not."""
+        return [result.unpublished for result in self.results if result.unpublished]
 
 
 def compare(
@@ -50,12 +69,15 @@ def compare(
     *,
     rerun: bool = False,
     only_pretraining: bool = False,
+    fail_fast: bool = False,
     jobs: int | None = 1,
     shard: Shard | None = None,
     engine: Engine = "local",
     console: Console | None = None,
 ) -> Outcome:
-    """Run the cells of ``recipe`` that have no finished record; pretraining comes first.
+    """Run the cells of ``recipe`` that have no result yet; pretraining comes first.
+
+    Several of these on the same recipe, on machines that share ``results``, share the cells.
 
     In several processes (``torchrun``, ``accelerate launch``) each calls this; they train every
     cell together, and the first one writes.
@@ -65,6 +87,7 @@ def compare(
         results: the folder that holds a folder for each recipe.
         rerun: run what is finished, too.
         only_pretraining: leave the comparison itself for later.
+        fail_fast: start no cell after one has failed, and end those under way.
         jobs: cells side by side in processes of their own, which do not know an architecture that
             this one has registered; 1: one after another in this one; None: as many as pay.
         shard: run this part only.
@@ -73,56 +96,69 @@ def compare(
 
     Raises:
         UserError: before anything runs, if data or a model cannot be had or do not fit.
+        StorageError: if a result cannot be written; what was written before is whole.
         WorkerError: if a process that ran a cell died.
     """
-    folder = results / recipe.name
     planned = plan_pretraining(recipe) if only_pretraining else plan_classification(recipe)
     if not planned:
         what = "is to be pretrained" if only_pretraining else "is compared: the task is missing"
         raise UserError(f"recipe {recipe.name!r}: no model {what}")
-    planned = shard.of(planned) if shard else planned
-    cells = open_cells(recipe, folder, rerun=rerun, only_pretraining=only_pretraining, shard=shard)
-    bench = Workbench(recipe, cells)
+    console = console or Console()
+    bench = Workbench(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
+    survey = Survey(bench, results)
+    statuses = survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=shard)
+    cells = [status.cell for status in statuses if status.reasons]
+    session = Session(survey.folder, {s.cell.stem: s.record.started for s in statuses if s.record})
     _refuse_unfair_architectures(cells, bench)
     jobs = choose_jobs(jobs, cells, bench) if engine == "local" else None
     is_main = int(os.environ.get("RANK", "0")) == 0
+    if is_main:
+        survey.settle(statuses, console)
     pushes = open_pushes(cells) if is_main else {}
     ended: dict[str, CellResult] = {}
-    with Reporter(console or Console(), len(cells), quiet=not is_main) as reporter:
+    with Reporter(console, len(cells), quiet=not is_main) as reporter:
         if jobs is None:
-            coming = run_on_ray(cells, bench, folder)
+            coming = run_on_ray(cells, bench, session)
         elif jobs == 1:
-            coming = _run_here(cells, bench, folder, pushes, reporter)
+            coming = _run_here(cells, bench, session, pushes, reporter)
         else:
-            coming = run_in_workers(cells, bench, folder, jobs, reporter)
-        for result in coming:
-            stem = result.record.stem
-            ended[stem] = result
-            reporter.finish(f"{stem}: {_in_words(result.record)}")
-    in_order = [ended[cell.stem] for cell in cells]
-    kept = sum(cell.id not in {other.id for other in cells} for cell in planned)
-    return Outcome(
-        folder,
-        ran=[result.record for result in in_order],
-        kept=kept,
-        unpublished=[result.unpublished for result in in_order if result.unpublished],
-    )
+            coming = run_in_workers(cells, bench, session, jobs, reporter)
+        with closing(coming):
+            for result in coming:
+                stem = result.record.stem
+                ended[stem] = result
+                reporter.finish(f"{stem}: {_in_words(result)}")
+                if fail_fast and result.record.failure:
+                    break
+    kept = sum(not status.reasons and status.cell.kind == planned[0].kind for status in statuses)
+    in_order = [ended[cell.stem] for cell in cells if cell.stem in ended]
+    return Outcome(session.folder, in_order, kept, not_run=len(cells) - len(in_order))
 
 
 def _run_here(
     cells: list[Cell],
     bench: Workbench,
-    folder: Path,
+    session: Session,
     pushes: dict[str, CheckpointPush],
     reporter: Reporter,
-) -> Iterator[CellResult]:
+) -> Generator[CellResult]:
     """One after another, in this process."""
+    waiting = plan_tasks(cells, bench, jobs=1)
+    cell_of = {cell.stem: cell for cell in cells}
     gc.freeze()  # what is there now outlasts the cells, after each of which garbage is collected
     try:
-        for cell in cells:
+        while waiting:
+            if not (tasks := ready(waiting, [], jobs=1)):
+                time.sleep(seconds_to_wait(waiting) or 0)
+                continue
+            waiting.remove(tasks[0])
+            cell = cell_of[tasks[0].name]
             with reporter.cell(cell.stem) as bar:
-                result = run_cell(cell, bench, folder, bar, pushes.get(cell.stem))
-            yield result
+                result = run_cell(cell, bench, session, bar, pushes.get(cell.stem))
+            if result:
+                yield result
+            else:
+                waiting.append(put_off(tasks[0]))
     finally:
         gc.unfreeze()
 
@@ -135,7 +171,10 @@ def _refuse_unfair_architectures(cells: list[Cell], bench: Workbench) -> None:
             quick_check(prepared, "classifier" if kind == "classification" else "language model")
 
 
-def _in_words(record: Record) -> str:
+def _in_words(result: CellResult) -> str:
+    record = result.record
+    if not result.is_ours:
+        return "another process ran it"
     if record.failure:
         return f"FAILED: {record.failure.type}: {record.failure.message}"
     if record.kind == "pretraining":

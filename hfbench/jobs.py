@@ -3,7 +3,8 @@
 import math
 import os
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -19,6 +20,8 @@ CELLS_PER_GPU = 4
 # the command line does, 9 s where it was not; meanwhile this process would have trained.
 _START_SECONDS = 5.0
 
+_SECONDS_PUT_OFF = 1.0
+
 # For the choice alone: what a step takes even of the smallest model, and how fast the rest goes.
 _STEP_SECONDS = {"cpu": 5e-3, "cuda": 2e-3}
 _FLOPS_PER_SECOND = {"cpu": 3e10, "cuda": 1e13}
@@ -33,6 +36,19 @@ class Task:
     """Of the jobs' slots; all of them for a cell whose threads use every core."""
     after: str | None = None
     """The task whose result it needs."""
+    not_before: float = -math.inf
+    """Of ``time.monotonic``: when it may be tried again."""
+
+
+def put_off(task: Task) -> Task:
+    """For a cell that another process runs now: it is looked at again after a second or so."""
+    return replace(task, not_before=time.monotonic() + _SECONDS_PUT_OFF)
+
+
+def seconds_to_wait(waiting: list[Task]) -> float | None:
+    """Until the next task that was put off may be tried; None where none was."""
+    times = [task.not_before for task in waiting if task.not_before > -math.inf]
+    return max(0.0, min(times) - time.monotonic()) if times else None
 
 
 def ready(waiting: list[Task], running: list[Task], jobs: int) -> list[Task]:
@@ -43,9 +59,10 @@ def ready(waiting: list[Task], running: list[Task], jobs: int) -> list[Task]:
     """
     free = jobs - sum(task.slots for task in running)
     unfinished = {task.name for task in (*waiting, *running)}
+    now = time.monotonic()
     chosen = []
     for task in waiting:
-        if task.slots <= free and task.after not in unfinished:
+        if task.slots <= free and task.after not in unfinished and task.not_before <= now:
             chosen.append(task)
             free -= task.slots
     return chosen

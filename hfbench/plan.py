@@ -8,7 +8,7 @@ from typing import Any
 from hfbench.errors import UserError
 from hfbench.recipe import Model, Pretrain, Recipe
 from hfbench.recipe_arguments import OPTIMIZER_ARGUMENTS, PUBLISHING_ARGUMENTS, Optimizer
-from hfbench.record import Kind, Record, cell_id, cell_stem, load_record
+from hfbench.record import Kind, Record, cell_stem, load_record
 
 # Where a recipe leaves them open: curves of a useful length, whatever the length of training.
 _CLASSIFICATION_ARGUMENTS: dict[str, Any] = {"eval_strategy": "epoch", "logging_strategy": "epoch"}
@@ -32,12 +32,7 @@ class Cell:
     train_size: int | None
     """Training examples of a learning curve's point; None: the whole train split."""
     settings: dict[str, Any]
-    """A recipe with this one model, size and seed, without its name: what decides the result."""
-
-    @property
-    def id(self) -> str:
-        """The same for the same settings."""
-        return cell_id(self.settings)
+    """A recipe with this one model, size and seed, without its name."""
 
     @property
     def stem(self) -> str:
@@ -82,11 +77,6 @@ class Cell:
         path = folder / "records" / f"{self.stem}.json"
         return load_record(path) if path.exists() else None
 
-    def is_finished(self, folder: Path) -> bool:
-        """Whether that record is of these settings and has a result."""
-        record = self.recorded(folder)
-        return record is not None and record.status == "finished" and record.cell_id == self.id
-
 
 def plan_pretraining(recipe: Recipe) -> list[Cell]:
     """One cell for each model that is to be pretrained."""
@@ -99,6 +89,11 @@ def plan_pretraining(recipe: Recipe) -> list[Cell]:
         model = _write_out(entry, recipe).model_copy(update=changes)
         cells.append(Cell("pretraining", model, None, None, _settings(recipe, model)))
     return cells
+
+
+def pretraining_of(cell: Cell, recipe: Recipe) -> Cell:
+    """The pretraining from whose weights ``cell`` starts; its model has one."""
+    return next(other for other in plan_pretraining(recipe) if other.model.name == cell.model.name)
 
 
 def plan_classification(recipe: Recipe) -> list[Cell]:
@@ -190,42 +185,3 @@ class Shard:
     def of(self, cells: list[Cell]) -> list[Cell]:
         """Every ``count``-th cell, so that each part has its share of each model."""
         return cells[self.number - 1 :: self.count]
-
-
-def open_cells(
-    recipe: Recipe,
-    folder: Path,
-    *,
-    rerun: bool = False,
-    only_pretraining: bool = False,
-    shard: Shard | None = None,
-) -> list[Cell]:
-    """The cells that have to run, pretraining first: those without a finished record.
-
-    Pretraining also runs again where its weights are gone and a cell needs them.
-
-    Raises:
-        UserError: if a cell of the shard needs a pretraining, which belongs to no shard.
-    """
-    classification = []
-    if not only_pretraining:
-        cells = plan_classification(recipe)
-        cells = shard.of(cells) if shard else cells
-        classification = [cell for cell in cells if rerun or not cell.is_finished(folder)]
-    needed = {cell.model.name for cell in classification}
-    pretraining = [
-        cell
-        for cell in plan_pretraining(recipe)
-        if (only_pretraining or cell.model.name in needed)
-        and (
-            (rerun and not shard)
-            or not cell.is_finished(folder)
-            or not cell.checkpoint(folder).is_dir()
-        )
-    ]
-    if shard and pretraining:
-        names = ", ".join(cell.model.name for cell in pretraining)
-        raise UserError(
-            f"--shard: {names} must be pretrained before, once for all parts: hfbench pretrain"
-        )
-    return pretraining + classification

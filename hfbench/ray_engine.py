@@ -10,7 +10,8 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,18 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
-from hfbench.cells import CellResult, keep, run_cell
+from hfbench.cells import CellResult, Session, keep, run_cell, turn
 from hfbench.errors import HubError, UserError, WorkerError
-from hfbench.jobs import CELLS_PER_GPU, Task, is_launched, plan_tasks, ready
-from hfbench.plan import Cell, plan_pretraining
+from hfbench.jobs import (
+    CELLS_PER_GPU,
+    Task,
+    is_launched,
+    plan_tasks,
+    put_off,
+    ready,
+    seconds_to_wait,
+)
+from hfbench.plan import Cell, pretraining_of
 from hfbench.progress import StepBar
 from hfbench.quiet import quiet_libraries
 from hfbench.recipe import Recipe
@@ -34,7 +43,7 @@ Files = dict[str, bytes]
 """Contents of a folder by path in it."""
 
 
-def run_on_ray(cells: list[Cell], bench: Workbench, folder: Path) -> Iterator[CellResult]:
+def run_on_ray(cells: list[Cell], bench: Workbench, session: Session) -> Generator[CellResult]:
     """Run cells on the cluster at RAY_ADDRESS or, without it, on a new one of this machine alone.
 
     A cell on a CPU takes as many of its node's CPUs as it has threads; one on a GPU shares it with
@@ -56,35 +65,54 @@ def run_on_ray(cells: list[Cell], bench: Workbench, folder: Path) -> Iterator[Ce
     cell_of = {cell.stem: cell for cell in cells}
     running: dict[Any, Task] = {}
     lost: list[str] = []
+    turns: dict[Task, ExitStack] = {}
     try:
         places = _Places(ray, bench)
         while True:
             for task in [] if lost else ready(waiting, list(running.values()), 0):
                 waiting.remove(task)
                 cell = cell_of[task.name]
-                threads = places.threads(cell)
-                start = remote.options(num_cpus=threads, num_gpus=places.gpus(cell))
-                needed = _pack(folder, _needed(cell, bench.recipe, folder))
-                running[start.remote(bench.recipe, cell, threads, needed)] = task
-            if not running:
+                turns[task] = ExitStack()
+                is_ours, found = turns[task].enter_context(turn(cell, bench, session))
+                if found:
+                    turns[task].close()
+                    yield CellResult(found, is_ours=False)
+                elif not is_ours:
+                    waiting.append(put_off(task))
+                else:
+                    running[_start(remote, places, cell, bench, session.folder)] = task
+            if not running and (lost or not waiting):
                 break
-            (reference,), _ = ray.wait(list(running))
-            task = running.pop(reference)
-            try:
-                returned = ray.get(reference)
-            except ray.exceptions.RayError as error:
-                lost.append(f"{task.name}: {type(error).__name__}: {error}")
-                continue
-            if isinstance(returned, Exception):
-                raise returned
-            yield _keep(returned, cell_of[task.name], folder)
+            references, _ = ray.wait(list(running), timeout=seconds_to_wait(waiting))
+            for reference in references:
+                task = running.pop(reference)
+                with turns.pop(task):
+                    try:
+                        returned = ray.get(reference)
+                    except ray.exceptions.RayError as error:
+                        lost.append(f"{task.name}: {type(error).__name__}: {error}")
+                        continue
+                    if isinstance(returned, Exception):
+                        raise returned
+                    result = _keep(returned, cell_of[task.name], session.folder)
+                yield result
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
+        for held in turns.values():
+            held.close()
         if is_ours:
             ray.shutdown()
     if lost:
         raise WorkerError(f"{'; '.join(lost)}. What is finished is kept and is not run again")
+
+
+def _start(remote: Any, places: "_Places", cell: Cell, bench: Workbench, folder: Path) -> Any:
+    """Ray's reference to what a cell that was started now will give."""
+    threads = places.threads(cell)
+    start = remote.options(num_cpus=threads, num_gpus=places.gpus(cell))
+    needed = _pack(folder, _needed(cell, bench.recipe, folder))
+    return start.remote(bench.recipe, cell, threads, needed)
 
 
 class _Places:
@@ -120,7 +148,8 @@ def _run_there(
         _unpack(needed, folder)
         bar = StepBar(lambda step, total: None, print)
         try:
-            run_cell(cell, Workbench(recipe, [cell]), folder, bar)
+            cells = [pretraining_of(cell, recipe)] if cell.model.pretrain else []
+            run_cell(cell, Workbench(recipe, [*cells, cell]), Session(folder), bar)
         except (UserError, HubError) as error:
             node = platform.node()
             return type(error)(f"on the Ray node {node}: {error}")
@@ -146,7 +175,7 @@ def _needed(cell: Cell, recipe: Recipe, folder: Path) -> list[Path]:
     """Files of the pretraining that a cell starts from, relative to ``folder``."""
     if cell.kind == "pretraining" or not cell.model.pretrain:
         return []
-    source = next(c for c in plan_pretraining(recipe) if c.model.name == cell.model.name)
+    source = pretraining_of(cell, recipe)
     weights = source.checkpoint(folder)
     record = Path("records", f"{source.stem}.json")
     return [record, *(path.relative_to(folder) for path in weights.rglob("*") if path.is_file())]

@@ -7,15 +7,13 @@ predictions of every example beside it as Parquet. Shares are fractions in [0, 1
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hfbench.atomic import atomic
 from hfbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,6 +23,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Literal[2] = 2
 Kind = Literal["classification", "pretraining"]
 Selection = Literal["last", "best_loss", "best_accuracy"]
+
+WEIGHT_FILES = (".safetensors",)
+"""Endings of the weights that hfbench keeps."""
 
 
 class RecordPart(BaseModel):
@@ -87,6 +88,11 @@ class ModelFacts(RecordPart):
     source: str = Field(description="Checkpoint, preset, architecture or control.")
     revision: str | None = Field(description="Commit of a Hub checkpoint that was resolved.")
     weights_hash: str | None = Field(description="SHA-256 of a local checkpoint's weight files.")
+    final_weights: str | None = Field(
+        default=None,
+        description="SHA-256 of the weights that are evaluated, see `digest.hash_tensors`; null "
+        "for a control and under FSDP.",
+    )
     class_name: str = Field(description="The class of the model.")
     parameters: int | None = Field(description="All parameters; null for a control without any.")
     embedding_parameters: int | None = Field(description="Of these, in token/position embeddings.")
@@ -120,6 +126,11 @@ class TrainingFacts(RecordPart):
         description="Floating-point operations of all forward and backward passes, padding apart."
     )
     device: str = Field(description="Name of the device.")
+    batch_parts: int = Field(
+        default=1,
+        description="Parts in which each device's share of a batch was passed, because the memory "
+        "did not hold it whole; the batch of a step is the same.",
+    )
     cuda_graphs: bool = Field(
         default=False, description="Whether steps were replayed, see `cuda_graphs`."
     )
@@ -175,8 +186,16 @@ class Record(RecordPart):
     train_size: int | None = Field(
         default=None, description="Training examples of a learning curve's point; null: all."
     )
-    cell_id: str = Field(description="SHA-256 of `settings`: the same settings, the same cell.")
+    cell_id: str = Field(description="SHA-256 of `identity`: by this a result is known again.")
+    identity: dict[str, Any] = Field(
+        default={},
+        description="All that decides the result, by content, see `identity`; empty if it is old.",
+    )
     settings: dict[str, Any] = Field(description="A recipe with this one model and seed.")
+    adopted_from: str | None = Field(
+        default=None,
+        description="recipe/record under which the same content had run before; null: it ran here.",
+    )
     started: str = Field(description="UTC time, ISO 8601.")
     environment: dict[str, Any] = Field(description="Versions, commit, platform, launch.")
     task: TaskData | None = None
@@ -209,6 +228,10 @@ class Record(RecordPart):
         default=None,
         description="By which a copy of the model can be known; given where its weights were kept.",
     )
+    saved_weights: str | None = Field(
+        default=None,
+        description="SHA-256 of the weight files under models/; null: none were kept.",
+    )
     predictions: str | None = Field(
         default=None,
         description="Parquet file beside this one: split, id, label, logits (one row an example).",
@@ -231,9 +254,9 @@ def cell_stem(kind: Kind, model: str, train_size: int | None, seed: int | None) 
     return f"{prefix}{model}{size}" + ("" if seed is None else f"--seed{seed}")
 
 
-def cell_id(settings: dict[str, Any]) -> str:
-    """SHA-256 (hex) of settings; equal for equal settings, whatever their key order."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+def cell_id(identity: dict[str, Any]) -> str:
+    """SHA-256 (hex) of an identity; equal for equal ones, whatever their key order."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def save_record(record: Record, folder: Path, predictions: "pa.Table | None" = None) -> Path:
@@ -245,13 +268,13 @@ def save_record(record: Record, folder: Path, predictions: "pa.Table | None" = N
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.stem}.json"
     if path.exists():
-        _supersede(path)
+        supersede(path)
     if predictions is not None:
         import pyarrow.parquet as pq
 
-        with _atomic(path.with_suffix(".parquet")) as temporary:
+        with atomic(path.with_suffix(".parquet")) as temporary:
             pq.write_table(predictions, temporary, compression="zstd")
-    with _atomic(path) as temporary:
+    with atomic(path) as temporary:
         text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
     return path
@@ -305,7 +328,8 @@ def load_predictions(record: Record, results: Path, split: str) -> "dict[str, np
     }
 
 
-def _supersede(path: Path) -> None:
+def supersede(path: Path) -> None:
+    """Move a record and its predictions to ``superseded/``, under the time of its start."""
     old = load_record(path)
     attic = path.parent / "superseded" / old.started.replace(":", "")
     attic.mkdir(parents=True, exist_ok=True)
@@ -313,16 +337,3 @@ def _supersede(path: Path) -> None:
     for file in (path, path.with_suffix(".parquet")):
         if file.exists():
             file.rename(attic / file.name)
-
-
-@contextmanager
-def _atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that becomes ``path`` on success and vanishes otherwise."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

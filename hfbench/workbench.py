@@ -6,6 +6,7 @@ known at once and not after hours.
 
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +28,11 @@ from hfbench.data.tokenize import (
     tokenize_corpus,
     tokenize_task,
 )
+from hfbench.identity import identify, tokenizer_hash
 from hfbench.models.load import PreparedModel, check_lora, count_parameters, prepare_model
 from hfbench.plan import Cell
 from hfbench.recipe import Corpus, Model, Recipe
-from hfbench.record import Overlap
+from hfbench.record import Overlap, cell_id
 from hfbench.seeds import derive_streams
 from hfbench.trainer import training_arguments
 
@@ -50,13 +52,14 @@ class Workbench:
         self._corpora: dict[Corpus, LoadedCorpus] = {}
         self._corpus_overlaps: dict[Corpus, dict[str, Overlap]] = {}
         self._subsets: dict[tuple[int, int], LoadedTask] = {}
-        self._tokenizers: dict[str, str] = {}
+        self._identities: dict[str, dict[str, Any]] = {}
         self._tokenized: dict[tuple[str, int], TokenizedData] = {}
         self._tokenized_corpora: dict[tuple[str, int, Corpus], TokenizedData] = {}
         self._arguments: dict[tuple[str, str], TrainingArguments] = {}
         self._mean_tokens: dict[tuple[str, str], float] = {}
         self._matrix_parameters: dict[tuple[str, str], int] = {}
         self.prepared: dict[str, PreparedModel] = {}
+        self.tokenizer_hashes: dict[str, str] = {}
         if any(cell.kind == "classification" for cell in cells):
             sizes = sorted({cell.train_size for cell in cells if cell.train_size is not None})
             check_train_sizes(sizes, self._train_labels, self.task.facts.labels)
@@ -66,7 +69,7 @@ class Workbench:
                 continue
             texts_for = partial(self._tokenizer_texts, model)
             self.prepared[model.name] = prepare_model(model, texts_for)
-            self._tokenizers[model.name] = _identity(self.prepared[model.name])
+            self.tokenizer_hashes[model.name] = tokenizer_hash(self.prepared[model.name].tokenizer)
             if model.lora:
                 check_lora(self.prepared[model.name], model.lora)
         for cell in cells:
@@ -74,6 +77,16 @@ class Workbench:
                 self.corpus(cell.model)
             if not cell.model.control:
                 self.arguments(cell)
+
+    def identity(self, cell: Cell) -> dict[str, Any]:
+        """All that decides the result of ``cell``."""
+        if cell.stem not in self._identities:
+            self._identities[cell.stem] = identify(cell, self)
+        return self._identities[cell.stem]
+
+    def cell_id(self, cell: Cell) -> str:
+        """The hash of that."""
+        return cell_id(self.identity(cell))
 
     def arguments(self, cell: Cell) -> TrainingArguments:
         """What ``cell`` is trained by, but for its seed and its folder, which is not made here."""
@@ -148,7 +161,7 @@ class Workbench:
 
     def _tokenized_whole(self, model: Model) -> TokenizedData:
         tokenizer, max_length = self.prepared[model.name].tokenizer, self.max_length(model)
-        key = (self._tokenizers[model.name], max_length)
+        key = (self.tokenizer_hashes[model.name], max_length)
         if key not in self._tokenized:
             self._tokenized[key] = tokenize_task(self.task.splits, tokenizer, max_length)
         return self._tokenized[key]
@@ -157,7 +170,7 @@ class Workbench:
         """The pretraining corpus in the model's tokens."""
         assert model.pretrain is not None
         prepared, corpus = self.prepared[model.name], model.pretrain.corpus
-        key = (self._tokenizers[model.name], prepared.max_length, corpus)
+        key = (self.tokenizer_hashes[model.name], prepared.max_length, corpus)
         if key not in self._tokenized_corpora:
             texts = self.corpus(model).texts
             self._tokenized_corpora[key] = tokenize_corpus(
@@ -237,14 +250,3 @@ class Workbench:
         train = self.task.splits["train"]
         columns = [name for name in ("text", "text_pair") if name in train.column_names]
         return [text for column in columns for text in train[column][:]]
-
-
-def _identity(prepared: PreparedModel) -> str:
-    """Equal for tokenizers that give the same ids.
-
-    To be asked before anything is tokenised, for a tokenizer keeps as part of its state how it was
-    last told to truncate.
-    """
-    tokenizer = prepared.tokenizer
-    # the backend's JSON is all that decides the ids; one written in Python has none
-    return tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else prepared.entry.name

@@ -7,22 +7,29 @@ one after another. An import of seconds is paid once, see `fork_server`.
 import gc
 import os
 import signal
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import TaskID
 
 from hfbench import fork_server
-from hfbench.cells import CellResult, run_cell
-from hfbench.errors import HubError, UserError, WorkerError
-from hfbench.jobs import Task, gpu_of_worker, plan_tasks, ready, visible_gpus
+from hfbench.cells import CellResult, Session, run_cell
+from hfbench.errors import HubError, StorageError, UserError, WorkerError
+from hfbench.interruption import Interrupted, interruptible
+from hfbench.jobs import (
+    Task,
+    gpu_of_worker,
+    plan_tasks,
+    put_off,
+    ready,
+    seconds_to_wait,
+    visible_gpus,
+)
 from hfbench.plan import Cell
 from hfbench.progress import Reporter, StepBar
 from hfbench.publish.checkpoints import open_pushes
@@ -39,15 +46,15 @@ class _Setup:
 
     recipe: Recipe
     cells: list[Cell]
-    folder: Path
+    session: Session
     threads: int
     """Of torch, at most."""
     environment: dict[str, str]
 
 
 def run_in_workers(
-    cells: list[Cell], bench: Workbench, folder: Path, jobs: int, reporter: Reporter
-) -> Iterator[CellResult]:
+    cells: list[Cell], bench: Workbench, session: Session, jobs: int, reporter: Reporter
+) -> Generator[CellResult]:
     """Run cells in up to ``jobs`` processes; their results as they come.
 
     When it is left before its end, the processes are ended. When one of them dies, no cell is
@@ -56,7 +63,7 @@ def run_in_workers(
     Args:
         cells: in the order in which they are started, as far as there are free cores.
         bench: of these cells.
-        folder: ``<results>/<recipe>``; the workers write there.
+        session: of this comparison; the workers write to its folder.
         jobs: at least 1.
         reporter: shows a bar for each cell under way.
 
@@ -75,14 +82,15 @@ def run_in_workers(
                 waiting.remove(task)
                 worker = next((w for w in workers if w.is_idle()), None)
                 if worker is None:
-                    worker = _Worker(len(workers), bench, cells, folder, reporter)
+                    worker = _Worker(len(workers), bench, cells, session, reporter)
                     workers.append(worker)
                 worker.start(task, cell_of[task.name])
             busy = {worker.connection: worker for worker in workers if worker.task}
-            if not busy:
+            if not busy and (lost or not waiting):
                 break
-            for connection in wait(list(busy)):
+            for connection in wait(list(busy), seconds_to_wait(waiting)):
                 worker = busy[connection]
+                given = worker.task
                 try:
                     result = worker.receive()
                 except EOFError:
@@ -92,6 +100,8 @@ def run_in_workers(
                 else:
                     if result:
                         yield result
+                    elif given and not worker.task:  # another process has the cell
+                        waiting.append(put_off(given))
     finally:
         for worker in workers:
             worker.dismiss()
@@ -108,7 +118,7 @@ class _Worker:
     """A worker process, seen from the one that started it."""
 
     def __init__(
-        self, number: int, bench: Workbench, cells: list[Cell], folder: Path, reporter: Reporter
+        self, number: int, bench: Workbench, cells: list[Cell], session: Session, reporter: Reporter
     ) -> None:
         self.reporter = reporter
         self.task: Task | None = None
@@ -116,7 +126,7 @@ class _Worker:
         environment = dict(os.environ)
         if gpu := gpu_of_worker(number, visible_gpus()):
             environment["CUDA_VISIBLE_DEVICES"] = gpu
-        setup = _Setup(bench.recipe, cells, folder, torch.get_num_threads(), environment)
+        setup = _Setup(bench.recipe, cells, session, torch.get_num_threads(), environment)
         context = fork_server.context()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, setup))
@@ -134,7 +144,7 @@ class _Worker:
             self.connection.send(cell)
 
     def receive(self) -> CellResult | None:
-        """What it has to say; its cell's result, if it is that.
+        """What it has to say; its cell's result, if it is that and there is one.
 
         Raises:
             EOFError: if it died.
@@ -144,7 +154,7 @@ class _Worker:
         except ConnectionResetError:
             raise EOFError from None
         match message:
-            case CellResult():
+            case CellResult() | None:
                 self._remove_bar()
                 self.task = None
                 return message
@@ -189,7 +199,11 @@ class _Worker:
 def _work(connection: Connection, setup: _Setup) -> None:
     """The life of a worker: cells come, results go, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends this one
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # tidily
+    with interruptible(signal.SIGTERM), suppress(Interrupted):
+        _serve(connection, setup)
+
+
+def _serve(connection: Connection, setup: _Setup) -> None:
     os.environ.clear()  # the fork server has kept that of its own start
     os.environ.update(setup.environment)
     torch.set_num_threads(setup.threads)
@@ -215,6 +229,6 @@ def _work(connection: Connection, setup: _Setup) -> None:
                 gc.freeze()  # it outlasts the cells, after each of which garbage is collected
             push = open_pushes([cell]).get(cell.stem)
             bar = StepBar(lambda step, total: send((step, total)), send)
-            send(run_cell(cell, bench, setup.folder, bar, push))
-        except (UserError, HubError) as error:
+            send(run_cell(cell, bench, setup.session, bar, push))
+        except (UserError, HubError, StorageError) as error:
             send(error)

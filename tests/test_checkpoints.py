@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from hfbench.checkpoints import _hash_files
 from hfbench.experiment import compare
 from hfbench.recipe_file import load_recipe
 from hfbench.trainer import BenchTrainer
@@ -162,6 +163,8 @@ def test_train_seconds_cover_what_was_kept_of_every_start(pretrain, tmp_path):
     values = json.loads(state.read_text())
     values["stateful_callbacks"]["hfbench"]["seconds"] += 1000
     state.write_text(json.dumps(values))
+    checkpoint = state.parent
+    (checkpoint / "hfbench.json").write_text(json.dumps(_hash_files(checkpoint)))
     resumed, _, _ = pretrain("stopped")
     assert 1000 < resumed.ran[0].training.train_seconds < 1100
 

@@ -123,7 +123,7 @@ def test_flops_are_those_of_the_examples_seen_by_hand(finished, rows):
 
 def test_counting_flops_does_not_change_a_result(finished, tmp_path, monkeypatch):
     path, first, _ = finished
-    monkeypatch.setattr("hfbench.cells.count_flops", lambda *_: [0] * 33)
+    monkeypatch.setattr("hfbench.runs.count_flops", lambda *_: [0] * 33)
     again, _ = run(path, tmp_path / "other")
     for one, two in zip(load_records(first.folder), load_records(again.folder), strict=True):
         assert one.metrics == two.metrics
@@ -159,7 +159,9 @@ def test_a_record_holds_all_that_is_needed_to_run_it_again(finished, tmp_path):
     path, first, _ = finished
     record = load_records(first.folder)[1]
     recipe = Recipe.from_values({"name": "again", **record.settings}, path.parent)
-    assert [cell.id for cell in plan_classification(recipe)] == [record.cell_id]
+    cells = plan_classification(recipe)
+    bench = Workbench(recipe, cells)
+    assert [bench.cell_id(cell) for cell in cells] == [record.cell_id]
     again = compare(recipe, tmp_path / "again", console=Console(file=io.StringIO()))
     assert again.ran[0].metrics == record.metrics
 
@@ -366,7 +368,9 @@ def test_a_learning_curve_runs_every_size_with_every_seed(write_recipe, tmp_path
     assert training.tokens_seen == 2 * training.tokens["train"].total
     assert run(path, tmp_path / "results")[0].ran == []
     again = Recipe.from_values({"name": "again", **by_stem[stems[3]].settings}, path.parent)
-    assert [cell.id for cell in plan_classification(again)] == [by_stem[stems[3]].cell_id]
+    cells = plan_classification(again)
+    bench = Workbench(again, cells)
+    assert [bench.cell_id(cell) for cell in cells] == [by_stem[stems[3]].cell_id]
 
 
 def test_subsets_are_nested_within_a_seed_and_tokenised_once(write_recipe, monkeypatch):
@@ -413,7 +417,8 @@ def test_pretraining_is_shared_by_the_sizes_of_a_learning_curve(write_recipe, tm
     assert [record.stem for record in outcome.ran] == stems
     assert [record.status for record in outcome.ran] == ["finished"] * 3
     whole = load_recipe(write_recipe(models=models, seeds=[0]))
-    assert plan_pretraining(whole)[0].id == outcome.ran[0].cell_id
+    cells = plan_pretraining(whole)
+    assert Workbench(whole, cells).cell_id(cells[0]) == outcome.ran[0].cell_id
 
 
 def test_the_plan_shows_the_steps_of_each_size(write_recipe, tmp_path):

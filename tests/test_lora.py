@@ -152,8 +152,9 @@ def test_lora_goes_with_a_checkpoint_and_with_what_is_pretrained_here():
 
 def test_settings_without_lora_are_those_of_committed_records():
     recipe = load_recipe(ROOT / "recipes" / "quickstart.yaml")
-    planned = {cell.id for cell in plan_pretraining(recipe) + plan_classification(recipe)}
-    assert planned == {record.cell_id for record in load_records(ROOT / "results" / "quickstart")}
+    cells = plan_pretraining(recipe) + plan_classification(recipe)
+    records = load_records(ROOT / "results" / "quickstart")
+    assert {cell.stem: cell.settings for cell in cells} == {r.stem: r.settings for r in records}
 
 
 def test_only_adapted_weights_and_the_head_differ_from_the_checkpoint(finished, record, checkpoint):

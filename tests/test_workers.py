@@ -16,9 +16,10 @@ from hfbench import jobs, workers
 from hfbench.comparison import load_comparison
 from hfbench.errors import UserError, WorkerError
 from hfbench.experiment import compare
+from hfbench.finished import Survey
 from hfbench.jobs import Task, choose_jobs, gpu_of_worker, plan_tasks, ready, slots, visible_gpus
 from hfbench.models import CustomGPTConfig
-from hfbench.plan import Shard, open_cells, plan_classification, plan_pretraining
+from hfbench.plan import Shard, plan_classification, plan_pretraining
 from hfbench.progress import StepBar
 from hfbench.recipe_file import load_recipe
 from hfbench.record import load_predictions, load_records
@@ -107,8 +108,9 @@ def test_a_worker_that_is_killed_loses_only_its_cell(long_and_short, tmp_path, m
     with pytest.raises(WorkerError, match="long--seed0: its worker process was killed by SIGKILL"):
         run(long_and_short, tmp_path, jobs=2)
     assert [record.stem for record in load_records(tmp_path / "tiny")] == ["short--seed0"]
-    still_open = open_cells(load_recipe(long_and_short), tmp_path / "tiny")
-    assert [cell.stem for cell in still_open] == ["long--seed0"]
+    recipe = load_recipe(long_and_short)
+    statuses = Survey(Workbench(recipe, plan_classification(recipe)), tmp_path).statuses()
+    assert [s.cell.stem for s in statuses if s.reasons] == ["long--seed0"]
 
 
 def test_a_worker_that_died_before_its_cell_is_said_to_have_lost_it(

@@ -4,7 +4,6 @@ The Auto classes are the registry: whatever they can load can be a row of the ta
 """
 
 import copy
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from transformers import (
 )
 
 from hfbench.data.hub import resolve_revision, user_errors
+from hfbench.digest import hash_files
 from hfbench.errors import UserError, nearest
 from hfbench.models.custom_gpt import CustomGPTConfig
 from hfbench.models.lora import add_adapters, find_targets
@@ -159,13 +159,7 @@ def hash_weights(model_name_or_path: str | None) -> str | None:
     """SHA-256 over the weight files of a local folder; None for a Hub name or no name."""
     if model_name_or_path is None or not Path(model_name_or_path).is_dir():
         return None
-    digest = hashlib.sha256()
-    for path in sorted(Path(model_name_or_path).iterdir()):
-        if path.suffix in (".safetensors", ".bin"):
-            with path.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-    return digest.hexdigest()
+    return hash_files(Path(model_name_or_path), (".safetensors", ".bin"))
 
 
 def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerBase:

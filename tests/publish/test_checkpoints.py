@@ -9,6 +9,7 @@ from hfbench.errors import UserError
 from hfbench.experiment import compare
 from hfbench.plan import plan_pretraining
 from hfbench.recipe_file import load_recipe
+from hfbench.workbench import Workbench
 
 PUSH = {"push_to_hub": True, "hub_model_id": "ada/lm"}
 SAVE = {"save_strategy": "steps", "save_steps": 2}
@@ -50,8 +51,9 @@ def test_each_save_is_published_and_nothing_but_the_model(hub, write_recipe, tmp
     assert "gpt-nano, pretrained on pets" in card
     assert hub.repos["model", "ada/lm"].private
     # where it goes has no part in what it is: the same cell, and nothing of it in the record
-    (plain,) = plan_pretraining(pretraining(write_recipe, **SAVE))
-    assert plain.id == outcome.ran[0].cell_id
+    recipe = pretraining(write_recipe, **SAVE)
+    (plain,) = plan_pretraining(recipe)
+    assert Workbench(recipe, [plain]).cell_id(plain) == outcome.ran[0].cell_id
     assert "ada/lm" not in outcome.ran[0].model_dump_json()
 
 

@@ -1,0 +1,204 @@
+"""Which cells of a comparison have their result already, and why the others must run."""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from hfbench.cells import keep
+from hfbench.digest import hash_files
+from hfbench.errors import UserError
+from hfbench.identity import differences
+from hfbench.plan import Cell, Shard, plan_classification, plan_pretraining
+from hfbench.recipe import Recipe
+from hfbench.record import WEIGHT_FILES, Record, load_record, supersede
+from hfbench.workbench import Workbench
+
+NEW = "has not run yet"
+
+
+@dataclass(frozen=True)
+class Status:
+    """What there is of a cell before it runs."""
+
+    cell: Cell
+    reasons: list[str] = field(default_factory=list)
+    """Why it must run; empty where its result is there or, of a pretraining, is not needed."""
+    elsewhere: Path | None = None
+    """A finished record under another name that is its result."""
+    damaged: Path | None = None
+    """Weights that are not those that were saved."""
+    record: Record | None = None
+    """What stands under the cell's name."""
+
+
+class Survey:
+    """Looks at the results for what a comparison asks for."""
+
+    def __init__(self, bench: Workbench, results: Path) -> None:
+        """Take the workbench of all planned cells and the folder with a folder for each recipe."""
+        self.bench, self.results = bench, results
+        self.folder = results / bench.recipe.name
+
+    def statuses(
+        self, *, rerun: bool = False, only_pretraining: bool = False, shard: Shard | None = None
+    ) -> list[Status]:
+        """The status of each planned cell (of the shard), pretraining first.
+
+        Raises:
+            UserError: if a cell of the shard needs a pretraining, which belongs to no shard.
+        """
+        recipe = self.bench.recipe
+        cells = [] if only_pretraining else plan_classification(recipe)
+        cells = shard.of(cells) if shard else cells
+        compared = [self._status(cell, rerun) for cell in cells]
+        needed = {status.cell.model.name for status in compared if status.reasons}
+        pretrained = [
+            self._status(cell, rerun and not shard)
+            if only_pretraining or cell.model.name in needed
+            else Status(cell)
+            for cell in plan_pretraining(recipe)
+        ]
+        missing = [status.cell.model.name for status in pretrained if status.reasons]
+        if shard and missing:
+            raise UserError(
+                f"--shard: {', '.join(missing)} must be pretrained before, once for all parts: "
+                "hfbench pretrain"
+            )
+        return pretrained + compared
+
+    def settle(self, statuses: list[Status], console: Console) -> None:
+        """Before the open cells run: adopt results that are elsewhere, set aside damaged weights.
+
+        Raises:
+            StorageError: if that cannot be written.
+        """
+        for status in statuses:
+            if status.elsewhere:
+                self._adopt(status)
+            if status.damaged:
+                aside = _set_aside(status.damaged)
+                console.print(
+                    f"{status.cell.stem} {status.reasons[0]}; moved to {aside.name}",
+                    highlight=False,
+                    markup=False,
+                )
+
+    def _adopt(self, status: Status) -> None:
+        """Write the result that is elsewhere under the cell's own name.
+
+        Where it stood in the same folder under a name that the recipe no longer has, it was
+        renamed: that record is moved to ``superseded/``.
+        """
+        assert status.elsewhere is not None
+        cell, source = status.cell, status.elsewhere
+        record = load_record(source)
+        table = pq.read_table(source.with_suffix(".parquet")) if record.predictions else None
+        weights = _weights_beside(source)
+        copy = partial(shutil.copytree, weights, dirs_exist_ok=True) if weights.is_dir() else None
+        keep(cell, self.folder, self._renamed(record, status), table, copy)
+        if source.parent == self.folder / "records" and source.stem not in self._planned_stems:
+            supersede(source)
+
+    def _renamed(self, record: Record, status: Status) -> Record:
+        cell, source = status.cell, status.elsewhere
+        assert source is not None
+        changes: dict[str, Any] = {
+            "recipe": self.bench.recipe.name,
+            "model": cell.model.name,
+            "settings": cell.settings,
+            "adopted_from": name_of(source),
+            "predictions": f"{cell.stem}.parquet" if record.predictions else None,
+        }
+        if record.task:
+            changes["task"] = self.bench.task_of(cell).facts
+        return record.model_copy(update=changes)
+
+    def _status(self, cell: Cell, rerun: bool) -> Status:
+        record = cell.recorded(self.folder)
+        if rerun:
+            return Status(cell, ["--rerun"], record=record)
+        if reasons := self._reasons(cell, record):
+            source = self._elsewhere.get(self.bench.cell_id(cell))
+            if source and self._is_whole(cell, source):
+                return Status(cell, elsewhere=source)
+            return Status(cell, reasons, record=record)
+        return self._status_of_weights(cell, record)
+
+    def _reasons(self, cell: Cell, record: Record | None) -> list[str]:
+        if record is None:
+            return [NEW]
+        if record.failure:
+            return [f"failed: {record.failure.type}: {record.failure.message}"]
+        if not record.identity:
+            return ["was run by an hfbench that did not record all that decides a result"]
+        if record.predictions and not (self.folder / "records" / record.predictions).is_file():
+            return [f"lost its predictions: records/{record.predictions}"]
+        return differences(record.identity, self.bench.identity(cell))
+
+    def _status_of_weights(self, cell: Cell, record: Record | None) -> Status:
+        """Cells start from the weights of a pretraining: they must be those of its record."""
+        assert record is not None
+        path = cell.checkpoint(self.folder)
+        if cell.kind == "classification":
+            return Status(cell, record=record)
+        if not path.is_dir():
+            return Status(cell, [f"lost its weights: models/{cell.stem}"], record=record)
+        if hash_files(path, WEIGHT_FILES) != record.saved_weights:
+            reason = f"has other weights in models/{cell.stem} than were saved"
+            return Status(cell, [reason], damaged=path, record=record)
+        return Status(cell, record=record)
+
+    @cached_property
+    def _elsewhere(self) -> dict[str, Path]:
+        """Cell id -> a finished record, of all recipes."""
+        found = {}
+        for path in sorted(self.results.glob("*/records/*.json")):
+            try:
+                content = json.loads(path.read_bytes())
+                if content["status"] == "finished":
+                    found[content["cell_id"]] = path
+            except (ValueError, KeyError, TypeError):  # whatever it is, it is no result for us
+                continue
+        return found
+
+    def _is_whole(self, cell: Cell, source: Path) -> bool:
+        """Whether all that the cell leaves is beside the record ``source``."""
+        record = load_record(source)
+        if record.predictions and not source.with_suffix(".parquet").is_file():
+            return False
+        if cell.kind == "classification" and not self.bench.recipe.save_models:
+            return True
+        weights = _weights_beside(source)
+        return weights.is_dir() and hash_files(weights, WEIGHT_FILES) == record.saved_weights
+
+    @cached_property
+    def _planned_stems(self) -> set[str]:
+        recipe = self.bench.recipe
+        return {cell.stem for cell in plan_pretraining(recipe) + plan_classification(recipe)}
+
+
+def cells_to_look_at(recipe: Recipe, *, only_pretraining: bool) -> list[Cell]:
+    """All cells whose status a comparison asks for."""
+    return plan_pretraining(recipe) + ([] if only_pretraining else plan_classification(recipe))
+
+
+def name_of(record: Path) -> str:
+    """Recipe and name of a record, without the folder of all results."""
+    return f"{record.parents[1].name}/{record.stem}"
+
+
+def _set_aside(weights: Path) -> Path:
+    taken = len(list(weights.parent.glob(f"{weights.name}.damaged*")))
+    return weights.rename(
+        weights.with_name(f"{weights.name}.damaged" + (f"-{taken}" if taken else ""))
+    )
+
+
+def _weights_beside(record: Path) -> Path:
+    return record.parents[1] / "models" / record.stem
