@@ -17,7 +17,7 @@ from transformers import (
 )
 
 import hfbench.models.custom_gpt  # noqa: F401 - makes the Auto classes know it
-from hfbench.data.hub import resolve_revision, user_errors
+from hfbench.data.hub import refuse_adapter, resolve_revision, user_errors
 from hfbench.decoding import CHUNK, Decoded, can_decode, decode_greedily, join, read_logits
 from hfbench.errors import UserError
 
@@ -65,11 +65,16 @@ def load_language_model(
         "revision": resolve_revision(name, None, "model", "the model"),
         "trust_remote_code": trust_remote_code,
     }
+    refuse_adapter(name, options["revision"], "the model")
     with user_errors(f"the tokenizer of {name}"):
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
     with user_errors(f"the language model {name}"):
         model, info = AutoModelForCausalLM.from_pretrained(
-            name, dtype=torch.float32, output_loading_info=True, **options
+            name,
+            dtype=torch.float32,
+            attn_implementation=None,  # whatever its file says: it may name a kernel of the Hub
+            output_loading_info=True,
+            **options,
         )
     if info["missing_keys"]:  # they would be drawn at random
         missing = ", ".join(sorted(info["missing_keys"]))

@@ -9,6 +9,7 @@ from pickle import UnpicklingError
 import huggingface_hub
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import RevisionResolutionError, StrictDataclassError
+from transformers.utils import find_adapter_config_file
 
 from hfbench.errors import UserError
 from hfbench.redaction import redact
@@ -31,6 +32,19 @@ def resolve_revision(
         return huggingface_hub.resolve_revision(
             name, repo_type=repo_type, revision=revision
         ).resolved
+
+
+def refuse_adapter(name: str, revision: str | None, key: str) -> None:
+    """Refuse adapters, for which transformers would load whatever model they name as their base.
+
+    Raises:
+        UserError: naming ``key``, if there is an adapter in this repo or folder.
+    """
+    if find_adapter_config_file(name, revision=revision):
+        raise UserError(
+            f"{key}: {name} holds an adapter (adapter_config.json), which stands on another model "
+            "that it names; merge the two and save the result as one model"
+        )
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from hfbench.data.hub import resolve_revision, user_errors
+from hfbench.data.hub import refuse_adapter, resolve_revision, user_errors
 from hfbench.errors import UserError
 from hfbench.models.custom_gpt import (
     CustomGPTConfig,
@@ -83,10 +83,14 @@ def convert(source: str, destination: Path) -> Conversion:
         raise UserError(f"{destination} exists and is not an empty folder")
     revision = resolve_revision(source, None, "model", "the source")
     options = {"revision": revision, "trust_remote_code": False}
+    refuse_adapter(source, revision, "the source")
     with user_errors(source):
-        config = AutoConfig.from_pretrained(source, **options)
+        # whatever its file says of attention: it may name a kernel of the Hub
+        config = AutoConfig.from_pretrained(source, attn_implementation=None, **options)
         source_class = _class_of(config, source)
-        model = source_class.from_pretrained(source, dtype="auto", revision=revision).eval()
+        model = source_class.from_pretrained(
+            source, config=config, dtype="auto", revision=revision
+        ).eval()
     converted = convert_model(model)
     tokenizer = None
     if _has_tokenizer(source):

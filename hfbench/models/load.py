@@ -25,7 +25,7 @@ from transformers import (
     set_seed,
 )
 
-from hfbench.data.hub import resolve_revision, user_errors
+from hfbench.data.hub import refuse_adapter, resolve_revision, user_errors
 from hfbench.digest import hash_files
 from hfbench.errors import UserError, nearest
 from hfbench.models.custom_gpt import CustomGPTConfig
@@ -68,6 +68,8 @@ def prepare_model(entry: Model, texts_for: Callable[[str], list[str]]) -> Prepar
     name = entry.model_name_or_path
     revision = resolve_revision(name, entry.revision, "model", f"{key}.model_name_or_path")
     trust = entry.trust_remote_code
+    if name:
+        refuse_adapter(name, revision, f"{key}.model_name_or_path")
     with user_errors(f"{key}: the tokenizer of {entry.source}"):
         if entry.tokenizer is None:
             loaded = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=trust)
@@ -79,6 +81,7 @@ def prepare_model(entry: Model, texts_for: Callable[[str], list[str]]) -> Prepar
                 name,
                 revision=revision,
                 trust_remote_code=trust,
+                attn_implementation=None,  # whatever it says: it may name a kernel of the Hub
                 return_unused_kwargs=True,
                 **entry.config,
             )
@@ -245,14 +248,15 @@ def _load(
             pretrained, config=config, output_loading_info=True, **options
         )
     elif entry.model_name_or_path and not entry.random_init:
-        model, info = auto_class.from_pretrained(
-            entry.model_name_or_path,
-            config=config,
-            revision=prepared.revision,
-            ignore_mismatched_sizes=True,  # a head for other labels is replaced
-            output_loading_info=True,
-            **options,
-        )
+        with user_errors(f"models.{entry.name}: the weights of {entry.source}"):
+            model, info = auto_class.from_pretrained(
+                entry.model_name_or_path,
+                config=config,
+                revision=prepared.revision,
+                ignore_mismatched_sizes=True,  # a head for other labels is replaced
+                output_loading_info=True,
+                **options,
+            )
     else:
         model = auto_class.from_config(config, **options)
     model.config.pad_token_id = prepared.tokenizer.pad_token_id
