@@ -4,6 +4,7 @@ Nothing here imports torch, transformers or datasets, so that a mistyped recipe 
 The classes below are the reference of the recipe's keys; each field has its line.
 """
 
+import math
 import re
 from functools import cached_property
 from pathlib import Path
@@ -296,6 +297,9 @@ class Model(Section):
             raise ValueError("lora needs weights to start from: a checkpoint's, or give pretrain")
         if self.preset is not None:
             _check_preset(self.preset, self.config)
+        for name, value in self.config.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"config: {name}: {value} is not a finite number")
         return self
 
     @property

@@ -56,6 +56,22 @@ _OWNED_ARGUMENTS = {
     "hub_token": "a token never belongs into a file; log in with `hf auth login`",
 }
 
+# What torch would refuse at the first step of each cell, or the Trainer take for something else.
+_AT_LEAST = {
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 0,
+    "weight_decay": 0,
+    "adam_beta1": 0,
+    "adam_beta2": 0,
+    "adam_epsilon": 0,
+    "max_grad_norm": 0,
+    "warmup_steps": 0,
+    "label_smoothing_factor": 0,
+}
+_LESS_THAN_ONE = ("adam_beta1", "adam_beta2", "label_smoothing_factor")
+
 # The Trainer's own, for the checkpoints of a pretraining; they have no part in how it trains.
 PUBLISHING_ARGUMENTS = (
     "push_to_hub",
@@ -104,8 +120,14 @@ def _check_training_argument(name: str, value: Any) -> None:
         raise ValueError(f"{name} cannot be set here: {_OWNED_ARGUMENTS[name]}")
     if problem := check_field(name, value, training_arguments_fields()):
         raise ValueError(f"{problem} (a field of transformers.TrainingArguments)")
-    if name in ("gradient_accumulation_steps", "per_device_train_batch_size") and value < 1:
-        raise ValueError(f"{name}: {value} must be at least 1")
+    if isinstance(value, (int, float)) and value < _AT_LEAST.get(name, value):
+        raise ValueError(f"{name}: {value} must be at least {_AT_LEAST[name]}")
+    if name in _LESS_THAN_ONE and value >= 1:
+        raise ValueError(f"{name}: {value} must be less than 1")
+    if name == "num_train_epochs" and value <= 0:
+        raise ValueError(f"{name}: {value} must be more than 0")
+    if name == "max_steps" and value < 1 and value != -1:
+        raise ValueError(f"{name}: {value} must be at least 1, or -1 to go by num_train_epochs")
 
 
 TrainingArgumentsDict = Annotated[dict[str, Any], AfterValidator(_check_training_arguments)]

@@ -7,6 +7,8 @@ Parsing their source takes milliseconds and cannot fall behind the installed ver
 
 import ast
 import importlib.util
+import math
+import reprlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from hfbench.errors import nearest
 CUSTOM_GPT_CONFIG = Path(__file__).parent / "models" / "custom_gpt" / "configuration_custom_gpt.py"
 _PYTHON_TYPES = {"int": int, "float": (float, int), "bool": bool, "str": str, "dict": dict}
 _PYTHON_TYPES |= {"list": list, "None": type(None)}
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 100
 
 
 @cache
@@ -60,8 +64,15 @@ def check_field(name: str, value: Any, fields: dict[str, str]) -> str | None:
     # bool is a subclass of int: `max_steps: true` is a mistake all the same
     is_allowed = any(isinstance(value, kind) for kind in allowed)
     if not is_allowed or (isinstance(value, bool) and bool not in allowed):
-        return f"{name}: {value!r} is not of type {fields[name]}"
+        return f"{name}: {shown(value)} is not of type {fields[name]}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{name}: {value} is not a finite number"
     return None
+
+
+def shown(value: Any) -> str:
+    """A value of a recipe for a message: its ``repr``, and of a long or deep one the beginning."""
+    return _SHORT.repr(value)
 
 
 def _class_fields(source: Path, class_name: str) -> dict[str, str]:
