@@ -1,6 +1,7 @@
 """What loading from the Hub has in common: the commit that a name stands for, and clear errors."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,10 @@ def resolve_revision(
     """
     if name is None or Path(name).is_dir():
         return None
+    if not re.fullmatch(r"([\w.-]+/)?[\w.-]+", name, re.ASCII) or ".." in name:
+        raise UserError(
+            f"{key}: {name!r} is no folder here, and no name on the Hub, which is user/name"
+        )
     with user_errors(f"{key}: {name}" + (f" at revision {revision!r}" if revision else "")):
         return huggingface_hub.resolve_revision(
             name, repo_type=repo_type, revision=revision
@@ -70,7 +75,9 @@ def user_errors(what: str) -> Iterator[None]:
         RevisionResolutionError,
         StrictDataclassError,
     ) as error:
-        reason = redact(" ".join(str(error).split()))[:600] or type(error).__name__
+        # of a file that is not what it should be, datasets says no more than that it failed
+        cause = error.__cause__ if isinstance(error, DatasetsError) else None
+        reason = redact(" ".join(str(cause or error).split()))[:600] or type(error).__name__
         endpoint = os.environ.get("HF_ENDPOINT")
         asked = f" (HF_ENDPOINT is {redact(endpoint)})" if endpoint else ""
         raise UserError(f"{what} cannot be loaded{asked}: {reason}") from error

@@ -2,7 +2,15 @@
 
 import hashlib
 import json
+import logging
+import math
+import mmap
+import multiprocessing
+import os
+import re
+import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +25,7 @@ from hfbench.data.hub import resolve_revision, user_errors
 from hfbench.errors import UserError, nearest
 from hfbench.recipe import Task
 from hfbench.record import SplitData, TaskData
+from hfbench.source_fields import shown
 
 _LOADERS = {
     ".csv": ("csv", {}),
@@ -25,6 +34,12 @@ _LOADERS = {
     ".jsonl": ("json", {}),
     ".parquet": ("parquet", {}),
 }
+# `\ud83d\ude00` is one character that JSON writes as two halves; half of one is none
+_HALF_CHARACTER = re.compile(
+    rb"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F]..)"
+)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,8 @@ class LoadedTask:
 def load_task(task: Task, folder: Path) -> LoadedTask:
     """Load, check and split the data of ``task``; relative paths start at ``folder``.
 
+    What is odd but possible, as a text that is there twice, is logged as a warning.
+
     Raises:
         UserError: if the data cannot be had or do not fit the task, naming split, rows and columns.
     """
@@ -76,6 +93,9 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
     if task.validation_size is not None:
         splits = _hold_out_validation(splits, task, labels)
     _check_classes(splits, labels, task)
+    if _is_first_process():
+        for oddity in _oddities(splits, labels):
+            logger.warning("warning: %s: %s", task.source, oddity)
     order = [role for role in ("train", "validation", "test") if role in splits]
     facts = TaskData(
         source=task.source,
@@ -110,11 +130,29 @@ def _load_source(task: Task, folder: Path, revision: str | None) -> dict[str, Da
 
 
 def _load_file(path: Path, key: str) -> Dataset:
-    if path.suffix not in _LOADERS:
+    suffix = path.suffix.lower()
+    if suffix not in _LOADERS:
         raise UserError(f"{key}: {str(path)!r} must end in one of {', '.join(_LOADERS)}")
-    loader, options = _LOADERS[path.suffix]
+    loader, options = _LOADERS[suffix]
     with user_errors(f"{key}: {path}"):
+        with path.open("rb") as file:
+            if not file.read(1 << 16).strip():
+                raise UserError(f"{key}: {path} is empty")
+            if loader == "json":
+                _refuse_half_characters(file.fileno(), f"{key}: {path}")
         return datasets.load_dataset(loader, data_files=str(path), split="train", **options)
+
+
+def _refuse_half_characters(file: int, where: str) -> None:
+    """Of some kinds of JSON files datasets would leave them out and say nothing."""
+    with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as data:
+        for match in _HALF_CHARACTER.finditer(data):
+            before = data[max(0, match.start() - 100) : match.start()]
+            if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:  # else the backslash is text
+                raise UserError(
+                    f"{where}: byte {match.start()}: {match[0].decode('latin-1')!r} is half a "
+                    "character (a lone surrogate); remove it or write the whole character"
+                )
 
 
 def _standard_columns(source: Dataset, split: str, task: Task, first: int | None) -> Dataset:
@@ -136,9 +174,9 @@ def _standard_columns(source: Dataset, split: str, task: Task, first: int | None
         raise UserError(f"{task.source}: split {split!r} is empty")
     columns: dict[str, Any] = {"id": [f"{split}/{row}" for row in range(len(source))]}
     for name, column in zip(names, task.text_columns, strict=True):
-        columns[name] = source[column][:]  # `list` would read row by row: 100 times as long
+        columns[name] = _read_column(source, column, f"task.text_column: split {split!r}")
         _check_texts(columns[name], split, column, task)
-    columns["label"] = source[task.label_column][:]
+    columns["label"] = _read_column(source, task.label_column, f"task.label_column: {split!r}")
     feature = source.features[task.label_column]
     if isinstance(feature, ClassLabel):
         _check_class_numbers(columns["label"], feature, split, task)
@@ -147,15 +185,36 @@ def _standard_columns(source: Dataset, split: str, task: Task, first: int | None
     return Dataset.from_dict(columns)
 
 
+def _read_column(source: Dataset, column: str, where: str) -> list[Any]:
+    with user_errors(f"{where}: column {column!r}"):  # bytes that are no UTF-8 show here
+        return source[column][:]  # `list` would read row by row: 100 times as long
+
+
 def _check_texts(texts: list[Any], split: str, column: str, task: Task) -> None:
-    bad = [row for row, text in enumerate(texts) if not isinstance(text, str) or not text.strip()]
+    where = f"task.text_column: {task.source}"
+    for row, text in enumerate(texts):
+        if text is not None and not isinstance(text, str):
+            raise UserError(
+                f"{where}: row {row} of split {split!r} has {shown(text)} in column {column!r}, "
+                f"of type {type(text).__name__}; a text is wanted"
+            )
+    bad = [row for row, text in enumerate(texts) if text is None or not text.strip()]
     if bad:
-        shown = ", ".join(map(str, bad[:5]))
         raise UserError(
-            f"task.text_column: {task.source}: {len(bad)} of {len(texts)} rows of split {split!r} "
-            f"have an empty text or none in column {column!r} (rows {shown}"
-            f"{', ...' if len(bad) > 5 else ''}); remove these rows"
+            f"{where}: {len(bad)} of {len(texts)} rows of split {split!r} have an empty text or "
+            f"none in column {column!r} ({_first(bad)}); remove these rows{_none_in_csv(task)}"
         )
+
+
+def _first(rows: list[int]) -> str:
+    """The numbers of the first few rows."""
+    return f"rows {', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''}"
+
+
+def _none_in_csv(task: Task) -> str:
+    files = (task.data_files or {}).values()
+    is_csv = any(file.lower().endswith((".csv", ".tsv")) for file in files)
+    return " (in CSV a bare NA, nan, null or None means none, too)" if is_csv else ""
 
 
 def _check_class_numbers(labels: list[Any], feature: ClassLabel, split: str, task: Task) -> None:
@@ -170,12 +229,46 @@ def _check_class_numbers(labels: list[Any], feature: ClassLabel, split: str, tas
 
 
 def _check_labels(labels: list[Any], split: str, task: Task) -> None:
+    where, column = f"task.label_column: {task.source}", f"column {task.label_column!r}"
+    missing = [row for row, label in enumerate(labels) if _is_missing(label)]
+    if missing:
+        found = labels[missing[0]]
+        raise UserError(
+            f"{where}: {len(missing)} of {len(labels)} rows of split {split!r} have no label in "
+            f"{column} ({_first(missing)}; the first has {found!r}, which means none); remove "
+            f"these rows{_none_in_csv(task)}"
+        )
     for row, label in enumerate(labels):
-        if not isinstance(label, (str, int)) or label in ("", -1):
+        if not isinstance(label, (str, int)) or (isinstance(label, str) and "\n" in label):
             raise UserError(
-                f"task.label_column: {task.source}: row {row} of split {split!r} has the label "
-                f"{label!r} in column {task.label_column!r}; a label is a class name or a "
-                "whole number, and -1 means that there is none"
+                f"{where}: row {row} of split {split!r} has the label {shown(label)} in {column}; "
+                "a label is a class name in one line or a whole number"
+            )
+    _refuse_mixed_labels(labels, task)
+
+
+def _is_missing(label: Any) -> bool:
+    if isinstance(label, str):
+        return not label.strip()
+    return label is None or label == -1 or (isinstance(label, float) and math.isnan(label))
+
+
+def _refuse_mixed_labels(labels: Iterable[Any], task: Task) -> None:
+    if len({isinstance(label, str) for label in labels}) > 1:
+        raise UserError(f"task.label_column: {task.source} mixes names and numbers as labels")
+
+
+def _refuse_two_spellings(counts: Counter[str], task: Task) -> None:
+    """Nobody means "Pos" and "pos" for two classes; a ClassLabel's names are declared so."""
+    names: dict[str, str] = {}
+    for name in sorted(counts):
+        plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        other = names.setdefault(plain, name)
+        if other != name:
+            raise UserError(
+                f"task.label_column: {task.source}: the labels {other!r} ({counts[other]:,} rows) "
+                f"and {name!r} ({counts[name]:,}) differ in case, white space or the encoding of "
+                "accents only; write them alike"
             )
 
 
@@ -186,9 +279,10 @@ def _encode_labels(
 
     The order is that of the ClassLabel, if the column is one, else alphabetical or numerical.
     """
-    values = {label for split in splits.values() for label in split["label"][:]}
-    if len({isinstance(value, str) for value in values}) > 1:
-        raise UserError(f"task.label_column: {task.source} mixes names and numbers as labels")
+    values = Counter(label for split in splits.values() for label in split["label"][:])
+    _refuse_mixed_labels(values, task)
+    if not isinstance(feature, ClassLabel) and isinstance(next(iter(values)), str):
+        _refuse_two_spellings(values, task)
     ordered = sorted(values, key=feature.str2int if isinstance(feature, ClassLabel) else None)
     names = [str(value) for value in ordered]
     if len(names) < 2:
@@ -216,10 +310,18 @@ def _hold_out_validation(
             f"task.validation_size: {task.source}: label {rare[0]!r} has one example in split "
             f"{task.train_split!r}; a stratified split needs two of each"
         )
-    with user_errors(f"task.validation_size: {task.validation_size}"):
-        halves = splits["train"].train_test_split(
-            test_size=task.validation_size, seed=task.split_seed, stratify_by_column="label"
+    size, examples = task.validation_size, len(splits["train"])
+    assert size is not None
+    held_out = size if isinstance(size, int) else math.ceil(size * examples)
+    if not len(counts) <= held_out <= examples - len(counts):
+        raise UserError(
+            f"task.validation_size: {size} of {examples} examples of {task.source} is {held_out}; "
+            f"give from {len(counts)} to {examples - len(counts)} examples, so that each of "
+            f"{len(counts)} labels can be in both parts"
         )
+    halves = splits["train"].train_test_split(
+        test_size=size, seed=task.split_seed, stratify_by_column="label"
+    )
     return {**splits, "train": halves["train"], "validation": halves["test"]}
 
 
@@ -231,6 +333,31 @@ def _check_classes(splits: dict[str, Dataset], labels: list[str], task: Task) ->
                 f"task.label_column: {task.source}: label {labels[unknown[0]]!r} is in the {role} "
                 "examples but in none of the training examples, so that no model can learn it"
             )
+
+
+def _is_first_process() -> bool:
+    """Of those that train together, and of a comparison and its workers."""
+    return multiprocessing.parent_process() is None and int(os.environ.get("RANK", "0")) == 0
+
+
+def _oddities(splits: dict[str, Dataset], labels: list[str]) -> Iterator[str]:
+    """What somebody should know of data that can be used all the same."""
+    train = splits["train"]
+    columns = [train[name][:] for name in ("text", "text_pair") if name in train.column_names]
+    texts = list(zip(*columns, strict=True))
+    distinct = set(texts)
+    if repeated := len(texts) - len(distinct):
+        labelled = set(zip(texts, train["label"][:], strict=True))
+        contradicting = sum(n > 1 for n in Counter(text for text, _ in labelled).values())
+        yield (
+            f"{repeated:,} of {len(texts):,} training examples repeat the text of another; "
+            f"texts with different labels: {contradicting:,}"
+        )
+    for role, split in splits.items():
+        present = set(split["label"][:])
+        if absent := [name for number, name in enumerate(labels) if number not in present]:
+            shown_names = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
+            yield f"no {role} example has the label {shown_names}"
 
 
 def _describe_split(split: Dataset, labels: list[str]) -> SplitData:
