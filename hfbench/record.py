@@ -7,11 +7,12 @@ predictions of every example beside it as Parquet. Shares are fractions in [0, 1
 
 import hashlib
 import json
+import re
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hfbench.atomic import atomic
 from hfbench.errors import UserError
@@ -237,6 +238,16 @@ class Record(RecordPart):
         description="Parquet file beside this one: split, id, label, logits (one row an example).",
     )
 
+    @model_validator(mode="after")
+    def _names_files_of_its_own(self) -> "Record":
+        """A record may come from anybody: what it says must not lead out of its folder."""
+        for name in filter(None, (self.stem, self.predictions)):
+            if not re.fullmatch(r"[^./\\\0][^/\\\0]{0,199}", name):
+                raise ValueError(f"{name!r} cannot be the name of a file of its own")
+        if not re.fullmatch(r"\d[\dT:.+Z-]*", self.started, re.ASCII):
+            raise ValueError(f"started: {self.started!r} is not a time as in ISO 8601")
+        return self
+
     @property
     def stem(self) -> str:
         """The file name without its ending."""
@@ -286,6 +297,7 @@ def load_record(path: Path) -> Record:
     Raises:
         RecordError: if it is not valid JSON, of another schema version, or not as its schema says.
     """
+    _refuse_link(path)
     try:
         return Record.model_validate_json(path.read_bytes())
     except ValidationError as error:
@@ -317,6 +329,7 @@ def load_predictions(record: Record, results: Path, split: str) -> "dict[str, np
     path = results / "records" / record.predictions
     if not path.is_file():
         raise RecordError(f"{path}: the predictions of {record.stem} are missing")
+    _refuse_link(path)
     # read_table with a filter and to_numpy would import pandas, which takes a quarter of a second
     table = pq.ParquetFile(path).read().combine_chunks()
     rows = np.array(table["split"].to_pylist()) == split
@@ -326,6 +339,12 @@ def load_predictions(record: Record, results: Path, split: str) -> "dict[str, np
         "label": np.from_dlpack(table["label"].chunk(0))[rows],
         "logits": logits.reshape(len(rows), -1)[rows],
     }
+
+
+def _refuse_link(path: Path) -> None:
+    """Nothing outside of a results folder is read because of what is in it."""
+    if path.is_symlink():
+        raise RecordError(f"{path}: is a link to {path.readlink()}, not a file; links are not read")
 
 
 def supersede(path: Path) -> None:
