@@ -8,7 +8,12 @@ from rich.console import Console
 
 from hfbench.publish import commands
 from hfbench.quiet import quiet_libraries
-from hfbench.running import exit_on_user_error, run_comparison, run_pretraining
+from hfbench.running import (
+    exit_on_user_error,
+    run_comparison,
+    run_pretraining,
+    run_verification,
+)
 
 if TYPE_CHECKING:
     from hfbench.comparison import ModelRuns
@@ -365,6 +370,28 @@ def check(
         print(format_report(model, found, subject.missing))
     if failed_checks(found):
         raise SystemExit(1)
+
+
+@app.command()
+def verify(
+    results: Annotated[Path, typer.Argument(help="A results folder.", metavar="RESULTS")],
+    cells: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Names of records, also with * and ?; may be given again. By default all.",
+            metavar="NAME",
+        ),
+    ] = None,
+    relative_to: Annotated[
+        Path, typer.Option(help="Where relative paths of the recipe start.", metavar="FOLDER")
+    ] = Path(),
+) -> None:
+    """Run cells again from their records alone, and say whether the same comes out to the last bit.
+
+    Exit code 1 if it does not. What is no longer as it was recorded (data, code, versions,
+    hardware) is named.
+    """
+    run_verification(results, cells or [], relative_to)
 
 
 app.command()(commands.push)

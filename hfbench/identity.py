@@ -49,6 +49,13 @@ _CODE = (
     "trainer.py",
     "workload.py",
 )
+_CONTROL_CODE = (
+    "cells.py",
+    "evaluate_metrics.py",
+    "metrics.py",
+    "models/controls.py",
+    "runs.py",
+)
 _CONTROL_LIBRARIES: tuple[str, ...] = ("numpy", "scikit-learn", "scipy")
 _MODEL_LIBRARIES: tuple[str, ...] = ("accelerate", "numpy", "tokenizers", "torch", "transformers")
 
@@ -59,9 +66,10 @@ def identify(cell: Cell, bench: "Workbench") -> dict[str, Any]:
     """All that decides the result of ``cell``, as JSON would give it back."""
     libraries = _CONTROL_LIBRARIES if cell.model.control else _MODEL_LIBRARIES
     libraries += ("peft",) if cell.model.lora else ()
+    code = code_hashes()
     identity = {
         **_describe(cell, bench),
-        "code": code_hashes(),
+        "code": {name: code[name] for name in _CONTROL_CODE} if cell.model.control else code,
         "libraries": {name: version(name) for name in libraries},
     }
     return json.loads(json.dumps(identity))

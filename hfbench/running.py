@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -97,6 +98,32 @@ def run_pretraining(
             fail_fast=fail_fast,
         )
     _summarise(outcome, "weights: models/; evidence: records/")
+
+
+def run_verification(results: Path, patterns: list[str], folder: Path) -> None:
+    """Run cells again and say of each whether the same came out.
+
+    Raises:
+        SystemExit: with code 1, if one differs.
+    """
+    quiet_libraries()
+    from hfbench.verify import verify
+
+    console = Console(highlight=False)
+    say = partial(console.print, markup=False, soft_wrap=True)
+    equal: list[bool] = []
+    with _stoppable():
+        for verdict in verify(results, patterns, folder, console):
+            equal.append(verdict.difference is None)
+            found = (
+                f"differs first at {verdict.difference}" if verdict.difference else "bit-identical"
+            )
+            say(f"{verdict.record.stem}: {found}")
+            for change in verdict.changes:
+                say(f"  no longer as recorded: {change}")
+    say(f"{sum(equal)} of {len(equal)} cells are bit-identical.")
+    if not all(equal):
+        raise SystemExit(1)
 
 
 def run_script(run: "Callable[[Recipe, Path], None]", description: str | None) -> None:
