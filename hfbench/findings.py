@@ -36,7 +36,8 @@ def footnotes(comparison: Comparison) -> dict[str, str]:
         reasons += filter(None, [one_class(model)] if _is_trained(model) else [])
         reasons += filter(None, [_pretrained_on(model)])
         if model.failed:
-            reasons.append(f"{len(model.failed)} runs are left out: {'; '.join(failures(model))}")
+            left_out = "run is" if len(model.failed) == 1 else "runs are"
+            reasons.append(f"{len(model.failed)} {left_out} left out: {'; '.join(failures(model))}")
         if reasons:
             marks[model.name] = f"[{len(marks) + 1}] {model.name}: {'; '.join(reasons)}"
     return marks

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from hfbench import markdown
 from hfbench.comparison import Comparison, ModelRuns, Standing
 from hfbench.errors import UserError, nearest
 from hfbench.findings import (
@@ -179,34 +181,34 @@ def as_markdown(comparison: Comparison, columns: Sequence[str] = ACCURACY) -> st
     """A page for people."""
     rows, marks = build_rows(comparison), footnotes(comparison)
     lines = [
-        f"# {comparison.recipe}",
+        f"# {markdown.escape(comparison.recipe)}",
         "<!-- generated from records/ by `hfbench table`; do not edit -->",
-        " ".join(answer(comparison)),
-        describe_data(comparison),
-        markdown_table(table_cells(rows, columns, marks)),
-        _bullets([*marks.values(), *notes(comparison)]),
+        markdown.escape(" ".join(answer(comparison))),
+        markdown.escape(describe_data(comparison)),
+        _markdown(table_cells(rows, columns, marks)),
+        markdown.bullets([*marks.values(), *notes(comparison)]),
     ]
     if comparison.finished:
         lines += [
             "## Cost",
-            markdown_table(table_cells(rows, COST, {})),
-            _bullets(cost_notes(comparison)),
+            _markdown(table_cells(rows, COST, {})),
+            markdown.bullets(cost_notes(comparison)),
         ]
         lines += [
             "## Confidence",
-            markdown_table(table_cells(rows, CONFIDENCE, {})),
-            _bullets(CONFIDENCE_NOTES),
+            _markdown(table_cells(rows, CONFIDENCE, {})),
+            markdown.bullets(CONFIDENCE_NOTES),
         ]
     if comparison.curve:
         lines += [
             "## Learning curve",
-            markdown_table(curve_cells(comparison)),
-            _bullets([*curve_findings(comparison), *CURVE_NOTES]),
+            _markdown(curve_cells(comparison)),
+            markdown.bullets([*curve_findings(comparison), *CURVE_NOTES]),
         ]
     if comparison.pretraining:
         lines += [
             "## Pretraining",
-            _bullets([describe_pretraining(r) for r in comparison.pretraining]),
+            markdown.bullets([describe_pretraining(r) for r in comparison.pretraining]),
         ]
     return "\n\n".join(lines) + "\n"
 
@@ -361,22 +363,15 @@ def _curve_text(model: ModelRuns, standing: Standing) -> str:
     return f"{100 * model.accuracy:.1f} ({interval}) {standing.letters[model.name]}"
 
 
-def markdown_table(cells: Cells) -> str:
-    """The table in Markdown."""
-    rule = "| --- |" + " ---: |" * (len(cells.header) - 1)
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in cells.rows]
-    return "\n".join(
-        [f"| {' | '.join(cells.header)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)]
-    )
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
+def _markdown(cells: Cells) -> str:
+    return markdown.table(cells.header, cells.rows)
 
 
 def _latex(text: str) -> str:
-    """``text`` with LaTeX's special characters escaped."""
+    """``text`` on one line with LaTeX's special characters and ligatures undone."""
     special = {char: f"\\{char}" for char in "&%$#_{}"}
     special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-    return "".join(special.get(char, char) for char in text)
+    special |= {"`": r"\textasciigrave{}"}
+    apart = re.sub(r"([-',])(?=\1)", r"\1\0", markdown.one_line(text))  # "--" would be a dash
+    return "".join(special.get(char, char) for char in apart).replace("\0", "{}")

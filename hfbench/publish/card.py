@@ -18,6 +18,7 @@ from huggingface_hub.utils import yaml_dump
 from jinja2 import Environment, StrictUndefined
 
 import hfbench
+from hfbench import markdown
 from hfbench.comparison import Comparison
 from hfbench.findings import (
     answer,
@@ -39,7 +40,7 @@ from hfbench.publish.subject import (
     what_it_is,
 )
 from hfbench.stats import accuracy_interval
-from hfbench.table import ACCURACY, build_rows, markdown_table, table_cells
+from hfbench.table import ACCURACY, build_rows, table_cells
 
 _TAGS = ["hfbench"]
 _BROKEN = "> [!CAUTION]\n> **Broken.**"
@@ -161,11 +162,12 @@ def mark_broken(card: str, reason: str) -> str:
 
 
 def _render(template: str, **values: Any) -> str:
-    # It is Markdown, in which HTML counts: what comes from data must not become any.
+    # what comes from data must mean nothing; our own sentences may hold Markdown, but no HTML
     environment = Environment(
         autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["plain"] = lambda text: html.escape(str(text), quote=False)
+    environment.filters["plain"] = markdown.escape
+    environment.filters["prose"] = lambda text: html.escape(str(text), quote=False)
     environment.filters["percent"] = percent
     environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
     source = (files("hfbench") / "templates" / template).read_text("utf-8")
@@ -176,9 +178,10 @@ def _render(template: str, **values: Any) -> str:
 def _standing(comparison: Comparison) -> dict[str, Any]:
     """What every card says of the comparison."""
     marks = footnotes(comparison)
+    cells = table_cells(build_rows(comparison), ACCURACY, marks)
     return {
         "answer": " ".join(answer(comparison)),
-        "table": markdown_table(table_cells(build_rows(comparison), ACCURACY, marks)),
+        "table": markdown.table(cells.header, cells.rows),
         "notes": [*marks.values(), *notes(comparison)],
     }
 
