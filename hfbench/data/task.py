@@ -18,6 +18,7 @@ from typing import Any
 import datasets
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict
+from datasets.utils.stratify import stratified_shuffle_split_generate_indices
 
 from hfbench.data import sentiment
 from hfbench.data.contamination import count_task_overlaps
@@ -319,10 +320,17 @@ def _hold_out_validation(
             f"give from {len(counts)} to {examples - len(counts)} examples, so that each of "
             f"{len(counts)} labels can be in both parts"
         )
-    halves = splits["train"].train_test_split(
-        test_size=size, seed=task.split_seed, stratify_by_column="label"
+    # as Dataset.train_test_split draws them, which reads the labels row by row: 67,000 in 12 s
+    kept_rows, held_out_rows = next(
+        stratified_shuffle_split_generate_indices(
+            np.array(splits["train"]["label"][:]),
+            examples - held_out,
+            held_out,
+            rng=np.random.default_rng(task.split_seed),
+        )
     )
-    return {**splits, "train": halves["train"], "validation": halves["test"]}
+    train = splits["train"]
+    return {**splits, "train": train.select(kept_rows), "validation": train.select(held_out_rows)}
 
 
 def _check_classes(splits: dict[str, Dataset], labels: list[str], task: Task) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from datasets import Dataset
 
 from hfbench.data.task import load_task
 from hfbench.errors import UserError
@@ -57,6 +58,18 @@ def test_validation_is_stratified_disjoint_and_fixed_by_its_seed(tmp_path):
     assert load(tmp_path, **options).facts == loaded.facts
     other = load(tmp_path, **options, split_seed=1)
     assert set(other.splits["validation"]["id"]) != ids[1]
+
+
+@pytest.mark.parametrize("size", [7, 0.13])
+def test_validation_is_what_datasets_would_split_off(tmp_path, size):
+    name = write(tmp_path, "t.jsonl", frame(200, labels=("a", "a", "c", "b")))
+    whole = Dataset.from_pandas(pd.read_json(tmp_path / name, lines=True))
+    whole = whole.class_encode_column("label")
+    expected = whole.train_test_split(test_size=size, seed=3, stratify_by_column="label")
+    files = {"data_files": {"train": name}, "validation_size": size, "split_seed": 3}
+    loaded = load(tmp_path, **files)
+    assert loaded.splits["train"]["text"][:] == expected["train"]["text"][:]
+    assert loaded.splits["validation"]["text"][:] == expected["test"]["text"][:]
 
 
 def test_ids_name_the_row_of_the_data_as_it_came(tmp_path):
