@@ -16,7 +16,7 @@ from hfbench.errors import UserError
 from hfbench.identity import differences
 from hfbench.plan import Cell, Shard, plan_classification, plan_pretraining
 from hfbench.recipe import Recipe
-from hfbench.record import WEIGHT_FILES, Record, load_record, supersede
+from hfbench.record import WEIGHT_FILES, Record, RecordError, load_record, supersede
 from hfbench.workbench import Workbench
 
 NEW = "has not run yet"
@@ -124,9 +124,10 @@ class Survey:
         if rerun:
             return Status(cell, ["--rerun"], record=record)
         if reasons := self._reasons(cell, record):
-            source = self._elsewhere.get(self.bench.cell_id(cell))
-            if source and self._is_whole(cell, source):
-                return Status(cell, elsewhere=source)
+            own = self.folder / "records" / f"{cell.stem}.json"
+            for source in self._elsewhere.get(self.bench.cell_id(cell), []):
+                if source != own and self._is_whole(cell, source):
+                    return Status(cell, elsewhere=source)
             return Status(cell, reasons, record=record)
         return self._status_of_weights(cell, record)
 
@@ -155,21 +156,24 @@ class Survey:
         return Status(cell, record=record)
 
     @cached_property
-    def _elsewhere(self) -> dict[str, Path]:
-        """Cell id -> a finished record, of all recipes."""
-        found = {}
+    def _elsewhere(self) -> dict[str, list[Path]]:
+        """Cell id -> finished records, of all recipes."""
+        found: dict[str, list[Path]] = {}
         for path in sorted(self.results.glob("*/records/*.json")):
             try:
                 content = json.loads(path.read_bytes())
                 if content["status"] == "finished":
-                    found[content["cell_id"]] = path
+                    found.setdefault(content["cell_id"], []).append(path)
             except (ValueError, KeyError, TypeError):  # whatever it is, it is no result for us
                 continue
         return found
 
     def _is_whole(self, cell: Cell, source: Path) -> bool:
-        """Whether all that the cell leaves is beside the record ``source``."""
-        record = load_record(source)
+        """Whether ``source`` is a record with all beside it that the cell leaves."""
+        try:
+            record = load_record(source)
+        except RecordError:  # it is another recipe's: not for this comparison to complain of
+            return False
         if record.predictions and not source.with_suffix(".parquet").is_file():
             return False
         if cell.kind == "classification" and not self.bench.recipe.save_models:
