@@ -241,8 +241,9 @@ class Record(RecordPart):
     @model_validator(mode="after")
     def _names_files_of_its_own(self) -> "Record":
         """A record may come from anybody: what it says must not lead out of its folder."""
-        for name in filter(None, (self.stem, self.predictions)):
-            if not re.fullmatch(r"[^./\\\0][^/\\\0]{0,199}", name):
+        for name in filter(None, (self.model, self.stem, self.predictions)):
+            # at the start: a hidden file or folders above; in a CSV file a spreadsheet's formula
+            if not re.fullmatch(r"[^\s.=+@/\\\0-][^/\\\0]{0,199}", name):
                 raise ValueError(f"{name!r} cannot be the name of a file of its own")
         if not re.fullmatch(r"\d[\dT:.+Z-]*", self.started, re.ASCII):
             raise ValueError(f"started: {self.started!r} is not a time as in ISO 8601")

@@ -97,6 +97,8 @@ def stage_files(checkpoint: Path, destination: Path) -> list[str]:
         if path.is_dir():
             continue
         if name in code or _ALLOWED.fullmatch(name):
+            if path.is_symlink():
+                raise UserError(f"{path}: is a link to {path.readlink()}; put the file itself here")
             shutil.copyfile(path, destination / name)
         else:
             left_out.append(name)
@@ -125,6 +127,11 @@ def _code_files(checkpoint: Path, config: dict) -> set[str]:
             raise UserError(
                 f"{checkpoint / 'config.json'}: the code is in another repo ({reference}); what is "
                 "published must bring its own"
+            )
+        if not re.fullmatch(r"\w+\.\w+", reference):
+            raise UserError(
+                f"{checkpoint / 'config.json'}: auto_map: {reference!r} is not module.Class, of a "
+                "module in the same folder"
             )
     found: set[str] = set()
     waiting = {f"{reference.rpartition('.')[0]}.py" for reference in auto_map.values()}
