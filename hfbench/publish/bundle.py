@@ -24,6 +24,7 @@ _ALLOWED = re.compile(
 _OURS = re.compile(rf"{re.escape(CARD)}|{re.escape(RECORD)}|\.eval_results/[^/]+\.yaml|[^/]+\.py")
 _RELATIVE_IMPORT = re.compile(r"^\s*from\s+\.(\w+)\s+import", re.MULTILINE)
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+_OWN_CODE = Path(__file__).parents[1] / "models" / "custom_gpt"
 _NEEDED_CLASSES = ("AutoConfig", "AutoModelForSequenceClassification")
 
 
@@ -105,6 +106,13 @@ def stage_files(checkpoint: Path, destination: Path) -> list[str]:
     if not any(_WEIGHTS.fullmatch(path.name) for path in destination.iterdir()):
         raise UserError(f"{checkpoint}: there are no weights as safetensors here")
     return left_out
+
+
+def foreign_code(folder: Path) -> list[str]:
+    """The Python files in a staged folder that are not, byte for byte, hfbench's own."""
+    own = {path.name: path.read_bytes() for path in _OWN_CODE.glob("*.py")}
+    found = sorted(folder.glob("*.py"))
+    return [path.name for path in found if path.read_bytes() != own.get(path.name)]
 
 
 def _code_files(checkpoint: Path, config: dict) -> set[str]:

@@ -28,6 +28,9 @@ CreatePr = Annotated[bool, typer.Option("--create-pr", help="Propose it as a pul
 License = Annotated[
     str | None, typer.Option("--license", help="As the Hub names it, e.g. apache-2.0.")
 ]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the code that comes with the model.")
+]
 DryRun = Annotated[
     bool,
     typer.Option(
@@ -50,6 +53,7 @@ def push(
     revision: Revision = None,
     create_pr: CreatePr = False,
     licence: License = None,
+    trust_remote_code: TrustRemoteCode = False,
     dry_run: DryRun = False,
 ) -> None:
     """Publish a trained model with its card, if a stranger's process proves it before and after.
@@ -62,7 +66,15 @@ def push(
 
     if dry_run:
         folder = _empty(results, repo_id)
-        staged = stage_model(results, model, folder, repo_id, seed=seed, licence=licence)
+        staged = stage_model(
+            results,
+            model,
+            folder,
+            repo_id,
+            seed=seed,
+            licence=licence,
+            trust_remote_code=trust_remote_code,
+        )
         assert staged.probe is not None
         print(f"{staged.what}\n{staged.listing()}\nproven: {staged.probe.hash}")
         _say_unpublished(folder, private)
@@ -76,6 +88,7 @@ def push(
         revision=revision,
         create_pr=create_pr,
         licence=licence,
+        trust_remote_code=trust_remote_code,
         say=print,
     )
     print(f"proven after the upload: {pushed.proof}")
@@ -122,9 +135,7 @@ def push_results(
 def verify_push(
     repo_id: Annotated[str, typer.Argument(help="A model that was pushed.", metavar="USER/NAME")],
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.")] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run the code that comes with it.")
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Repeat the proof of a published model. Exit code 1 if it is not what its record says."""
     from hfbench.publish.proof import NotTheModelError

@@ -72,7 +72,7 @@ class Source:
     """A folder, or the id of a repo on the Hub."""
     revision: str | None = None
     """The commit of the repo; None for a folder."""
-    trust_remote_code: bool = True
+    trust_remote_code: bool = False
 
 
 def prove(source: Source, probe: Probe) -> str:

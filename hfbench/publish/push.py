@@ -18,6 +18,7 @@ from hfbench.publish.bundle import (
     RECORD,
     Choice,
     choose_run,
+    foreign_code,
     is_ours,
     stage_files,
 )
@@ -80,6 +81,7 @@ def stage_model(
     *,
     seed: str = BEST_OF_VALIDATION,
     licence: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Staged:
     """Write into ``folder`` what is published of a trained model, and prove it there.
 
@@ -90,10 +92,12 @@ def stage_model(
         repo_id: for which repo; the card names it.
         seed: the seed of the run, or ``best-of-validation``.
         licence: as the Hub names it.
+        trust_remote_code: run code beside the weights that is not hfbench's, too.
 
     Raises:
         UserError: if there is no such run, its weights were not kept or are not those of the
-            record, something would leak, or it does not load by itself.
+            record, something would leak, it brings code that may not run, or it does not load by
+            itself.
     """
     check_repo_id(repo_id)
     records = [shorten_paths(record) for record in load_records(results)]
@@ -108,6 +112,11 @@ def stage_model(
             "proven; run `hfbench compare RECIPE save_models=true --rerun`"
         )
     brings_code = any(folder.glob("*.py"))
+    if not trust_remote_code and (foreign := foreign_code(folder)):
+        raise UserError(
+            f"{checkpoint} brings code that is not hfbench's ({', '.join(foreign)}) and would be "
+            "run: read it, then allow it with --trust-remote-code"
+        )
     subject = Subject(comparison, runs, choice, repo_id, licence, brings_code)
     texts = {CARD: render_model_card(subject), RECORD: _as_json(choice)}
     if entries := eval_results_yaml(subject):
@@ -117,7 +126,7 @@ def stage_model(
         (folder / name).write_text(text, encoding="utf-8")
     refuse_leaks(folder, repo_id)
     try:
-        prove(Source(str(folder.resolve())), record.probe)
+        prove(Source(str(folder.resolve()), trust_remote_code=brings_code), record.probe)
     except NotTheModelError as error:
         raise UserError(f"{checkpoint} is not published: {error}") from None
     return Staged(folder, f"{model}, seed {record.seed} ({choice.reason})", left_out, record.probe)
@@ -133,6 +142,7 @@ def push_model(
     revision: str | None = None,
     create_pr: bool = False,
     licence: str | None = None,
+    trust_remote_code: bool = False,
     say: Say = lambda message: None,
 ) -> Pushed:
     """Publish the weights of one run, with its card and record, proven before and after.
@@ -143,6 +153,7 @@ def push_model(
         repo_id: ``user/name``.
         seed: the seed of the run, or ``best-of-validation``.
         licence: as the Hub names it.
+        trust_remote_code: run code beside the weights that is not hfbench's, too.
         private: of a new repo, by default True.
         revision: the branch to publish to; default: main.
         create_pr: propose it as a pull request instead.
@@ -156,7 +167,10 @@ def push_model(
     say(f"{repo_id}: {destination.visibility}")
     with tempfile.TemporaryDirectory(prefix="hfbench-push-") as temporary:
         folder = Path(temporary) / "model"
-        staged = stage_model(results, model, folder, repo_id, seed=seed, licence=licence)
+        staged = stage_model(
+            results, model, folder, repo_id, seed=seed, licence=licence,
+            trust_remote_code=trust_remote_code,
+        )  # fmt: skip
         assert staged.probe is not None
         say(f"{staged.what}\n{staged.listing()}\nproven before the upload: {staged.probe.hash}")
         _refuse_closed_base(folder / RECORD, destination, licence)
@@ -164,7 +178,9 @@ def push_model(
         commit = upload(destination, folder, f"Publish {model} with hfbench", stale)
         say(f"uploaded: commit {commit.oid}")
         try:
-            proof = prove(Source(repo_id, commit.oid), staged.probe)
+            brings_code = any(folder.glob("*.py"))
+            source = Source(repo_id, commit.oid, trust_remote_code=brings_code)
+            proof = prove(source, staged.probe)
         except NotTheModelError as error:
             raise _mark_broken(destination, commit, folder, str(error)) from None
     return Pushed(destination, commit, proof)

@@ -114,6 +114,19 @@ def test_a_missing_code_file_or_a_planted_token_is_refused_before_anything(hub, 
     assert not hub.repos
 
 
+def test_code_that_is_not_hfbenchs_is_run_with_permission_only(results, tmp_path):
+    copy, canary = _copy(results, tmp_path), tmp_path / "canary"
+    with (copy / "models" / "mine--seed0" / "modeling_custom_gpt.py").open("a") as file:
+        file.write(f"\nopen({str(canary)!r}, 'w').close()\n")
+    with pytest.raises(
+        UserError, match=r"not hfbench's \(modeling_\w+\.py\).* read it, then"
+    ):
+        stage_model(copy, "mine", tmp_path / "staged", "ada/mine", seed="0")
+    assert not canary.exists()
+    with pytest.raises(UserError, match="the path"):  # the canary's is in the code
+        stage_model(copy, "mine", tmp_path / "2", "ada/mine", seed="0", trust_remote_code=True)
+
+
 def test_weights_that_were_not_kept_are_a_clear_error(tmp_path, write_record):
     write_record(tmp_path, "m", 0, [True] * 4)
     (tmp_path / "models").mkdir()
