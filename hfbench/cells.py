@@ -28,6 +28,7 @@ from hfbench.plan import Cell
 from hfbench.progress import StepBar
 from hfbench.publish.checkpoints import CheckpointPush
 from hfbench.record import WEIGHT_FILES, Failure, Record, save_record
+from hfbench.redaction import redact
 from hfbench.runs import Run, fit_control, pretrain, train_classifier
 from hfbench.trainer import NonFiniteLossError
 from hfbench.workbench import Workbench
@@ -179,7 +180,7 @@ def _train_and_describe(
         logger.debug("cell %s failed", cell.stem, exc_info=True)
         run, status = Run({}), "failed"
         step = error.step if isinstance(error, (NonFiniteLossError, TimeLimitError)) else None
-        failure = Failure(type=type(error).__name__, message=str(error), step=step)
+        failure = Failure(type=type(error).__name__, message=redact(str(error)), step=step)
     record = Record(
         kind=cell.kind,
         status=status,
