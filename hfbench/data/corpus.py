@@ -1,14 +1,19 @@
-"""A corpus of the recipe -> texts for language-model pretraining, in two parts."""
+"""A corpus of the recipe -> texts for language-model pretraining, in two parts.
 
-import hashlib
+It is read, cut and stored piece by piece, so that it may be larger than memory.
+"""
+
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import datasets
 
 from hfbench.data import pets, sentiment
 from hfbench.data.hub import resolve_revision, user_errors
+from hfbench.data.texts import hash_texts, store_texts
 from hfbench.errors import UserError, nearest
 from hfbench.recipe import Corpus
 from hfbench.record import CorpusData
@@ -16,17 +21,20 @@ from hfbench.record import CorpusData
 # A sentence ends at . ! or ? (and a closing quote or bracket) before white space and a capital,
 # digit or opening quote; the blank line of a paragraph or heading ends one, too. Abbreviations
 # before a name ("Mr. Smith") are cut wrongly.
-_OPENING = r"""(?=['"(\[\u2018\u201c]*[A-Z0-9])"""
+_MARKS = "'\"([\u2018\u201c"  # that open
+_OPENING = rf"(?=[{re.escape(_MARKS)}]*[A-Z0-9])"
 _SENTENCE_END = re.compile(
     rf"""(?<=[.!?])\s+{_OPENING}|(?<=[.!?]['")\]\u2019\u201d])\s+{_OPENING}|\n\s*\n"""
 )
+_PIECE = 1 << 20  # characters of a file that are read at a time
 
 
 @dataclass(frozen=True)
 class LoadedCorpus:
     """Texts of both parts, and what the record says of them."""
 
-    texts: dict[str, list[str]]
+    texts: dict[str, Sequence[str]]
+    """They are on the disk; to go through them needs no memory to speak of."""
     facts: CorpusData
 
 
@@ -37,43 +45,72 @@ def load_corpus(corpus: Corpus, folder: Path, key: str) -> LoadedCorpus:
 
     Raises:
         UserError: naming ``key``, if the text cannot be had or is too little.
+        StorageError: if it cannot be stored.
     """
     revision = resolve_revision(corpus.dataset_name, corpus.revision, "dataset", key)
-    rows, source = _load_rows(corpus, folder, revision, key)
-    texts = rows
-    if corpus.cut == "sentences":
-        texts = [sentence for row in rows for sentence in split_sentences(row)]
-    texts = [text.strip() for text in texts if text.strip()][: corpus.first]
-    train_size = int(len(texts) * corpus.train_share)
-    if not 0 < train_size < len(texts):
-        raise UserError(f"{key}: {source} gives {len(texts)} {corpus.cut}: too few for two parts")
-    parts = {"train": texts[:train_size], "validation": texts[train_size:]}
+    rows, source = _open_rows(corpus, folder, revision, key)
+    texts = (text for row in rows for text in _cut(row, corpus) if text)
+    stored = store_texts(islice(texts, corpus.first))
+    train_size = int(len(stored) * corpus.train_share)
+    if not 0 < train_size < len(stored):
+        raise UserError(f"{key}: {source} gives {len(stored)} {corpus.cut}: too few for two parts")
+    parts = dict(zip(("train", "validation"), stored.split(train_size), strict=True))
     facts = CorpusData(
         source=source,
         revision=revision,
         examples={part: len(items) for part, items in parts.items()},
-        content_hash={part: _hash_texts(items) for part, items in parts.items()},
+        content_hash={part: hash_texts(items) for part, items in parts.items()},
     )
-    return LoadedCorpus(parts, facts)
+    return LoadedCorpus({**parts}, facts)
 
 
-def split_sentences(text: str) -> list[str]:
-    """Sentences of English text by punctuation and capitals; white space within becomes a space."""
-    return [" ".join(part.split()) for part in _SENTENCE_END.split(text) if part.strip()]
+def cut_sentences(pieces: Iterable[str]) -> Iterator[str]:
+    """Sentences of an English text by punctuation and capitals; white space becomes a space.
+
+    The text comes in pieces, each of which may end anywhere.
+    """
+    rest, searched = "", 0
+    for piece in pieces:
+        rest += piece
+        begin = 0
+        # whether white space ends a sentence depends on what follows it and opening marks
+        decided = len(rest.rstrip(_MARKS).rstrip())
+        for end in _SENTENCE_END.finditer(rest, searched):
+            if end.start() >= decided:
+                break
+            yield _in_one_line(rest[begin : end.start()])
+            begin = end.end()
+        rest, searched = rest[begin:], decided - begin
+    for sentence in _SENTENCE_END.split(rest):
+        yield _in_one_line(sentence)
 
 
-def _load_rows(
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _cut(pieces: Iterable[str], corpus: Corpus) -> Iterator[str]:
+    """The texts of a row of the source; some may be empty."""
+    if corpus.cut == "sentences":
+        yield from cut_sentences(pieces)
+    else:
+        yield "".join(pieces).strip()
+
+
+def _open_rows(
     corpus: Corpus, folder: Path, revision: str | None, key: str
-) -> tuple[list[str], str]:
+) -> tuple[Iterable[Iterable[str]], str]:
+    """The rows of the source, each in pieces, and its name."""
     if corpus.builtin == "pets":
-        return pets.sentences(), "built-in pets"
+        return ([text] for text in pets.sentences()), "built-in pets"
     if corpus.builtin == "sentiment-unlabelled":
-        return sentiment.unlabelled(), "built-in sentiment-unlabelled"
+        return ([text] for text in sentiment.unlabelled()), "built-in sentiment-unlabelled"
+    rows: Iterable[Iterable[str]]
     if corpus.text_file:
         path = folder / corpus.text_file
-        with user_errors(f"{key}.text_file: {path}"):
-            text = path.read_text("utf-8")
-        return ([text] if corpus.cut == "sentences" else text.splitlines()), path.name
+        what = f"{key}.text_file: {path}"
+        rows = [_read(path, what)] if corpus.cut == "sentences" else _read_lines(path, what)
+        return rows, path.name
     assert corpus.dataset_name is not None
     source = corpus.dataset_name + (f" ({corpus.dataset_config})" if corpus.dataset_config else "")
     with user_errors(f"{key}.dataset_name: {source}"):
@@ -86,11 +123,27 @@ def _load_rows(
             f"{corpus.text_column!r}{nearest(corpus.text_column, data.column_names)} "
             f"(columns: {', '.join(data.column_names)})"
         )
-    return [row for row in data[corpus.text_column] if row], source
+    if data.features[corpus.text_column].dtype not in ("string", "large_string"):
+        raise UserError(
+            f"{key}.text_column: column {corpus.text_column!r} of {source} holds "
+            f"{data.features[corpus.text_column].dtype}, not text"
+        )
+    return ([text] for text in _column(data, corpus.text_column) if text), source
 
 
-def _hash_texts(texts: list[str]) -> str:
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(text.encode() + b"\0")
-    return digest.hexdigest()
+def _read(path: Path, what: str) -> Iterator[str]:
+    with user_errors(what), path.open(encoding="utf-8") as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def _read_lines(path: Path, what: str) -> Iterator[list[str]]:
+    with user_errors(what), path.open(encoding="utf-8") as file:
+        for line in file:
+            for row in line.splitlines():  # a form feed, for one, ends a row, too
+                yield [row]
+
+
+def _column(data: datasets.Dataset, name: str) -> Iterator[str | None]:
+    for batch in data.select_columns(name).with_format("arrow").iter(1000):
+        yield from batch[name].to_pylist()

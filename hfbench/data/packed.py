@@ -1,7 +1,5 @@
 """Rows of tokens, stored end to end and padded batch by batch."""
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,10 +13,10 @@ IGNORED = -100
 
 
 class PackedRows(torch.utils.data.Dataset):
-    """A split as tensors; asked for several rows, it gives them as a padded batch.
+    """A split; asked for several rows, it gives them as a padded batch.
 
-    A column of lists is one tensor for all rows, wherever a list of a row begins. That is an order
-    of magnitude faster than to fetch, pad and convert each row, and can be done on a GPU.
+    Only the rows of a batch are copied: the others stay where ``dataset`` has them, which may be on
+    the disk. That is an order of magnitude faster than to fetch, pad and convert each row.
 
     Shapes:
         B: rows of a batch
@@ -43,20 +41,22 @@ class PackedRows(torch.utils.data.Dataset):
             "labels": IGNORED,
         }
         table = dataset.with_format("arrow")[:]
-        ids = table["input_ids"].combine_chunks()
-        lengths = pc.list_value_length(ids).to_numpy(zero_copy_only=False)
+        lengths = pc.list_value_length(table["input_ids"]).to_numpy()
         self.lengths: np.ndarray = lengths.astype(np.int64)
         """Tokens of each row, shape (rows,)."""
-        self._starts = torch.from_numpy(np.cumsum(self.lengths) - self.lengths)
-        self._row_lengths = torch.from_numpy(self.lengths)
-        self._numbers: dict[str, Tensor] = {}
-        self._lists: dict[str, Tensor] = {}
-        for name in table.column_names:
-            column = table[name].combine_chunks()
-            is_list = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
-            numbers = (column.flatten() if is_list else column).to_numpy(zero_copy_only=False)
-            values = torch.from_numpy(numbers.astype(np.int64))
-            (self._lists if is_list else self._numbers)[name] = values
+        self._longest = int(self.lengths.max(initial=0))
+        self._starts = np.cumsum(self.lengths) - self.lengths  # among the tokens of all rows
+        chunks = table.to_batches()
+        sizes = np.array([len(chunk) for chunk in chunks])
+        self._first_rows = np.cumsum(sizes) - sizes  # of the chunks
+        self._numbers: dict[str, np.ndarray] = {}
+        self._lists: dict[str, list[np.ndarray]] = {}  # for each chunk the tokens of its rows
+        for name, values in zip(table.column_names, table.columns, strict=True):
+            if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+                flat = (chunk[name].flatten() for chunk in chunks)
+                self._lists[name] = [part.to_numpy(zero_copy_only=False) for part in flat]
+            else:
+                self._numbers[name] = values.to_numpy().astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -64,47 +64,94 @@ class PackedRows(torch.utils.data.Dataset):
     def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
         """The padded batch of some rows; called by the data loader."""
         numbers = np.array(rows)
-        return self.pad(torch.from_numpy(numbers), self.shape(numbers)[0])
+        length = self.shape(numbers)[0]
+        lengths = self.lengths[numbers][:, None]  # (B, 1)
+        place = np.arange(length)  # (T,)
+        if self.pads_left:
+            place = place - (length - lengths)  # (B, T)
+        is_real = (place >= 0) & (place < lengths)  # (B, T)
+        pieces = self._pieces(numbers)
+        batch = {}
+        for name, chunks in self._lists.items():
+            batch[name] = np.full(is_real.shape, self._padding.get(name, 0), dtype=np.int64)
+            batch[name][is_real] = np.concatenate([chunks[chunk][part] for chunk, part in pieces])
+        batch |= {name: values[numbers] for name, values in self._numbers.items()}
+        return {name: torch.from_numpy(values) for name, values in batch.items()}
+
+    def _pieces(self, rows: np.ndarray) -> list[tuple[int, slice]]:
+        """For each row its chunk, and its tokens among those of the chunk."""
+        chunks = np.searchsorted(self._first_rows, rows, side="right") - 1
+        begins = self._starts[rows] - self._starts[self._first_rows[chunks]]
+        ends = begins + self.lengths[rows]
+        return list(zip(chunks.tolist(), map(slice, begins.tolist(), ends.tolist()), strict=True))
 
     def shape(self, rows: np.ndarray) -> tuple[int, bool]:
         """Padded length of a batch of these rows, and whether any of them is shorter."""
         lengths = self.lengths[rows]
         longest = int(lengths.max())
         if self.round_lengths:
-            longest = min(round_length(longest), int(self.lengths.max()))
+            longest = min(round_length(longest), self._longest)
         return longest, bool(lengths.min() < longest)
+
+    def used_ids(self) -> Tensor:
+        """The ids that batches hold, ascending, that of the padding included."""
+        ids = pa.chunked_array(self._lists["input_ids"]).unique().to_numpy()
+        return torch.from_numpy(np.union1d(ids, self._padding["input_ids"])).long()
+
+    def to(self, device: torch.device) -> "RowTensors":
+        """All rows on ``device``, where batches are then made."""
+        lists = {
+            name: torch.cat([torch.tensor(chunk, device=device) for chunk in chunks])
+            for name, chunks in self._lists.items()
+        }
+        numbers = {
+            name: torch.tensor(values, device=device) for name, values in self._numbers.items()
+        }
+        lengths = torch.tensor(self.lengths, device=device)
+        return RowTensors(lists, numbers, lengths, self._padding, self.pads_left)
+
+
+class RowTensors:
+    """All rows of `PackedRows` as tensors on a device, which makes the same batches."""
+
+    def __init__(
+        self,
+        lists: dict[str, Tensor],
+        numbers: dict[str, Tensor],
+        lengths: Tensor,
+        padding: dict[str, int],
+        pads_left: bool,
+    ) -> None:
+        """Take tensors that are on one device.
+
+        Args:
+            lists: columns with a number for each token, those of all rows in one, (tokens,).
+            numbers: columns with a number for each row, (rows,).
+            lengths: tokens of each row, (rows,).
+            padding: what columns are padded with, other than 0.
+            pads_left: whether that is done on the left.
+        """
+        self._lists, self._numbers, self._lengths = lists, numbers, lengths
+        self._starts = lengths.cumsum(0) - lengths
+        self._padding, self._pads_left = padding, pads_left
 
     def pad(self, rows: Tensor, length: int, with_mask: bool = True) -> dict[str, Tensor]:
         """Columns of shape (B, T) or (B,), on the device where ``rows`` (B,) and the data are.
 
         Where no row is shorter the attention mask may be left out, for it masks nothing.
         """
-        lengths = self._row_lengths[rows].unsqueeze(1)  # (B, 1)
+        lengths = self._lengths[rows].unsqueeze(1)  # (B, 1)
         place = torch.arange(length, device=rows.device)  # (T,)
-        if self.pads_left:
+        if self._pads_left:
             place = place - (length - lengths)  # (B, T)
         is_real = (place >= 0) & (place < lengths)  # (B, T)
         index = self._starts[rows].unsqueeze(1) + torch.where(is_real, place, 0)
         batch = {
-            name: torch.where(is_real, values[index], self._padding.get(name, 0))
+            name: torch.where(is_real, values[index].long(), self._padding.get(name, 0))
             for name, values in self._lists.items()
             if with_mask or name != "attention_mask"
         }
         return {**batch, **{name: values[rows] for name, values in self._numbers.items()}}
-
-    def used_ids(self) -> Tensor:
-        """The ids that batches hold, ascending, that of the padding included."""
-        padding = torch.tensor([self._padding["input_ids"]])
-        return torch.cat([self._lists["input_ids"], padding]).unique()
-
-    def to(self, device: torch.device) -> "PackedRows":
-        """A copy whose batches are made on ``device``."""
-        copy: Any = object.__new__(PackedRows)
-        copy.__dict__ = {**self.__dict__}
-        copy._starts, copy._row_lengths = self._starts.to(device), self._row_lengths.to(device)
-        copy._lists = {name: values.to(device) for name, values in self._lists.items()}
-        copy._numbers = {name: values.to(device) for name, values in self._numbers.items()}
-        return copy
 
 
 def round_length(length: int) -> int:

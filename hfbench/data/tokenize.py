@@ -1,27 +1,32 @@
 """Texts -> token ids, once per tokenizer and length, with the count of what was cut off.
 
 The tokenizer's own threads do the work, and each batch is put into Arrow at once: there a number is
-a few bytes, in a Python list an object and a pointer to it. Nothing is cached on the disk, because
-67,349 sentences take about as long as importing torch and transformers.
+a few bytes, in a Python list an object and a pointer to it. The tokens of a corpus are written to
+the disk as they come.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, compress
+from itertools import chain, compress, islice
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict
+from datasets.fingerprint import generate_random_fingerprint
 from datasets.table import InMemoryTable
 from transformers import PreTrainedTokenizerBase
 
+from hfbench.data.arrow_file import store
+from hfbench.data.texts import in_batches
+from hfbench.errors import UserError
 from hfbench.recipe import Corpus
 from hfbench.record import Tokens
 
-_BATCH = 1000
 _TYPES = {"input_ids": pa.list_(pa.int32())}
 _OTHER_TYPE = pa.list_(pa.int8())  # masks and the like
+
+_Encoded = tuple[pa.Table, np.ndarray]  # some rows, and whether each was cut, shape (rows,)
 
 
 @dataclass(frozen=True)
@@ -61,35 +66,49 @@ def tokenize_task(
     for name, split in splits.items():
         texts = split["text"][:]
         pairs = split["text_pair"][:] if "text_pair" in split.column_names else None
-        table, truncated[name] = _encode(tokenizer, texts, pairs, max_length)
+        tables, cut = zip(*_encode(tokenizer, texts, pairs, max_length), strict=True)
         labels = pa.array(split["label"][:], pa.int64())
-        tokenized[name] = _dataset(table.append_column("labels", labels))
+        tokenized[name] = _dataset(pa.concat_tables(tables).append_column("labels", labels))
+        truncated[name] = np.concatenate(cut)
     return TokenizedData(DatasetDict(tokenized), truncated)
 
 
 def tokenize_corpus(
-    texts: dict[str, list[str]],
+    texts: Mapping[str, Sequence[str]],
     tokenizer: PreTrainedTokenizerBase,
     corpus: Corpus,
     model_max_length: int,
 ) -> TokenizedData:
-    """Inputs of a causal language model; ``labels`` are the ids (the model shifts them itself)."""
+    """Inputs of a causal language model; ``labels`` are the ids (the model shifts them itself).
+
+    The tokens are in files, and no more of them than a batch is in memory here.
+
+    Raises:
+        StorageError: if they cannot be written.
+        UserError: if they do not fill a block.
+    """
     tokenized, truncated = {}, {}
     for name, part in texts.items():
         if corpus.cut == "blocks":
-            block_size = min(corpus.block_size, model_max_length)
-            table = _blocks(tokenizer, part, block_size)
-            truncated[name] = np.zeros(table.num_rows, dtype=bool)
+            encoded = _blocks(tokenizer, part, min(corpus.block_size, model_max_length))
         else:
-            max_length = min(corpus.max_length, model_max_length)
-            table, truncated[name] = _encode(tokenizer, part, None, max_length)
-        # the same memory twice
+            encoded = _encode(tokenizer, part, None, min(corpus.max_length, model_max_length))
+        cut: list[np.ndarray] = []
+        table = store(_noting(encoded, cut)).table
+        truncated[name] = np.concatenate(cut)
+        # the same file twice
         tokenized[name] = _dataset(table.append_column("labels", table["input_ids"]))
     return TokenizedData(DatasetDict(tokenized), truncated)
 
 
+def _noting(encoded: Iterable[_Encoded], cut: list[np.ndarray]) -> Iterator[pa.Table]:
+    for table, is_cut in encoded:
+        cut.append(is_cut)
+        yield table
+
+
 def predicted_bytes(
-    texts: list[str], tokenizer: PreTrainedTokenizerBase, corpus: Corpus, model_max_length: int
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, corpus: Corpus, model_max_length: int
 ) -> int | None:
     """UTF-8 bytes of ``texts`` that a language model predicts: the denominator of bits per byte.
 
@@ -110,16 +129,15 @@ def predicted_bytes(
             int(sizes[1:].sum()) for sizes in _token_bytes(tokenizer, texts, max_length=max_length)
         )
     block_size = min(corpus.block_size, model_max_length)
-    stream = [np.append(sizes, 0) for sizes in _token_bytes(tokenizer, texts)]  # 0: the EOS
-    return int(_cut_blocks(np.concatenate(stream), block_size)[:, 1:].sum())
+    stream = (np.append(sizes, 0) for sizes in _token_bytes(tokenizer, texts))  # 0: the EOS
+    return sum(int(blocks[:, 1:].sum()) for blocks in _cut_blocks(stream, block_size))
 
 
 def _token_bytes(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int | None = None
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int | None = None
 ) -> Iterator[np.ndarray]:
     """For each text the bytes that each token adds, shape (tokens,)."""
-    for start in range(0, len(texts), _BATCH):
-        batch = texts[start : start + _BATCH]
+    for batch in in_batches(texts):
         encoded = tokenizer(
             batch,
             truncation=max_length is not None,
@@ -136,13 +154,15 @@ def _token_bytes(
 
 
 def _encode(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], pairs: list[str] | None, max_length: int
-) -> tuple[pa.Table, np.ndarray]:
-    """The tokenizer's outputs as columns, and which texts were longer than ``max_length``."""
-    tables, truncated = [], []
-    for start in range(0, len(texts), _BATCH):
-        batch = texts[start : start + _BATCH]
-        batch_pairs = pairs[start : start + _BATCH] if pairs else None
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Iterable[str],
+    pairs: Iterable[str] | None,
+    max_length: int,
+) -> Iterator[_Encoded]:
+    """The tokenizer's outputs as columns; a text is cut at ``max_length``."""
+    others = iter(pairs or ())
+    for batch in in_batches(texts):
+        batch_pairs = list(islice(others, len(batch))) or None
         columns = dict(tokenizer(batch, batch_pairs, truncation=False, verbose=False))
         too_long = np.array([len(ids) > max_length for ids in columns["input_ids"]])
         if too_long.any():  # only for these is the work done twice
@@ -152,40 +172,53 @@ def _encode(
             for name, rows in cut.items():
                 for row, values in zip(np.flatnonzero(too_long), rows, strict=True):
                     columns[name][row] = values
-        truncated.append(too_long)
-        tables.append(pa.table({name: _lists(name, rows) for name, rows in columns.items()}))
-    return pa.concat_tables(tables), np.concatenate(truncated)
+        yield pa.table({name: _lists(name, rows) for name, rows in columns.items()}), too_long
 
 
 def _lists(name: str, rows: list[list[int]]) -> pa.Array:
     return pa.array(rows, _TYPES.get(name, _OTHER_TYPE))
 
 
-def _blocks(tokenizer: PreTrainedTokenizerBase, texts: list[str], block_size: int) -> pa.Table:
+def _blocks(
+    tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], block_size: int
+) -> Iterator[_Encoded]:
     """Texts, each followed by EOS, as one stream in blocks; what does not fill the last is left."""
 
-    def batches() -> Iterator[np.ndarray]:
-        for start in range(0, len(texts), _BATCH):
-            encoded = tokenizer(texts[start : start + _BATCH], truncation=False, verbose=False)
+    def stream() -> Iterator[np.ndarray]:
+        for batch in in_batches(texts):
+            encoded = tokenizer(batch, truncation=False, verbose=False)
             documents = ([*ids, tokenizer.eos_token_id] for ids in encoded["input_ids"])
             yield np.fromiter(chain.from_iterable(documents), np.int32)
 
-    blocks = _cut_blocks(np.concatenate(list(batches())), block_size)
-    starts = np.arange(0, blocks.size + 1, block_size)
-    columns = {"input_ids": blocks, "attention_mask": np.ones_like(blocks, dtype=np.int8)}
-    return pa.table(
-        {
-            name: pa.ListArray.from_arrays(starts, pa.array(values.ravel()))
-            for name, values in columns.items()
-        }
-    )
+    number = 0
+    for blocks in _cut_blocks(stream(), block_size):
+        starts = np.arange(0, blocks.size + 1, block_size)
+        columns = {"input_ids": blocks, "attention_mask": np.ones_like(blocks, dtype=np.int8)}
+        table = pa.table(
+            {
+                name: pa.ListArray.from_arrays(starts, pa.array(values.ravel()))
+                for name, values in columns.items()
+            }
+        )
+        yield table, np.zeros(len(blocks), dtype=bool)
+        number += len(blocks)
+    if number == 0:
+        raise UserError(
+            "a corpus with `cut: blocks`: its training or its validation part does not fill one "
+            f"block of {block_size} tokens; give a smaller block_size or more text"
+        )
 
 
-def _cut_blocks(stream: np.ndarray, block_size: int) -> np.ndarray:
-    """Shape (blocks, block_size)."""
-    blocks = len(stream) // block_size
-    return stream[: blocks * block_size].reshape(blocks, block_size)
+def _cut_blocks(stream: Iterable[np.ndarray], block_size: int) -> Iterator[np.ndarray]:
+    """Of a stream that comes in pieces; each of shape (blocks, block_size)."""
+    rest = np.empty(0, dtype=np.int32)
+    for piece in stream:
+        known = np.concatenate([rest, piece])
+        filled = len(known) - len(known) % block_size
+        yield known[:filled].reshape(-1, block_size)
+        rest = known[filled:]
 
 
 def _dataset(table: pa.Table) -> Dataset:
-    return Dataset(InMemoryTable(table))
+    # not the fingerprint of the content, for which all of it would be read into memory
+    return Dataset(InMemoryTable(table), fingerprint=generate_random_fingerprint())

@@ -5,15 +5,18 @@ The Auto classes are the registry: whatever they can load can be a row of the ta
 
 import copy
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -26,11 +29,13 @@ from transformers import (
 )
 
 from hfbench.data.hub import refuse_adapter, resolve_revision, user_errors
+from hfbench.data.texts import hash_texts
 from hfbench.digest import hash_files
 from hfbench.errors import UserError, nearest
 from hfbench.models.custom_gpt import CustomGPTConfig
 from hfbench.models.lora import add_adapters, find_targets
 from hfbench.recipe import Lora, Model, Tokenizer
+from hfbench.record import Kind
 
 # Loading a `.bin` starts a thread that asks the Hub to convert the repo; nobody asked for that.
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
@@ -53,8 +58,13 @@ class PreparedModel:
         positions = getattr(self.config, "max_position_embeddings", None)
         return min(self.tokenizer.model_max_length, positions or self.tokenizer.model_max_length)
 
+    @cached_property
+    def embedding_rows(self) -> int:
+        """Rows that the word embedding needs: one more than the highest id, there may be gaps."""
+        return max(self.tokenizer.get_vocab().values()) + 1
 
-def prepare_model(entry: Model, texts_for: Callable[[str], list[str]]) -> PreparedModel:
+
+def prepare_model(entry: Model, texts_for: Callable[[str], Sequence[str]]) -> PreparedModel:
     """Load the tokenizer and the configuration of a model, or make them.
 
     Args:
@@ -70,12 +80,13 @@ def prepare_model(entry: Model, texts_for: Callable[[str], list[str]]) -> Prepar
     trust = entry.trust_remote_code
     if name:
         refuse_adapter(name, revision, f"{key}.model_name_or_path")
-    with user_errors(f"{key}: the tokenizer of {entry.source}"):
+    with _named(entry, "tokenizer"):
         if entry.tokenizer is None:
             loaded = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=trust)
         else:
             loaded = _load_tokenizer(entry.tokenizer, texts_for, f"{key}.tokenizer")
-    with user_errors(f"{key}: the configuration of {entry.source}"):
+        _refuse_empty(loaded, key)
+    with _named(entry, "configuration"):
         if name:
             config, unused = AutoConfig.from_pretrained(
                 name,
@@ -90,6 +101,57 @@ def prepare_model(entry: Model, texts_for: Callable[[str], list[str]]) -> Prepar
         else:
             config = _new_config(entry, loaded, key)
     return PreparedModel(entry, loaded, config, revision)
+
+
+@contextmanager
+def _named(entry: Model, part: str) -> Iterator[None]:
+    """Errors of loading a ``part`` of a model name both, and how to permit what is not."""
+    try:
+        with user_errors(f"models.{entry.name}: the {part} of {entry.source}"):
+            yield
+    except UserError as error:
+        if "contains custom code" not in str(error):
+            raise
+        raise UserError(
+            f"models.{entry.name}: {entry.source} comes with code of its own, which would be run "
+            f"here; read it first, then permit it by trust_remote_code: true in models.{entry.name}"
+        ) from error
+
+
+def _refuse_empty(tokenizer: PreTrainedTokenizerBase, key: str) -> None:
+    """Of a folder without a tokenizer's files transformers makes one that knows no word."""
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise UserError(
+            f"{key}: there is no tokenizer (tokenizer.json, or vocab.json and merges.txt, or "
+            f"vocab.txt); give {key}.tokenizer"
+        )
+
+
+def check_head(prepared: PreparedModel, kind: Kind) -> None:
+    """Refuse a model that cannot be built for ``kind``, without making any weights.
+
+    Raises:
+        UserError: if the architecture has no such head, or if its configuration contradicts itself.
+    """
+    entry, config = prepared.entry, prepared.config
+    key, name = f"models.{entry.name}", type(config).__name__
+    auto_class, mapping, head = {
+        "classification": (
+            AutoModelForSequenceClassification,
+            MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+            "classifier of texts",
+        ),
+        "pretraining": (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING, "language model"),
+    }[kind]
+    if type(config) not in mapping and not entry.trust_remote_code:
+        raise UserError(f"{key}: transformers has no {head} for {name} ({entry.source})")
+    try:
+        with torch.device("meta"):
+            auto_class.from_config(config, trust_remote_code=entry.trust_remote_code)
+    # what the constructors of the architectures make of sizes and names that do not fit
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        reason = f"{type(e).__name__}: {e}"[:300]
+        raise UserError(f"{key}: {name} ({entry.source}) cannot be built: {reason}") from e
 
 
 def load_classifier(
@@ -165,25 +227,34 @@ def hash_weights(model_name_or_path: str | None) -> str | None:
     return hash_files(Path(model_name_or_path), (".safetensors", ".bin"))
 
 
-def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerBase:
+def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerBase:
     """GPT-2's kind of tokenizer (byte-level BPE) with a pad token of its own.
 
     The models of a recipe mostly train theirs on the same texts: that is done once.
     """
-    return copy.deepcopy(_train_tokenizer(tuple(texts), vocab_size))  # a model may add tokens
+    found = _train_tokenizer(_Texts(hash_texts(texts), texts), vocab_size)
+    return copy.deepcopy(found)  # a model may add tokens
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Equal to others of the same content, without a copy of it."""
+
+    content_hash: str
+    texts: Sequence[str] = field(compare=False)
 
 
 @lru_cache(maxsize=4)
-def _train_tokenizer(texts: tuple[str, ...], vocab_size: int) -> PreTrainedTokenizerBase:
+def _train_tokenizer(texts: _Texts, vocab_size: int) -> PreTrainedTokenizerBase:
     tokenizer = GPT2Tokenizer().train_new_from_iterator(
-        texts, vocab_size, new_special_tokens=[_PAD_TOKEN], show_progress=False
+        texts.texts, vocab_size, new_special_tokens=[_PAD_TOKEN], show_progress=False
     )
     tokenizer.pad_token = _PAD_TOKEN
     return tokenizer
 
 
 def _load_tokenizer(
-    chosen: Tokenizer, texts_for: Callable[[str], list[str]], key: str
+    chosen: Tokenizer, texts_for: Callable[[str], Sequence[str]], key: str
 ) -> PreTrainedTokenizerBase:
     if chosen.train_on:
         return train_tokenizer(texts_for(chosen.train_on), chosen.vocab_size)
@@ -248,7 +319,7 @@ def _load(
             pretrained, config=config, output_loading_info=True, **options
         )
     elif entry.model_name_or_path and not entry.random_init:
-        with user_errors(f"models.{entry.name}: the weights of {entry.source}"):
+        with _named(entry, "weights"):
             model, info = auto_class.from_pretrained(
                 entry.model_name_or_path,
                 config=config,
@@ -257,9 +328,43 @@ def _load(
                 output_loading_info=True,
                 **options,
             )
+        _refuse_random_body(model, info, f"models.{entry.name}")
+        _refuse_foreign_tokenizer(prepared, model)
     else:
         model = auto_class.from_config(config, **options)
     model.config.pad_token_id = prepared.tokenizer.pad_token_id
-    if len(prepared.tokenizer) > model.get_input_embeddings().num_embeddings:
-        model.resize_token_embeddings(len(prepared.tokenizer), mean_resizing=False)
+    if prepared.embedding_rows > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(prepared.embedding_rows, mean_resizing=False)
     return model, {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}
+
+
+def _refuse_random_body(model: PreTrainedModel, info: dict[str, Any], key: str) -> None:
+    """A head may be new; a body that is new in part would pass for pretrained."""
+    prefix = f"{model.base_model_prefix}."
+    for name, found, wanted in info["mismatched_keys"]:
+        if name.startswith(prefix):
+            raise UserError(
+                f"{key}: {name} has the shape {tuple(found)} in the checkpoint, but the "
+                f"configuration asks for {tuple(wanted)}"
+            )
+    # BERT's pooler belongs to its body, but a checkpoint that was never a classifier has none
+    missing = [n for n in info["missing_keys"] if n.startswith(prefix) and "pooler" not in n]
+    if missing:
+        raise UserError(
+            f"{key}: the checkpoint has no {sorted(missing)[0]}, nor {len(missing) - 1} other "
+            "weights of the body that the configuration describes; they would be random"
+        )
+
+
+def _refuse_foreign_tokenizer(prepared: PreparedModel, model: PreTrainedModel) -> None:
+    """Tokens may be added to a checkpoint's vocabulary; words that it never had are a mistake."""
+    if prepared.entry.tokenizer is not None:
+        return
+    tokenizer, rows = prepared.tokenizer, model.get_input_embeddings().num_embeddings
+    added = tokenizer.get_added_vocab()
+    highest = max(id for token, id in tokenizer.get_vocab().items() if token not in added)
+    if highest >= rows:
+        raise UserError(
+            f"models.{prepared.entry.name}: the tokenizer of {prepared.entry.source} gives numbers "
+            f"up to {highest:,}, but its embedding has {rows:,} rows; it belongs to another model"
+        )

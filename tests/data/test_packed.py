@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from transformers import DataCollatorForSeq2Seq, DataCollatorWithPadding
 
 from hfbench.data.packed import IGNORED, PackedRows, round_length
@@ -44,6 +44,8 @@ def test_rows_chosen_from_a_data_set_are_those_rows(tokenizer):
     packed = PackedRows(rows().select([3, 1]), tokenizer, round_lengths=False)
     assert packed.lengths.tolist() == [4, 1]
     assert packed.__getitems__([0])["input_ids"].tolist() == [[30, 31, 32, 33]]
+    packed = PackedRows(rows().select(range(2, 4)), tokenizer, round_lengths=False)
+    assert packed.__getitems__([1])["input_ids"].tolist() == [[30, 31, 32, 33]]
 
 
 def test_rounded_lengths_end_at_the_longest_row(tokenizer):
@@ -55,8 +57,23 @@ def test_rounded_lengths_end_at_the_longest_row(tokenizer):
 
 def test_the_mask_can_be_left_out(tokenizer):
     packed = PackedRows(rows(), tokenizer, round_lengths=False)
-    batch = packed.pad(torch.tensor([0]), 3, with_mask=False)
+    batch = packed.to(torch.device("cpu")).pad(torch.tensor([0]), 3, with_mask=False)
     assert set(batch) == {"input_ids", "token_type_ids", "labels"}
+
+
+@pytest.mark.parametrize("list_labels", [False, True])
+def test_batches_made_on_a_device_are_those_of_the_loader(tokenizer, list_labels):
+    lengths = np.random.default_rng(0).integers(1, 20, 50).tolist()
+    parts = [rows(lengths[:30], list_labels), rows(lengths[30:], list_labels)]  # two chunks
+    packed = PackedRows(concatenate_datasets(parts), tokenizer, round_lengths=False)
+    on_device = packed.to(torch.device("cpu"))
+    for chosen in ([0], [49, 29, 30, 3], list(range(50))):
+        expected = packed.__getitems__(chosen)
+        batch = on_device.pad(torch.tensor(chosen), packed.shape(np.array(chosen))[0])
+        assert list(batch) == list(expected)
+        for name, values in batch.items():
+            assert values.dtype == expected[name].dtype == torch.long
+            assert torch.equal(values, expected[name]), name
 
 
 def test_round_length_adds_an_eighth_at_most_and_leaves_few_shapes():
