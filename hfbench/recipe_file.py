@@ -14,6 +14,7 @@ from ruamel.yaml.nodes import Node, ScalarNode
 
 from hfbench.errors import UserError, nearest
 from hfbench.recipe import Recipe, Section
+from hfbench.redaction import find_secrets
 from hfbench.source_fields import shown
 
 # Fifty times what a long recipe has; of such a file the YAML parser, which is Python, makes a
@@ -45,6 +46,11 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         recipe = Recipe.from_values(values, path.parent)
     except ValidationError as error:
         raise UserError("\n".join(_describe(path, error))) from None
+    if secrets := [f"{path}: {key}: holds {what}" for key, what in find_secrets(values)]:
+        raise UserError(
+            "\n".join(secrets) + "\nA secret never belongs into a recipe, which is copied into "
+            "records; for the Hub log in with `hf auth login`"
+        )
     for key, file in recipe.file_paths.items():
         if file.is_dir():
             raise UserError(f"{path}: {key}: {str(file)!r} is a folder; a file is wanted")
