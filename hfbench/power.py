@@ -113,7 +113,7 @@ def measure_discordance(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Disco
             continue
         first, second = (table.mean(0) for table in pair)
         share = float(np.mean(first * (1 - second) + second * (1 - first)))
-        rests = [mean_squares(table.astype(float))[2] for table in pair]
+        rests = [mean_squares(table)[2] for table in pair]
         noise = sum(rest / len(table) for rest, table in zip(rests, pair, strict=True))
         of_examples = max(float((first - second).var(ddof=1)) - noise, 0.0)
         seeds = sum(seed_variance(table)[0] * len(table) for table in pair)

@@ -85,7 +85,8 @@ def wilson_interval(share: float, examples: float, quantile: float) -> tuple[flo
     half = (
         quantile / (1 + square) * math.sqrt(share * (1 - share) / examples + square / examples / 4)
     )
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # it holds the share, also where rounding says otherwise: at 0 and 1
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 
 def accuracy_p_value(correct: np.ndarray, share: float) -> float:
@@ -106,7 +107,7 @@ def split_variance(correct: np.ndarray) -> VarianceSplit | None:
     runs, examples = correct.shape
     if runs == 1 or examples == 1:
         return None
-    ms_runs, ms_examples, ms_rest = mean_squares(correct.astype(float))
+    ms_runs, ms_examples, ms_rest = mean_squares(correct)
     parts = np.array(
         [max(ms_examples - ms_rest, 0.0), max(ms_runs - ms_rest, 0.0), ms_rest], dtype=float
     )
@@ -121,22 +122,23 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
     Its variance is that of the examples' differences (means over runs) and what the seeds of each
     model add, estimated for each model by itself. With a single run of both it is the adjusted Wald
     interval of Bonett and Price (2012), as if two more examples had been answered, each rightly by
-    one of the two.
+    one of the two; so it is for the examples' part where all of them differ alike.
 
     Args:
         first: shape (runs, examples), whether a run is right about an example.
         second: the same examples; its runs need not be as many. A model with a single run adds no
             variance of seeds, as is right for a control only.
     """
-    table = first.mean(0) - second.mean(0)
-    is_single = len(first) == len(second) == 1
-    if is_single or np.ptp(table) == 0:  # runs that are all alike count as one
+    # whole numbers first: examples that differ alike must do so to the last bit
+    table = first.sum(0) * len(second) - second.sum(0) * len(first)
+    table = table / (len(first) * len(second))
+    if len(first) == len(second) == 1 or np.ptp(table) == 0:
         table = np.append(table, [1.0, -1.0])
-        variance, degrees = float(table.var() / table.size), math.inf
+        parts = [(float(table.var() / table.size), math.inf)]
     else:
         parts = [(float(table.var(ddof=1) / table.size), float(table.size - 1))]
-        parts += [seed_variance(model) for model in (first, second) if len(model) > 1]
-        variance, degrees = _add_variances(parts)
+    parts += [seed_variance(model) for model in (first, second) if len(model) > 1]
+    variance, degrees = _add_variances(parts)
     mean, error = float(table.mean()), math.sqrt(variance)
     half = float(stdtrit(degrees, 1 - ALPHA / 2)) * error
     return Difference(
@@ -205,7 +207,7 @@ def _effective_examples(correct: np.ndarray) -> tuple[float, float]:
     runs, examples = correct.shape
     mean = float(correct.mean())
     if runs > 1 and examples > 1:
-        variance, degrees = variance_of_mean(*mean_squares(correct.astype(float)), runs, examples)
+        variance, degrees = variance_of_mean(*mean_squares(correct), runs, examples)
         # all alike (0 % or 100 %): no variance to estimate from; the runs then count as one
         if variance > 0:
             return min(mean * (1 - mean) / variance, float(examples * runs)), degrees
@@ -218,7 +220,7 @@ def seed_variance(correct: np.ndarray) -> tuple[float, float]:
     Two or more runs; 0 where, by chance, runs differ less than their noise on the examples.
     """
     runs, examples = correct.shape
-    ms_runs, _, ms_rest = mean_squares(correct.astype(float))
+    ms_runs, _, ms_rest = mean_squares(correct)
     excess = max(ms_runs - ms_rest, 0.0)
     if excess == 0:
         return 0.0, math.inf
@@ -229,18 +231,27 @@ def seed_variance(correct: np.ndarray) -> tuple[float, float]:
 def _add_variances(parts: list[tuple[float, float]]) -> tuple[float, float]:
     """Sum of independent estimates (variance, degrees of freedom) and Satterthwaite's degrees."""
     total = sum(variance for variance, _ in parts)
-    return total, total**2 / sum(variance**2 / degrees for variance, degrees in parts)
+    spread = sum(variance**2 / degrees for variance, degrees in parts)
+    return total, total**2 / spread if spread else math.inf
 
 
 def mean_squares(table: np.ndarray) -> tuple[float, float, float]:
-    """Mean squares of runs, of examples and of the rest, of a (runs, examples) table."""
+    """Mean squares of runs, of examples and of the rest, of a (runs, examples) table.
+
+    From sums, which are whole for right and wrong answers: where two mean squares are equal, as
+    with a single error in all, no rounding may decide which is the larger.
+    """
     runs, examples = table.shape
-    mean, by_run, by_example = table.mean(), table.mean(1), table.mean(0)
-    rest = table - by_run[:, None] - by_example[None, :] + mean
+    table = table * 1  # numbers in place of True and False
+    total = table.sum() ** 2
+    of_runs = runs * np.square(table.sum(1)).sum()
+    of_examples = examples * np.square(table.sum(0)).sum()
+    rest = runs * examples * np.square(table).sum() - of_runs - of_examples + total
+    size = runs * examples
     return (
-        float(examples * np.square(by_run - mean).sum() / (runs - 1)),
-        float(runs * np.square(by_example - mean).sum() / (examples - 1)),
-        float(np.square(rest).sum() / ((runs - 1) * (examples - 1))),
+        float((of_runs - total) / (size * (runs - 1))),
+        float((of_examples - total) / (size * (examples - 1))),
+        float(rest / (size * (runs - 1) * (examples - 1))),
     )
 
 
