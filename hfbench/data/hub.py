@@ -10,6 +10,7 @@ from pickle import UnpicklingError
 import huggingface_hub
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import RevisionResolutionError, StrictDataclassError
+from safetensors import SafetensorError
 from transformers.utils import find_adapter_config_file
 
 from hfbench.errors import UserError
@@ -29,6 +30,8 @@ def resolve_revision(
     """
     if name is None or Path(name).is_dir():
         return None
+    if Path(name).is_file():
+        raise UserError(f"{key}: {name!r} is a file; its folder is wanted")
     if not re.fullmatch(r"([\w.-]+/)?[\w.-]+", name, re.ASCII) or ".." in name:
         raise UserError(
             f"{key}: {name!r} is no folder here, and no name on the Hub, which is user/name"
@@ -65,19 +68,26 @@ def user_errors(what: str) -> Iterator[None]:
             "by which it could run any code; take a checkpoint whose weights are safetensors"
         ) from error
     # HTTP errors and offline mode are OSErrors; bad repo names and Arrow's complaints ValueErrors;
-    # a data set that is a script is a RuntimeError, a library that is not there an ImportError
+    # a data set that is a script is a RuntimeError, a library that is not there an ImportError,
+    # a pickle that was cut off an EOFError, JSON of another form a TypeError or a KeyError
     except (
         OSError,
         ValueError,
         RuntimeError,
         ImportError,
+        EOFError,
+        TypeError,
+        LookupError,
+        SafetensorError,
         DatasetsError,
         RevisionResolutionError,
         StrictDataclassError,
     ) as error:
         # of a file that is not what it should be, datasets says no more than that it failed
         cause = error.__cause__ if isinstance(error, DatasetsError) else None
-        reason = redact(" ".join(str(cause or error).split()))[:600] or type(error).__name__
+        reason = redact(" ".join(str(cause or error).split()))[:600]
+        if not reason or isinstance(error, LookupError):  # whose text is the key alone
+            reason = f"{type(error).__name__} {reason}".strip()
         endpoint = os.environ.get("HF_ENDPOINT")
         asked = f" (HF_ENDPOINT is {redact(endpoint)})" if endpoint else ""
         raise UserError(f"{what} cannot be loaded{asked}: {reason}") from error

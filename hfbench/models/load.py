@@ -113,8 +113,8 @@ def _named(entry: Model, part: str) -> Iterator[None]:
         if "contains custom code" not in str(error):
             raise
         raise UserError(
-            f"models.{entry.name}: {entry.source} comes with code of its own, which would be run "
-            f"here; read it first, then permit it by trust_remote_code: true in models.{entry.name}"
+            f"models.{entry.name}: {entry.source} comes with custom code, which would be run here; "
+            "read it first, then permit it by trust_remote_code: true"
         ) from error
 
 
