@@ -10,12 +10,13 @@ import pytest
 from hfbench.data import arrow_file, corpus, texts
 from hfbench.data.arrow_file import store
 from hfbench.data.corpus import load_corpus
-from hfbench.data.packed import PackedRows
+from hfbench.data.packed import IGNORED, PackedRows
 from hfbench.data.texts import in_batches, store_texts
 from hfbench.data.tokenize import predicted_bytes, tokenize_corpus
 from hfbench.errors import StorageError
 from hfbench.models.load import train_tokenizer
 from hfbench.recipe import Corpus
+from hfbench.trainer import _with_ignored_row
 
 WORDS = [f"text {number} \u20ac" for number in range(2500)]  # several batches
 
@@ -143,10 +144,12 @@ def test_batches_of_a_stored_corpus_copy_no_other_rows(tokenizer):
     data = tokenize_corpus({"train": store_texts([row] * 2000)}, tokenizer, settings, 512)
     tokens = data.tokens["train"].total
     peak, arrow, packed = heap_peak(
-        lambda: PackedRows(data.splits["train"], tokenizer, round_lengths=False)
+        lambda: PackedRows(_with_ignored_row(data.splits["train"]), tokenizer, round_lengths=False)
     )
     assert tokens > 300_000
     assert peak + arrow < tokens // 4  # a number for each row, not for each token
     expected = tokenizer([row] * 2)["input_ids"]
-    assert packed.__getitems__([0, 1999])["input_ids"].tolist() == expected
+    batch = packed.__getitems__([1999, 2000])  # the last one is ignored
+    assert batch["input_ids"].tolist() == expected
+    assert batch["labels"].tolist() == [expected[0], [IGNORED] * len(expected[0])]
     assert packed.used_ids().tolist() == np.unique([*expected[0], tokenizer.pad_token_id]).tolist()
