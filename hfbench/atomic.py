@@ -5,6 +5,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hfbench.errors import StorageError
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Within, an error of the file system is a StorageError that says ``what`` was to be written.
+
+    Raises:
+        StorageError: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{what} cannot be written: {error}") from error
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:

@@ -17,11 +17,11 @@ import pyarrow as pa
 import torch
 from safetensors import SafetensorError
 
-from hfbench.atomic import clear_unfinished
+from hfbench.atomic import clear_unfinished, writing
 from hfbench.checkpoints import clear
+from hfbench.determinism import determinism_of_its_own
 from hfbench.digest import hash_files
 from hfbench.environment import environment_stamp
-from hfbench.errors import StorageError
 from hfbench.limits import TimeLimit, TimeLimitError, in_parts
 from hfbench.locks import hold
 from hfbench.plan import Cell
@@ -101,14 +101,15 @@ def run_cell(
             return None
         if found:
             return CellResult(found, is_ours=False)
-        with using_threads(threads_of(cell, bench)):
+        with using_threads(threads_of(cell, bench)), determinism_of_its_own():
             record, run = _train_and_describe(cell, bench, session.folder, bar, push)
         problem = None
         if _is_main_process():
             is_kept = bench.recipe.save_models or cell.kind == "pretraining"
             keep(cell, session.folder, record, run.predictions, run.save_model if is_kept else None)
             if cell.kind == "pretraining" and record.status == "finished":
-                clear(cell.run_folder(session.folder))
+                with writing(str(cell.run_folder(session.folder))):
+                    clear(cell.run_folder(session.folder))
                 problem = push.finish(cell.checkpoint(session.folder)) if push else None
         if torch.distributed.is_initialized():
             torch.distributed.barrier()  # the others read what the first process wrote
@@ -129,15 +130,13 @@ def keep(
     Raises:
         StorageError: if the disk is full, or whatever else prevents it.
     """
-    try:
+    with writing(f"the result of {cell.stem}"):
         if save_model:
             weights = cell.checkpoint(folder)
             _replace_folder(weights, save_model)
             changes = {"saved_weights": hash_files(weights, WEIGHT_FILES)}
             record = record.model_copy(update=changes)
         save_record(record, folder / "records", predictions)
-    except (OSError, SafetensorError) as error:
-        raise StorageError(f"the result of {cell.stem} cannot be written: {error}") from error
 
 
 @contextmanager
@@ -225,7 +224,10 @@ def _replace_folder(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    write(temporary)
+    try:
+        write(temporary)
+    except SafetensorError as error:  # its own kind, for an error of the file system, too
+        raise OSError(str(error)) from error
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)
 

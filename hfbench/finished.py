@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from hfbench.atomic import writing
 from hfbench.cells import keep
 from hfbench.digest import hash_files
 from hfbench.errors import UserError
@@ -80,9 +81,11 @@ class Survey:
         """
         for status in statuses:
             if status.elsewhere:
-                self._adopt(status)
+                with writing(f"the result of {status.cell.stem}"):
+                    self._adopt(status)
             if status.damaged:
-                aside = _set_aside(status.damaged)
+                with writing(str(status.damaged)):
+                    aside = _set_aside(status.damaged)
                 console.print(
                     f"{status.cell.stem} {status.reasons[0]}; moved to {aside.name}",
                     highlight=False,

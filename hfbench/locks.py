@@ -12,6 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from hfbench.atomic import writing
+
 
 @contextmanager
 def hold(name: str, folder: Path) -> Iterator[bool]:
@@ -19,13 +21,21 @@ def hold(name: str, folder: Path) -> Iterator[bool]:
 
     Files in ``<folder>/locks`` are left there, empty: to delete one would break the lock of a
     process that has just opened it.
+
+    Raises:
+        StorageError: if there can be no lock there.
     """
     path = folder / "locks" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
+    with writing(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            is_ours = False
+        else:
+            is_ours = True
+    if not is_ours:
         yield False
         return
     try:

@@ -14,6 +14,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from hfbench.atomic import atomic
 from hfbench.calibration import class_scores, confusion_matrix
 from hfbench.comparison import Comparison, ModelRuns, Pair
 from hfbench.findings import (
@@ -103,7 +104,8 @@ def write_report(
             is in the report, since it may not be ours to copy.
     """
     path = results / "report.html"
-    path.write_text(render_report(comparison, texts), encoding="utf-8", newline="\n")
+    with atomic(path) as temporary:
+        temporary.write_text(render_report(comparison, texts), encoding="utf-8", newline="\n")
     return path
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
+from hfbench.atomic import writing
 from hfbench.errors import HubError, UserError, WorkerError
 from hfbench.quiet import quiet_libraries
 from hfbench.redaction import redact, redact_output
@@ -66,7 +67,8 @@ def run_comparison(
         )
     if _is_main_process() and (outcome.results or outcome.kept):  # more shards than cells
         comparison = load_comparison(outcome.folder)
-        write_table(comparison, outcome.folder)
+        with writing("the tables"):
+            write_table(comparison, outcome.folder)
         print_table(comparison, Console())
     _summarise(outcome, "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/")
 
@@ -221,8 +223,9 @@ def _summarise(outcome: "Outcome", what: str) -> None:
             print(f"  {record.stem}: {record.failure.type}: {record.failure.message}")
         for problem in outcome.unpublished:
             print(f"  {problem}")
-        summary = f"{', '.join(counts)}. Results in {outcome.folder} ({what})."
-        Console(highlight=False).print(summary)
+        say = Console(highlight=False).print
+        say(f"Results in {outcome.folder} ({what}).")
+        say(f"{', '.join(counts)}.")
     if failed or outcome.unpublished:
         raise SystemExit(1)
 

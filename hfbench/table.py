@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hfbench import markdown
+from hfbench.atomic import atomic
 from hfbench.comparison import Comparison, ModelRuns, Standing
 from hfbench.errors import UserError, nearest
 from hfbench.findings import (
@@ -173,7 +174,8 @@ def write_table(
         results / "accuracy.tex": as_latex(comparison, columns),
     }
     for path, text in outputs.items():
-        path.write_text(text, encoding="utf-8", newline="\n")
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
     return list(outputs)
 
 

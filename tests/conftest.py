@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,35 @@ def write_record():
         return record
 
     return write
+
+
+@pytest.fixture
+def start_hfbench(tmp_path):
+    """A function that starts a command in a process of its own, and gives that.
+
+    What the process says is in the file ``output``, an attribute of the function. It is a fork of a
+    process that has imported everything, and can be sent any signal.
+    """
+    from hfbench import fork_server
+
+    script, processes = Path(__file__).with_name("run_cli.py"), []
+
+    def start(*arguments, kill_at=()):
+        given = {
+            "arguments": [*map(str, arguments)], "output": str(start.output), "kill_at": kill_at
+        }  # fmt: skip
+        process = fork_server.context().Process(
+            target=runpy.run_path, args=(str(script), {"given": given}, "__main__")
+        )
+        process.start()
+        processes.append(process)
+        return process
+
+    start.output = tmp_path / "said.txt"
+    yield start
+    for process in processes:
+        process.kill()
+        process.join()
 
 
 @pytest.fixture

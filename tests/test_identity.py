@@ -168,7 +168,7 @@ def test_code_and_libraries_are_those_that_the_cell_uses(identities, monkeypatch
 
 # Modules that are loaded with a cell and have no part in its numbers, or make what is hashed.
 LOOK_ON = {
-    "atomic", "calibration", "comparison", "digest", "environment", "errors", "experiment",
+    "atomic", "calibration", "comparison", "determinism", "digest", "environment", "errors", "experiment",
     "fairness", "findings", "finished", "flops", "fork_server", "identity", "interruption", "jobs",
     "limits", "locks", "markdown", "plan", "probe", "progress", "quiet", "ray_engine", "recipe",
     "recipe_arguments", "record", "redaction", "source_fields", "stats", "stranger", "table",
