@@ -17,7 +17,7 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 
-from hfbench.errors import StorageError
+from hfbench.atomic import writing
 
 _GROUP_BYTES = 4 << 20  # so much is written as one piece, whose numbers then lie side by side
 
@@ -42,7 +42,7 @@ def store(tables: Iterable[pa.Table]) -> StoredTable:
         StorageError: if they cannot be written, as on a full disk.
     """
     folder = Path(datasets.config.HF_DATASETS_CACHE)
-    try:
+    with writing(f"a corpus in the folder {folder} (HF_DATASETS_CACHE can name another)"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             groups = _grouped(tables)
@@ -52,11 +52,6 @@ def store(tables: Iterable[pa.Table]) -> StoredTable:
                     writer.write_table(group)
             file.flush()
             pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise StorageError(
-            f"a corpus cannot be stored in the folder {folder}: {error.strerror or error}; "
-            "HF_DATASETS_CACHE can name another"
-        ) from error
     return StoredTable(pa.ipc.open_stream(pa.py_buffer(pages)).read_all(), pages)
 
 
