@@ -66,6 +66,10 @@ def _check_slug(name: str) -> str:
             f"{shown(name)} is not a name: use up to 64 letters, digits, '.', '_' and single '-', "
             "beginning with a letter or digit"
         )
+    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.", name, re.IGNORECASE):
+        raise ValueError(
+            f"{shown(name)} cannot be the name of a file on Windows, where results may be opened"
+        )
     return name
 
 

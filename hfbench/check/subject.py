@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -159,9 +160,11 @@ def _from_checkpoint(model: str, trust_remote_code: bool) -> Subject:
     if folder.is_dir() and not any(folder.glob("tokenizer*")):
         # only weights were saved: any tokenizer will do, for the checks draw their own ids
         entry["tokenizer"] = {"train_on": "task", "vocab_size": 260}
-    loaded = Model.model_validate({**entry, "trust_remote_code": trust_remote_code})
     try:
+        loaded = Model.model_validate({**entry, "trust_remote_code": trust_remote_code})
         return from_prepared(prepare_model(loaded, lambda source: _TEXTS))
+    except ValidationError as error:
+        raise UserError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
     except UserError as error:
         message = str(error).removeprefix(f"models.{_NAME}").removeprefix(".model_name_or_path")
         raise UserError(message.removeprefix(": ")) from error
