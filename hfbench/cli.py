@@ -385,13 +385,17 @@ def verify(
     relative_to: Annotated[
         Path, typer.Option(help="Where relative paths of the recipe start.", metavar="FOLDER")
     ] = Path(),
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option("--trust-remote-code", help="Run the code that comes with a record's model."),
+    ] = False,
 ) -> None:
     """Run cells again from their records alone, and say whether the same comes out to the last bit.
 
     Exit code 1 if it does not. What is no longer as it was recorded (data, code, versions,
     hardware) is named.
     """
-    run_verification(results, cells or [], relative_to)
+    run_verification(results, cells or [], relative_to, trust_remote_code=trust_remote_code)
 
 
 app.command()(commands.push)

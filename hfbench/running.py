@@ -102,7 +102,9 @@ def run_pretraining(
     _summarise(outcome, "weights: models/; evidence: records/")
 
 
-def run_verification(results: Path, patterns: list[str], folder: Path) -> None:
+def run_verification(
+    results: Path, patterns: list[str], folder: Path, *, trust_remote_code: bool = False
+) -> None:
     """Run cells again and say of each whether the same came out.
 
     Raises:
@@ -115,7 +117,9 @@ def run_verification(results: Path, patterns: list[str], folder: Path) -> None:
     say = partial(console.print, markup=False, soft_wrap=True)
     equal: list[bool] = []
     with _stoppable():
-        for verdict in verify(results, patterns, folder, console):
+        for verdict in verify(
+            results, patterns, folder, console, trust_remote_code=trust_remote_code
+        ):
             equal.append(verdict.difference is None)
             found = (
                 f"differs first at {verdict.difference}" if verdict.difference else "bit-identical"

@@ -40,7 +40,14 @@ class Verdict:
     """What is no longer as it was recorded: data, code, versions, hardware."""
 
 
-def verify(results: Path, patterns: list[str], folder: Path, console: Console) -> Iterator[Verdict]:
+def verify(
+    results: Path,
+    patterns: list[str],
+    folder: Path,
+    console: Console,
+    *,
+    trust_remote_code: bool = False,
+) -> Iterator[Verdict]:
     """Run the cells of finished records again, one after another; nothing in ``results`` changes.
 
     A model that is pretrained starts from the weights that ``results`` has of it, if they are those
@@ -51,15 +58,17 @@ def verify(results: Path, patterns: list[str], folder: Path, console: Console) -
         patterns: of records' names, as in a shell (``gpt-nano--*``); empty: all.
         folder: where relative paths of the records' recipes start.
         console: where progress goes.
+        trust_remote_code: run the code of models whose records say that it was run.
 
     Raises:
-        UserError: if no finished record fits, or if what a record names cannot be had.
+        UserError: if no finished record fits, if what a record names cannot be had, or if its model
+            brings code that may not run.
     """
     records = _choose(load_records(results), patterns, results)
     with Reporter(console, len(records), quiet=False) as reporter:
         for record in records:
             with tempfile.TemporaryDirectory() as temporary, reporter.cell(record.stem) as bar:
-                again = _Repetition(record, results, folder, Path(temporary))
+                again = _Repetition(record, results, folder, Path(temporary), trust_remote_code)
                 with using_threads(record.environment["torch_threads"]):
                     verdict = again.run(bar)
             yield verdict
@@ -84,9 +93,22 @@ def _choose(records: list[Record], patterns: list[str], results: Path) -> list[R
 class _Repetition:
     """A record's cell, made from the record."""
 
-    def __init__(self, record: Record, results: Path, folder: Path, temporary: Path) -> None:
+    def __init__(
+        self,
+        record: Record,
+        results: Path,
+        folder: Path,
+        temporary: Path,
+        trust_remote_code: bool,
+    ) -> None:
         self.record, self.results, self.temporary = record, results, temporary
         self.recipe = Recipe.from_values({"name": record.recipe, **record.settings}, folder)
+        # the permission that was given then is in the record, which may be anybody's
+        if self.recipe.models[0].trust_remote_code and not trust_remote_code:
+            raise UserError(
+                f"{record.stem}: {self.recipe.models[0].source} brings code of its own: read it, "
+                "then allow it with --trust-remote-code"
+            )
         for key, path in self.recipe.file_paths.items():
             if not path.is_file():
                 raise UserError(

@@ -141,6 +141,9 @@ def fetch_results(address: str, folder: Path) -> str:
     with hub_errors(f"{_SCHEME}{repo_id}"):
         api = HfApi()
         info = api.dataset_info(repo_id, revision=revision)
+        for sibling in info.siblings or []:
+            if {"", ".."} & {*sibling.rfilename.split("/")}:
+                raise HubError(f"{address}: {sibling.rfilename!r} is not a file in it")
         api.snapshot_download(
             repo_id,
             repo_type="dataset",

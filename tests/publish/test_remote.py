@@ -2,11 +2,13 @@
 
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from hfbench.errors import HubError, UserError
 from hfbench.publish.remote import look_at, upload
+from hfbench.publish.results import fetch_results
 
 WEIGHTS = b"weights" * 10_000
 
@@ -190,3 +192,15 @@ def test_a_problem_of_the_hubs_own_is_said_to_be_one(hub, folder, faults):
     with pytest.raises(HubError, match=r"problem of its own.*Maintenance"):
         publish(folder)
     assert published(hub) == set()
+
+
+@pytest.mark.parametrize("name", ["records/../../../evil.json", "records//etc/evil.json"])
+def test_a_hub_that_names_files_elsewhere_writes_nothing_there(hub, tmp_path, name):
+    """Git has no such names; a server that means ill may give them."""
+    hub.add_repo("ada/r", {name: b"{}", "records/a.json": b"{}"}, "dataset")
+    folder = tmp_path / "a" / "b" / "c"
+    with pytest.raises(HubError, match="is not a file in it"):
+        fetch_results("hf://datasets/ada/r", folder)
+    outside = [path for path in tmp_path.rglob("evil.json") if folder not in path.parents]
+    assert outside == []
+    assert not Path("/etc/evil.json").exists()

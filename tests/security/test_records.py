@@ -203,3 +203,25 @@ def test_a_models_name_is_no_formula_of_a_spreadsheet(results, start):
     path = change(results, model=f"{start}HYPERLINK(1)")
     with pytest.raises(RecordError, match="cannot be the name of a file"):
         load_record(path)
+
+
+def test_the_code_that_a_record_names_is_run_with_permission_only(
+    results, tmp_path, canary, code, monkeypatch, capsys
+):
+    """The permission of the one who wrote the record is not that of the one who verifies it."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "evil.py").write_text(code, "utf-8")
+    auto_map = {"AutoConfig": "evil.C", "AutoModelForSequenceClassification": "evil.M"}
+    (model / "config.json").write_text(json.dumps({"auto_map": auto_map, "model_type": "e"}))
+    entry = {"name": "mine", "model_name_or_path": str(model), "trust_remote_code": True}
+    task = {"builtin": "sentiment", "validation_size": 0.5}
+    settings = {"models": [entry], "task": task, "seeds": [0]}
+    change(results, settings=settings, environment={"torch_threads": 1})
+    for permission in ([], ["--trust-remote-code"]):
+        arguments = ["verify", str(results), "--cells", "mine--*", *permission]
+        monkeypatch.setattr("sys.argv", ["hfbench", *arguments])
+        with pytest.raises((SystemExit, AttributeError)):
+            main()
+        assert canary.exists() == bool(permission)
+    assert "brings code of its own: read it" in capsys.readouterr().err
