@@ -74,9 +74,9 @@ def find_secrets(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 def redact_output() -> None:
     """From now on hide secrets in the log records and the tracebacks of this process."""
-    if isinstance(logging.getLogRecordFactory(), _RedactingFactory):
-        return
-    logging.setLogRecordFactory(_RedactingFactory(logging.getLogRecordFactory()))
+    make = logging.getLogRecordFactory()
+    if not isinstance(make, _RedactingFactory):
+        logging.setLogRecordFactory(_RedactingFactory(make))
     sys.excepthook = _print_redacted
 
 
