@@ -10,9 +10,9 @@ import json
 import re
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hfbench.atomic import atomic
 from hfbench.errors import UserError
@@ -166,11 +166,16 @@ class Probe(RecordPart):
         return hashlib.sha256(np.array(self.logits, dtype="<f4").tobytes()).hexdigest()
 
 
+def _without_surrogates(text: str) -> str:
+    """Bytes of a file's name that are no UTF-8 stand in a message as half a character each."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Failure(RecordPart):
     """Why a run has no result."""
 
     type: str = Field(description="Class of the exception.")
-    message: str = Field(description="Its message.")
+    message: Annotated[str, AfterValidator(_without_surrogates)] = Field(description="Its message.")
     step: int | None = Field(description="Optimizer step, where one is to blame.")
 
 

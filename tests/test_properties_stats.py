@@ -20,7 +20,7 @@ from hfbench.stats import (
     split_variance,
 )
 
-quick = settings(derandomize=True, deadline=None, database=None, max_examples=100)
+quick = settings(derandomize=True, deadline=None, database=None, max_examples=60)
 
 CLOSE = {"rel": 1e-9, "abs": 1e-12}
 runs, examples = st.integers(1, 5), st.integers(2, 25)

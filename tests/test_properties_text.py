@@ -19,8 +19,8 @@ from hfbench.comparison import load_comparison
 from hfbench.record import Failure
 from hfbench.table import _latex, as_csv, as_latex, as_markdown
 
-quick = settings(derandomize=True, deadline=None, database=None, max_examples=150)
-slower = settings(quick, max_examples=15)
+quick = settings(derandomize=True, deadline=None, database=None, max_examples=60)
+slower = settings(quick, max_examples=10)
 
 FRAGMENTS = [
     *"|\\$&<>\"'`_*~[](){}!#:;-+=.,^%@ \n\t\r\0a7é", "\u2028", "\x1b[1m", "नि", "אב", "👍",
