@@ -11,7 +11,7 @@ from typing import Any
 import xxhash
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hfbench.atomic import atomic
+from hfbench.atomic import atomic, clear_unfinished
 from hfbench.trainer import BenchTrainer
 
 _CLAIM = "cell.txt"  # whose checkpoints a folder holds
@@ -33,6 +33,7 @@ def claim(trainer: BenchTrainer, identity: str, say: Callable[[str], None]) -> P
     folder, processes = Path(trainer.args.output_dir), trainer.args.world_size
     if trainer.accelerator.is_main_process:
         note = folder / _CLAIM
+        clear_unfinished(note)
         if not note.exists() or note.read_text(encoding="utf-8") != identity:
             clear(folder)
             folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +41,7 @@ def claim(trainer: BenchTrainer, identity: str, say: Callable[[str], None]) -> P
                 temporary.write_text(identity, encoding="utf-8")
         for path in _by_step(folder).values():
             if not _is_finished(path, processes):
-                shutil.rmtree(path)
+                _remove(path)
             elif damaged := _damaged_files(path):
                 aside = _set_aside(path)
                 say(f"{path}: {', '.join(damaged)} is not as it was written; moved to {aside.name}")
@@ -51,9 +52,10 @@ def claim(trainer: BenchTrainer, identity: str, say: Callable[[str], None]) -> P
 
 def clear(folder: Path) -> None:
     """Remove the checkpoints in ``folder``; what else a run left there stays."""
+    clear_unfinished(folder / _CLAIM)
     (folder / _CLAIM).unlink(missing_ok=True)  # first: what remains, if stopped here, is nobody's
     for path in _by_step(folder).values():
-        shutil.rmtree(path)
+        _remove(path)
     for parts in folder.glob("in-*-parts"):
         clear(parts)
     if folder.is_dir() and not any(folder.iterdir()):
@@ -68,6 +70,11 @@ def step_of(checkpoint: Path) -> int:
 def _by_step(folder: Path) -> dict[int, Path]:
     paths = [p for p in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name)]
     return {step_of(path): path for path in paths}
+
+
+def _remove(checkpoint: Path) -> None:
+    (checkpoint / _MANIFEST).unlink(missing_ok=True)  # first: what remains, if stopped here, is none
+    shutil.rmtree(checkpoint)
 
 
 def _is_finished(checkpoint: Path, processes: int) -> bool:

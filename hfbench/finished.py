@@ -12,9 +12,11 @@ from rich.console import Console
 
 from hfbench.atomic import writing
 from hfbench.cells import keep
+from hfbench.checkpoints import clear
 from hfbench.digest import hash_files
 from hfbench.errors import UserError
 from hfbench.identity import differences
+from hfbench.locks import hold
 from hfbench.plan import Cell, Shard, plan_classification, plan_pretraining
 from hfbench.recipe import Recipe
 from hfbench.record import WEIGHT_FILES, Record, RecordError, load_record, supersede
@@ -76,10 +78,14 @@ class Survey:
     def settle(self, statuses: list[Status], console: Console) -> None:
         """Before the open cells run: adopt results that are elsewhere, set aside damaged weights.
 
+        And remove the checkpoints of what was finished by a process that was killed before it did.
+
         Raises:
             StorageError: if that cannot be written.
         """
         for status in statuses:
+            if not status.reasons:
+                self._clear_checkpoints(status.cell)
             if status.elsewhere:
                 with writing(f"the result of {status.cell.stem}"):
                     self._adopt(status)
@@ -91,6 +97,14 @@ class Survey:
                     highlight=False,
                     markup=False,
                 )
+
+    def _clear_checkpoints(self, cell: Cell) -> None:
+        run_folder = cell.run_folder(self.folder)
+        if cell.kind == "classification" or not run_folder.is_dir():
+            return
+        with hold(cell.stem, self.folder) as is_ours, writing(str(run_folder)):
+            if is_ours and not self._reasons(cell, cell.recorded(self.folder)):
+                clear(run_folder)
 
     def _adopt(self, status: Status) -> None:
         """Write the result that is elsewhere under the cell's own name.

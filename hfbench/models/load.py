@@ -215,8 +215,11 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
 
 
 def describe_config(config: PreTrainedConfig) -> dict[str, Any]:
-    """The configuration as it differs from the default, without names of folders."""
-    hidden = {"_name_or_path", "transformers_version", "auto_map"}
+    """The configuration as it differs from the default, without names of folders.
+
+    And without what saving writes into it, lest it depend on whether a checkpoint was saved.
+    """
+    hidden = {"_name_or_path", "transformers_version", "auto_map", "architectures"}
     return {name: value for name, value in config.to_diff_dict().items() if name not in hidden}
 
 
