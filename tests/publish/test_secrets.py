@@ -123,7 +123,9 @@ VERBS = [
 ]
 
 
-@pytest.mark.parametrize("status", [401, 404, 500])
+@pytest.mark.parametrize(
+    "status", [500, *(pytest.param(s, marks=pytest.mark.slow) for s in (401, 404))]
+)
 def test_no_verb_that_fails_tells_a_secret(
     addressed, call, hub, faults, write_recipe, results, tmp_path, status
 ):
