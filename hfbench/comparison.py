@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,9 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from hfbench.calibration import Calibration, calibration
+from hfbench.contradictions import contradiction, misfit
 from hfbench.errors import UserError
 from hfbench.fairness import differences, evaluation_hash, refuse_different_examples
-from hfbench.record import Record, TaskData, load_predictions, load_records
+from hfbench.record import (
+    WHAT_TO_DO,
+    Record,
+    RecordError,
+    TaskData,
+    load_predictions,
+    load_records,
+)
 from hfbench.stats import (
     ALPHA,
     Difference,
@@ -186,6 +195,13 @@ def compare_records(
     compared = [record for record in records if record.kind == "classification"]
     if not compared:
         raise UserError(f"{results}: no model was compared yet; run `hfbench compare`")
+    _refuse_mixture(compared, results)
+    for record in compared:
+        if problem := contradiction(record):
+            raise RecordError(
+                f"{results}: the record of {record.stem} does not fit together: {problem}; "
+                f"{WHAT_TO_DO}"
+            )
     finished = [record for record in compared if record.status == "finished"]
     for runs in _by_model(finished).values() if different_examples else [finished]:
         refuse_different_examples(runs, results)
@@ -204,6 +220,15 @@ def compare_records(
         curve=curve if len(curve) > 1 else {},
         pretraining=[record for record in records if record.kind == "pretraining"],
     )
+
+
+def _refuse_mixture(records: list[Record], results: Path) -> None:
+    recipes = Counter(record.recipe for record in records)
+    if len(recipes) > 1:
+        found = ", ".join(f"{name!r} ({count:,})" for name, count in recipes.most_common(5))
+        raise UserError(
+            f"{results}: records of several recipes in one folder: {found}; give each its own"
+        )
 
 
 def _by_model(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -245,8 +270,16 @@ def _load_runs(records: list[Record], results: Path) -> ModelRuns:
     assert finished[0].task is not None
     split = finished[0].task.evaluation_split
     predictions = [load_predictions(record, results, split) for record in finished]
-    logits = np.stack([one["logits"] for one in predictions])
     first = predictions[0]
+    for record, one in zip(finished, predictions, strict=True):
+        problem = misfit(record, one)
+        if not problem and not all(np.array_equal(one[key], first[key]) for key in ("id", "label")):
+            problem = f"other examples or labels than those of {finished[0].stem}"
+        if problem:
+            raise RecordError(
+                f"{results}: the predictions of {record.stem} have {problem}; {WHAT_TO_DO}"
+            )
+    logits = np.stack([one["logits"] for one in predictions])
     return ModelRuns(name, finished, failed, first["id"], first["label"], logits)
 
 

@@ -25,6 +25,9 @@ _OPTIMIZER_ARGUMENTS = (
 )
 _PRECISION_ARGUMENTS = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")
 
+# (name of a fact, seed where it is compared within a seed) -> its value in words
+_Facts = dict[tuple[str, int | None], str]
+
 
 def differences(records: Iterable[Record]) -> dict[str, list[str]]:
     """Model -> what differs from what most runs have, apart from the model, in words.
@@ -33,13 +36,14 @@ def differences(records: Iterable[Record]) -> dict[str, list[str]]:
     of its own. What has no meaning for a control (steps, say) is not held against it.
     """
     found: dict[str, dict[str, list[str]]] = {}
-    usual = _usual(records := list(records))
-    for record in records:
-        for key, value in _facts(record).items():
+    facts = [(record, _facts(record)) for record in records]
+    usual = _usual([values for _, values in facts])
+    for record, values in facts:
+        for key, value in values.items():
             if value != usual[key]:
                 where = f"{key[0]} {value}, not {usual[key]}"
                 found.setdefault(record.model, {}).setdefault(where, []).append(record.stem)
-    runs = Counter(record.model for record in records)
+    runs = Counter(record.model for record, _ in facts)
     return {
         model: [
             text if len(stems) == runs[model] else f"{text} ({len(stems)} of {runs[model]} runs)"
@@ -73,17 +77,16 @@ def refuse_different_examples(records: Iterable[Record], results: Path) -> None:
         )
 
 
-def _usual(records: list[Record]) -> dict[tuple[str, int | None], Any]:
+def _usual(facts: list[_Facts]) -> _Facts:
     """The most common value of each fact; the first among equals."""
-    values: dict[tuple[str, int | None], list[Any]] = {}
-    for record in records:
-        for key, value in _facts(record).items():
+    values: dict[tuple[str, int | None], list[str]] = {}
+    for record in facts:
+        for key, value in record.items():
             values.setdefault(key, []).append(value)
     return {key: Counter(found).most_common(1)[0][0] for key, found in values.items()}
 
 
-def _facts(record: Record) -> dict[tuple[str, int | None], str]:
-    """(Name of a fact, seed where it is compared within a seed) -> its value in words."""
+def _facts(record: Record) -> _Facts:
     facts: dict[str, Any] = {}
     if record.task:
         train = record.task.splits["train"]

@@ -264,6 +264,10 @@ class RecordError(UserError):
     """A record that cannot be read."""
 
 
+WHAT_TO_DO = "restore it from a copy, or move it away and run its recipe again"
+"""With a record that cannot be used."""
+
+
 def cell_stem(kind: Kind, model: str, train_size: int | None, seed: int | None) -> str:
     """File name (without ending) of a run's record."""
     prefix = "pretrain--" if kind == "pretraining" else ""
@@ -305,11 +309,26 @@ def load_record(path: Path) -> Record:
     """
     _refuse_link(path)
     try:
-        return Record.model_validate_json(path.read_bytes())
+        record = Record.model_validate_json(path.read_bytes(), strict=True)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise RecordError(f"{path}: not a valid record: {where}: {first['msg']}") from None
+        raise RecordError(f"{path}: {_what_is_wrong(error)}; {WHAT_TO_DO}") from None
+    if "schema_version" not in record.model_fields_set:
+        raise RecordError(f"{path}: not a valid record: it has no schema_version; {WHAT_TO_DO}")
+    return record
+
+
+def _what_is_wrong(error: ValidationError) -> str:
+    details = {detail["loc"]: detail for detail in error.errors(include_url=False)}
+    if ("schema_version",) in details:
+        found = details[("schema_version",)]["input"]
+        return (
+            f"has schema_version {found!r}, but this hfbench reads {SCHEMA_VERSION}: read it with "
+            "the hfbench that wrote it"
+        )
+    where, detail = next(iter(details.items()))
+    return f"not a valid record: {'.'.join(map(str, where)) or 'the file'}: {detail['msg']}"
 
 
 def load_records(results: Path) -> list[Record]:
@@ -317,17 +336,26 @@ def load_records(results: Path) -> list[Record]:
 
     Raises:
         UserError: if there are none.
-        RecordError: if one cannot be read.
+        RecordError: if one cannot be read, or says of itself that it is another.
     """
-    paths = sorted((results / "records").glob("*.json"))
+    paths = sorted((results / "records").glob("*.json"), key=lambda path: path.name)
     if not paths:
         raise UserError(f"{results}: no records here (looked for {results / 'records' / '*.json'})")
-    return [load_record(path) for path in paths]
+    records = [load_record(path) for path in paths]
+    for path, record in zip(paths, records, strict=True):
+        if record.stem != path.stem:
+            raise RecordError(f"{path}: is the record of {record.stem}; {WHAT_TO_DO}")
+    return records
 
 
 def load_predictions(record: Record, results: Path, split: str) -> "dict[str, np.ndarray]":
-    """``id`` (n,), ``label`` (n,) and ``logits`` (n, labels) of one split, in the data's order."""
+    """``id`` (n,), ``label`` (n,) and ``logits`` (n, labels) of one split, in the data's order.
+
+    Raises:
+        RecordError: if they are missing, or if the file is not as `Record.predictions` says.
+    """
     import numpy as np
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if record.predictions is None:
@@ -336,15 +364,20 @@ def load_predictions(record: Record, results: Path, split: str) -> "dict[str, np
     if not path.is_file():
         raise RecordError(f"{path}: the predictions of {record.stem} are missing")
     _refuse_link(path)
-    # read_table with a filter and to_numpy would import pandas, which takes a quarter of a second
-    table = pq.ParquetFile(path).read().combine_chunks()
-    rows = np.array(table["split"].to_pylist()) == split
-    logits = np.from_dlpack(table["logits"].chunk(0).values)
-    return {
-        "id": np.array(list(compress(table["id"].to_pylist(), rows))),
-        "label": np.from_dlpack(table["label"].chunk(0))[rows],
-        "logits": logits.reshape(len(rows), -1)[rows],
-    }
+    try:
+        # read_table with a filter and to_numpy would import pandas: a quarter of a second
+        with pa.OSFile(str(path)) as file:  # it is small: threads would take longer to start
+            table = pq.ParquetFile(file).read(use_threads=False).combine_chunks()
+        rows = np.array(table["split"].to_pylist()) == split
+        logits = np.from_dlpack(table["logits"].chunk(0).values)
+        return {
+            "id": np.array(list(compress(table["id"].to_pylist(), rows))),
+            "label": np.from_dlpack(table["label"].chunk(0))[rows],
+            "logits": logits.reshape(len(rows), -1)[rows],
+        }
+    # columns that are missing or of another type, no rows, rows of unequal length
+    except (OSError, KeyError, IndexError, TypeError, ValueError, pa.ArrowException) as error:
+        raise RecordError(f"{path}: not valid predictions: {error}; {WHAT_TO_DO}") from None
 
 
 def _refuse_link(path: Path) -> None:

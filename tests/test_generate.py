@@ -356,7 +356,7 @@ def test_what_is_no_trained_language_model_is_refused(folder, tokenizer, tmp_pat
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"no weights for lm_head.weight"):
         load_language_model(str(tmp_path))
-    with pytest.raises(UserError, match="cannot be loaded"):
+    with pytest.raises(UserError, match="is no folder here"):
         load_language_model(str(folder / "nowhere"))
 
 

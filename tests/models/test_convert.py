@@ -207,7 +207,7 @@ def test_what_cannot_be_converted_is_refused_and_nothing_is_written(tmp_path):
     assert "is a 'llama'; only 'gpt2' and 'custom_gpt' can be" in refusal("llama", "new")
     random_gpt2(GPT2DoubleHeadsModel).save_pretrained(tmp_path / "double")
     assert "is a GPT2DoubleHeadsModel; only GPT2LMHeadModel, " in refusal("double", "new")
-    assert "nowhere cannot be" in refusal("nowhere", "new")
+    assert "nowhere' is no folder here" in refusal("nowhere", "new")
     save_gpt2(tmp_path / "other", scale_attn_by_inverse_layer_idx=True)
     assert "scale_attn_by_inverse_layer_idx=True" in refusal("other", "new")
     assert not (tmp_path / "new").exists()
