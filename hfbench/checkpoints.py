@@ -73,7 +73,7 @@ def _by_step(folder: Path) -> dict[int, Path]:
 
 
 def _remove(checkpoint: Path) -> None:
-    (checkpoint / _MANIFEST).unlink(missing_ok=True)  # first: what remains, if stopped here, is none
+    (checkpoint / _MANIFEST).unlink(missing_ok=True)  # first: what then remains is no checkpoint
     shutil.rmtree(checkpoint)
 
 
