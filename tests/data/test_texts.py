@@ -14,6 +14,7 @@ from hfbench.data.packed import IGNORED, PackedRows
 from hfbench.data.texts import in_batches, store_texts
 from hfbench.data.tokenize import predicted_bytes, tokenize_corpus
 from hfbench.errors import StorageError
+from hfbench.models import load
 from hfbench.models.load import train_tokenizer
 from hfbench.recipe import Corpus
 from hfbench.trainer import _with_ignored_row
@@ -102,6 +103,14 @@ def test_an_error_of_the_source_is_not_one_of_the_disk(cache):
 
     with pytest.raises(ValueError, match="of the source"):
         store_texts(source())
+
+
+def test_a_tokenizer_is_trained_once_for_equal_texts_wherever_they_are():
+    load._train_tokenizer.cache_clear()
+    listed, stored = train_tokenizer(WORDS, 300), train_tokenizer(store_texts(WORDS), 300)
+    other = train_tokenizer(store_texts(["quite", "other", "words"] * 9), 300)
+    assert load._train_tokenizer.cache_info().misses == 2
+    assert listed.get_vocab() == stored.get_vocab() != other.get_vocab()
 
 
 def heap_peak(function):

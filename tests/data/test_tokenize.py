@@ -6,6 +6,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from hfbench.data.tokenize import predicted_bytes, tokenize_corpus, tokenize_task
+from hfbench.errors import UserError
 from hfbench.models.load import train_tokenizer
 from hfbench.recipe import Corpus
 
@@ -90,6 +91,13 @@ def test_blocks_go_on_from_batch_to_batch(tokenizer):
     assert columns["labels"] == columns["input_ids"]
     assert columns["attention_mask"] == [[1] * 16] * len(columns["input_ids"])
     assert set(data.lengths("train")) == {16}
+
+
+def test_a_part_that_fills_no_block_is_an_error(tokenizer):
+    corpus = Corpus(builtin="pets", cut="blocks", block_size=64)
+    texts = {"train": TEXTS * 10, "validation": ["a b"]}
+    with pytest.raises(UserError, match="does not fill one block of 32 tokens"):
+        tokenize_corpus(texts, tokenizer, corpus, model_max_length=32)
 
 
 def test_predicted_bytes_are_those_of_all_tokens_that_are_left_but_the_first(tokenizer):
