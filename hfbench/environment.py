@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -33,15 +34,9 @@ def environment_stamp() -> dict[str, Any]:
     """Versions of Python and of the packages that matter, hfbench's commit, the machine."""
     import torch
 
-    import hfbench
-
-    versions = {name: version(name) for name in _PACKAGES if name != "hfbench"}
-    for name in _OPTIONAL_PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
     return {
         "python": platform.python_version(),
-        "packages": {"hfbench": hfbench.__version__, **versions},
+        "packages": _versions(),
         **_commit(),
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -49,6 +44,17 @@ def environment_stamp() -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "hub_endpoint": redact(os.environ.get("HF_ENDPOINT", "https://huggingface.co")),
     }
+
+
+@cache  # what this process has loaded does not change; reading it takes a while
+def _versions() -> dict[str, str]:
+    import hfbench
+
+    versions = {name: version(name) for name in _PACKAGES if name != "hfbench"}
+    for name in _OPTIONAL_PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return {"hfbench": hfbench.__version__, **versions}
 
 
 def device_name(device: Any) -> str:
@@ -90,6 +96,7 @@ def _counts_from_reset() -> bool:
     return os.access(_PROCESS / "clear_refs", os.W_OK)
 
 
+@cache  # that of the code which this process has loaded
 def _commit() -> dict[str, Any]:
     """Commit of hfbench's own checkout; None when it is an installed package."""
     package = Path(__file__).parent
@@ -110,6 +117,7 @@ def _commit() -> dict[str, Any]:
     return {"commit": git("rev-parse", "HEAD"), "uncommitted_changes": bool(changes)}
 
 
+@cache
 def _processor() -> str:
     if sys.platform == "linux":
         for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():

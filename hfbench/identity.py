@@ -11,7 +11,7 @@ processes and threads, `cuda_graphs`. The record says them beside.
 import hashlib
 import json
 from functools import cache
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ def identify(cell: Cell, bench: "Workbench") -> dict[str, Any]:
     identity = {
         **_describe(cell, bench),
         "code": {name: code[name] for name in _CONTROL_CODE} if cell.model.control else code,
-        "libraries": {name: version(name) for name in libraries},
+        "libraries": {name: _version(name) for name in libraries},
     }
     return json.loads(json.dumps(identity))
 
@@ -109,6 +109,11 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
     sides = [tokenizer.padding_side, tokenizer.truncation_side]
     return hashlib.sha256(json.dumps([content, special, sides]).encode()).hexdigest()
+
+
+@cache
+def _version(name: str) -> str:
+    return metadata.version(name)
 
 
 def _describe(cell: Cell, bench: "Workbench") -> dict[str, Any]:

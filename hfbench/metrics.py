@@ -14,11 +14,9 @@ def classification_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, 
         logits: shape (examples, labels); the prediction is the highest, the first among equals.
         labels: shape (examples,).
     """
-    import evaluate
+    from hfbench.evaluate_metrics import ClassificationMetrics
 
-    from hfbench.evaluate_metrics import Accuracy, MacroF1
-
-    metrics = evaluate.combine([Accuracy(keep_in_memory=True), MacroF1(keep_in_memory=True)])
+    metrics = ClassificationMetrics(keep_in_memory=True)
     scores = metrics.compute(predictions=logits.argmax(-1), references=labels)
     return {"loss": negative_log_likelihood(logits, labels), **scores}
 

@@ -15,7 +15,7 @@ from hfbench.checkpoints import ExactResumption, claim, step_of
 from hfbench.data.tokenize import TokenizedData
 from hfbench.digest import hash_tensors
 from hfbench.environment import device_name, peak_memory, reset_peak_memory
-from hfbench.flops import count_flops, total_flops
+from hfbench.flops import total_flops
 from hfbench.interruption import SaveBeforeLeaving, until_saved
 from hfbench.limits import TimeLimit, divide_batch
 from hfbench.metrics import bits_per_byte, classification_metrics
@@ -86,7 +86,7 @@ def pretrain(
     if checkpoint:
         bar.say(f"{cell.stem}: resumes from its checkpoint of step {step_of(checkpoint)}")
     with until_saved() if trainer.args.world_size == 1 else nullcontext():
-        facts, curves = _train(trainer, data, streams, selection, parts, checkpoint)
+        facts, curves = _train(trainer, cell, bench, data, streams, selection, parts, checkpoint)
     metrics = {
         name.removeprefix("eval_"): value
         for name, value in trainer.evaluate().items()
@@ -118,7 +118,7 @@ def train_classifier(
     model = load_classifier(prepared, task.facts.labels, streams.init, start, lora)
     selection = WeightSelection(bench.recipe.selection)
     trainer = _build(model, cell, bench, data, streams, folder, parts, [bar, limit, selection])
-    facts, curves = _train(trainer, data, streams, selection, parts)
+    facts, curves = _train(trainer, cell, bench, data, streams, selection, parts)
     # before predicting: the model that is evaluated is the model that is kept, to the last bit
     trainable = merge_adapters(model) if lora else None
     evaluated = [split for split in data.splits if split != "train"]
@@ -219,6 +219,8 @@ def _build(
 
 def _train(
     trainer: BenchTrainer,
+    cell: Cell,
+    bench: Workbench,
     data: TokenizedData,
     streams: Streams,
     selection: WeightSelection,
@@ -227,7 +229,7 @@ def _train(
 ) -> tuple[TrainingFacts, Curves]:
     args, lengths = trainer.args, data.lengths("train")
     # before training, which wraps the model
-    flops = count_flops(trainer.model, trainer.kind, int(lengths.max()))
+    flops = bench.flops(cell, trainer.model, int(lengths.max()))
     reset_peak_memory(args.device)
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     evaluation = sum(entry.get("eval_runtime", 0.0) for entry in trainer.state.log_history)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 import torch.nn.functional as F
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset
+from datasets.table import InMemoryTable
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import (
@@ -380,8 +382,16 @@ def build_trainer(
 
 
 def predict(trainer: BenchTrainer, dataset: Dataset) -> np.ndarray:
-    """Logits of every row, shape (rows, num_labels), in the order of the rows."""
-    return np.asarray(trainer.predict(trainer.pack(dataset)).predictions, dtype=np.float32)
+    """Logits of every row, shape (rows, num_labels), in the order of the rows.
+
+    Raises:
+        NonFiniteLossError: if one is not finite.
+    """
+    trainer.compute_metrics = None  # that is for who asked
+    found = trainer.predict(trainer.pack(dataset)).predictions
+    logits = np.asarray(found, dtype=np.float32)
+    _refuse_non_finite_logits(logits, trainer)
+    return logits
 
 
 def training_curves(trainer: BenchTrainer) -> Curves:
@@ -401,11 +411,14 @@ def training_curves(trainer: BenchTrainer) -> Curves:
 
 def _with_ignored_row(dataset: Dataset) -> Dataset:
     """``dataset`` and one more row that no loss counts."""
-    row = dataset[0]
+    table = dataset.with_format("arrow")[:]
+    row = table.slice(0, 1).to_pylist()[0]
     labels = row["labels"]
     ignored = [IGNORED] * len(labels) if isinstance(labels, list) else IGNORED
-    last = Dataset.from_list([{**row, "labels": ignored}], features=dataset.features)
-    return concatenate_datasets([dataset, last])
+    last = pa.Table.from_pylist([{**row, "labels": ignored}], schema=table.schema)
+    # `concatenate_datasets`, or a fingerprint of the table, takes as long as many steps may take
+    both = InMemoryTable(pa.concat_tables([table, last]))
+    return Dataset(both, fingerprint="never looked up")
 
 
 def _first_output(logits: Any, labels: torch.Tensor) -> torch.Tensor:
@@ -423,9 +436,13 @@ def _token_losses(logits: Any, labels: torch.Tensor) -> torch.Tensor:
     return torch.stack([losses.sum(1), (targets != IGNORED).sum(1)], dim=1)
 
 
-def _classification(prediction: EvalPrediction, trainer: BenchTrainer) -> dict[str, float]:
-    if not np.isfinite(prediction.predictions).all():
+def _refuse_non_finite_logits(logits: np.ndarray, trainer: BenchTrainer) -> None:
+    if not np.isfinite(logits).all():
         raise NonFiniteLossError("the model's logits are not finite", trainer.state.global_step)
+
+
+def _classification(prediction: EvalPrediction, trainer: BenchTrainer) -> dict[str, float]:
+    _refuse_non_finite_logits(prediction.predictions, trainer)
     return classification_metrics(prediction.predictions, prediction.label_ids)
 
 

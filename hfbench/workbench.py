@@ -4,6 +4,7 @@ Loading it before the first cell runs means that a column, a repo or a file that
 known at once and not after hours.
 """
 
+from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from hfbench.data.tokenize import (
     tokenize_corpus,
     tokenize_task,
 )
+from hfbench.flops import count_flops
 from hfbench.identity import identify, tokenizer_hash
 from hfbench.models.load import PreparedModel, check_lora, count_parameters, prepare_model
 from hfbench.plan import Cell
@@ -58,6 +60,7 @@ class Workbench:
         self._arguments: dict[tuple[str, str], TrainingArguments] = {}
         self._mean_tokens: dict[tuple[str, str], float] = {}
         self._matrix_parameters: dict[tuple[str, str], int] = {}
+        self._flops: dict[tuple[str, str, int], list[int]] = {}
         self.prepared: dict[str, PreparedModel] = {}
         self.tokenizer_hashes: dict[str, str] = {}
         if any(cell.kind == "classification" for cell in cells):
@@ -228,6 +231,16 @@ class Workbench:
             )
         return self._matrix_parameters[key]
 
+    def flops(self, cell: Cell, model: PreTrainedModel, longest: int) -> list[int]:
+        """Operations of an example by its tokens, see `flops.count_flops`; ``model`` is the cell's.
+
+        They are those of all seeds.
+        """
+        key = (cell.kind, cell.model.name, longest)
+        if key not in self._flops:
+            self._flops[key] = count_flops(model, cell.kind, longest)
+        return self._flops[key]
+
     def _model_without_weights(self, cell: Cell) -> PreTrainedModel:
         prepared = self.prepared[cell.model.name]
         is_lm = cell.kind == "pretraining"
@@ -243,7 +256,7 @@ class Workbench:
                 model.resize_token_embeddings(len(prepared.tokenizer), mean_resizing=False)
         return model
 
-    def _tokenizer_texts(self, model: Model, source: str) -> list[str]:
+    def _tokenizer_texts(self, model: Model, source: str) -> Sequence[str]:
         """Training texts only: a tokenizer must not have seen the evaluation examples."""
         if source == "corpus":
             return self.corpus(model).texts["train"]

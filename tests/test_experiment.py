@@ -123,7 +123,7 @@ def test_flops_are_those_of_the_examples_seen_by_hand(finished, rows):
 
 def test_counting_flops_does_not_change_a_result(finished, tmp_path, monkeypatch):
     path, first, _ = finished
-    monkeypatch.setattr("hfbench.runs.count_flops", lambda *_: [0] * 33)
+    monkeypatch.setattr("hfbench.workbench.count_flops", lambda *_: [0] * 33)
     again, _ = run(path, tmp_path / "other")
     for one, two in zip(load_records(first.folder), load_records(again.folder), strict=True):
         assert one.metrics == two.metrics

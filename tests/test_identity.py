@@ -160,7 +160,7 @@ def test_code_and_libraries_are_those_that_the_cell_uses(identities, monkeypatch
     before = identities()
     assert before["floor"]["libraries"].keys() == {"numpy", "scikit-learn", "scipy"}
     assert {"torch", "transformers"} <= before["mine--seed0"]["libraries"].keys()
-    monkeypatch.setattr("hfbench.identity.version", lambda name: "9" if name == "torch" else "1")
+    monkeypatch.setattr("hfbench.identity._version", lambda name: "9" if name == "torch" else "1")
     after = identities()
     assert "libraries.torch" in changed(before, after)["mine--seed0"]
     assert "libraries.torch" not in changed(before, after)["floor"]
@@ -168,8 +168,9 @@ def test_code_and_libraries_are_those_that_the_cell_uses(identities, monkeypatch
 
 # Modules that are loaded with a cell and have no part in its numbers, or make what is hashed.
 LOOK_ON = {
-    "atomic", "calibration", "comparison", "determinism", "digest", "environment", "errors", "experiment",
-    "fairness", "findings", "finished", "flops", "fork_server", "identity", "interruption", "jobs",
+    "atomic", "calibration", "comparison", "determinism", "digest", "environment", "errors",
+    "contradictions", "experiment", "fairness", "findings", "finished", "flops", "fork_server",
+    "identity", "interruption", "jobs",
     "limits", "locks", "markdown", "plan", "probe", "progress", "quiet", "ray_engine", "recipe",
     "recipe_arguments", "record", "redaction", "source_fields", "stats", "stranger", "table",
     "workbench", "workers",

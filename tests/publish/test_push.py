@@ -118,9 +118,7 @@ def test_code_that_is_not_hfbenchs_is_run_with_permission_only(results, tmp_path
     copy, canary = _copy(results, tmp_path), tmp_path / "canary"
     with (copy / "models" / "mine--seed0" / "modeling_custom_gpt.py").open("a") as file:
         file.write(f"\nopen({str(canary)!r}, 'w').close()\n")
-    with pytest.raises(
-        UserError, match=r"not hfbench's \(modeling_\w+\.py\).* read it, then"
-    ):
+    with pytest.raises(UserError, match=r"not hfbench's \(modeling_\w+\.py\).* read it, then"):
         stage_model(copy, "mine", tmp_path / "staged", "ada/mine", seed="0")
     assert not canary.exists()
     with pytest.raises(UserError, match="the path"):  # the canary's is in the code
