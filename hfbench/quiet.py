@@ -13,5 +13,6 @@ def quiet_libraries() -> None:
 
     redact_output()
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # its errors are raised, too
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

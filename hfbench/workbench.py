@@ -31,7 +31,13 @@ from hfbench.data.tokenize import (
 )
 from hfbench.flops import count_flops
 from hfbench.identity import identify, tokenizer_hash
-from hfbench.models.load import PreparedModel, check_lora, count_parameters, prepare_model
+from hfbench.models.load import (
+    PreparedModel,
+    check_head,
+    check_lora,
+    count_parameters,
+    prepare_model,
+)
 from hfbench.plan import Cell
 from hfbench.recipe import Corpus, Model, Recipe
 from hfbench.record import Overlap, cell_id
@@ -78,7 +84,8 @@ class Workbench:
         for cell in cells:
             if cell.kind == "pretraining":
                 self.corpus(cell.model)
-            if not cell.model.control:
+            if not cell.model.control and (cell.kind, cell.model.name) not in self._arguments:
+                check_head(self.prepared[cell.model.name], cell.kind)
                 self.arguments(cell)
 
     def identity(self, cell: Cell) -> dict[str, Any]:
@@ -252,8 +259,8 @@ class Workbench:
         with torch.device("meta"):
             trust = cell.model.trust_remote_code
             model = auto_class.from_config(config, trust_remote_code=trust)
-            if len(prepared.tokenizer) > model.get_input_embeddings().num_embeddings:
-                model.resize_token_embeddings(len(prepared.tokenizer), mean_resizing=False)
+            if prepared.embedding_rows > model.get_input_embeddings().num_embeddings:
+                model.resize_token_embeddings(prepared.embedding_rows, mean_resizing=False)
         return model
 
     def _tokenizer_texts(self, model: Model, source: str) -> Sequence[str]:
