@@ -10,7 +10,7 @@ quickstart: $(VENV)/installed
 	$(BIN)/hfbench compare recipes/quickstart.yaml --results-dir results/local
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow

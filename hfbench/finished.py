@@ -117,8 +117,10 @@ class Survey:
         record = load_record(source)
         table = pq.read_table(source.with_suffix(".parquet")) if record.predictions else None
         weights = _weights_beside(source)
-        copy = partial(shutil.copytree, weights, dirs_exist_ok=True) if weights.is_dir() else None
-        keep(cell, self.folder, self._renamed(record, status), table, copy)
+        # links are not followed: they may lead anywhere
+        copy = partial(shutil.copytree, weights, dirs_exist_ok=True, symlinks=True)
+        save = copy if weights.is_dir() else None
+        keep(cell, self.folder, self._renamed(record, status), table, save)
         if source.parent == self.folder / "records" and source.stem not in self._planned_stems:
             supersede(source)
 

@@ -45,7 +45,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     try:
         recipe = Recipe.from_values(values, path.parent)
     except ValidationError as error:
-        raise UserError("\n".join(_describe(path, error))) from None
+        raise UserError("\n".join(describe_mistakes(str(path), error))) from None
     if secrets := [f"{path}: {key}: holds {what}" for key, what in find_secrets(values)]:
         raise UserError(
             "\n".join(secrets) + "\nA secret never belongs into a recipe, which is copied into "
@@ -184,14 +184,14 @@ def _descend(target: Any, part: str, override: str) -> Any:
     return target[part]
 
 
-def _describe(path: Path, error: ValidationError) -> list[str]:
-    """One line a mistake: file, key path, what was wrong with which value."""
+def describe_mistakes(source: str, error: ValidationError) -> list[str]:
+    """One line a mistake: ``source``, key path, what was wrong with which value."""
     details = error.errors(include_url=False)
     keys = [_key(_parts(detail)) for detail in details]
     # a value of the right type is no news of what else it might have been
     typed = {key for key, d in zip(keys, details, strict=True) if not d["type"].endswith("_type")}
     lines = [
-        f"{path}: {key + ': ' if key else ''}{_message(detail)}"
+        f"{source}: {key + ': ' if key else ''}{_message(detail)}"
         for key, detail in zip(keys, details, strict=True)
         if key not in typed or not detail["type"].endswith("_type")
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from rich.console import Console
 
 from hfbench.cells import Session, run_cell
@@ -19,6 +20,7 @@ from hfbench.identity import differences
 from hfbench.plan import Cell, plan_classification, plan_pretraining, pretraining_of
 from hfbench.progress import Reporter, StepBar
 from hfbench.recipe import Recipe
+from hfbench.recipe_file import describe_mistakes
 from hfbench.record import WEIGHT_FILES, Record, load_predictions, load_records, save_record
 from hfbench.trainer import Curves
 from hfbench.workbench import Workbench
@@ -102,7 +104,12 @@ class _Repetition:
         trust_remote_code: bool,
     ) -> None:
         self.record, self.results, self.temporary = record, results, temporary
-        self.recipe = Recipe.from_values({"name": record.recipe, **record.settings}, folder)
+        values = {"name": record.recipe, **record.settings}
+        try:
+            self.recipe = Recipe.from_values(values, folder)
+        except ValidationError as error:
+            mistakes = describe_mistakes(f"{record.stem}: settings", error)
+            raise UserError("\n".join(mistakes)) from None
         # the permission that was given then is in the record, which may be anybody's
         if self.recipe.models[0].trust_remote_code and not trust_remote_code:
             raise UserError(
@@ -145,7 +152,7 @@ class _Repetition:
             return False
         if hash_files(weights, WEIGHT_FILES) != record.saved_weights:
             return False
-        shutil.copytree(weights, cell.checkpoint(self.temporary))
+        shutil.copytree(weights, cell.checkpoint(self.temporary), symlinks=True)
         # taken as it is: whether it would come out again is for its own verification
         taken = record.model_copy(update={"cell_id": self.bench.cell_id(cell)})
         save_record(taken, self.temporary / "records")

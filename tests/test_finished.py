@@ -201,6 +201,10 @@ def test_records_verify_and_what_differs_is_named(recipe, results, tmp_path, cap
     assert "pre--seed0: differs first at step 10, validation loss: " in shown
     assert 'no longer as recorded: processor: "Z80" -> ' in shown
     assert "0 of 1 cells are bit-identical." in shown
+    values["settings"]["models"][0]["presett"] = "gpt-nano"
+    path.write_text(json.dumps(values))
+    error = said("--cells", "pre--seed0", code=2).err
+    assert "pre--seed0: settings: models[0].presett: unknown key; did you mean 'preset'?" in error
     lines = (tmp_path / "train.jsonl").read_text().splitlines()
     (tmp_path / "train.jsonl").write_text("\n".join(lines[1:] + lines[:1]))
     shown = said("--cells", "floor", code=1).out

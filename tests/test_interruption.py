@@ -52,8 +52,8 @@ def test_a_comparison_leaves_at_once_and_says_how_to_go_on(
     long_cell, tmp_path, start_hfbench, number, jobs
 ):
     process = start_hfbench("compare", long_cell, "--results-dir", tmp_path, "--jobs", jobs)
-    lock = tmp_path / "tiny" / "locks" / "long--seed0.lock"
-    wait_until(lock.exists)
+    wait_until((tmp_path / "tiny" / "locks" / "long--seed0.lock").exists)
+    wait_until((tmp_path / "tiny" / "records" / "floor.json").exists)
     time.sleep(0.3)
     assert interrupt(process, number) < 10  # on a machine with other work; alone it is 1
     said = start_hfbench.output.read_text()

@@ -121,9 +121,12 @@ def test_your_model_and_data_run_as_written(tmp_path, rows):
     lines = ["text,label", *(f"{row['text']},{row['label']}" for row in rows)]
     (tmp_path / "reviews.csv").write_text("\n".join(lines), encoding="utf-8")
     commands = [command for command in COMMANDS if "mine.yaml" in command]
-    assert len(commands) == 2
+    assert len(commands) == 3
     shown = run(commands[0], cwd=tmp_path)
     assert "5 cells ran" in shown
+    assert "0 of 5 cells to run" in run(commands[2], cwd=tmp_path)
+    verify = next(command for command in COMMANDS if command.startswith("hfbench verify "))
+    assert "1 of 1 cells are bit-identical" in run(verify, cwd=tmp_path)
     again = run(commands[1], cwd=tmp_path)
     assert "5 cells ran, 2 were finished before" in again
     assert (tmp_path / "results" / "mine" / "README.md").exists()

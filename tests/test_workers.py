@@ -235,7 +235,7 @@ def test_work_is_six_operations_for_each_token_and_parameter_of_a_matrix(write_r
     width = CustomGPTConfig.from_preset("gpt-nano").n_embd
     prepared = bench.prepared["mine"]
     block = 12 * width**2  # embeddings are looked up, not multiplied
-    sentences = bench.corpus(pretraining.model).texts["train"]
+    sentences = list(bench.corpus(pretraining.model).texts["train"])
     reviews = list(bench.task.splits["train"]["text"])
     for cell, head, batch, texts, passes in (
         (pretraining, len(prepared.tokenizer) * width, 8, sentences, 4),
