@@ -235,6 +235,7 @@ def _replace_folder(path: Path, write: Callable[[Path], None]) -> None:
 def _free_memory() -> None:
     """A Trainer and its model hold each other; without this, models of past cells pile up."""
     gc.collect()
+    gc.freeze()  # what is left outlasts the cells, as what they import: not to be looked at again
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

@@ -140,7 +140,7 @@ def load_texts(recipe: "Recipe", models: list[ModelRuns]) -> dict[str, str]:
                 f"{model.name} was evaluated on ({expected[:8]}): the data or the recipe changed"
             )
     examples = loaded.splits[split]
-    texts = list(examples["text"])
+    texts = examples["text"][:]
     if "text_pair" in examples.column_names:
         pairs = zip(texts, examples["text_pair"], strict=True)
         texts = [f"{text} / {pair}" for text, pair in pairs]

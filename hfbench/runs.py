@@ -148,7 +148,7 @@ def fit_control(cell: Cell, bench: Workbench) -> Run:
     }
     control = build_control(cell.model.control)
     started = time.perf_counter()
-    labels = np.array(task.splits["train"]["label"])
+    labels = np.array(task.splits["train"]["label"][:])
     control.fit(texts["train"], labels, len(task.facts.labels))
     seconds = time.perf_counter() - started
     logits = {
@@ -291,7 +291,7 @@ def _model_facts(
 
 def _metrics(logits: dict[str, np.ndarray], bench: Workbench) -> dict[str, dict[str, float]]:
     return {
-        split: classification_metrics(values, np.array(bench.task.splits[split]["label"]))
+        split: classification_metrics(values, np.array(bench.task.splits[split]["label"][:]))
         for split, values in logits.items()
     }
 
@@ -303,8 +303,8 @@ def _predictions(logits: dict[str, np.ndarray], bench: Workbench) -> pa.Table:
         data = bench.task.splits[split]
         columns = {
             "split": [split] * len(data),
-            "id": list(data["id"]),
-            "label": pa.array(list(data["label"]), pa.int64()),
+            "id": data["id"][:],
+            "label": pa.array(data["label"][:], pa.int64()),
             "logits": pa.array(list(values), pa.list_(pa.float32())),
         }
         tables.append(pa.table(columns))
@@ -312,7 +312,7 @@ def _predictions(logits: dict[str, np.ndarray], bench: Workbench) -> pa.Table:
 
 
 def _text_columns(data: Any) -> list[list[str]]:
-    return [list(data[name]) for name in ("text", "text_pair") if name in data.column_names]
+    return [data[name][:] for name in ("text", "text_pair") if name in data.column_names]
 
 
 def _save_model(trainer: BenchTrainer, path: Path) -> None:

@@ -6,7 +6,7 @@ the disk as they come.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, compress, islice
 
 import numpy as np
@@ -36,11 +36,15 @@ class TokenizedData:
     splits: DatasetDict
     truncated: dict[str, np.ndarray]
     """Split -> whether each row was cut at max_length, shape (rows,)."""
+    _lengths: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def lengths(self, split: str) -> np.ndarray:
         """Tokens of each row, padding apart, shape (rows,)."""
-        table = self.splits[split].select_columns("input_ids").with_format("arrow")[:]
-        return pc.list_value_length(table["input_ids"]).to_numpy().astype(np.int64)
+        if split not in self._lengths:  # every cell asks again
+            table = self.splits[split].select_columns("input_ids").with_format("arrow")[:]
+            lengths = pc.list_value_length(table["input_ids"]).to_numpy()
+            self._lengths[split] = lengths.astype(np.int64)
+        return self._lengths[split]
 
     @property
     def tokens(self) -> dict[str, Tokens]:
