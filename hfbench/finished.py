@@ -84,27 +84,21 @@ class Survey:
             StorageError: if that cannot be written.
         """
         for status in statuses:
-            if not status.reasons:
-                self._clear_checkpoints(status.cell)
-            if status.elsewhere:
-                with writing(f"the result of {status.cell.stem}"):
-                    self._adopt(status)
-            if status.damaged:
-                with writing(str(status.damaged)):
-                    aside = _set_aside(status.damaged)
-                console.print(
-                    f"{status.cell.stem} {status.reasons[0]}; moved to {aside.name}",
-                    highlight=False,
-                    markup=False,
-                )
-
-    def _clear_checkpoints(self, cell: Cell) -> None:
-        run_folder = cell.run_folder(self.folder)
-        if cell.kind == "classification" or not run_folder.is_dir():
-            return
-        with hold(cell.stem, self.folder) as is_ours, writing(str(run_folder)):
-            if is_ours and not self._reasons(cell, cell.recorded(self.folder)):
-                clear(run_folder)
+            leftover = status.cell.run_folder(self.folder)
+            is_left = status.cell.kind == "pretraining" and leftover.is_dir() and not status.reasons
+            if not (status.elsewhere or status.damaged or is_left):
+                continue
+            # another process may be doing the same, or be running the cell
+            with hold(status.cell.stem, self.folder) as is_ours, writing(str(self.folder)):
+                now = self._status(status.cell, rerun=False) if is_ours else status
+                if is_ours and now.elsewhere:
+                    self._adopt(now)
+                elif is_ours and now.damaged:
+                    aside = _set_aside(now.damaged)
+                    said = f"{status.cell.stem} {now.reasons[0]}; moved to {aside.name}"
+                    console.print(said, highlight=False, markup=False)
+                elif is_ours and not now.reasons:
+                    clear(leftover)
 
     def _adopt(self, status: Status) -> None:
         """Write the result that is elsewhere under the cell's own name.
