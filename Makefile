@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-# results/quickstart is committed and finished; a run of one's own goes to results/local.
+# results/quickstart is committed; a run of one's own goes to results/local.
 .PHONY: quickstart test test-slow check
 
 quickstart: $(VENV)/installed

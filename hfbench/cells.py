@@ -34,20 +34,6 @@ from hfbench.trainer import NonFiniteLossError
 from hfbench.workbench import Workbench
 from hfbench.workload import threads_of, using_threads
 
-# What a run may end in, models and data being what they are: it is recorded, and the others run.
-_CELL_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-    ValueError,
-)
-
 logger = logging.getLogger(__name__)
 
 
@@ -175,7 +161,9 @@ def _train_and_describe(
     try:
         run = _run(cell, bench, folder, bar, push)
         status, failure = "finished", None
-    except _CELL_ERRORS as error:
+    # whatever it is: models and their libraries raise what they like (tokenizers a plain Exception,
+    # where the disk is full), and one cell must not take the others of a night with it
+    except Exception as error:
         logger.debug("cell %s failed", cell.stem, exc_info=True)
         run, status = Run({}), "failed"
         step = error.step if isinstance(error, (NonFiniteLossError, TimeLimitError)) else None
@@ -226,8 +214,10 @@ def _replace_folder(path: Path, write: Callable[[Path], None]) -> None:
     temporary.mkdir(parents=True)
     try:
         write(temporary)
-    except SafetensorError as error:  # its own kind, for an error of the file system, too
-        raise OSError(str(error)) from error
+    except Exception as error:
+        if type(error) in (SafetensorError, Exception):  # what safetensors and tokenizers raise
+            raise OSError(str(error)) from error  # where the file system does not write
+        raise
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)
 

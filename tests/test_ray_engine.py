@@ -103,4 +103,4 @@ def test_cells_that_ray_gives_up_are_named_and_no_other_is_started(
     with pytest.raises(WorkerError, match="pretrain--mine: WorkerCrashedError") as error:
         run(write_recipe(models=models), tmp_path, engine="ray")
     assert "mine--seed0" not in str(error.value)
-    assert not (tmp_path / "tiny").exists()
+    assert not (tmp_path / "tiny" / "records").exists()

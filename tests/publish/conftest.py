@@ -42,6 +42,7 @@ def reach(monkeypatch, tmp_path):
     def point(endpoint):
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
         monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", endpoint)  # made when imported
         template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         huggingface_hub.close_session()

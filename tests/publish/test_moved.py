@@ -1,0 +1,33 @@
+"""A model of the Hub that moves under its name is another model; one that is copied is not."""
+
+import pytest
+
+from hfbench.identity import differences
+from hfbench.plan import plan_classification
+from hfbench.recipe_file import load_recipe
+from hfbench.workbench import Workbench
+
+
+@pytest.fixture
+def identify(hub, results, write_recipe):
+    """A function that gives what decides the cell of a model that is on the Hub."""
+    base = {path.name: path.read_bytes() for path in (results.parents[1] / "base").iterdir()}
+    hub.add_repo("ada/base", base)
+
+    def identity(**changes):
+        model = {"name": "tuned", "model_name_or_path": "ada/base", **changes}
+        recipe = load_recipe(write_recipe(models=[model], seeds=[0]))
+        (cell,) = plan_classification(recipe)
+        return Workbench(recipe, [cell]).identity(cell)
+
+    return identity
+
+
+def test_a_revision_that_moved_is_noticed_and_one_that_is_pinned_stays(hub, identify):
+    before = identify()
+    assert identify() == before
+    first = before["model"]["weights"]
+    assert identify(revision=first) == before
+    second = hub.commit("ada/base", {"notes.txt": b"weights of today"})
+    assert differences(before, identify()) == [f"model.weights: {first[:12]} -> {second[:12]}"]
+    assert identify(revision=first) == before
