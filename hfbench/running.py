@@ -126,7 +126,7 @@ def run_verification(
             )
             say(f"{verdict.record.stem}: {found}")
             for change in verdict.changes:
-                say(f"  no longer as recorded: {change}")
+                say(f"  not as recorded: {change}")
     say(f"{sum(equal)} of {len(equal)} cells are bit-identical.")
     if not all(equal):
         raise SystemExit(1)

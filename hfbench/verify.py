@@ -26,6 +26,8 @@ from hfbench.trainer import Curves
 from hfbench.workbench import Workbench
 from hfbench.workload import using_threads
 
+OLD = "an older hfbench did not record all that decides a result"
+
 # What may change the last bits of a result, and is no part of a cell's identity.
 _CIRCUMSTANCES = ("python", "platform", "processor", "torch_threads")
 _TRAINING_CIRCUMSTANCES = ("device", "world_size", "batch_parts", "cuda_graphs")
@@ -215,7 +217,7 @@ def _first_of_predictions(old: Record, old_results: Path, new: Record, results: 
 
 
 def _changes(old: Record, new: Record) -> list[str]:
-    lines = differences(old.identity, new.identity)
+    lines = differences(old.identity, new.identity) if old.identity else [OLD]
     pairs = [(old.environment, new.environment, _CIRCUMSTANCES)]
     if old.training and new.training:
         trained = old.training.model_dump(), new.training.model_dump()

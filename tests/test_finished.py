@@ -190,7 +190,7 @@ def test_records_verify_and_what_differs_is_named(recipe, results, tmp_path, cap
     assert "floor: bit-identical\npre--seed0: bit-identical\n" in shown
     assert "pretrain--pre: bit-identical\n" in shown
     assert "3 of 3 cells are bit-identical." in shown
-    assert "no longer" not in shown
+    assert "not as recorded" not in shown
     assert before == sorted(p.stat().st_mtime_ns for p in (results / "tiny").rglob("*"))
     path = results / "tiny" / "records" / "pre--seed0.json"
     values = json.loads(path.read_text())
@@ -199,8 +199,12 @@ def test_records_verify_and_what_differs_is_named(recipe, results, tmp_path, cap
     path.write_text(json.dumps(values))
     shown = said("--cells", "pre--*", code=1).out
     assert "pre--seed0: differs first at step 10, validation loss: " in shown
-    assert 'no longer as recorded: processor: "Z80" -> ' in shown
+    assert 'not as recorded: processor: "Z80" -> ' in shown
     assert "0 of 1 cells are bit-identical." in shown
+    del values["identity"]
+    path.write_text(json.dumps(values))
+    shown = said("--cells", "pre--seed0", code=1).out
+    assert "not as recorded: an older hfbench did not record all that decides a result\n" in shown
     values["settings"]["models"][0]["presett"] = "gpt-nano"
     path.write_text(json.dumps(values))
     error = said("--cells", "pre--seed0", code=2).err
@@ -209,7 +213,7 @@ def test_records_verify_and_what_differs_is_named(recipe, results, tmp_path, cap
     (tmp_path / "train.jsonl").write_text("\n".join(lines[1:] + lines[:1]))
     shown = said("--cells", "floor", code=1).out
     assert "floor: differs first at validation: other examples" in shown
-    assert "no longer as recorded: task.train: " in shown
+    assert "not as recorded: task.train: " in shown
     error = said("--cells", "nothing", code=2).err
     assert "no finished record is called nothing; there is floor, pre--seed0, pretr" in error
     (tmp_path / "train.jsonl").unlink()

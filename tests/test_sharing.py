@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from hfbench.cells import run_cell
 from hfbench.experiment import compare
 from hfbench.locks import hold
 from hfbench.recipe_file import load_recipe
@@ -62,19 +63,27 @@ def test_a_cell_that_another_holds_is_waited_for_and_the_others_run(write_recipe
     assert [record.stem for record in ended["it"].ran] == ["floor", "other"]
 
 
-def test_what_another_made_meanwhile_is_taken_even_if_it_failed(write_recipe, tmp_path, timeless):
+def test_what_another_made_meanwhile_is_taken_even_if_it_failed(
+    write_recipe, tmp_path, timeless, monkeypatch
+):
     hot = {"name": "hot", "preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
     hot["training_arguments"] = {"learning_rate": 1e30}
     recipe = load_recipe(write_recipe(models=[hot], seeds=[0]))
     (failed,) = compare(recipe, tmp_path / "theirs").ran
     path = tmp_path / "ours" / "tiny" / "records" / "hot--seed0.json"
-    ended = {}
+    ended, asked = {}, threading.Event()
+
+    def ask(*arguments):
+        asked.set()
+        return run_cell(*arguments)
+
+    monkeypatch.setattr("hfbench.experiment.run_cell", ask)
     with hold("hot--seed0", tmp_path / "ours" / "tiny"):
         thread = threading.Thread(
             target=lambda: ended.update(it=compare(recipe, tmp_path / "ours"))
         )
         thread.start()
-        time.sleep(0.5)
+        assert asked.wait(60)  # it has looked at what there is
         path.parent.mkdir()
         path.write_text(failed.model_dump_json())
     thread.join(30)
@@ -92,6 +101,7 @@ def test_a_lock_ends_with_its_process_however_that_ends(write_recipe, tmp_path, 
     process = start_hfbench("compare", path, "--results-dir", tmp_path, "--jobs", 1)
     lock = tmp_path / "tiny" / "locks" / "long--seed0.lock"
     wait_until(lock.exists)
+    time.sleep(0.5)  # from the file to its lock
     with hold("long--seed0", tmp_path / "tiny") as is_ours:
         assert not is_ours
     os.kill(process.pid, signal.SIGKILL)
