@@ -189,7 +189,8 @@ class Survey:
             return False
         if record.predictions and not source.with_suffix(".parquet").is_file():
             return False
-        if cell.kind == "classification" and not self.bench.recipe.save_models:
+        keeps_weights = cell.kind == "pretraining" or self.bench.recipe.save_models
+        if cell.model.control or not keeps_weights:
             return True
         weights = _weights_beside(source)
         return weights.is_dir() and hash_files(weights, WEIGHT_FILES) == record.saved_weights

@@ -69,6 +69,16 @@ def test_a_renamed_recipe_and_model_are_found_and_nothing_runs(write_recipe, res
         assert logits[0] == logits[1]
 
 
+def test_where_weights_are_to_be_kept_a_result_without_them_is_none(write_recipe, results):
+    path = write_recipe(models=MODELS, seeds=[0], name="other", save_models=True)
+    outcome, _ = run(path, results)
+    assert [record.stem for record in outcome.ran] == ["pre--seed0"]  # a control has none
+    third = write_recipe(models=MODELS, seeds=[0], name="third", save_models=True)
+    outcome, _ = run(third, results)
+    assert outcome.ran == []
+    assert (outcome.folder / "models" / "pre--seed0" / "model.safetensors").is_file()
+
+
 def test_a_model_renamed_in_its_recipe_leaves_no_row_of_its_old_name(write_recipe, results):
     path = write_recipe(models=[{**MODELS[0], "name": "renamed"}, MODELS[1]], seeds=[0])
     outcome, _ = run(path, results)
