@@ -349,6 +349,7 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_failure_is_exit_code_1_with_what_to_do(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "training_args.bin").write_bytes(b"")

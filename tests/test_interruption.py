@@ -55,7 +55,7 @@ def test_a_comparison_leaves_at_once_and_says_how_to_go_on(
     wait_until((tmp_path / "tiny" / "locks" / "long--seed0.lock").exists)
     wait_until((tmp_path / "tiny" / "records" / "floor.json").exists)
     time.sleep(0.3)
-    assert interrupt(process, number) < 10  # on a machine with other work; alone it is 1
+    assert interrupt(process, number) < 20  # on a machine with other work; alone it is 1 to 3
     said = start_hfbench.output.read_text()
     assert process.exitcode == 128 + number, said
     name = signal.Signals(number).name

@@ -60,6 +60,7 @@ def test_two_processes_give_the_numbers_of_one(recipe, tmp_path):
                 assert other == pytest.approx(mine, abs=1e-4, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_pretraining_script_only_pretrains(recipe, tmp_path):
     records, _ = launch(["accelerate.commands.launch", "--num_processes=1", "--cpu"],
                         "pretrain.py", recipe, tmp_path)  # fmt: skip
