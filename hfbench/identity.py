@@ -44,6 +44,7 @@ _CODE = (
     "models/load.py",
     "models/lora.py",
     "runs.py",
+    "sampler.py",
     "seeds.py",
     "selection.py",
     "trainer.py",

@@ -5,13 +5,11 @@ The classes below are the reference of the recipe's keys; each field has its lin
 """
 
 import math
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -27,6 +25,7 @@ from hfbench.recipe_arguments import (
     PretrainingArgumentsDict,
     TrainingArgumentsDict,
 )
+from hfbench.recipe_types import Line, Name, Revision, Seed, Share
 from hfbench.record import Selection
 from hfbench.source_fields import (
     check_field,
@@ -57,41 +56,6 @@ class Section(BaseModel):
             for name in names:
                 if getattr(self, name) != type(self).model_fields[name].get_default():
                     raise ValueError(f"{name} goes with {owner}, which is not given")
-
-
-def _check_slug(name: str) -> str:
-    # names become file names: no separators, no leading dot; "--" stands before the seed
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or "--" in name:
-        raise ValueError(
-            f"{shown(name)} is not a name: use up to 64 letters, digits, '.', '_' and single '-', "
-            "beginning with a letter or digit"
-        )
-    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.", name, re.IGNORECASE):
-        raise ValueError(
-            f"{shown(name)} cannot be the name of a file on Windows, where results may be opened"
-        )
-    return name
-
-
-def _check_line(text: str) -> str:
-    if not text.strip() or re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", text):
-        raise ValueError(f"{shown(text)} must be one line of text, and not an empty one")
-    return text
-
-
-def _check_revision(revision: str) -> str:
-    # git's own rules, of which a name of a file in the Hub's cache is made
-    if ".." in revision or revision.startswith(("/", "-")) or not re.fullmatch(r"\S+", revision):
-        raise ValueError(f"{shown(revision)} is no branch, tag or commit")
-    return _check_line(revision)
-
-
-Name = Annotated[str, AfterValidator(_check_slug)]
-Line = Annotated[str, AfterValidator(_check_line)]
-Revision = Annotated[str, AfterValidator(_check_revision)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-"""As NumPy and torch take them."""
 
 
 class Task(Section):

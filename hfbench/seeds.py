@@ -3,7 +3,7 @@
 ``Trainer`` draws everything from one seed and orders epoch ``e`` by ``seed + e``, so that seed 0's
 second epoch is seed 1's first. Here every stream of a run has a seed of its own, derived by
 ``numpy.random.SeedSequence`` (O'Neill's mixing, as NumPy documents it), and the order of an epoch
-is drawn from the pair (order seed, epoch): see `trainer.EpochSampler`.
+is drawn from the pair (order seed, epoch): see `sampler.EpochSampler`.
 """
 
 from dataclasses import dataclass

@@ -168,12 +168,11 @@ def test_code_and_libraries_are_those_that_the_cell_uses(identities, monkeypatch
 
 # Modules that are loaded with a cell and have no part in its numbers, or make what is hashed.
 LOOK_ON = {
-    "atomic", "calibration", "comparison", "determinism", "digest", "environment", "errors",
-    "contradictions", "experiment", "fairness", "findings", "finished", "flops", "fork_server",
-    "identity", "interruption", "jobs",
-    "limits", "locks", "markdown", "plan", "probe", "progress", "quiet", "ray_engine", "recipe",
-    "recipe_arguments", "record", "redaction", "source_fields", "stats", "stranger", "table",
-    "workbench", "workers",
+    "atomic", "calibration", "comparison", "contradictions", "determinism", "digest",
+    "environment", "errors", "experiment", "fairness", "findings", "finished", "flops",
+    "fork_server", "identity", "interruption", "jobs", "limits", "locks", "markdown", "plan",
+    "probe", "progress", "quiet", "ray_engine", "recipe", "recipe_arguments", "recipe_types",
+    "record", "redaction", "source_fields", "stats", "stranger", "table", "workbench", "workers",
 }  # fmt: skip
 MAKE_WHAT_IS_HASHED = {
     "data/arrow_file", "data/contamination", "data/corpus", "data/hub", "data/pets",

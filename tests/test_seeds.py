@@ -2,8 +2,8 @@ from dataclasses import astuple
 
 import numpy as np
 
+from hfbench.sampler import EpochSampler
 from hfbench.seeds import derive_streams
-from hfbench.trainer import EpochSampler
 
 
 def test_streams_of_all_seeds_differ_from_each_other():
