@@ -1,6 +1,7 @@
 """A cell that asks too much of the machine: of its memory, of its time; and what the others do."""
 
 import io
+import re
 
 import pytest
 import torch
@@ -138,7 +139,11 @@ def test_a_time_limit_is_no_part_of_a_result(write_recipe, tmp_path):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_fail_fast_leaves_the_rest(write_recipe, tmp_path, jobs, capsys, monkeypatch):
     hot = {"name": "hot", **SMALL, "training_arguments": {"learning_rate": 1e30}}
-    others = [{"name": f"other-{n}", **SMALL} for n in range(4)]
+    # each another cell: of the same content one would be adopted for all
+    others = [
+        {"name": f"other-{n}", **SMALL, "training_arguments": {"learning_rate": (n + 1) * 1e-4}}
+        for n in range(4)
+    ]
     path = write_recipe(models=[hot, *others], seeds=[0])
     outcome, _ = run(path, tmp_path, fail_fast=True, jobs=jobs)
     assert [record.stem for record in outcome.failed] == ["hot--seed0"]
@@ -153,10 +158,11 @@ def test_fail_fast_leaves_the_rest(write_recipe, tmp_path, jobs, capsys, monkeyp
         main()
     assert end.value.code == 1
     last = capsys.readouterr().out.splitlines()[-1]
-    assert (
-        last
-        == f"{len(outcome.ran) + outcome.not_run - 1} cells ran, 0 were finished before, 1 FAILED."
-    )
+    counts = re.fullmatch(r"(\d) cells ran, (\d) were finished before, 1 FAILED\.", last)
+    ran, before = map(int, counts.groups())
+    # a worker may have come to the end of its cell before it was ended
+    assert ran + before == 4
+    assert ran >= 1
 
 
 def test_deterministic_algorithms_of_one_cell_are_not_those_of_the_next(write_recipe, tmp_path):
