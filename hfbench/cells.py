@@ -214,9 +214,9 @@ def _replace_folder(path: Path, write: Callable[[Path], None]) -> None:
     temporary.mkdir(parents=True)
     try:
         write(temporary)
-    except Exception as error:
-        if type(error) in (SafetensorError, Exception):  # what safetensors and tokenizers raise
-            raise OSError(str(error)) from error  # where the file system does not write
+    except Exception as error:  # broad: a plain Exception is what tokenizers raises
+        if type(error) in (SafetensorError, Exception):  # the file system's, in other clothes
+            raise OSError(str(error)) from error
         raise
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)

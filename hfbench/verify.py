@@ -73,9 +73,18 @@ def verify(
         for record in records:
             with tempfile.TemporaryDirectory() as temporary, reporter.cell(record.stem) as bar:
                 again = _Repetition(record, results, folder, Path(temporary), trust_remote_code)
-                with using_threads(record.environment["torch_threads"]):
+                with using_threads(_threads(record)):
                     verdict = again.run(bar)
             yield verdict
+
+
+def _threads(record: Record) -> int:
+    threads = record.environment.get("torch_threads")
+    if not isinstance(threads, int) or threads < 1:
+        raise UserError(
+            f"{record.stem}: environment.torch_threads: {threads!r} must be a number of 1 or more"
+        )
+    return threads
 
 
 def _choose(records: list[Record], patterns: list[str], results: Path) -> list[Record]:

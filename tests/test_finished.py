@@ -215,6 +215,11 @@ def test_records_verify_and_what_differs_is_named(recipe, results, tmp_path, cap
     path.write_text(json.dumps(values))
     shown = said("--cells", "pre--seed0", code=1).out
     assert "not as recorded: an older hfbench did not record all that decides a result\n" in shown
+    path.write_text(
+        json.dumps({**values, "environment": {**values["environment"], "torch_threads": 0}})
+    )
+    error = said("--cells", "pre--seed0", code=2).err
+    assert "pre--seed0: environment.torch_threads: 0 must be a number of 1 or more" in error
     values["settings"]["models"][0]["presett"] = "gpt-nano"
     path.write_text(json.dumps(values))
     error = said("--cells", "pre--seed0", code=2).err
