@@ -100,7 +100,7 @@ def compare(
 
     loaded = load_recipe(recipe, overrides)
     if dry_run:
-        _print_plan(loaded, results_dir, rerun=rerun, only_pretraining=False)
+        _print_plan(loaded, results_dir, rerun=rerun, shard=shard)
     else:
         run_comparison(
             loaded,
@@ -415,11 +415,13 @@ def _print_plan(
     *,
     rerun: bool = False,
     only_pretraining: bool = False,
+    shard: str | None = None,
     difference: float = 0.05,
     discordance: float | None = None,
 ) -> None:
     quiet_libraries()
     from hfbench.dry_run import Target, print_plan
+    from hfbench.plan import Shard
 
     print_plan(
         recipe,
@@ -427,6 +429,7 @@ def _print_plan(
         Console(),
         rerun=rerun,
         only_pretraining=only_pretraining,
+        shard=Shard.parse(shard) if shard is not None else None,
         target=Target(difference, discordance),
     )
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hfbench.comparison import compare_records
 from hfbench.finished import NEW, Status, Survey, cells_to_look_at, name_of
-from hfbench.plan import Cell
+from hfbench.plan import Cell, Shard
 from hfbench.power import (
     Discordance,
     detectable_difference,
@@ -43,13 +43,21 @@ def print_plan(
     *,
     rerun: bool = False,
     only_pretraining: bool = False,
+    shard: Shard | None = None,
     target: Target | None = None,
 ) -> None:
-    """Print cells, sizes and steps, which cells would run, and what the design can show."""
+    """Print cells, sizes and steps, which cells would run, and what the design can show.
+
+    The cells are those of ``shard``, if one is given; the design is that of all of them.
+
+    Raises:
+        UserError: as the comparison would, before anything runs.
+    """
     folder = results / recipe.name
     bench = Workbench(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
     survey = Survey(bench, results)
-    statuses = survey.statuses(rerun=rerun, only_pretraining=only_pretraining)
+    planned = survey.statuses(rerun=rerun, only_pretraining=only_pretraining)
+    statuses = survey.statuses(rerun=rerun, shard=shard) if shard else planned
     to_run = [status.cell for status in statuses if status.reasons]
     say = partial(console.print, highlight=False, markup=False)
     if recipe.task and not only_pretraining:
@@ -59,8 +67,9 @@ def print_plan(
     console.print(_cells_table(statuses, bench))
     for line in _reasons(statuses):
         say(line)
-    say(f"{len(to_run)} of {len(statuses)} cells to run; results would go to {folder}")
-    records = [s.record for s in statuses if s.record and not s.reasons]
+    part = f"shard {shard.number}/{shard.count}: " if shard else ""
+    say(f"{part}{len(to_run)} of {len(statuses)} cells to run; results would go to {folder}")
+    records = [s.record for s in planned if s.record and not s.reasons]
     say(_time(to_run, records))
     if recipe.task and not only_pretraining and len(recipe.models) > 1:
         examples = bench.task.facts.splits[bench.task.facts.evaluation_split].examples
