@@ -17,6 +17,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, DatasetDict
 from datasets.utils.stratify import stratified_shuffle_split_generate_indices
 
@@ -141,7 +142,21 @@ def _load_file(path: Path, key: str) -> Dataset:
                 raise UserError(f"{key}: {path} is empty")
             if loader == "json":
                 _refuse_half_characters(file.fileno(), f"{key}: {path}")
-        return datasets.load_dataset(loader, data_files=str(path), split="train", **options)
+        found = _load_rows(loader, path, options)
+        if found is None:
+            raise UserError(f"{key}: {path} has no examples")
+        return found
+
+
+def _load_rows(loader: str, path: Path, options: dict[str, str]) -> Dataset | None:
+    """What is in the file; None if it has no row, which `load_dataset` takes for a failure."""
+    if loader == "parquet" and pq.read_metadata(path).num_rows == 0:
+        return None
+    builder = datasets.load_dataset_builder(loader, data_files=str(path), **options)
+    builder.download_and_prepare()
+    if builder.info.splits["train"].num_examples == 0:
+        return None
+    return builder.as_dataset(split="train")
 
 
 def _refuse_half_characters(file: int, where: str) -> None:

@@ -62,12 +62,13 @@ def mistake(tmp_path):
         (b"", "csv", "DIR/t.csv is empty"),
         (b"", "parquet", "DIR/t.parquet is empty"),
         (b" \n\n", "json", "DIR/t.json is empty"),
-        (
-            b"text,label\n",
-            "csv",
-            'DIR/t.csv cannot be loaded: Instruction "train" corresponds to no',
-        ),
-        (b"[]", "json", 'DIR/t.json cannot be loaded: Instruction "train" corresponds to no data'),
+        (b"text,label\n", "csv", "DIR/t.csv has no examples"),
+        (b"text\tlabel", "tsv", "DIR/t.tsv has no examples"),
+        (b"[]", "json", "DIR/t.json has no examples"),
+        (b"[]", "jsonl", "DIR/t.jsonl has no examples"),
+        (b"{}", "jsonl", "DIR/t.jsonl has no examples"),
+        (parquet(rows()[:0]), "parquet", "DIR/t.parquet has no examples"),
+        (parquet({"text": [], "label": []}), "parquet", "DIR/t.parquet has no examples"),
         (
             jsonl(rows())[:-20],
             "jsonl",
@@ -131,6 +132,15 @@ def mistake(tmp_path):
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(mistake, content, ending, message):
     assert mistake(content, ending).startswith(f"task.data_files.train: {message}")
+
+
+@pytest.mark.parametrize("content", [csv(), csv()[:-1]])
+def test_a_validation_file_without_examples_is_named(tmp_path, mistake, content):
+    (tmp_path / "v.csv").write_bytes(content)
+    files = {"train": "t.jsonl", "validation": "v.csv"}
+    options = {"validation_split": "validation", "validation_size": None, "data_files": files}
+    found = mistake(jsonl(rows()), **options)
+    assert found == "task.data_files.validation: DIR/v.csv has no examples"
 
 
 def test_a_page_of_a_parquet_file_that_was_overwritten_is_named(mistake):
@@ -388,6 +398,7 @@ def test_what_is_odd_but_possible_is_warned_of(tmp_path, caplog, train, validati
     ("content", "name", "message"),
     [
         (b"", "train.jsonl", "task.data_files.train: train.jsonl is empty"),
+        (csv(), "train.csv", "task.data_files.train: train.csv has no examples"),
         (jsonl(rows())[:-20], "train.jsonl", "train.jsonl cannot be loaded: JSON parse error"),
         (
             jsonl(rows(labels=("Pos", "pos"))),
