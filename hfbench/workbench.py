@@ -79,13 +79,14 @@ class Workbench:
             texts_for = partial(self._tokenizer_texts, model)
             self.prepared[model.name] = prepare_model(model, texts_for)
             self.tokenizer_hashes[model.name] = tokenizer_hash(self.prepared[model.name].tokenizer)
-            if model.lora:
-                check_lora(self.prepared[model.name], model.lora)
         for cell in cells:
+            model = cell.model
             if cell.kind == "pretraining":
-                self.corpus(cell.model)
-            if not cell.model.control and (cell.kind, cell.model.name) not in self._arguments:
-                check_head(self.prepared[cell.model.name], cell.kind)
+                self.corpus(model)
+            if not model.control and (cell.kind, model.name) not in self._arguments:
+                check_head(self.prepared[model.name], cell.kind)
+                if model.lora:  # never of a pretraining
+                    check_lora(self.prepared[model.name], model.lora)
                 self.arguments(cell)
 
     def identity(self, cell: Cell) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -34,6 +35,7 @@ from hfbench.digest import hash_files
 from hfbench.errors import UserError, nearest
 from hfbench.models.custom_gpt import CustomGPTConfig
 from hfbench.models.lora import add_adapters, find_targets
+from hfbench.models.sizes import refuse_impossible_sizes
 from hfbench.recipe import Lora, Model, Tokenizer
 from hfbench.record import Kind
 
@@ -100,6 +102,7 @@ def prepare_model(entry: Model, texts_for: Callable[[str], Sequence[str]]) -> Pr
             _ensure_pad_token(loaded)
         else:
             config = _new_config(entry, loaded, key)
+        refuse_impossible_sizes(entry, config)
     return PreparedModel(entry, loaded, config, revision)
 
 
@@ -134,7 +137,7 @@ def check_head(prepared: PreparedModel, kind: Kind) -> None:
         UserError: if the architecture has no such head, or if its configuration contradicts itself.
     """
     entry, config = prepared.entry, prepared.config
-    key, name = f"models.{entry.name}", type(config).__name__
+    name = type(config).__name__
     auto_class, mapping, head = {
         "classification": (
             AutoModelForSequenceClassification,
@@ -144,14 +147,34 @@ def check_head(prepared: PreparedModel, kind: Kind) -> None:
         "pretraining": (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING, "language model"),
     }[kind]
     if type(config) not in mapping and not entry.trust_remote_code:
-        raise UserError(f"{key}: transformers has no {head} for {name} ({entry.source})")
+        raise UserError(
+            f"models.{entry.name}: transformers has no {head} for {name} ({entry.source})"
+        )
+    with _built(entry, name), torch.device("meta"):
+        auto_class.from_config(config, trust_remote_code=entry.trust_remote_code)
+
+
+@contextmanager
+def _built(entry: Model, class_name: str) -> Iterator[None]:
+    """Errors of a constructor name the model, and that its ``config`` is to be looked at."""
+    key = f"models.{entry.name}" + (".config" if entry.config else "")
     try:
-        with torch.device("meta"):
-            auto_class.from_config(config, trust_remote_code=entry.trust_remote_code)
+        yield
     # what the constructors of the architectures make of sizes and names that do not fit
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
-        reason = f"{type(e).__name__}: {e}"[:300]
-        raise UserError(f"{key}: {name} ({entry.source}) cannot be built: {reason}") from e
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        StrictDataclassError,
+        TypeError,
+        ValueError,
+    ) as error:
+        said = error.__cause__ if isinstance(error, StrictDataclassError) else None
+        reason = f"{type(said or error).__name__}: {said or error}"[:300]
+        what = f"{class_name} ({entry.source})"
+        raise UserError(f"{key}: {what} cannot be built: {reason}") from error
 
 
 def load_classifier(
@@ -281,11 +304,13 @@ def _new_config(entry: Model, tokenizer: PreTrainedTokenizerBase, key: str) -> P
         **entry.config,
     }
     if entry.preset:
-        return CustomGPTConfig.from_preset(entry.preset, **values)
+        with _built(entry, CustomGPTConfig.__name__):
+            return CustomGPTConfig.from_preset(entry.preset, **values)
     default = AutoConfig.for_model(entry.model_type)
     unknown = {name: value for name, value in entry.config.items() if not hasattr(default, name)}
     _refuse_unknown(unknown, default, key)
-    return AutoConfig.for_model(entry.model_type, **values)
+    with _built(entry, type(default).__name__):
+        return AutoConfig.for_model(entry.model_type, **values)
 
 
 def _refuse_unknown(unknown: dict[str, Any], config: PreTrainedConfig, key: str) -> None:

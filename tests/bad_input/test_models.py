@@ -271,40 +271,153 @@ SCRATCH = {"model_type": "gpt2", "tokenizer": {"train_on": "task"}}
         (
             {"model_type": "mamba", **{"tokenizer": {"train_on": "task"}}},
             "classification",
-            "transformers has no classifier of texts for MambaConfig (mamba)",
+            ": transformers has no classifier of texts for MambaConfig (mamba)",
         ),
         (
             {"model_type": "distilbert", "tokenizer": {"train_on": "task"}},
             "pretraining",
-            "transformers has no language model for DistilBertConfig (distilbert)",
+            ": transformers has no language model for DistilBertConfig (distilbert)",
         ),
         (
-            {**SCRATCH, "config": {"n_head": 0}},
-            "classification",
-            "GPT2Config (gpt2) cannot be built: ZeroDivisionError: ",
-        ),
-        (
-            {**SCRATCH, "config": {"n_embd": -8}},
+            {**SCRATCH, "config": {"n_embd": 10, "n_head": 3}},
             "pretraining",
-            "GPT2Config (gpt2) cannot be built: RuntimeError: Trying to create tensor with negat",
+            ".config: GPT2Config (gpt2) cannot be built: ValueError: `embed_dim` must be divisible "
+            "by num_heads (got `embed_dim`: 10 and `num_heads`: 3).",
+        ),
+        (
+            {**SCRATCH, "model_type": "t5", "config": {"d_kv": -8}},
+            "classification",
+            ".config: T5Config (t5) cannot be built: RuntimeError: Trying to create tensor with ",
+        ),
+        (
+            {**SCRATCH, "model_type": "prophetnet", "config": {"hidden_size": 10}},
+            "pretraining",
+            ".config: ProphetNetConfig (prophetnet) cannot be built: AssertionError",
         ),
         (
             {**SCRATCH, "config": {"activation_function": "no"}},
             "classification",
-            "GPT2Config (gpt2) cannot be built: KeyError: 'no'",
+            ".config: GPT2Config (gpt2) cannot be built: KeyError: 'no'",
         ),
         (
             {"preset": "gpt-nano", "tokenizer": {"train_on": "task"},
              "config": {"activation_function": "no"}},
             "classification",
-            "CustomGPTConfig (gpt-nano) cannot be built: KeyError: 'no'",
+            ".config: CustomGPTConfig (gpt-nano) cannot be built: KeyError: 'no'",
         ),
     ],
 )  # fmt: skip
 def test_a_model_that_cannot_be_built_is_known_before_anything_runs(entry, kind, message):
     with pytest.raises(UserError) as error:
         check_head(prepare(**entry), kind)
-    assert str(error.value).startswith(f"models.m: {message}")
+    assert str(error.value).startswith(f"models.m{message}")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"config": {"n_layer": -1}}, ".n_layer: -1 must be at least 1"),
+        ({"config": {"n_layer": 0}}, ".n_layer: 0 must be at least 1"),
+        ({"config": {"num_hidden_layers": -1}}, ".num_hidden_layers: -1 must be at least 1"),
+        ({"config": {"n_head": -2}}, ".n_head: -2 must be at least 1"),
+        ({"config": {"n_positions": 0}}, ".n_positions: 0 must be at least 1"),
+        ({"config": {"n_inner": 0}}, ".n_inner: 0 must be at least 1"),
+        ({"config": {"initializer_range": -0.1}}, ".initializer_range: -0.1 must be at least 0"),
+        ({"config": {"layer_norm_epsilon": -1.0}}, ".layer_norm_epsilon: -1.0 must be at least 0"),
+        ({"model_type": "distilbert", "config": {"n_layers": -1}}, ".n_layers: -1 must be at lea"),
+        (
+            {"model_type": "mistral", "config": {"num_attention_heads": 6, "hidden_size": 48}},
+            ": num_attention_heads (6) must be a multiple of num_key_value_heads (8)",
+        ),
+        (
+            {"config": {"n_layer": 1.5}},
+            ": GPT2Config (gpt2) cannot be built: TypeError: Field 'n_layer' expected int, got fl",
+        ),
+        (
+            {"preset": "gpt-nano", "model_type": None, "config": {"n_head": 7}},
+            ": CustomGPTConfig (gpt-nano) cannot be built: ValueError: n_embd (48) must be a "
+            "multiple of n_head (7)",
+        ),
+        (
+            {"preset": "gpt-nano", "model_type": None, "config": {"initializer_range": -1.0}},
+            ".initializer_range: -1.0 must be at least 0",
+        ),
+    ],
+)
+def test_a_configuration_that_no_model_can_have_is_named(entry, message):
+    with pytest.raises(UserError) as error:
+        prepare(**{**SCRATCH, **entry})
+    assert str(error.value).startswith(f"models.m.config{message}")
+
+
+def test_a_size_is_named_also_where_a_checkpoint_brings_the_others(folder):
+    message = mistake(folder, random_init=True, config={"n_head": -1})
+    assert message == "models.m.config.n_head: -1 must be at least 1"
+
+
+def test_models_of_the_least_sizes_pass(folder):
+    config = {"n_layer": 1, "n_head": 1, "n_embd": 1, "n_positions": 1, "n_inner": 1}
+    check_head(prepare(**SCRATCH, config={**config, "initializer_range": 0.0}), "classification")
+    heads = {"num_attention_heads": 6, "hidden_size": 48, "num_key_value_heads": 2}
+    grouped = prepare(**{**SCRATCH, "model_type": "mistral"}, config=heads)
+    check_head(grouped, "classification")
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {"model_type": "gpt2", "config": {"n_layer": -1}},
+            "models.m.config.n_layer: -1 must be at least 1",
+        ),
+        (
+            {"model_type": "gpt2", "config": {"n_embd": 10, "n_head": 3}},
+            "models.m.config: GPT2Config (gpt2) cannot be built: ValueError: `embed_dim` must be",
+        ),
+        ({"preset": "gpt-nano", "config": {"n_layer": 0}}, "config: n_layer: 0 must be at least 1"),
+        (
+            {"preset": "gpt-nano", "config": {"n_head": 7}},
+            "models.m.config: CustomGPTConfig (gpt-nano) cannot be built: ValueError: n_embd (48) ",
+        ),
+    ],
+)
+def test_an_impossible_configuration_is_one_message_before_any_cell_runs(
+    entry, message, options, tmp_path, write_recipe, command
+):
+    models = [{"name": "floor", "control": "majority"}, {"name": "m", **entry}]
+    results = tmp_path / "results"
+    recipe = write_recipe(models=models)
+    code, error = command("compare", recipe, "--results-dir", results, *options)
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in error
+    assert not results.exists()
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {"preset": "gpt-nano", "lora": {"target_modules": ["c_atn"]}},
+            "models.m.lora.target_modules: CustomGPTForSequenceClassification has no linear layer",
+        ),
+        (
+            {"model_type": "gpt2", "config": {"n_embd": 10, "n_head": 3}, "lora": {}},
+            "models.m.config: GPT2Config (gpt2) cannot be built: ValueError: `embed_dim` must be",
+        ),
+    ],
+)
+def test_lora_that_does_not_fit_is_known_before_the_pretraining_runs(
+    entry, message, tmp_path, write_recipe, command
+):
+    pytest.importorskip("peft")
+    pretrain = {"corpus": {"builtin": "pets", "first": 200}}
+    recipe = write_recipe(models=[{"name": "m", **entry, "pretrain": pretrain}])
+    code, error = command("compare", recipe, "--results-dir", tmp_path / "results")
+    assert code == 2
+    assert message in error
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("config", [MambaConfig, ViTConfig])
