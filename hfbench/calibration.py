@@ -23,7 +23,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Confidence and accuracy by bin; each array has the shape (bins,)."""
+    """Confidence and accuracy by bin; each array has the shape (bins,), or (runs, bins)."""
 
     examples: np.ndarray
     confidence: np.ndarray
@@ -43,35 +43,57 @@ class ClassScores:
 
 def calibration(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     """Of one run; ``logits`` of shape (examples, labels), ``labels`` (examples,)."""
+    return calibrations(logits[None], labels)[0]
+
+
+def calibrations(logits: np.ndarray, labels: np.ndarray) -> list[Calibration]:
+    """Of each of several runs; ``logits`` of shape (runs, examples, labels)."""
     probabilities = softmax(logits.astype(np.float64), axis=-1)
     answer = np.eye(logits.shape[-1])[labels]
-    bins = reliability(logits, labels)
-    filled = bins.examples > 0
-    gaps = np.abs(bins.confidence - bins.accuracy)[filled]
-    return Calibration(
-        nll=negative_log_likelihood(logits, labels),
-        brier=float(np.square(probabilities - answer).sum(-1).mean()),
-        ece=float(gaps @ bins.examples[filled] / len(labels)),
+    bins = _bin(probabilities, logits.argmax(-1) == labels)
+    gaps = np.abs(bins.confidence - bins.accuracy)
+    scores = zip(
+        _negative_log_likelihoods(logits, labels),
+        np.square(probabilities - answer).sum(-1).mean(-1),
+        np.nansum(gaps * bins.examples, axis=-1) / len(labels),
+        strict=True,
     )
+    return [Calibration(float(nll), float(brier), float(ece)) for nll, brier, ece in scores]
 
 
 def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean over the examples of -log softmax(logits)[label], in nats."""
-    log_probabilities = log_softmax(logits.astype(np.float64), axis=-1)
-    return float(-log_probabilities[np.arange(len(labels)), labels].mean())
+    return float(_negative_log_likelihoods(logits[None], labels)[0])
 
 
 def reliability(logits: np.ndarray, labels: np.ndarray) -> Reliability:
     """Of one run, or of several runs whose examples are strung together."""
     probabilities = softmax(logits.astype(np.float64), axis=-1)
-    confidence, right = probabilities.max(-1), logits.argmax(-1) == labels
-    number = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    examples = np.bincount(number, minlength=BINS)
+    bins = _bin(probabilities[None], (logits.argmax(-1) == labels)[None])
+    return Reliability(bins.examples[0], bins.confidence[0], bins.accuracy[0])
+
+
+def _negative_log_likelihoods(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Shape (runs,), of logits of shape (runs, examples, labels)."""
+    log_probabilities = log_softmax(logits.astype(np.float64), axis=-1)
+    return -np.take_along_axis(log_probabilities, labels[None, :, None], -1)[..., 0].mean(-1)
+
+
+def _bin(probabilities: np.ndarray, right: np.ndarray) -> Reliability:
+    """By run, of probabilities (runs, examples, labels) and what is right, (runs, examples)."""
+    runs, confidence = len(right), probabilities.max(-1)
+    number = np.minimum((confidence * BINS).astype(int), BINS - 1)  # of the bin, within its run
+    number = (number + BINS * np.arange(runs)[:, None]).ravel()
+
+    def add_up(values: np.ndarray | None = None) -> np.ndarray:
+        return np.bincount(number, values, BINS * runs).reshape(runs, BINS)
+
+    examples = add_up()
     with np.errstate(invalid="ignore"):  # 0 / 0 in an empty bin
         return Reliability(
             examples=examples,
-            confidence=np.bincount(number, confidence, BINS) / examples,
-            accuracy=np.bincount(number, right, BINS) / examples,
+            confidence=add_up(confidence.ravel()) / examples,
+            accuracy=add_up(right.ravel()) / examples,
         )
 
 

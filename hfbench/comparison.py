@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hfbench.calibration import Calibration, calibration
+from hfbench.calibration import Calibration, calibrations
 from hfbench.contradictions import contradiction, misfit
 from hfbench.errors import UserError
 from hfbench.fairness import differences, evaluation_hash, refuse_different_examples
@@ -19,18 +19,19 @@ from hfbench.record import (
     Record,
     RecordError,
     TaskData,
-    load_predictions,
+    load_all_predictions,
     load_records,
 )
 from hfbench.stats import (
     ALPHA,
+    Answers,
     Difference,
     VarianceSplit,
     accuracy_interval,
     accuracy_p_value,
+    difference_of_answers,
     group_letters,
     holm,
-    paired_difference,
     split_variance,
 )
 
@@ -62,6 +63,11 @@ class ModelRuns:
         """Whether each prediction is right, shape (runs, examples)."""
         return self.predicted == self.labels
 
+    @cached_property
+    def answers(self) -> Answers:
+        """The right answers, for paired differences."""
+        return Answers.of(self.correct)
+
     @property
     def seeds(self) -> list[int | None]:
         """Of the finished runs; [None] for a control, in which nothing is random."""
@@ -85,7 +91,7 @@ class ModelRuns:
     @cached_property
     def calibrations(self) -> list[Calibration]:
         """How far each run's probabilities can be trusted."""
-        return [calibration(logits, self.labels) for logits in self.logits]
+        return calibrations(self.logits, self.labels)
 
     @property
     def one_class_runs(self) -> int:
@@ -269,7 +275,7 @@ def _load_runs(records: list[Record], results: Path) -> ModelRuns:
         return ModelRuns(name, finished, failed, nothing, nothing, np.empty((0, 0, 0)))
     assert finished[0].task is not None
     split = finished[0].task.evaluation_split
-    predictions = [load_predictions(record, results, split) for record in finished]
+    predictions = load_all_predictions(finished, results, split)
     first = predictions[0]
     for record, one in zip(finished, predictions, strict=True):
         problem = misfit(record, one)
@@ -286,7 +292,7 @@ def _load_runs(records: list[Record], results: Path) -> ModelRuns:
 def _compare_pairs(models: list[ModelRuns]) -> list[Pair]:
     """All pairs that answered the same examples, with Holm's adjusted p-values."""
     pairs = [
-        (first, second, paired_difference(first.correct, second.correct))
+        (first, second, difference_of_answers(first.answers, second.answers))
         for first, second in itertools.combinations(models, 2)
         if evaluation_hash(first.finished[0]) == evaluation_hash(second.finished[0])
     ]

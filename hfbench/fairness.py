@@ -25,8 +25,8 @@ _OPTIMIZER_ARGUMENTS = (
 )
 _PRECISION_ARGUMENTS = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")
 
-# (name of a fact, seed where it is compared within a seed) -> its value in words
-_Facts = dict[tuple[str, int | None], str]
+# of each fact: its name, the seed where it is compared within a seed, and its value in words
+_Facts = tuple[tuple[str, int | None, str], ...]
 
 
 def differences(records: Iterable[Record]) -> dict[str, list[str]]:
@@ -35,15 +35,15 @@ def differences(records: Iterable[Record]) -> dict[str, list[str]]:
     Runs are compared with those of the same seed where a learning curve gives each seed a subset
     of its own. What has no meaning for a control (steps, say) is not held against it.
     """
+    records = list(records)
+    numbers: dict[_Facts, int] = {}  # of the kinds of run: most runs are of the same
+    kind_of = [numbers.setdefault(_facts(record), len(numbers)) for record in records]
+    odd = _unusual(list(numbers), Counter(kind_of))
     found: dict[str, dict[str, list[str]]] = {}
-    facts = [(record, _facts(record)) for record in records]
-    usual = _usual([values for _, values in facts])
-    for record, values in facts:
-        for key, value in values.items():
-            if value != usual[key]:
-                where = f"{key[0]} {value}, not {usual[key]}"
-                found.setdefault(record.model, {}).setdefault(where, []).append(record.stem)
-    runs = Counter(record.model for record, _ in facts)
+    for record, kind in zip(records, kind_of, strict=True):
+        for text in odd[kind]:
+            found.setdefault(record.model, {}).setdefault(text, []).append(record.stem)
+    runs = Counter(record.model for record in records)
     return {
         model: [
             text if len(stems) == runs[model] else f"{text} ({len(stems)} of {runs[model]} runs)"
@@ -77,13 +77,22 @@ def refuse_different_examples(records: Iterable[Record], results: Path) -> None:
         )
 
 
-def _usual(facts: list[_Facts]) -> _Facts:
-    """The most common value of each fact; the first among equals."""
-    values: dict[tuple[str, int | None], list[str]] = {}
-    for record in facts:
-        for key, value in record.items():
-            values.setdefault(key, []).append(value)
-    return {key: Counter(found).most_common(1)[0][0] for key, found in values.items()}
+def _unusual(kinds: list[_Facts], runs: Counter[int]) -> list[list[str]]:
+    """What each of ``kinds`` has else than most runs; ``runs``: of each kind, by its number."""
+    values: dict[tuple[str, int | None], Counter[str]] = {}
+    for number, facts in enumerate(kinds):
+        for name, seed, value in facts:
+            values.setdefault((name, seed), Counter())[value] += runs[number]
+    # the first among equals
+    usual = {key: counts.most_common(1)[0][0] for key, counts in values.items()}
+    return [
+        [
+            f"{name} {value}, not {usual[name, seed]}"
+            for name, seed, value in facts
+            if value != usual[name, seed]
+        ]
+        for facts in kinds
+    ]
 
 
 def _facts(record: Record) -> _Facts:
@@ -103,7 +112,7 @@ def _facts(record: Record) -> _Facts:
         facts |= _training_facts(record)
     seed = record.seed if record.train_size is not None else None
     own = {"training data": seed}
-    return {(name, own.get(name)): str(value) for name, value in facts.items()}
+    return tuple((name, own.get(name), str(value)) for name, value in facts.items())
 
 
 def _training_facts(record: Record) -> dict[str, Any]:

@@ -5,9 +5,13 @@ alone. It is a JSON file, written whole or not at all and never edited afterward
 predictions of every example beside it as Parquet. Shares are fractions in [0, 1].
 """
 
+import gc
 import hashlib
 import json
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -92,7 +96,7 @@ class ModelFacts(RecordPart):
     final_weights: str | None = Field(
         default=None,
         description="SHA-256 of the weights that are evaluated, see `digest.hash_tensors`; null "
-        "for a control and under FSDP.",
+        "for a control.",
     )
     class_name: str = Field(description="The class of the model.")
     parameters: int | None = Field(description="All parameters; null for a control without any.")
@@ -294,7 +298,11 @@ def save_record(record: Record, folder: Path, predictions: "pa.Table | None" = N
         import pyarrow.parquet as pq
 
         with atomic(path.with_suffix(".parquet")) as temporary:
-            pq.write_table(predictions, temporary, compression="zstd")
+            # of so few rows as are evaluated, these are the smallest files and the fastest to read
+            pq.write_table(
+                predictions, temporary, compression="snappy", use_dictionary=["split"],
+                write_statistics=False, store_schema=False,
+            )  # fmt: skip
     with atomic(path) as temporary:
         text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -341,11 +349,26 @@ def load_records(results: Path) -> list[Record]:
     paths = sorted((results / "records").glob("*.json"), key=lambda path: path.name)
     if not paths:
         raise UserError(f"{results}: no records here (looked for {results / 'records' / '*.json'})")
-    records = [load_record(path) for path in paths]
+    with _no_garbage_collection():
+        records = [load_record(path) for path in paths]
     for path, record in zip(paths, records, strict=True):
         if record.stem != path.stem:
             raise RecordError(f"{path}: is the record of {record.stem}; {WHAT_TO_DO}")
     return records
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """The search for cycles, of which records have none, would take as long as reading them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.unfreeze()  # what was made is old now: it is not searched as soon as anything is new
+        if was_enabled:
+            gc.enable()
 
 
 def load_predictions(record: Record, results: Path, split: str) -> "dict[str, np.ndarray]":
@@ -354,30 +377,82 @@ def load_predictions(record: Record, results: Path, split: str) -> "dict[str, np
     Raises:
         RecordError: if they are missing, or if the file is not as `Record.predictions` says.
     """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    return load_all_predictions([record], results, split)[0]
 
+
+def load_all_predictions(
+    records: Sequence[Record], results: Path, split: str
+) -> "list[dict[str, np.ndarray]]":
+    """As `load_predictions` of each record; runs on the same examples share their arrays."""
+    import pyarrow as pa
+
+    found: list[dict[str, np.ndarray]] = []
+    examples: _Examples | None = None
+    folder = results / "records"
+    for record in records:
+        path = _predictions_path(record, folder)
+        try:
+            table = _read_table(path)
+            if examples is None or not examples.are_those_of(table):
+                examples = _Examples.of(table, split)
+            found.append(examples.with_logits(table))
+        # columns that are missing or of another type, no rows, rows of unequal length
+        except (OSError, KeyError, IndexError, TypeError, ValueError, pa.ArrowException) as error:
+            raise RecordError(f"{path}: not valid predictions: {error}; {WHAT_TO_DO}") from None
+    return found
+
+
+def _predictions_path(record: Record, folder: Path) -> Path:
     if record.predictions is None:
-        raise RecordError(f"{results}: the record of {record.stem} names no predictions")
-    path = results / "records" / record.predictions
+        raise RecordError(f"{folder.parent}: the record of {record.stem} names no predictions")
+    path = folder / record.predictions
     if not path.is_file():
         raise RecordError(f"{path}: the predictions of {record.stem} are missing")
     _refuse_link(path)
-    try:
-        # read_table with a filter and to_numpy would import pandas: a quarter of a second
-        with pa.OSFile(str(path)) as file:  # it is small: threads would take longer to start
-            table = pq.ParquetFile(file).read(use_threads=False).combine_chunks()
-        rows = np.array(table["split"].to_pylist()) == split
-        logits = np.from_dlpack(table["logits"].chunk(0).values)
-        return {
-            "id": np.array(list(compress(table["id"].to_pylist(), rows))),
-            "label": np.from_dlpack(table["label"].chunk(0))[rows],
-            "logits": logits.reshape(len(rows), -1)[rows],
-        }
-    # columns that are missing or of another type, no rows, rows of unequal length
-    except (OSError, KeyError, IndexError, TypeError, ValueError, pa.ArrowException) as error:
-        raise RecordError(f"{path}: not valid predictions: {error}; {WHAT_TO_DO}") from None
+    return path
+
+
+def _read_table(path: Path) -> "pa.Table":
+    """A Parquet file as columns of one chunk each.
+
+    Read at once, for it is small: threads would take longer to start. `pyarrow.parquet.read_table`
+    with a filter and `to_numpy` would import pandas: a quarter of a second.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pa.OSFile(str(path)) as file:
+        content = pa.BufferReader(file.read_buffer())
+    return pq.ParquetFile(content).read(use_threads=False).combine_chunks()
+
+
+@dataclass(frozen=True, eq=False)
+class _Examples:
+    """The examples of a table of predictions, of which those of one split are chosen."""
+
+    columns: "dict[str, pa.ChunkedArray]"
+    rows: "np.ndarray"
+    """Which are of the split, shape (all rows,)."""
+    ids: "np.ndarray"
+    labels: "np.ndarray"
+
+    @classmethod
+    def of(cls, table: "pa.Table", split: str) -> "_Examples":
+        import numpy as np
+
+        columns = {name: table[name] for name in ("split", "id", "label")}
+        rows = np.array(columns["split"].to_pylist()) == split
+        ids = np.array(list(compress(columns["id"].to_pylist(), rows)))
+        return cls(columns, rows, ids, np.from_dlpack(columns["label"].chunk(0))[rows])
+
+    def are_those_of(self, table: "pa.Table") -> bool:
+        return all(column.equals(table[name]) for name, column in self.columns.items())
+
+    def with_logits(self, table: "pa.Table") -> "dict[str, np.ndarray]":
+        import numpy as np
+
+        logits = np.from_dlpack(table["logits"].chunk(0).values).reshape(len(self.rows), -1)
+        return {"id": self.ids, "label": self.labels, "logits": logits[self.rows]}
 
 
 def _refuse_link(path: Path) -> None:

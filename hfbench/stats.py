@@ -50,6 +50,24 @@ class Difference:
         return Difference(-self.mean, -self.high, -self.low, self.p_value)
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What is asked of a model's right answers for each of its paired differences."""
+
+    runs: int
+    right: np.ndarray
+    """How many runs are right about each example, shape (examples,)."""
+    accuracy: float
+    seed_variance: tuple[float, float] | None
+    """See `seed_variance`; None with a single run."""
+
+    @classmethod
+    def of(cls, correct: np.ndarray) -> "Answers":
+        """Of ``correct``, shape (runs, examples)."""
+        seeds = seed_variance(correct) if len(correct) > 1 else None
+        return cls(len(correct), correct.sum(0), float(correct.mean()), seeds)
+
+
 @dataclass(frozen=True)
 class McNemar:
     """The examples that just one of two runs answers rightly, and their exact test."""
@@ -129,20 +147,25 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
         second: the same examples; its runs need not be as many. A model with a single run adds no
             variance of seeds, as is right for a control only.
     """
+    return difference_of_answers(Answers.of(first), Answers.of(second))
+
+
+def difference_of_answers(first: Answers, second: Answers) -> Difference:
+    """As `paired_difference`, where a model is in many pairs."""
     # whole numbers first: examples that differ alike must do so to the last bit
-    table = first.sum(0) * len(second) - second.sum(0) * len(first)
-    table = table / (len(first) * len(second))
-    if len(first) == len(second) == 1 or np.ptp(table) == 0:
+    table = first.right * second.runs - second.right * first.runs
+    table = table / (first.runs * second.runs)
+    if first.runs == second.runs == 1 or np.ptp(table) == 0:
         table = np.append(table, [1.0, -1.0])
         parts = [(float(table.var() / table.size), math.inf)]
     else:
         parts = [(float(table.var(ddof=1) / table.size), float(table.size - 1))]
-    parts += [seed_variance(model) for model in (first, second) if len(model) > 1]
+    parts += [model.seed_variance for model in (first, second) if model.seed_variance]
     variance, degrees = _add_variances(parts)
     mean, error = float(table.mean()), math.sqrt(variance)
     half = float(stdtrit(degrees, 1 - ALPHA / 2)) * error
     return Difference(
-        mean=float(first.mean() - second.mean()),
+        mean=first.accuracy - second.accuracy,
         low=max(-1.0, mean - half),
         high=min(1.0, mean + half),
         p_value=_two_sided(mean / error, degrees),

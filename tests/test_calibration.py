@@ -8,7 +8,13 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from hfbench.calibration import calibration, class_scores, confusion_matrix, reliability
+from hfbench.calibration import (
+    calibration,
+    calibrations,
+    class_scores,
+    confusion_matrix,
+    reliability,
+)
 
 
 @pytest.fixture
@@ -36,6 +42,14 @@ def test_scores_are_those_of_their_definitions(answers):
             right = np.mean(probabilities.argmax(1)[of] == labels[of])
             error += of.mean() * abs(top[of].mean() - right)
     assert found.ece == pytest.approx(error, abs=1e-9)
+
+
+def test_scores_of_several_runs_are_those_of_each_by_itself(answers):
+    logits, labels = answers
+    runs = np.stack([logits, 3 * logits, -logits]).astype(np.float32)
+    found = calibrations(runs, labels)
+    assert found == [calibration(run, labels) for run in runs]
+    assert len({score.ece for score in found}) == 3
 
 
 def test_probabilities_that_are_true_have_no_calibration_error():

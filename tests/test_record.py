@@ -1,3 +1,4 @@
+import gc
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from hfbench.record import (
     Record,
     RecordError,
     cell_id,
+    load_all_predictions,
     load_predictions,
     load_record,
     load_records,
@@ -54,6 +56,31 @@ def test_a_record_reads_back_as_it_was_written(tmp_path):
     assert list(test["id"]) == ["b/0", "b/1"]
     np.testing.assert_array_equal(test["logits"], [[2, 3], [4, 5]])
     np.testing.assert_array_equal(test["label"], [1, 0])
+
+
+def test_runs_share_the_examples_that_they_have_in_common(tmp_path):
+    other = PREDICTIONS.set_column(1, "id", pa.array(["a/0", "b/0", "b/2"]))
+    tables = [PREDICTIONS, PREDICTIONS.set_column(3, "logits", other["logits"].take([2, 1, 0]))]
+    records = [make(seed=seed, predictions=f"m--seed{seed}.parquet") for seed in range(4)]
+    for record, table in zip(records, [*tables, other, PREDICTIONS], strict=True):
+        save_record(record, tmp_path / "records", table)
+    found = load_all_predictions(records, tmp_path, "test")
+    assert found[1]["id"] is found[0]["id"]
+    assert [list(one["id"]) for one in found] == [["b/0", "b/1"]] * 2 + [["b/0", "b/2"]] + [
+        ["b/0", "b/1"]
+    ]
+    assert found[0]["logits"].tolist() == found[3]["logits"].tolist() == [[2, 3], [4, 5]]
+    assert found[1]["logits"].tolist() == [[2, 3], [0.5, 1]]
+
+
+def test_reading_records_leaves_the_garbage_collection_as_it_was(tmp_path):
+    path = save_record(make(), tmp_path / "records")
+    load_records(tmp_path)
+    assert gc.isenabled()
+    path.write_text("{")
+    with pytest.raises(RecordError):
+        load_records(tmp_path)
+    assert gc.isenabled()
 
 
 def test_a_record_that_is_replaced_is_kept_aside(tmp_path):
