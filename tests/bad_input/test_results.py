@@ -274,6 +274,6 @@ def test_10000_records_are_a_table_in_seconds(tmp_path, write_record):
     started = time.process_time()
     comparison = load_comparison(tmp_path)
     write_table(comparison, tmp_path)
-    # 5 s on a machine that does nothing else; shared cores have been seen to take twice as long
-    assert time.process_time() - started < 15
+    # 6 s of two cores that others use, too; where nobody does, fewer
+    assert time.process_time() - started < 10
     assert sum(len(model.finished) for model in comparison.models) == 10_000
