@@ -1,9 +1,13 @@
 """What a run ran on: versions, commit, machine. No host name, no user name, no path."""
 
+import multiprocessing
 import os
 import platform
+import re
+import shlex
 import subprocess
 import sys
+from collections import Counter
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -29,12 +33,16 @@ _OPTIONAL_PACKAGES = ("peft",)
 
 _PROCESS = Path("/proc/self")  # Linux only
 
+_PYTHON = re.compile(r"(.*/)?python[\d.]*")
+_FOLDERS = re.compile(r"(?<![\w.:/-])~?/([^\s,'\"{}\[\]]*/)?")  # of an absolute path in an argument
+
 
 def environment_stamp() -> dict[str, Any]:
     """Versions of Python and of the packages that matter, hfbench's commit, the machine."""
     import torch
 
     return {
+        "command": command(),
         "python": platform.python_version(),
         "packages": _versions(),
         **_commit(),
@@ -44,6 +52,30 @@ def environment_stamp() -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "hub_endpoint": redact(os.environ.get("HF_ENDPOINT", "https://huggingface.co")),
     }
+
+
+def command() -> str:
+    """What was typed to start this: the launcher's command line where there was a launcher.
+
+    Folders are left out of absolute paths, and secrets out of everything.
+    """
+    words = list(sys.argv)
+    # a worker has the arguments of the process that started it, whose parent is of no interest
+    if _is_launched() and multiprocessing.parent_process() is None:
+        import psutil  # here: tables need no launcher
+
+        words = psutil.Process().parent().cmdline()
+    if _PYTHON.fullmatch(words[0]) and not words[1].startswith("-"):
+        del words[0]  # it runs a script, which is the command
+    words[0] = Path(words[0]).name
+    if words[0] == "__main__.py":
+        words[0] = "hfbench"
+    return redact(shlex.join(_FOLDERS.sub("", word) for word in words))
+
+
+def _is_launched() -> bool:
+    """Whether ``torchrun`` or ``accelerate launch``, also of one process, started this one."""
+    return bool({"LOCAL_RANK", "ACCELERATE_MIXED_PRECISION"} & os.environ.keys())
 
 
 @cache  # what this process has loaded does not change; reading it takes a while
@@ -57,8 +89,23 @@ def _versions() -> dict[str, str]:
     return {"hfbench": hfbench.__version__, **versions}
 
 
-def device_name(device: Any) -> str:
-    """The name of a torch device, as its maker calls it."""
+def device_names(device: Any) -> str:
+    """What the processes that train together run on, as its maker calls it.
+
+    Called in each of them; with their number where there are several: ``2 x NVIDIA H200``.
+    """
+    import torch.distributed
+
+    if not torch.distributed.is_initialized():
+        return _device_name(device)
+    names: list[str] = [""] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(names, _device_name(device))
+    if len(names) == 1:
+        return names[0]
+    return ", ".join(f"{count} x {name}" for name, count in Counter(names).items())
+
+
+def _device_name(device: Any) -> str:
     import torch
 
     if device.type == "cuda":

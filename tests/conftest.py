@@ -178,7 +178,8 @@ def timeless():
 
     def strip(record):
         kept = record.model_dump(exclude={"started", "cell_seconds", "fit_seconds"})
-        for name in ("commit", "uncommitted_changes"):  # somebody may be at work on the checkout
+        # somebody may be at work on the checkout; results go to other folders
+        for name in ("commit", "uncommitted_changes", "command"):
             kept["environment"].pop(name)
         for name in ("train_seconds", "peak_memory_bytes"):
             (kept["training"] or {}).pop(name, None)
