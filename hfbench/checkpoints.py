@@ -10,6 +10,8 @@ from typing import Any
 
 import xxhash
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from hfbench.atomic import atomic, clear_unfinished
 from hfbench.trainer import BenchTrainer
@@ -17,6 +19,7 @@ from hfbench.trainer import BenchTrainer
 _CLAIM = "cell.txt"  # whose checkpoints a folder holds
 _MANIFEST = "hfbench.json"  # name -> hash of each file of a checkpoint; written last
 _OURS = "hfbench"  # our entry in it
+_NEEDED = (SAFE_WEIGHTS_NAME, OPTIMIZER_NAME, SCHEDULER_NAME)
 
 
 def claim(trainer: BenchTrainer, identity: str, say: Callable[[str], None]) -> Path | None:
@@ -24,13 +27,17 @@ def claim(trainer: BenchTrainer, identity: str, say: Callable[[str], None]) -> P
 
     None if there is none. Checkpoints of another identity, of none, and unfinished ones are
     removed; one whose files are no longer what was written is set aside. Called in every process.
+    As many processes as wrote it go on exactly; fewer or more, or with FSDP where there was none,
+    go on with other random numbers.
 
     Args:
-        trainer: where checkpoints are and will be, and how many processes write them.
+        trainer: where checkpoints are and will be.
         identity: equal for two runs if, and only if, one may go on where the other stopped.
-        say: is told what is set aside.
+        say: is told from where it goes on, and what is set aside.
     """
-    folder, processes = Path(trainer.args.output_dir), trainer.args.world_size
+    folder = Path(trainer.args.output_dir)
+    if trainer.is_compact:  # the optimizer's state has another shape
+        identity += " compact"
     if trainer.accelerator.is_main_process:
         note = folder / _CLAIM
         clear_unfinished(note)
@@ -40,14 +47,22 @@ def claim(trainer: BenchTrainer, identity: str, say: Callable[[str], None]) -> P
             with atomic(note) as temporary:
                 temporary.write_text(identity, encoding="utf-8")
         for path in _by_step(folder).values():
-            if not _is_finished(path, processes):
+            if not _is_finished(path):
                 _remove(path)
             elif damaged := _damaged_files(path):
                 aside = _set_aside(path)
                 say(f"{path}: {', '.join(damaged)} is not as it was written; moved to {aside.name}")
     trainer.accelerator.wait_for_everyone()
     found = _by_step(folder)
-    return found[max(found)] if found else None
+    if not found:
+        return None
+    newest = found[max(found)]
+    if trainer.accelerator.is_main_process:
+        writers = len(list(newest.glob("rng_state*.pth")))
+        number = f"{writers} process{'es' if writers > 1 else ''}"
+        others = "" if writers == trainer.args.world_size else f", which {number} wrote"
+        say(f"resumes from its checkpoint of step {max(found)}{others}")
+    return newest
 
 
 def clear(folder: Path) -> None:
@@ -62,14 +77,13 @@ def clear(folder: Path) -> None:
         folder.rmdir()
 
 
-def step_of(checkpoint: Path) -> int:
-    """The optimizer step after which it was written."""
+def _step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def _by_step(folder: Path) -> dict[int, Path]:
     paths = [p for p in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name)]
-    return {step_of(path): path for path in paths}
+    return {_step_of(path): path for path in paths}
 
 
 def _remove(checkpoint: Path) -> None:
@@ -77,13 +91,9 @@ def _remove(checkpoint: Path) -> None:
     shutil.rmtree(checkpoint)
 
 
-def _is_finished(checkpoint: Path, processes: int) -> bool:
-    """Whether it was written to its end, by as many processes as there are now."""
-    if not (checkpoint / _MANIFEST).is_file():
-        return False
-    ranks = [""] if processes == 1 else [f"_{rank}" for rank in range(processes)]
-    needed = ["optimizer.pt", "scheduler.pt", *(f"rng_state{rank}.pth" for rank in ranks)]
-    return all((checkpoint / name).is_file() for name in needed)
+def _is_finished(checkpoint: Path) -> bool:
+    """Whether it was written to its end, with all that training goes on from."""
+    return all((checkpoint / name).is_file() for name in (_MANIFEST, *_NEEDED))
 
 
 def _damaged_files(checkpoint: Path) -> list[str]:

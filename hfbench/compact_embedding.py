@@ -56,21 +56,15 @@ class CompactEmbedding(nn.Embedding):
 
 
 @contextmanager
-def compact_embedding(model: PreTrainedModel, used: Tensor, decays: set[str]) -> Iterator[None]:
-    """Within, the word embedding of ``model`` is compact, if that changes nothing else.
-
-    It stays whole where its weight is shared, frozen, decays, or has hardly an unused row.
+def compact_embedding(model: PreTrainedModel, used: Tensor) -> Iterator[None]:
+    """Within, the word embedding of ``model`` is compact; see `can_be_compact` first.
 
     Args:
         model: a transformers model.
         used: (U,), the ids that it will see.
-        decays: names of the parameters that decay.
     """
     whole = model.get_input_embeddings()
     used = used.to(whole.weight.device)
-    if not _can_be_compact(model, whole, used, decays):
-        yield
-        return
     compact = CompactEmbedding(whole, used)
     _replace(model, whole, compact)
     try:
@@ -80,7 +74,18 @@ def compact_embedding(model: PreTrainedModel, used: Tensor, decays: set[str]) ->
         _replace(model, compact, whole)
 
 
-def _can_be_compact(model: nn.Module, whole: nn.Module, used: Tensor, decays: set[str]) -> bool:
+def can_be_compact(model: PreTrainedModel, used: Tensor, decays: set[str]) -> bool:
+    """Whether `compact_embedding` changes nothing else.
+
+    The embedding stays whole where its weight is shared, frozen, decays, or has hardly an unused
+    row.
+
+    Args:
+        model: a transformers model.
+        used: (U,), the ids that it will see.
+        decays: names of the parameters that decay.
+    """
+    whole = model.get_input_embeddings()
     if type(whole) is not nn.Embedding or not whole.weight.requires_grad:
         return False
     is_plain = whole.max_norm is None and not whole.scale_grad_by_freq and not whole.sparse

@@ -99,6 +99,12 @@ def compare(
         StorageError: if a result cannot be written; what was written before is whole.
         WorkerError: if a process that ran a cell died.
     """
+    if not only_pretraining and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        raise UserError(
+            "the launcher shards models over its processes (FSDP), which is for pretraining alone: "
+            "use recipes/pretrain.py with it, and compare with one process a GPU (DDP) or without "
+            "a launcher"
+        )
     planned = plan_pretraining(recipe) if only_pretraining else plan_classification(recipe)
     if not planned:
         what = "is to be pretrained" if only_pretraining else "is compared: the task is missing"

@@ -47,6 +47,7 @@ _CODE = (
     "sampler.py",
     "seeds.py",
     "selection.py",
+    "sharded.py",
     "trainer.py",
     "workload.py",
 )

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback
 
-from hfbench.checkpoints import ExactResumption, claim, step_of
+from hfbench.checkpoints import ExactResumption, claim
 from hfbench.data.tokenize import TokenizedData
 from hfbench.digest import hash_tensors
-from hfbench.environment import device_name, peak_memory, reset_peak_memory
+from hfbench.environment import device_names, peak_memory, reset_peak_memory
 from hfbench.flops import total_flops
 from hfbench.interruption import SaveBeforeLeaving, until_saved
 from hfbench.limits import TimeLimit, divide_batch
@@ -82,9 +83,7 @@ def pretrain(
     if push:
         push.say = bar.say
         trainer.add_callback(push)
-    checkpoint = claim(trainer, bench.cell_id(cell), bar.say)
-    if checkpoint:
-        bar.say(f"{cell.stem}: resumes from its checkpoint of step {step_of(checkpoint)}")
+    checkpoint = claim(trainer, bench.cell_id(cell), lambda text: bar.say(f"{cell.stem}: {text}"))
     with until_saved() if trainer.args.world_size == 1 else nullcontext():
         facts, curves = _train(trainer, cell, bench, data, streams, selection, parts, checkpoint)
     metrics = {
@@ -95,14 +94,15 @@ def pretrain(
     if num_bytes := bench.predicted_bytes(cell.model):
         predicted = int((data.lengths("validation") - 1).sum())  # but the first of each example
         metrics["bits_per_byte"] = bits_per_byte(metrics["loss"], predicted, num_bytes)
+    weights = trainer.weights()
     fields = {
         "corpus": bench.corpus(cell.model).facts,
-        "model_facts": _model_facts(trainer, cell, bench, prepared.max_length),
+        "model_facts": _model_facts(trainer, weights, cell, bench, prepared.max_length),
         "training": facts,
         "curves": curves,
         "metrics": {"validation": metrics},
     }
-    return Run(fields, save_model=lambda path: _save_model(trainer, path))
+    return Run(fields, save_model=lambda path: _save_model(trainer, weights, path))
 
 
 def train_classifier(
@@ -125,16 +125,18 @@ def train_classifier(
     logits = {split: predict(trainer, data.splits[split]) for split in evaluated}
     max_length = bench.max_length(cell.model)
     kept = bench.recipe.save_models
+    weights = trainer.weights()
     fields = {
         "task": task.facts,
         "corpus_overlap": bench.corpus_overlap(cell.model),
-        "model_facts": _model_facts(trainer, cell, bench, max_length, trainable),
+        "model_facts": _model_facts(trainer, weights, cell, bench, max_length, trainable),
         "training": facts,
         "curves": curves,
         "metrics": _metrics(logits, bench),
         "probe": probe_model(model, prepared.tokenizer, max_length) if kept else None,
     }
-    return Run(fields, _predictions(logits, bench), lambda path: _save_model(trainer, path))
+    predictions = _predictions(logits, bench)
+    return Run(fields, predictions, lambda path: _save_model(trainer, weights, path))
 
 
 def fit_control(cell: Cell, bench: Workbench) -> Run:
@@ -253,7 +255,7 @@ def _train(
         tokens_seen=int(seen.sum()),
         tokens=data.tokens,
         flops=total_flops(flops, seen),
-        device=device_name(args.device),
+        device=device_names(args.device),
         batch_parts=parts,
         cuda_graphs=trainer.replays,
         train_seconds=trainer.seconds_before + result.metrics["train_runtime"] - evaluation,
@@ -265,6 +267,7 @@ def _train(
 
 def _model_facts(
     trainer: BenchTrainer,
+    weights: dict[str, Tensor],
     cell: Cell,
     bench: Workbench,
     max_length: int,
@@ -273,13 +276,12 @@ def _model_facts(
     prepared = bench.prepared[cell.model.name]
     model = trainer.accelerator.unwrap_model(trainer.model)
     parameters, embedding_parameters = count_parameters(model)
-    is_sharded = trainer.is_fsdp_enabled
     return ModelFacts(
         source=cell.model.source,
         revision=prepared.revision,
         weights_hash=hash_weights(cell.model.model_name_or_path),
-        final_weights=None if is_sharded else hash_tensors(model.state_dict()),
-        class_name=type(model).__name__,
+        final_weights=hash_tensors(weights),
+        class_name=type(model).__name__.removeprefix("FSDP"),
         parameters=parameters,
         embedding_parameters=embedding_parameters,
         trainable_parameters=trainable_parameters,
@@ -315,10 +317,10 @@ def _text_columns(data: Any) -> list[list[str]]:
     return [data[name][:] for name in ("text", "text_pair") if name in data.column_names]
 
 
-def _save_model(trainer: BenchTrainer, path: Path) -> None:
+def _save_model(trainer: BenchTrainer, weights: dict[str, Tensor], path: Path) -> None:
     """Weights as safetensors, configuration, tokenizer; not the pickled training arguments."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if "use_cache" in model.config.to_dict():
         model.config.use_cache = True  # the Trainer turned it off for training
-    model.save_pretrained(path)
+    model.save_pretrained(path, state_dict=weights)
     trainer.processing_class.save_pretrained(path)

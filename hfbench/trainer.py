@@ -3,6 +3,8 @@
 import inspect
 import math
 import os
+from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from datasets.table import InMemoryTable
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import (
@@ -23,8 +26,10 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
+from transformers.utils import SAFE_WEIGHTS_NAME
 
-from hfbench.compact_embedding import compact_embedding
+from hfbench.compact_embedding import can_be_compact, compact_embedding
 from hfbench.cuda_graphs import ReplayedAdamW, ReplayedFunction, can_replay
 from hfbench.data.packed import IGNORED, PackedRows
 from hfbench.data.tokenize import TokenizedData
@@ -34,6 +39,12 @@ from hfbench.recipe_arguments import Optimizer
 from hfbench.record import Kind
 from hfbench.sampler import EpochSampler
 from hfbench.seeds import Streams
+from hfbench.sharded import (
+    load_optimizer_state,
+    load_weights,
+    whole_optimizer_state,
+    whole_weights,
+)
 
 Curves = dict[str, list[dict[str, float]]]
 
@@ -95,7 +106,9 @@ class BenchTrainer(Trainer):
         self._step = torch.tensor(0, device=device)
         self._first_bad_step = torch.tensor(-1, device=device)
         self._right_and_seen = torch.zeros(2, dtype=torch.long, device=device)
-        self.replays = cuda_graphs and can_replay(self.model, self.args)
+        self.replays = (
+            cuda_graphs and not self.is_fsdp_enabled and can_replay(self.model, self.args)
+        )
         if self.replays:
             self._rows_on_device = self.train_dataset.to(device)
             self._rows = torch.zeros(self.batch, dtype=torch.long, device=device)
@@ -114,17 +127,26 @@ class BenchTrainer(Trainer):
             round_lengths=self.args.device.type == "cuda",
         )
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train; rows of the word embedding that no example uses take no part where they rest."""
+    @cached_property
+    def is_compact(self) -> bool:
+        """Whether rows of the word embedding that no example uses take no part in training."""
         if (
             not self.args.optim.startswith("adamw_torch")  # others might move them
             or self.args.torch_compile
             or self.is_fsdp_enabled
         ):
-            return super().train(*args, **kwargs)
+            return False
         decays = self.get_decay_parameter_names(self.model) if self.args.weight_decay else []
-        used = torch.cat([self.train_dataset.used_ids(), self.eval_dataset.used_ids()]).unique()
-        with compact_embedding(self.model, used, set(decays)):
+        return can_be_compact(self.model, self._used_ids, set(decays))
+
+    @cached_property
+    def _used_ids(self) -> torch.Tensor:
+        """Ascending, of all examples."""
+        return torch.cat([self.train_dataset.used_ids(), self.eval_dataset.used_ids()]).unique()
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train, with a word embedding that is compact where that changes nothing else."""
+        with compact_embedding(self.model, self._used_ids) if self.is_compact else nullcontext():
             return super().train(*args, **kwargs)
 
     def get_train_dataloader(self) -> Any:
@@ -215,6 +237,55 @@ class BenchTrainer(Trainer):
         self.optimizer.optimizer.collect()
         self._watch(loss.detach())
         self._loss.copy_(loss.detach())
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """All weights by name; with FSDP called in every process, and empty but in the first."""
+        if self.is_fsdp_enabled:
+            return self._with_tied(whole_weights(self.model))
+        return self.accelerator.unwrap_model(self.model).state_dict()
+
+    def _with_tied(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """``weights``, in which a shared one is the same under each of its names."""
+        tied = self.model.all_tied_weights_keys.items() if weights else ()
+        return weights | {name: weights[source] for name, source in tied}
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the weights, which FSDP has in parts, as of any model."""
+        if not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+            return
+        weights = self.weights()
+        if self.args.should_save:
+            self._save(output_dir, state_dict=weights)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        state = whole_optimizer_state(self.model, self.optimizer.optimizer)
+        if self.args.should_save:
+            torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if not self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        weights = {}
+        if self.accelerator.is_main_process:
+            weights = self._with_tied(load_file(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
+        load_weights(self.model, weights)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not self.is_fsdp_enabled or checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        state = {}
+        if self.accelerator.is_main_process:
+            state = torch.load(Path(checkpoint) / OPTIMIZER_NAME, "cpu", weights_only=True)
+        load_optimizer_state(self.model, self.optimizer.optimizer, state)
+        schedule = torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True)
+        self.lr_scheduler.load_state_dict(schedule)
 
     def _watch(self, loss: torch.Tensor) -> None:
         is_first = (self._first_bad_step < 0) & ~torch.isfinite(loss)
