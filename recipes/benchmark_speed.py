@@ -6,6 +6,7 @@ and weights are generated. Writes a record for each row, and a table from the re
 
     python recipes/benchmark_speed.py                                   # on the CPU
     python recipes/benchmark_speed.py --suite gpu --out results/speed
+    python recipes/benchmark_speed.py --suite gpus                      # all GPUs of this host
     python recipes/benchmark_speed.py --rows finetune-tiny-gpt2 start-up
     python recipes/benchmark_speed.py --suite gpu --table-only
 """
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from speed.measure import device
+    import torch
     from speed.records import save_record, write_table
     from speed.rows import Options, rows
 
@@ -43,8 +44,10 @@ def _run(args: argparse.Namespace) -> int:
     if unknown:
         print(f"no row {unknown[0]!r} in this suite: {', '.join(known)}", file=sys.stderr)
         return 2
-    if args.suite == "gpu" and device().type == "cpu" and not args.table_only:
-        print("the suite gpu needs a GPU", file=sys.stderr)
+    least = {"cpu": 0, "gpu": 1, "gpus": 2}[args.suite]
+    if torch.cuda.device_count() < least and not args.table_only:
+        number = f"{least} GPU{'s' if least > 1 else ''}"
+        print(f"the suite {args.suite} needs {number} or more", file=sys.stderr)
         return 2
     failed = []
     for name in [] if args.table_only else args.rows or known:
@@ -66,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--suite", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--suite", choices=("cpu", "gpu", "gpus"), default="cpu")
     parser.add_argument("--out", type=Path, default=Path("results/speed"))
     parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="only these")
     parser.add_argument("--repetitions", type=_positive, help="of each side, after one to warm up")

@@ -153,9 +153,10 @@ def test_a_row_that_is_not_there_is_an_error_that_names_those_that_are(benchmark
     assert "finetune-gpt-nano" in capsys.readouterr().err
 
 
-def test_the_gpu_suite_is_refused_without_a_gpu(benchmark, tmp_path, capsys):
-    assert benchmark("--suite", "gpu", "--out", tmp_path) == 2
-    assert "needs a GPU" in capsys.readouterr().err
+@pytest.mark.parametrize(("suite", "needed"), [("gpu", "1 GPU"), ("gpus", "2 GPUs")])
+def test_a_suite_for_gpus_is_refused_without_them(benchmark, tmp_path, capsys, suite, needed):
+    assert benchmark("--suite", suite, "--out", tmp_path) == 2
+    assert f"the suite {suite} needs {needed} or more" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -175,3 +176,33 @@ def test_a_custom_gpt_writes_the_tokens_of_gpt2(benchmark, tmp_path):
     measured = Generating("gpt-nano", new_tokens=5, repetitions=1).measure(tmp_path)
     assert measured.check.passed
     assert {len(tokens) for tokens in measured.check.details.values()} == {5}
+
+
+def as_on_gpus(arguments, variables):
+    """`run_python` with processes of the CPU, where `accelerate launch` would take GPUs."""
+    from speed.processes import run_python
+
+    number = arguments[arguments.index("--num_processes") + 1]
+    script = arguments[arguments.index("--num_processes") + 2 :]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", number]
+    return run_python([*launch, *script], {"OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.slow
+def test_a_pretraining_on_more_and_more_gpus_is_measured(benchmark, tmp_path, monkeypatch):
+    from speed import scaling
+    from speed.work import Work
+
+    work = Work(
+        kind="language model", preset="gpt-nano", batch=8, steps=9, warm_up=3, logging_steps=3,
+        corpus="book", texts=300, train_share=0.9, block_size=32, tied=True, dropout=0.0,
+    )  # fmt: skip
+    monkeypatch.setattr(scaling, "run_python", as_on_gpus)
+    monkeypatch.setattr(scaling, "ways", lambda: [scaling.ONE, scaling.Way(2, "multi_gpu")])
+    monkeypatch.setattr(scaling, "_gpus", lambda: ["0", "1"])
+    measured = scaling.Scaling(work).measure(tmp_path)
+    assert [len(runs) for runs in measured.sides.values()] == [2, 2]  # laps of 3 steps
+    assert list(measured.sides) == ["1 GPU", "2 GPUs, DDP"]
+    assert measured.settings["devices"]["2 GPUs, DDP"].startswith("2 x ")
+    assert measured.check.passed
+    assert len(measured.check.details["losses"]["2 GPUs, DDP"]) == 1 + 3  # the first step, laps

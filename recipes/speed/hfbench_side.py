@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from transformers import trainer
+from transformers import TrainerCallback, trainer
 
 from hfbench.experiment import compare
 from hfbench.recipe import Recipe
@@ -19,8 +19,7 @@ SEED = 0
 
 def train(work: Work, inputs: Inputs, clock: Clock) -> dict[str, Any]:
     """A recipe of one run; the details are those of its record."""
-    with _carried_by_every_trainer(clock):
-        record = run(recipe(work, inputs), inputs)
+    record = train_and_record(work, inputs, clock, inputs.scratch())
     assert record.training is not None
     return {
         "record_train_seconds": record.training.train_seconds,
@@ -28,10 +27,16 @@ def train(work: Work, inputs: Inputs, clock: Clock) -> dict[str, Any]:
     }
 
 
+def train_and_record(work: Work, inputs: Inputs, clock: Clock, results: Path) -> Record:
+    """The same; all of its record, which is also in ``results``."""
+    with carried_by_every_trainer(clock):
+        return run(recipe(work, inputs), results)
+
+
 def losses(work: Work, inputs: Inputs, weights: Path) -> list[float]:
     """Of each step, starting from the model in the folder ``weights``."""
     arguments = {"max_steps": work.loss_steps, "logging_steps": 1, "logging_strategy": "steps"}
-    record = run(recipe(work, inputs, weights, **arguments), inputs)
+    record = run(recipe(work, inputs, weights, **arguments), inputs.scratch())
     return [point["loss"] for point in record.curves["train"]]
 
 
@@ -68,7 +73,7 @@ def recipe(work: Work, inputs: Inputs, weights: Path | None = None, **arguments:
     return Recipe.from_values({**values, "models": [model]}, inputs.folder)
 
 
-def run(recipe: Recipe, inputs: Inputs) -> Record:
+def run(recipe: Recipe, results: Path) -> Record:
     """The record of the recipe's only cell.
 
     Raises:
@@ -78,7 +83,7 @@ def run(recipe: Recipe, inputs: Inputs) -> Record:
     with Path(os.devnull).open("w", encoding="utf-8") as nothing:
         outcome = compare(
             recipe,
-            inputs.scratch(),
+            results,
             only_pretraining=only_pretraining,
             console=Console(file=nothing),
         )
@@ -97,6 +102,7 @@ def _training_arguments(work: Work) -> dict[str, Any]:
         "eval_strategy": "no",
         "bf16": work.bf16,
         "torch_compile": work.compiled,
+        "ddp_find_unused_parameters": False,  # the Trainer's default looks for them at each step
     }
     if work.save_checkpoint:
         save = {"save_strategy": "steps", "save_steps": work.steps // 2 + 1, "save_total_limit": 1}
@@ -105,10 +111,10 @@ def _training_arguments(work: Work) -> dict[str, Any]:
 
 
 @contextmanager
-def _carried_by_every_trainer(clock: Clock) -> Any:
-    """A recipe names no callbacks, so the clock becomes one of the library's own for a while."""
-    trainer.DEFAULT_CALLBACKS.append(clock)
+def carried_by_every_trainer(callback: TrainerCallback) -> Any:
+    """A recipe names no callbacks, so this becomes one of the library's own for a while."""
+    trainer.DEFAULT_CALLBACKS.append(callback)
     try:
         yield
     finally:
-        trainer.DEFAULT_CALLBACKS.remove(clock)
+        trainer.DEFAULT_CALLBACKS.remove(callback)

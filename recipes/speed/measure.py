@@ -141,6 +141,28 @@ class Clock(TrainerCallback):
         return self._ended - self._began
 
 
+class Laps(TrainerCallback):
+    """Seconds of a step in each lap of so many steps, from the end of the warm-up on.
+
+    After each lap it waits for the device.
+    """
+
+    def __init__(self, warm_up: int, lap: int) -> None:
+        self.warm_up, self.lap = warm_up, lap
+        self.seconds: list[float] = []
+        self._last = 0.0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Of the Trainer."""
+        steps = state.global_step - self.warm_up
+        if steps < 0 or steps % self.lap:
+            return
+        now = _now()
+        if steps:
+            self.seconds.append((now - self._last) / self.lap)
+        self._last = now
+
+
 def timed(side: Callable[[Clock], dict[str, Any] | None], warm_up: int) -> Run:
     """Train once; what ``side`` returns are the details."""
     _free_memory()

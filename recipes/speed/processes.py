@@ -35,7 +35,8 @@ class Comparison:
         """One command before the scripts and one after them."""
         inputs = {name: _inputs(name, folder / name) for name in MODELS}
         recipe = folder / "comparison.yaml"
-        recipe.write_text(json.dumps(self._recipe(inputs)), encoding="utf-8")
+        values = _comparison_recipe(inputs, self.epochs, self.seeds)
+        recipe.write_text(json.dumps(values), encoding="utf-8")
         cells = [(name, seed) for seed in range(self.seeds) for name in MODELS]
         # less than one of each model cannot be scaled
         measured = cells[: max(self.scripts or len(cells), len(MODELS))]
@@ -58,31 +59,9 @@ class Comparison:
             warm_up_runs=0,
         )
 
-    def _recipe(self, inputs: dict[str, Inputs]) -> dict[str, Any]:
-        nano = inputs["gpt-nano"]
-        return {
-            "name": "comparison",
-            "task": {
-                "data_files": {"train": str(nano.train), "validation": str(nano.validation)},
-                "validation_split": "validation",
-            },
-            "tokenizer": {"name_or_path": str(nano.tokenizer)},
-            "models": [
-                {"name": "gpt-nano", "preset": "gpt-nano"},
-                {"name": "tiny-gpt2", "model_name_or_path": str(inputs["tiny-gpt2"].checkpoint)},
-            ],
-            "seeds": list(range(self.seeds)),
-            "optimizer": "study",
-            "training_arguments": {
-                "num_train_epochs": self.epochs,
-                "per_device_train_batch_size": _BATCH,
-                "per_device_eval_batch_size": 120,
-            },
-        }
-
     def _compare(self, recipe: Path, results: Path) -> Run:
         command = ["-m", "hfbench", "compare", str(recipe), "--results-dir", str(results)]
-        seconds, _ = _run_python(command)
+        seconds, _ = run_python(command)
         records = results / "comparison" / "records"
         found = [json.loads(path.read_text("utf-8")) for path in sorted(records.glob("*.json"))]
         training = [record["training"]["train_seconds"] for record in found]
@@ -102,12 +81,42 @@ class Comparison:
             command += ["--validation", str(files.validation), "--output", str(folder / "script")]
             command += ["--seed", str(seed), "--epochs", str(self.epochs)]
             command += ["--from-scratch"] if name == "gpt-nano" else []
-            taken, shown = _run_python(command)
+            taken, shown = run_python(command)
             print(f"  script {name} {seed}: {taken:.1f} s")
             seconds[name].append(taken)
             accuracies.append(float(re.findall(r"^accuracy (\S+)", shown, re.M)[-1]))
         total = sum(self.seeds * sum(taken) / len(taken) for taken in seconds.values())
         return Run(total, total, details={"scripts": seconds, "accuracies": accuracies})
+
+
+def comparison_recipe(folder: Path, epochs: int, seeds: int) -> dict[str, Any]:
+    """{gpt-nano from scratch, tiny-gpt2} x seeds, with what it needs in ``folder``."""
+    return _comparison_recipe(
+        {name: _inputs(name, folder / name) for name in MODELS}, epochs, seeds
+    )
+
+
+def _comparison_recipe(inputs: dict[str, Inputs], epochs: int, seeds: int) -> dict[str, Any]:
+    nano = inputs["gpt-nano"]
+    return {
+        "name": "comparison",
+        "task": {
+            "data_files": {"train": str(nano.train), "validation": str(nano.validation)},
+            "validation_split": "validation",
+        },
+        "tokenizer": {"name_or_path": str(nano.tokenizer)},
+        "models": [
+            {"name": "gpt-nano", "preset": "gpt-nano"},
+            {"name": "tiny-gpt2", "model_name_or_path": str(inputs["tiny-gpt2"].checkpoint)},
+        ],
+        "seeds": list(range(seeds)),
+        "optimizer": "study",
+        "training_arguments": {
+            "num_train_epochs": epochs,
+            "per_device_train_batch_size": _BATCH,
+            "per_device_eval_batch_size": 120,
+        },
+    }
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ class StartUp:
         recipe = folder / "first.yaml"
         recipe.write_text(json.dumps(_first_step_recipe(inputs)), encoding="utf-8")
         results = folder / "results"
-        _run_python(["-m", "hfbench", "compare", str(recipe), "--results-dir", str(folder)])
+        run_python(["-m", "hfbench", "compare", str(recipe), "--results-dir", str(folder)])
         _multiply_record(folder / "first" / "records", results / "records")
         number = _TABLE_MODELS * _TABLE_SEEDS
         sides = {
@@ -168,7 +177,7 @@ def _to_first_step(recipe: Path, results: Path) -> Run:
     """Until the only step is taken and its weights are evaluated; the table comes after that."""
     began = time.time()
     command = ["-m", "hfbench", "compare", str(recipe), "--results-dir", str(results)]
-    total, _ = _run_python(command)
+    total, _ = run_python(command)
     (path,) = (results / "first" / "records").glob("*.json")
     record = json.loads(path.read_text("utf-8"))
     cell_began = datetime.fromisoformat(record["started"]).timestamp()
@@ -191,19 +200,19 @@ def _multiply_record(source: Path, destination: Path) -> None:
 
 
 def _process(arguments: list[str]) -> Run:
-    seconds, _ = _run_python(arguments)
+    seconds, _ = run_python(arguments)
     return Run(seconds, seconds)
 
 
-def _run_python(arguments: list[str]) -> tuple[float, str]:
-    """Seconds of a fresh process, and what it prints.
+def run_python(arguments: list[str], variables: dict[str, str] | None = None) -> tuple[float, str]:
+    """Seconds of a fresh process, and what it prints; ``variables`` are of its environment.
 
     Raises:
         RuntimeError: if it fails.
     """
     checkout = str(Path(hfbench.__file__).parents[1])
     paths = [checkout, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {**os.environ, **(variables or {}), "PYTHONPATH": os.pathsep.join(paths)}
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *arguments],

@@ -26,7 +26,7 @@ _COUNTED_MEMORY = ("device allocations", "the process during the run")  # of a r
 
 def save_record(suite: str, name: str, measured: dict[str, Any], out: Path) -> Path:
     """Write ``<out>/<suite>/<name>.json``, whole or not at all."""
-    from hfbench.environment import device_name, environment_stamp
+    from hfbench.environment import device_names, environment_stamp
     from speed.measure import device
 
     record = {
@@ -34,7 +34,7 @@ def save_record(suite: str, name: str, measured: dict[str, Any], out: Path) -> P
         "suite": suite,
         "row": name,
         "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "device": device_name(device()),
+        "device": device_names(device()),
         "environment": environment_stamp(),
         **measured,
     }

@@ -1,13 +1,14 @@
 """The rows of each suite."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from speed.generation import Generating
 from speed.measure import Measured
 from speed.processes import Comparison, StartUp
+from speed.scaling import Scaling, SpreadComparison
 from speed.training import CLASSIFIER, COMPILED, LANGUAGE_MODEL, MAX_LENGTH, PLAIN_GPT, Training
 from speed.work import Work
 
@@ -54,6 +55,16 @@ def _comparison(options: Options) -> Row:
     return Comparison(options.epochs, options.seeds, options.scripts)
 
 
+def _scaling(options: Options) -> Row:
+    # texts enough for many steps of an epoch also on several GPUs
+    work = replace(_GPT2_124M, texts=4 * NOVELS, steps=200, warm_up=30, save_checkpoint=False)
+    return Scaling(work.with_steps(options.steps))
+
+
+def _spread_comparison(options: Options) -> Row:
+    return SpreadComparison(options.epochs, options.seeds)
+
+
 def _start_up(options: Options) -> Row:
     return StartUp(options.repetitions or 5)
 
@@ -66,6 +77,21 @@ def _language_model(**values: object) -> Work:
 def _classifier(preset: str, **values: object) -> Work:
     return Work(kind="classifier", preset=preset, corpus="reviews", batch=16, **values)
 
+
+_GPT2_124M = _language_model(
+    preset="gpt2",
+    texts=NOVELS,
+    block_size=1024,
+    batch=32,
+    steps=40,
+    warm_up=10,
+    tied=True,
+    dropout=0.0,
+    bf16=True,
+    compiled=True,
+    save_checkpoint=True,
+    logging_steps=10,
+)
 
 _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
     "cpu": {
@@ -122,26 +148,10 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
         "finetune-tiny-gpt2": _training(
             _classifier("tiny-gpt2", steps=600, warm_up=300), CLASSIFIER, repetitions=3
         ),
-        "lm-124m": _training(
-            _language_model(
-                preset="gpt2",
-                texts=NOVELS,
-                block_size=1024,
-                batch=32,
-                steps=40,
-                warm_up=10,
-                tied=True,
-                dropout=0.0,
-                bf16=True,
-                compiled=True,
-                save_checkpoint=True,
-                logging_steps=10,
-            ),
-            COMPILED,
-            repetitions=2,
-        ),
+        "lm-124m": _training(_GPT2_124M, COMPILED, repetitions=2),
         "generate-gpt-nano": _generating("gpt-nano"),
         "generate-124m": _generating("gpt2"),
         "comparison": _comparison,
     },
+    "gpus": {"lm-124m": _scaling, "comparison": _spread_comparison},
 }
