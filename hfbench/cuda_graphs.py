@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from transformers import PreTrainedModel, TrainingArguments
+
+_ALIGNMENT = 64  # elements: kernels read several at once where a tensor begins at such a place
 
 # Recording takes as long as about so many plain calls: who stops right after it lost little.
 _PLAIN_CALLS = 10
@@ -22,12 +25,13 @@ _PLAIN_CALLS = 10
 def can_replay(model: PreTrainedModel, args: TrainingArguments) -> bool:
     """Whether steps can be replayed from CUDA graphs, with the same numbers as without.
 
-    It takes one GPU, a model whose forward looks at no value on the device (transformers' own
-    declaration says so), and nothing between forward pass and update but clipping.
+    It takes a GPU for each process, a model whose forward looks at no value on the device
+    (transformers' own declaration says so) and whose parameters are of one type, and nothing
+    between forward pass and update but clipping.
     """
     return (
         args.device.type == "cuda"
-        and args.world_size == 1
+        and args.n_gpu == 1
         and args.gradient_accumulation_steps == 1
         and args.optim == "adamw_torch_fused"
         and not (args.fp16 or args.gradient_checkpointing)
@@ -35,6 +39,7 @@ def can_replay(model: PreTrainedModel, args: TrainingArguments) -> bool:
         and args.include_num_input_tokens_seen == "no"
         and args.lr_scheduler_type not in ("reduce_lr_on_plateau", "greedy")
         and model._can_compile_fullgraph
+        and len({parameter.dtype for parameter in model.parameters()}) == 1
     )
 
 
@@ -54,7 +59,8 @@ class ReplayedFunction:
         self._calls[key] += 1
         if self._calls[key] > _PLAIN_CALLS and key not in self._graphs:
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self._pool):  # records and does not run
+            # records and does not run; of other threads NCCL's may meanwhile ask for events
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 self.function(*key)
             self._graphs[key] = graph
         if key in self._graphs:
@@ -67,7 +73,8 @@ class ReplayedAdamW(torch.optim.AdamW):
     """Clipping and AdamW, replayed as one.
 
     A backward pass in a graph leaves its gradients in that graph's memory. `collect` copies them to
-    where `step` finds them; a parameter that has none in the first step never gets one.
+    where `step` finds them; a parameter that has none in the first step never gets one. Where
+    several processes train together, `add_up` comes between, outside of the graphs.
     """
 
     def __init__(self, params: Any, max_grad_norm: float, **kwargs: Any) -> None:
@@ -76,6 +83,7 @@ class ReplayedAdamW(torch.optim.AdamW):
         self.max_grad_norm = max_grad_norm or float("inf")
         self._trained: list[Tensor] = []
         self._gradients: list[Tensor] = []
+        self._all_gradients = torch.empty(0)  # which are parts of this
         device = self.param_groups[0]["params"][0].device
         self.grad_norm = torch.zeros((), device=device)
         """Before clipping, of the last step."""
@@ -88,9 +96,13 @@ class ReplayedAdamW(torch.optim.AdamW):
         if not self._trained:
             parameters = [p for group in self.param_groups for p in group["params"]]
             self._trained = [p for p in parameters if p.grad is not None]
-            self._gradients = [torch.empty_like(p) for p in self._trained]
+            self._all_gradients, self._gradients = _in_one(self._trained)
         torch._foreach_copy_(self._gradients, [p.grad for p in self._trained if p.grad is not None])
         self._let_go()
+
+    def add_up(self) -> None:
+        """Let each process have the sum of the gradients that they collected."""
+        dist.all_reduce(self._all_gradients)
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Clip the collected gradients and update the parameters."""
@@ -125,3 +137,14 @@ class ReplayedAdamW(torch.optim.AdamW):
         finally:
             for group, rate in zip(self.param_groups, rates, strict=True):
                 group["lr"], group["capturable"] = rate, False
+
+
+def _in_one(tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """A tensor of zeros, and parts of it with the shapes of ``tensors``, which are of one type."""
+    sizes = [-(-tensor.numel() // _ALIGNMENT) * _ALIGNMENT for tensor in tensors]
+    whole = tensors[0].new_zeros(sum(sizes))
+    parts = [
+        part[: tensor.numel()].view(tensor.shape)
+        for part, tensor in zip(whole.split(sizes), tensors, strict=True)
+    ]
+    return whole, parts

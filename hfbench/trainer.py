@@ -4,13 +4,14 @@ import inspect
 import math
 import os
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from datasets import Dataset
 from datasets.table import InMemoryTable
@@ -111,8 +112,11 @@ class BenchTrainer(Trainer):
         )
         if self.replays:
             self._rows_on_device = self.train_dataset.to(device)
-            self._rows = torch.zeros(self.batch, dtype=torch.long, device=device)
+            rows = self.args.per_device_train_batch_size
+            self._rows = torch.zeros(rows, dtype=torch.long, device=device)
+            self._items = torch.zeros((), dtype=torch.long, device=device)
             self._loss = torch.zeros((), device=device)
+            self._replayed_count = ReplayedFunction(self._count_items)
             self._replayed_step = ReplayedFunction(self._forward_and_backward)
             _, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
             options["max_grad_norm"] = self.args.max_grad_norm
@@ -146,8 +150,21 @@ class BenchTrainer(Trainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, with a word embedding that is compact where that changes nothing else."""
+        if self.replays and self.args.world_size > 1:
+            self._stay_together()
         with compact_embedding(self.model, self._used_ids) if self.is_compact else nullcontext():
             return super().train(*args, **kwargs)
+
+    def _stay_together(self) -> None:
+        """Let all processes start from the same weights, without DistributedDataParallel.
+
+        It would compile a model in parts, one for each bucket of gradients, and its communication
+        cannot be recorded; gradients are added up between replays instead.
+        """
+        for tensor in self.model.state_dict().values():
+            dist.broadcast(tensor, 0)
+        prepare = self.accelerator.prepare_model
+        self.accelerator.prepare_model = partial(prepare, evaluation_mode=True)
 
     def get_train_dataloader(self) -> Any:
         """Padded batches or, where steps are replayed, the numbers of their rows."""
@@ -156,7 +173,7 @@ class BenchTrainer(Trainer):
         numbers: Any = range(len(self.train_dataset))
         loader: DataLoader = DataLoader(
             numbers,
-            batch_size=self.batch,
+            batch_size=len(self._rows),
             sampler=self.sampler,
             collate_fn=torch.tensor,
         )
@@ -219,7 +236,14 @@ class BenchTrainer(Trainer):
             if not model.training:
                 model.train()
             self._rows.copy_(inputs, non_blocking=True)
-            self._replayed_step(*self.train_dataset.shape(inputs.numpy()))
+            shape = self.train_dataset.shape(inputs.numpy())
+            if self.args.world_size == 1:
+                self._replayed_step(*shape)
+            else:
+                self._replayed_count(*shape)
+                dist.all_reduce(self._items)
+                self._replayed_step(*shape)
+                self.optimizer.optimizer.add_up()
             return self._loss
         loss = super().training_step(model, inputs, *args)
         self._watch(loss)
@@ -228,12 +252,11 @@ class BenchTrainer(Trainer):
     def _forward_and_backward(self, length: int, is_padded: bool) -> None:
         """A step on the rows in ``_rows``; leaves the loss in ``_loss``."""
         inputs = self._rows_on_device.pad(self._rows, length, with_mask=is_padded)
-        labels = inputs["labels"]
-        counted = labels[:, 1:] if self.kind == "pretraining" else labels
+        if self.args.world_size == 1:
+            self._items.copy_(self._counted(inputs["labels"]))
         with self.compute_loss_context_manager():
-            items = (counted != IGNORED).sum()
-            loss = self.compute_loss(self.model_wrapped, inputs, num_items_in_batch=items)
-        self.accelerator.backward(loss)
+            loss = self.compute_loss(self.model_wrapped, inputs, num_items_in_batch=self._items)
+        self.accelerator.backward(loss / self.args.world_size)
         self.optimizer.optimizer.collect()
         self._watch(loss.detach())
         self._loss.copy_(loss.detach())
@@ -286,6 +309,15 @@ class BenchTrainer(Trainer):
         load_optimizer_state(self.model, self.optimizer.optimizer, state)
         schedule = torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True)
         self.lr_scheduler.load_state_dict(schedule)
+
+    def _count_items(self, length: int, is_padded: bool) -> None:
+        """Leaves in ``_items`` how many items of the rows in ``_rows`` the loss counts."""
+        inputs = self._rows_on_device.pad(self._rows, length, with_mask=is_padded)
+        self._items.copy_(self._counted(inputs["labels"]))
+
+    def _counted(self, labels: torch.Tensor) -> torch.Tensor:
+        counted = labels[:, 1:] if self.kind == "pretraining" else labels
+        return (counted != IGNORED).sum()
 
     def _watch(self, loss: torch.Tensor) -> None:
         is_first = (self._first_bad_step < 0) & ~torch.isfinite(loss)

@@ -1,6 +1,6 @@
 """Train a tiny classifier for a few steps and print what happened; also run by `torchrun`.
 
-python tests/probe.py MODEL PER_DEVICE_BATCH ACCUMULATION OUT.json
+python tests/probe.py MODEL PER_DEVICE_BATCH ACCUMULATION OUT.json [EPOCHS]
 """
 
 import gc
@@ -118,8 +118,9 @@ def measure(trainer: Trainer) -> dict:
 
 
 if __name__ == "__main__":
-    name, per_device, accumulation, out = sys.argv[1:]
-    result = run(name, int(per_device), int(accumulation), Path(out).parent / "runs")
+    name, per_device, accumulation, out, *epochs = sys.argv[1:]
+    arguments = {"num_train_epochs": int(epochs[0])} if epochs else {}
+    result = run(name, int(per_device), int(accumulation), Path(out).parent / "runs", **arguments)
     if int(os.environ.get("RANK", "0")) == 0:
         Path(out).write_text(json.dumps(result))
     if torch.distributed.is_initialized():

@@ -1,5 +1,9 @@
 import importlib.util
+import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +30,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA grap
 def arguments(**changes):
     values = {
         "device": torch.device("cuda"),
-        "world_size": 1,
+        "n_gpu": 1,
         "gradient_accumulation_steps": 1,
         "optim": "adamw_torch_fused",
         "fp16": False,
@@ -42,7 +46,7 @@ def arguments(**changes):
     ("name", "value"),
     [
         ("device", torch.device("cpu")),
-        ("world_size", 2),
+        ("n_gpu", 2),
         ("gradient_accumulation_steps", 2),
         ("optim", "adafactor"),
         ("fp16", True),
@@ -60,6 +64,47 @@ def test_steps_are_replayed_only_where_nothing_else_happens_in_them(name, value)
 
 def test_a_model_that_does_not_declare_itself_is_not_replayed():
     assert not can_replay(SimpleNamespace(_can_compile_fullgraph=False), arguments())
+
+
+def test_a_model_of_several_types_is_not_replayed():
+    model = probe.build_model("custom")
+    model.score.double()
+    assert not can_replay(model, arguments())
+
+
+def launch(script, processes, batch, out, visible, epochs=2):
+    """A probe's findings, of so many processes with ``batch`` examples each."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", str(processes), str(Path(__file__).with_name(script))]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": visible}
+    run = subprocess.run(
+        [*command, "custom", str(batch), "1", str(out), str(epochs)],
+        env=env, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads(out.read_text())
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_replayed_steps_add_up_what_processes_have(tmp_path, processes):
+    """On a CPU, where nothing is recorded: the arithmetic alone."""
+    plain = launch("probe.py", 1, 16, tmp_path / "plain.json", visible="")
+    found = launch(
+        "probe_replayed.py", processes, 16 // processes, tmp_path / "out.json", visible=""
+    )
+    assert (plain.pop("world_size"), found.pop("world_size")) == (1, processes)
+    for name, values in plain.items():
+        assert found[name] == pytest.approx(values, abs=1e-5, rel=1e-5), name
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_replay_the_steps_of_one(tmp_path):
+    # 60 steps: those after the tenth of a length are replayed
+    one = launch("probe.py", 1, 16, tmp_path / "one.json", visible="0", epochs=20)
+    two = launch("probe.py", 2, 8, tmp_path / "two.json", visible="0,1", epochs=20)
+    assert (one.pop("world_size"), two.pop("world_size")) == (1, 2)
+    for name, values in one.items():
+        assert two[name] == pytest.approx(values, abs=1e-4, rel=1e-4), name
 
 
 def make(tmp_path, kind, cuda_graphs, dropout=0.1, **values):
