@@ -57,7 +57,7 @@ def _comparison(options: Options) -> Row:
 
 def _scaling(options: Options) -> Row:
     # texts enough for many steps of an epoch also on several GPUs
-    work = replace(_GPT2_124M, texts=4 * NOVELS, steps=200, warm_up=30, save_checkpoint=False)
+    work = replace(_GPT2_124M, texts=2 * NOVELS, steps=200, warm_up=30, save_checkpoint=False)
     return Scaling(work.with_steps(options.steps))
 
 

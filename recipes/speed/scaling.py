@@ -2,7 +2,9 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ class Scaling:
     def measure(self, folder: Path) -> Measured:
         """Each way once, a run for each lap of its steps after the warm-up; then the losses."""
         inputs = prepare(self.work, folder)
-        found = {way: self._launch(way, self._work_of(way), inputs) for way in ways()}
+        found = {way: self._launch(self._work_of(way), inputs, way) for way in ways()}
         sides = {way.name: _runs(way, result) for way, result in found.items()}
         return Measured(
             unit=f"batch of {self.work.batch}",
@@ -80,7 +82,13 @@ class Scaling:
     def _check(self, alone: list[float], inputs: Inputs) -> Check:
         """The losses of one GPU against those of two, with the same batches."""
         pairs = [way for way in ways() if way.gpus == 2]
-        losses = {way.name: self._launch(way, self.work, inputs)["losses"] for way in pairs}
+        if len(_gpus()) >= 2 * len(pairs):  # their time does not matter: side by side
+            with ThreadPoolExecutor() as pool:
+                firsts = range(0, 2 * len(pairs), 2)
+                found = list(pool.map(partial(self._launch, self.work, inputs), pairs, firsts))
+        else:
+            found = [self._launch(self.work, inputs, way) for way in pairs]
+        losses = {way.name: one["losses"] for way, one in zip(pairs, found, strict=True)}
         difference = max(
             abs(one - other)
             for curve in losses.values()
@@ -92,14 +100,15 @@ class Scaling:
             details={"losses": {ONE.name: alone, **losses}},
         )
 
-    def _launch(self, way: Way, work: Work, inputs: Inputs) -> dict[str, Any]:
+    def _launch(self, work: Work, inputs: Inputs, way: Way, first: int = 0) -> dict[str, Any]:
+        """Train on the GPUs from the one with the number ``first`` on."""
         results = inputs.scratch()
         work_file = results / "work.json"
         work_file.write_text(json.dumps(asdict(work)), encoding="utf-8")
         config = _CONFIGS / f"{way.config}.yaml"
         launch = ["-m", "accelerate.commands.launch", "--config_file", str(config)]
-        launch += ["--num_processes", str(way.gpus), str(_SCRIPT)]
-        devices = {"CUDA_VISIBLE_DEVICES": ",".join(_gpus()[: way.gpus])}
+        launch += ["--main_process_port", "0", "--num_processes", str(way.gpus), str(_SCRIPT)]
+        devices = {"CUDA_VISIBLE_DEVICES": ",".join(_gpus()[first : first + way.gpus])}
         run_python([*launch, str(work_file), str(inputs.folder), str(results)], devices)
         found = json.loads((results / FOUND).read_text("utf-8"))
         seconds = sum(found["laps"]) / len(found["laps"])
