@@ -3,7 +3,7 @@
 import inspect
 import math
 import os
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,8 @@ class BenchTrainer(Trainer):
             data_collator=lambda batch: batch,  # `PackedRows` has padded it
             **kwargs,
         )
+        if self.is_fsdp_enabled:  # by default it rounds all weights, gradients and outputs
+            self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
         self.parameters = inspect.signature(self.model.forward).parameters
         self.train_dataset = self.pack(_with_ignored_row(train_dataset))
         self.eval_dataset = self.pack(eval_dataset)
@@ -228,6 +230,13 @@ class BenchTrainer(Trainer):
         if self._can_skip_logits and model.training:
             inputs = {**inputs, "skip_logits": True}
         return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def compute_loss_context_manager(self) -> ExitStack:
+        """Around each forward pass: under FSDP, too, precision is mixed by autocast."""
+        stack = super().compute_loss_context_manager()
+        if self.is_fsdp_enabled:
+            stack.enter_context(self.accelerator.autocast())
+        return stack
 
     def training_step(self, model: nn.Module, inputs: Any, *args: Any) -> torch.Tensor:
         """Forward and backward; notes the step of the first non-finite loss."""

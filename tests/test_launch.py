@@ -100,12 +100,13 @@ def pretrain(write_recipe, tmp_path):
     mine = {"name": "mine", "preset": "gpt-nano", "config": config, "pretrain": block}
     recipe = write_recipe(models=[mine])
 
-    def run(way, results, step=0):
+    def run(way, results, step=0, *overrides):
         kind, processes = WAYS[way]
         command = [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
             *("--nproc_per_node", str(processes), str(ROOT / "tests" / "run_launched.py")),
             *(kind, str(step), "--config", str(recipe), "--results-dir", str(tmp_path / results)),
+            *overrides,
         ]
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
@@ -144,6 +145,18 @@ def test_a_sharded_model_trains_as_one_that_is_whole(pretrain):
     assert record.model_facts.final_weights == hash_tensors(
         CustomGPTForCausalLM.from_pretrained(sharded / "models" / "pretrain--mine").state_dict()
     )
+
+
+@pytest.mark.slow
+def test_a_sharded_model_computes_in_bf16_what_a_whole_one_does(pretrain):
+    bf16 = "models.mine.pretrain.training_arguments.bf16=true"
+    whole, _ = pretrain("one", "whole", 0, bf16)
+    sharded, _ = pretrain("FSDP", "sharded", 0, bf16)
+    losses = [
+        [p["loss"] for p in load_record(path / "records" / "pretrain--mine.json").curves["train"]]
+        for path in (whole, sharded)
+    ]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-3)
 
 
 @pytest.mark.slow
