@@ -198,9 +198,9 @@ def test_a_pretraining_on_more_and_more_gpus_is_measured(benchmark, tmp_path, mo
         corpus="book", texts=300, train_share=0.9, block_size=32, tied=True, dropout=0.0,
     )  # fmt: skip
     monkeypatch.setattr(scaling, "run_python", as_on_gpus)
-    monkeypatch.setattr(scaling, "ways", lambda: [scaling.ONE, scaling.Way(2, "multi_gpu")])
+    monkeypatch.setattr(scaling, "ways", lambda config: [scaling.ONE, scaling.Way(2, config)])
     monkeypatch.setattr(scaling, "_gpus", lambda: ["0", "1"])
-    measured = scaling.Scaling(work).measure(tmp_path)
+    measured = scaling.Scaling(work, "multi_gpu").measure(tmp_path)
     assert [len(runs) for runs in measured.sides.values()] == [2, 2]  # laps of 3 steps
     assert list(measured.sides) == ["1 GPU", "2 GPUs, DDP"]
     assert measured.settings["devices"]["2 GPUs, DDP"].startswith("2 x ")

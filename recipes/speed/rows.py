@@ -55,10 +55,10 @@ def _comparison(options: Options) -> Row:
     return Comparison(options.epochs, options.seeds, options.scripts)
 
 
-def _scaling(options: Options) -> Row:
+def _scaling(config: str) -> Callable[[Options], Row]:
     # texts enough for many steps of an epoch also on several GPUs
     work = replace(_GPT2_124M, texts=2 * NOVELS, steps=200, warm_up=30, save_checkpoint=False)
-    return Scaling(work.with_steps(options.steps))
+    return lambda options: Scaling(work.with_steps(options.steps), config)
 
 
 def _spread_comparison(options: Options) -> Row:
@@ -153,5 +153,9 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
         "generate-124m": _generating("gpt2"),
         "comparison": _comparison,
     },
-    "gpus": {"lm-124m": _scaling, "comparison": _spread_comparison},
+    "gpus": {
+        "lm-124m-ddp": _scaling("multi_gpu"),
+        "lm-124m-fsdp2": _scaling("fsdp2"),
+        "comparison": _spread_comparison,
+    },
 }

@@ -2,9 +2,7 @@
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +41,10 @@ class Way:
 ONE = Way(1, "one_gpu")
 
 
-def ways() -> list[Way]:
-    """One GPU, and 2, 4, ... of those that there are, by DDP and by FSDP2."""
-    numbers = [2**power for power in range(1, torch.cuda.device_count().bit_length())]
-    several = [Way(gpus, config) for config in ("multi_gpu", "fsdp2") for gpus in numbers]
-    return [ONE, *several]
+def ways(config: str) -> list[Way]:
+    """One GPU, and 2, 4, ... of those that there are."""
+    powers = range(1, torch.cuda.device_count().bit_length())
+    return [ONE, *(Way(2**power, config) for power in powers)]
 
 
 @dataclass(frozen=True)
@@ -56,11 +53,13 @@ class Scaling:
 
     work: Work
     """Its batch is that of one GPU."""
+    config: str
+    """Of several processes."""
 
     def measure(self, folder: Path) -> Measured:
         """Each way once, a run for each lap of its steps after the warm-up; then the losses."""
         inputs = prepare(self.work, folder)
-        found = {way: self._launch(self._work_of(way), inputs, way) for way in ways()}
+        found = {way: self._launch(self._work_of(way), inputs, way) for way in ways(self.config)}
         sides = {way.name: _runs(way, result) for way, result in found.items()}
         return Measured(
             unit=f"batch of {self.work.batch}",
@@ -81,34 +80,23 @@ class Scaling:
 
     def _check(self, alone: list[float], inputs: Inputs) -> Check:
         """The losses of one GPU against those of two, with the same batches."""
-        pairs = [way for way in ways() if way.gpus == 2]
-        if len(_gpus()) >= 2 * len(pairs):  # their time does not matter: side by side
-            with ThreadPoolExecutor() as pool:
-                firsts = range(0, 2 * len(pairs), 2)
-                found = list(pool.map(partial(self._launch, self.work, inputs), pairs, firsts))
-        else:
-            found = [self._launch(self.work, inputs, way) for way in pairs]
-        losses = {way.name: one["losses"] for way, one in zip(pairs, found, strict=True)}
-        difference = max(
-            abs(one - other)
-            for curve in losses.values()
-            for one, other in zip(alone, curve, strict=True)
-        )
+        pair = Way(2, self.config)
+        together = self._launch(self.work, inputs, pair)["losses"]
+        difference = max(abs(one - two) for one, two in zip(alone, together, strict=True))
         return Check(
             passed=difference <= _LARGEST_DIFFERENCE,
             summary=f"{difference:.1e} in {self.work.steps} steps",
-            details={"losses": {ONE.name: alone, **losses}},
+            details={"losses": {ONE.name: alone, pair.name: together}},
         )
 
-    def _launch(self, work: Work, inputs: Inputs, way: Way, first: int = 0) -> dict[str, Any]:
-        """Train on the GPUs from the one with the number ``first`` on."""
+    def _launch(self, work: Work, inputs: Inputs, way: Way) -> dict[str, Any]:
         results = inputs.scratch()
         work_file = results / "work.json"
         work_file.write_text(json.dumps(asdict(work)), encoding="utf-8")
         config = _CONFIGS / f"{way.config}.yaml"
         launch = ["-m", "accelerate.commands.launch", "--config_file", str(config)]
         launch += ["--main_process_port", "0", "--num_processes", str(way.gpus), str(_SCRIPT)]
-        devices = {"CUDA_VISIBLE_DEVICES": ",".join(_gpus()[first : first + way.gpus])}
+        devices = {"CUDA_VISIBLE_DEVICES": ",".join(_gpus()[: way.gpus])}
         run_python([*launch, str(work_file), str(inputs.folder), str(results)], devices)
         found = json.loads((results / FOUND).read_text("utf-8"))
         seconds = sum(found["laps"]) / len(found["laps"])
