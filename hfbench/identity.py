@@ -41,6 +41,7 @@ _CODE = (
     "models/custom_gpt/configuration_custom_gpt.py",
     "models/custom_gpt/loss_custom_gpt.py",
     "models/custom_gpt/modeling_custom_gpt.py",
+    "models/custom_gpt/padding_custom_gpt.py",
     "models/load.py",
     "models/lora.py",
     "runs.py",

@@ -106,6 +106,11 @@ class BenchTrainer(Trainer):
         self.seconds_before = 0.0  # of training, in starts that this one goes on from
         device = self.args.device
         self._can_skip_logits = kind == "pretraining" and "skip_logits" in self.parameters
+        self._can_skip_padding = (
+            device.type == "cpu"  # a GPU would have to wait for the number of real tokens
+            and not self.args.torch_compile
+            and "skip_padding" in inspect.signature(self.model.base_model.forward).parameters
+        )
         self._step = torch.tensor(0, device=device)
         self._first_bad_step = torch.tensor(-1, device=device)
         self._right_and_seen = torch.zeros(2, dtype=torch.long, device=device)
@@ -226,9 +231,11 @@ class BenchTrainer(Trainer):
         return total / (num_items_in_batch if num_items_in_batch is not None else len(labels))
 
     def compute_loss(self, model: nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
-        """The loss; a language model that can skips the logits that no loss counts."""
+        """The loss; a model that can skips padding, and logits that no loss counts."""
         if self._can_skip_logits and model.training:
             inputs = {**inputs, "skip_logits": True}
+        if self._can_skip_padding:
+            inputs = {**inputs, "skip_padding": True}
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def compute_loss_context_manager(self) -> ExitStack:

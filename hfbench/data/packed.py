@@ -57,6 +57,19 @@ class PackedRows(torch.utils.data.Dataset):
                 self._lists[name] = [part.to_numpy(zero_copy_only=False) for part in flat]
             else:
                 self._numbers[name] = values.to_numpy().astype(np.int64)
+        if self.pads_left and "labels" in self._lists:
+            labels = zip(self._lists["labels"], self._first_rows, sizes, strict=True)
+            self._lists["labels"] = [self._without_first(*chunk) for chunk in labels]
+
+    def _without_first(self, labels: np.ndarray, first: int, rows: int) -> np.ndarray:
+        """Labels of a chunk of ``rows`` rows, none for a row's first token.
+
+        Before it there is nothing or, in a padded batch, padding, which must not learn to predict.
+        """
+        starts = self._starts[first : first + rows] - self._starts[first]
+        labels = labels.astype(np.int64)
+        labels[starts] = IGNORED
+        return labels
 
     def __len__(self) -> int:
         return len(self.lengths)

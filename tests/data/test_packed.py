@@ -33,6 +33,10 @@ def test_a_batch_is_that_of_the_librarys_collator(tokenizer, list_labels):
         else DataCollatorWithPadding(tokenizer)
     )
     expected = collate([dataset[row] for row in chosen])
+    if list_labels and tokenizer.padding_side == "left":
+        # the model shifts labels: the last padding would learn to predict the first token
+        first = expected["attention_mask"].argmax(1)
+        expected["labels"][torch.arange(len(chosen)), first] = IGNORED
     batch = PackedRows(dataset, tokenizer, round_lengths=False).__getitems__(chosen)
     assert set(batch) == set(expected)
     for name, values in batch.items():

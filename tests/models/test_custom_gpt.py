@@ -499,6 +499,38 @@ def test_skipping_logits_changes_neither_the_loss_nor_a_gradient(tied, items):
     assert build(CustomGPTForCausalLM)(ids, skip_logits=True).logits is not None  # without labels
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("model_class", [CustomGPTForCausalLM, CustomGPTForSequenceClassification])
+def test_skipping_padding_changes_neither_logits_nor_a_gradient(model_class, side, attention):
+    inputs = pad(random_rows(3, 9, 6), 11, side)
+    real = inputs["attention_mask"].bool()
+    labels = torch.tensor([0, 1, 1])
+    if model_class is CustomGPTForCausalLM:
+        labels = inputs["input_ids"].where(real, -100)
+        labels[torch.arange(3), inputs["attention_mask"].argmax(1)] = -100  # only padding precedes
+    found = []
+    for skip_padding in (False, True):
+        model = build(model_class, attn_implementation=attention)
+        outputs = model(**inputs, labels=labels, use_cache=False, skip_padding=skip_padding)
+        outputs.loss.backward()
+        logits = outputs.logits[real] if outputs.logits.ndim == 3 else outputs.logits
+        found.append((logits, {name: p.grad for name, p in model.named_parameters()}))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)
+
+
+def test_skipping_padding_looks_at_the_real_tokens_alone(monkeypatch):
+    inputs = pad(random_rows(3, 9, 6), 11, "left")
+    model, rows = build(CustomGPTForCausalLM), []
+    for block in model.transformer.h:
+        block.mlp.register_forward_hook(lambda *call: rows.append(call[1][0].shape[:2]))
+    model(**inputs, use_cache=False, skip_padding=True)
+    assert rows == [(1, 3 + 9 + 6)] * len(model.transformer.h)
+    rows.clear()
+    model(**inputs)
+    assert rows == [(3, 11)] * len(model.transformer.h)
+
+
 def test_the_language_model_divides_its_loss_by_the_tokens_of_the_step():
     model = build(CustomGPTForCausalLM)
     ids = torch.stack(random_rows(6, 6))
@@ -725,7 +757,7 @@ def test_a_saved_model_loads_in_a_process_without_hfbench(tmp_path):
     assert logits["lm_as_classifier"].shape == (2, 2)
     generated = language_model.generate(**inputs, max_new_tokens=3, do_sample=False)
     assert torch.equal(logits["generated"], generated)
-    code = {"configuration_custom_gpt.py", "loss_custom_gpt.py", "modeling_custom_gpt.py"}
+    code = {f"{name}_custom_gpt.py" for name in ("configuration", "loss", "modeling", "padding")}
     always = {"config.json", "model.safetensors"} | code
     for name in ("classifier", "lm", "classifier_again", "lm_again", "lm_as_classifier_again"):
         files = {path.name for path in (tmp_path / name).iterdir()}

@@ -41,7 +41,7 @@ def test_each_save_is_published_and_nothing_but_the_model(hub, write_recipe, tmp
     assert set(hub.files("ada/lm")) == {
         ".gitattributes", "README.md", "config.json", "configuration_custom_gpt.py",
         "generation_config.json", "loss_custom_gpt.py", "model.safetensors",
-        "modeling_custom_gpt.py", "tokenizer.json",
+        "modeling_custom_gpt.py", "padding_custom_gpt.py", "tokenizer.json",
         "tokenizer_config.json",
     }  # fmt: skip
     kept = outcome.folder / "models" / "pretrain--lm"

@@ -23,8 +23,8 @@ from hfbench.table import as_csv
 TOKEN = "hf_PlantedTokenOfAda0123456789abcdef"
 MODEL_FILES = {
     "README.md", "config.json", "configuration_custom_gpt.py", "loss_custom_gpt.py",
-    "model.safetensors",
-    "modeling_custom_gpt.py", "record.json", "tokenizer.json", "tokenizer_config.json",
+    "model.safetensors", "modeling_custom_gpt.py", "padding_custom_gpt.py", "record.json",
+    "tokenizer.json", "tokenizer_config.json",
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ Shapes:
     B: batch
     T: tokens of this call
     S: keys to look at, which is the tokens in the cache plus T
+    N: tokens of a batch, padding apart
     n_embd: width, n_head * head_size
 """
 
@@ -35,6 +36,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_custom_gpt import CustomGPTConfig
 from .loss_custom_gpt import causal_lm_loss
+from .padding_custom_gpt import RealTokens
 
 # GPT-2's name of the tanh GELU, which transformers computes in eight steps: the same in one.
 _FUSED_ACTIVATIONS = {"gelu_new": "gelu_pytorch_tanh"}
@@ -91,13 +93,20 @@ class CustomGPTAttention(nn.Module):
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
+        real_tokens: RealTokens | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """Map (B, T, n_embd) to the same shape; also the weights, where the function has them."""
-        split_shape = (*hidden_states.shape[:-1], -1, self.head_size)
+        """Map (B, T, n_embd) to the same shape; also the weights, where the function has them.
+
+        With `real_tokens` it maps (1, N, n_embd), and only the attention itself sees padding.
+        """
+        projected = self.c_attn(hidden_states)
+        if real_tokens is not None:
+            projected = real_tokens.put_back(projected)  # (B, T, 3 * n_embd)
+        split_shape = (*projected.shape[:-1], -1, self.head_size)
         query, key, value = (
             part.view(split_shape).transpose(1, 2)  # (B, n_head, T, head_size)
-            for part in self.c_attn(hidden_states).chunk(3, dim=-1)
+            for part in projected.chunk(3, dim=-1)
         )
         if past_key_values is not None:
             # (B, n_head, S, head_size)
@@ -115,8 +124,10 @@ class CustomGPTAttention(nn.Module):
             dropout=self.config.attn_pdrop if self.training else 0.0,
             **kwargs,
         )  # (B, T, n_head, head_size), (B, n_head, T, S)
-        output = self.c_proj(output.reshape(hidden_states.shape))
-        return self.resid_dropout(output), weights
+        output = output.flatten(2)  # (B, T, n_embd)
+        if real_tokens is not None:
+            output = real_tokens.take(output)
+        return self.resid_dropout(self.c_proj(output)), weights
 
 
 class CustomGPTMLP(nn.Module):
@@ -210,6 +221,7 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
+        skip_padding: bool = False,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """Hidden states of shape (B, T, n_embd) after the final norm.
@@ -221,6 +233,8 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
             past_key_values: keys and values of the tokens before these.
             inputs_embeds: (B, T, n_embd), in place of `input_ids`.
             use_cache: whether to return keys and values; by default as the configuration says.
+            skip_padding: leave padding, whose hidden states are then 0, out of all but the
+                attention, without a cache and outputs of layers. It looks at values of the mask.
             **kwargs: for the attention function, and `output_hidden_states` and
                 `output_attentions`.
 
@@ -250,6 +264,12 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
         if position_ids is None:
             position_ids = count_positions(inputs_embeds, attention_mask, num_past)  # (B or 1, T)
         self._check_length(position_ids, num_past, past_key_values)
+        real_tokens = None
+        if skip_padding and attention_mask is not None and past_key_values is None:
+            real_tokens = RealTokens(attention_mask)
+            inputs_embeds = real_tokens.take(inputs_embeds)  # (1, N, n_embd)
+            position_ids = position_ids.expand(attention_mask.shape)
+            position_ids = real_tokens.take(position_ids.unsqueeze(-1)).squeeze(-1)  # (1, N)
         hidden_states = self.drop(inputs_embeds + self.wpe(position_ids))  # (B, T, n_embd)
         for block in self.h:
             hidden_states = block(
@@ -257,10 +277,14 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
                 attention_mask=causal_mask,
                 past_key_values=past_key_values,
                 position_ids=position_ids,  # flash attention finds packed rows by them
+                real_tokens=real_tokens,
                 **kwargs,
             )
+        hidden_states = self.ln_f(hidden_states)
+        if real_tokens is not None:
+            hidden_states = real_tokens.put_back(hidden_states)
         return BaseModelOutputWithPast(
-            last_hidden_state=self.ln_f(hidden_states), past_key_values=past_key_values
+            last_hidden_state=hidden_states, past_key_values=past_key_values
         )
 
     def _check_length(
