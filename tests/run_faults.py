@@ -56,7 +56,7 @@ def assert_whole(results):
         if record.predictions:
             load_predictions(record, results / "tiny", "validation")
     for checkpoint in (results / "tiny").glob("runs/*/checkpoint-*"):
-        assert not _is_finished(checkpoint, 1) or not _damaged_files(checkpoint), checkpoint
+        assert not _is_finished(checkpoint) or not _damaged_files(checkpoint), checkpoint
 
 
 whole = Path(folder) / "whole"

@@ -66,7 +66,7 @@ def assert_whole(results):
         if record.predictions:
             load_predictions(record, folder, "validation")
     for checkpoint in folder.glob("runs/*/checkpoint-*"):
-        assert not _is_finished(checkpoint, 1) or not _damaged_files(checkpoint)
+        assert not _is_finished(checkpoint) or not _damaged_files(checkpoint)
     for path in (*folder.glob("*.md"), *folder.glob("*.csv"), *folder.glob("*.tex")):
         assert path.read_text().endswith("\n")
 
