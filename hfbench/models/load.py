@@ -57,8 +57,9 @@ class PreparedModel:
     @property
     def max_length(self) -> int:
         """Tokens that the model can take."""
-        positions = getattr(self.config, "max_position_embeddings", None)
-        return min(self.tokenizer.model_max_length, positions or self.tokenizer.model_max_length)
+        most = self.tokenizer.model_max_length
+        positions = getattr(self.config, "max_position_embeddings", None) or most
+        return min(most, positions) if positions > 0 else most  # XLNet has -1: any number
 
     @cached_property
     def embedding_rows(self) -> int:

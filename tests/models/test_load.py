@@ -191,3 +191,13 @@ def test_a_described_configuration_names_no_folder(checkpoint):
     described = describe_config(prepare(model_name_or_path=str(checkpoint)).config)
     assert described["n_embd"] == 8
     assert str(checkpoint) not in json.dumps(described)
+
+
+def test_a_model_for_texts_of_any_length_takes_what_its_tokenizer_does():
+    entry = Model.model_validate(
+        {"name": "m", "model_type": "xlnet", "config": {"d_model": 8, "n_layer": 1, "n_head": 2},
+         "tokenizer": {"train_on": "task"}}
+    )  # fmt: skip
+    prepared = prepare_model(entry, lambda _: ["a b c"])
+    assert prepared.config.max_position_embeddings == -1
+    assert prepared.max_length == prepared.tokenizer.model_max_length > 0
