@@ -1,0 +1,15 @@
+"""Compare the models of a recipe of the study, the classifier that reads padding among them.
+
+    python recipes/study/compare.py --config recipes/study/07_sst2_reads_padding.yaml
+
+All cells run in this process, for others do not know that architecture.
+"""
+
+from functools import partial
+
+import reads_padding  # noqa: F401 (the Auto classes know it then)
+
+from hfbench.running import run_comparison, run_script
+
+if __name__ == "__main__":
+    run_script(partial(run_comparison, jobs=1), __doc__)
