@@ -14,14 +14,8 @@ from hfbench.calibration import Calibration, calibrations
 from hfbench.contradictions import contradiction, misfit
 from hfbench.errors import UserError
 from hfbench.fairness import differences, evaluation_hash, refuse_different_examples
-from hfbench.record import (
-    WHAT_TO_DO,
-    Record,
-    RecordError,
-    TaskData,
-    load_all_predictions,
-    load_records,
-)
+from hfbench.predictions import load_all_predictions
+from hfbench.record import WHAT_TO_DO, Record, RecordError, TaskData, load_records
 from hfbench.stats import (
     ALPHA,
     Answers,

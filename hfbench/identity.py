@@ -50,6 +50,7 @@ _CODE = (
     "selection.py",
     "sharded.py",
     "trainer.py",
+    "training_arguments.py",
     "workload.py",
 )
 _CONTROL_CODE = (

@@ -36,14 +36,8 @@ from hfbench.publish.checkpoints import CheckpointPush
 from hfbench.record import ModelFacts, TrainingFacts
 from hfbench.seeds import Streams, derive_streams
 from hfbench.selection import WeightSelection
-from hfbench.trainer import (
-    BenchTrainer,
-    Curves,
-    build_trainer,
-    predict,
-    training_arguments,
-    training_curves,
-)
+from hfbench.trainer import BenchTrainer, Curves, build_trainer, predict, training_curves
+from hfbench.training_arguments import training_arguments
 from hfbench.workbench import Workbench
 
 

@@ -1,13 +1,17 @@
 """Models that FSDP2 shards over processes, with checkpoints as those of a model that is whole.
 
 So a checkpoint goes on under another number of processes, or without FSDP, and weights are always
-safetensors. All functions are called in every process; the first one holds what is whole.
+safetensors. All of this is called in every process; the first one holds what is whole.
 """
 
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -16,11 +20,82 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.optim import Optimizer
+from transformers import Trainer
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 State = dict[str, Any]
 
 _GATHER = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _SCATTER = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+
+
+class ShardingTrainer(Trainer):
+    """`Trainer` for whose user a sharded model is as any other, its checkpoints and precision too.
+
+    Precision is mixed by autocast, as without FSDP, so that the numbers are those of one device.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.is_fsdp_enabled:  # by default it rounds all weights, gradients and outputs
+            self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
+
+    def compute_loss_context_manager(self) -> ExitStack:
+        """Around each forward pass."""
+        stack = super().compute_loss_context_manager()
+        if self.is_fsdp_enabled:
+            stack.enter_context(self.accelerator.autocast())
+        return stack
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights by name; with FSDP called in every process, and empty but in the first."""
+        if self.is_fsdp_enabled:
+            return self._with_tied(whole_weights(self.model))
+        return self.accelerator.unwrap_model(self.model).state_dict()
+
+    def _with_tied(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``weights``, in which a shared one is the same under each of its names."""
+        tied = self.model.all_tied_weights_keys.items() if weights else ()
+        return weights | {name: weights[source] for name, source in tied}
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the weights, which FSDP has in parts, as of any model."""
+        if not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+            return
+        weights = self.weights()
+        if self.args.should_save:
+            self._save(output_dir, state_dict=weights)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        state = whole_optimizer_state(self.model, self.optimizer.optimizer)
+        if self.args.should_save:
+            torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if not self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        weights = {}
+        if self.accelerator.is_main_process:
+            weights = self._with_tied(load_file(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
+        load_weights(self.model, weights)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not self.is_fsdp_enabled or checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        state = {}
+        if self.accelerator.is_main_process:
+            state = torch.load(Path(checkpoint) / OPTIMIZER_NAME, "cpu", weights_only=True)
+        load_optimizer_state(self.model, self.optimizer.optimizer, state)
+        schedule = torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True)
+        self.lr_scheduler.load_state_dict(schedule)
 
 
 def whole_weights(model: nn.Module) -> State:

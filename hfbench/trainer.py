@@ -2,10 +2,8 @@
 
 import inspect
 import math
-import os
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from datasets import Dataset
 from datasets.table import InMemoryTable
-from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import (
@@ -23,29 +20,20 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    Trainer,
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
-from transformers.utils import SAFE_WEIGHTS_NAME
 
 from hfbench.compact_embedding import can_be_compact, compact_embedding
 from hfbench.cuda_graphs import ReplayedAdamW, ReplayedFunction, can_replay
 from hfbench.data.packed import IGNORED, PackedRows
 from hfbench.data.tokenize import TokenizedData
-from hfbench.errors import UserError
 from hfbench.metrics import classification_metrics
 from hfbench.recipe_arguments import Optimizer
 from hfbench.record import Kind
 from hfbench.sampler import EpochSampler
 from hfbench.seeds import Streams
-from hfbench.sharded import (
-    load_optimizer_state,
-    load_weights,
-    whole_optimizer_state,
-    whole_weights,
-)
+from hfbench.sharded import ShardingTrainer
 
 Curves = dict[str, list[dict[str, float]]]
 
@@ -58,7 +46,7 @@ class NonFiniteLossError(ArithmeticError):
         self.step = step
 
 
-class BenchTrainer(Trainer):
+class BenchTrainer(ShardingTrainer):
     """`Trainer` with what a fair comparison needs, and without what makes a small model wait.
 
     - The order of the examples is `EpochSampler`'s.
@@ -90,8 +78,6 @@ class BenchTrainer(Trainer):
             data_collator=lambda batch: batch,  # `PackedRows` has padded it
             **kwargs,
         )
-        if self.is_fsdp_enabled:  # by default it rounds all weights, gradients and outputs
-            self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
         self.parameters = inspect.signature(self.model.forward).parameters
         self.train_dataset = self.pack(_with_ignored_row(train_dataset))
         self.eval_dataset = self.pack(eval_dataset)
@@ -238,13 +224,6 @@ class BenchTrainer(Trainer):
             inputs = {**inputs, "skip_padding": True}
         return super().compute_loss(model, inputs, *args, **kwargs)
 
-    def compute_loss_context_manager(self) -> ExitStack:
-        """Around each forward pass: under FSDP, too, precision is mixed by autocast."""
-        stack = super().compute_loss_context_manager()
-        if self.is_fsdp_enabled:
-            stack.enter_context(self.accelerator.autocast())
-        return stack
-
     def training_step(self, model: nn.Module, inputs: Any, *args: Any) -> torch.Tensor:
         """Forward and backward; notes the step of the first non-finite loss."""
         self._step.fill_(self.state.global_step + 1)
@@ -276,55 +255,6 @@ class BenchTrainer(Trainer):
         self.optimizer.optimizer.collect()
         self._watch(loss.detach())
         self._loss.copy_(loss.detach())
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """All weights by name; with FSDP called in every process, and empty but in the first."""
-        if self.is_fsdp_enabled:
-            return self._with_tied(whole_weights(self.model))
-        return self.accelerator.unwrap_model(self.model).state_dict()
-
-    def _with_tied(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """``weights``, in which a shared one is the same under each of its names."""
-        tied = self.model.all_tied_weights_keys.items() if weights else ()
-        return weights | {name: weights[source] for name, source in tied}
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the weights, which FSDP has in parts, as of any model."""
-        if not self.is_fsdp_enabled:
-            super().save_model(output_dir, _internal_call)
-            return
-        weights = self.weights()
-        if self.args.should_save:
-            self._save(output_dir, state_dict=weights)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if not self.is_fsdp_enabled:
-            super()._save_optimizer_and_scheduler(output_dir)
-            return
-        state = whole_optimizer_state(self.model, self.optimizer.optimizer)
-        if self.args.should_save:
-            torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
-            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if not self.is_fsdp_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        weights = {}
-        if self.accelerator.is_main_process:
-            weights = self._with_tied(load_file(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
-        load_weights(self.model, weights)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if not self.is_fsdp_enabled or checkpoint is None:
-            super()._load_optimizer_and_scheduler(checkpoint)
-            return
-        state = {}
-        if self.accelerator.is_main_process:
-            state = torch.load(Path(checkpoint) / OPTIMIZER_NAME, "cpu", weights_only=True)
-        load_optimizer_state(self.model, self.optimizer.optimizer, state)
-        schedule = torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True)
-        self.lr_scheduler.load_state_dict(schedule)
 
     def _count_items(self, length: int, is_padded: bool) -> None:
         """Leaves in ``_items`` how many items of the rows in ``_rows`` the loss counts."""
@@ -367,60 +297,6 @@ class BenchTrainer(Trainer):
         steps = self.accelerator.gather(self._first_bad_step.reshape(1))
         if (bad := steps[steps >= 0]).numel():
             raise NonFiniteLossError("the training loss is not finite", int(bad.min()))
-
-
-def training_arguments(
-    arguments: dict[str, Any], streams: Streams, output_dir: Path, key: str
-) -> TrainingArguments:
-    """TrainingArguments of a run; what the recipe left open is hfbench's choice.
-
-    The batch of a recipe, ``per_device_train_batch_size`` times ``gradient_accumulation_steps``, is
-    a property of the comparison: processes share it, so that a recipe gives the same numbers on one
-    device and on many.
-
-    Raises:
-        UserError: naming ``key``, if transformers refuses a value or the batch cannot be shared.
-    """
-    # the Trainer sets the library's verbosity; its notices would stand between hfbench's lines
-    quiet = {"log_level": "error", "log_level_replica": "error"}
-    values = {"save_strategy": "no", "report_to": "none", **quiet, **arguments}
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if not torch.accelerator.is_available():
-        values = {"use_cpu": True, "dataloader_pin_memory": False, **values}
-        if launched > 1:  # else `torchrun` on a machine without a GPU would look for one
-            values = {"ddp_backend": "gloo", **values}
-    try:
-        args = TrainingArguments(
-            output_dir=str(output_dir),
-            seed=streams.dropout,
-            data_seed=streams.order,
-            logging_nan_inf_filter=False,  # else a NaN is logged as the average so far
-            disable_tqdm=True,
-            remove_unused_columns=False,  # `BenchTrainer` does it
-            **values,
-        )
-    except (ValueError, ImportError) as error:
-        raise UserError(f"{key}: {error}") from None
-    args.per_device_train_batch_size = share_batch(args, launched, key)
-    return args
-
-
-def share_batch(args: TrainingArguments, launched: int, key: str) -> int:
-    """Examples for each of the processes, ``launched`` of which were started.
-
-    Raises:
-        UserError: if they cannot share the batch, or if they do not train together.
-    """
-    if args.world_size != launched:
-        # seen with a launcher that starts processes which then train each for itself
-        raise UserError(f"launched as {launched} processes, but {args.world_size} train together")
-    batch, rest = divmod(args.per_device_train_batch_size, args.world_size)
-    if rest:
-        raise UserError(
-            f"{key}.per_device_train_batch_size: {args.per_device_train_batch_size} examples "
-            f"cannot be shared by {args.world_size} processes"
-        )
-    return batch
 
 
 def build_trainer(

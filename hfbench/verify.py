@@ -18,10 +18,11 @@ from hfbench.digest import hash_files
 from hfbench.errors import UserError
 from hfbench.identity import differences
 from hfbench.plan import Cell, plan_classification, plan_pretraining, pretraining_of
+from hfbench.predictions import load_predictions
 from hfbench.progress import Reporter, StepBar
 from hfbench.recipe import Recipe
 from hfbench.recipe_file import describe_mistakes
-from hfbench.record import WEIGHT_FILES, Record, load_predictions, load_records, save_record
+from hfbench.record import WEIGHT_FILES, Record, load_records, save_record
 from hfbench.trainer import Curves
 from hfbench.workbench import Workbench
 from hfbench.workload import using_threads

@@ -42,7 +42,7 @@ from hfbench.plan import Cell
 from hfbench.recipe import Corpus, Model, Recipe
 from hfbench.record import Overlap, cell_id
 from hfbench.seeds import derive_streams
-from hfbench.trainer import training_arguments
+from hfbench.training_arguments import training_arguments
 
 _SAMPLE = 1000  # training examples by which the mean length is told
 

@@ -25,7 +25,8 @@ from hfbench.data.tokenize import TokenizedData
 from hfbench.models import CustomGPTConfig
 from hfbench.models.load import train_tokenizer
 from hfbench.seeds import derive_streams
-from hfbench.trainer import build_trainer, training_arguments
+from hfbench.trainer import build_trainer
+from hfbench.training_arguments import training_arguments
 
 SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 16, "vocab_size": 32}
 NO_DROPOUT = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}

@@ -16,8 +16,9 @@ from rich.console import Console
 from hfbench.checkpoints import _damaged_files, _is_finished
 from hfbench.errors import StorageError
 from hfbench.experiment import compare
+from hfbench.predictions import load_predictions
 from hfbench.recipe_file import load_recipe
-from hfbench.record import load_predictions, load_record
+from hfbench.record import load_record
 
 library, recipe, folder, trials = sys.argv[1:]
 faults = ctypes.CDLL(library)

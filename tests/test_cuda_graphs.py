@@ -18,7 +18,8 @@ from hfbench.data.tokenize import tokenize_corpus
 from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM
 from hfbench.models.load import train_tokenizer
 from hfbench.recipe import Corpus
-from hfbench.trainer import NonFiniteLossError, build_trainer, training_arguments
+from hfbench.trainer import NonFiniteLossError, build_trainer
+from hfbench.training_arguments import training_arguments
 
 spec = importlib.util.spec_from_file_location("probe", Path(__file__).parent / "probe.py")
 probe = importlib.util.module_from_spec(spec)

@@ -21,9 +21,10 @@ from hfbench.experiment import compare
 from hfbench.findings import describe_pretraining
 from hfbench.models import CustomGPTConfig
 from hfbench.plan import plan_classification, plan_pretraining
+from hfbench.predictions import load_predictions
 from hfbench.recipe import Recipe
 from hfbench.recipe_file import load_recipe
-from hfbench.record import load_predictions, load_records
+from hfbench.record import load_records
 from hfbench.workbench import Workbench
 
 FILE = "train.jsonl"

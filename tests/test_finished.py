@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from hfbench.cli import app, main
 from hfbench.dry_run import print_plan
 from hfbench.experiment import compare
+from hfbench.predictions import load_predictions
 from hfbench.recipe_file import load_recipe
-from hfbench.record import load_predictions, load_record, load_records
+from hfbench.record import load_record, load_records
 
 SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
 PRETRAIN = {

@@ -171,9 +171,9 @@ LOOK_ON = {
     "atomic", "calibration", "comparison", "contradictions", "determinism", "digest",
     "environment", "errors", "experiment", "fairness", "findings", "finished", "flops",
     "fork_server", "identity", "interruption", "jobs", "limits", "locks", "markdown", "plan",
-    "probe", "progress", "quiet", "ray_engine", "recipe", "recipe_arguments", "recipe_types",
-    "record", "redaction", "source_fields", "stats", "stranger", "table", "workbench", "workers",
-    "models/sizes",
+    "predictions", "probe", "progress", "quiet", "ray_engine", "recipe", "recipe_arguments",
+    "recipe_types", "record", "redaction", "source_fields", "stats", "stranger", "table",
+    "workbench", "workers", "models/sizes",
 }  # fmt: skip
 MAKE_WHAT_IS_HASHED = {
     "data/arrow_file", "data/contamination", "data/corpus", "data/hub", "data/pets",

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from hfbench.checkpoints import _damaged_files, _is_finished
-from hfbench.record import load_predictions, load_record
+from hfbench.predictions import load_predictions
+from hfbench.record import load_record
 
 SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32, "resid_pdrop": 0.3}}
 PRETRAIN = {

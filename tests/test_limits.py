@@ -10,8 +10,8 @@ from rich.console import Console
 from hfbench.experiment import compare
 from hfbench.limits import in_parts
 from hfbench.models.custom_gpt.modeling_custom_gpt import CustomGPTModel
+from hfbench.predictions import load_predictions
 from hfbench.recipe_file import load_recipe
-from hfbench.record import load_predictions
 
 SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
 STILL = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}

@@ -33,9 +33,10 @@ from hfbench.models.load import (
 )
 from hfbench.models.lora import merge_adapters
 from hfbench.plan import plan_classification, plan_pretraining
+from hfbench.predictions import load_predictions
 from hfbench.recipe import Lora, Model, Recipe
 from hfbench.recipe_file import load_recipe
-from hfbench.record import load_predictions, load_records
+from hfbench.record import load_records
 from hfbench.seeds import derive_streams
 
 ROOT = Path(__file__).parents[1]

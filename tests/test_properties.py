@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from hfbench.data.subset import nested_order
 from hfbench.data.task import load_task
 from hfbench.errors import UserError
+from hfbench.predictions import load_predictions
 from hfbench.recipe import Corpus, Lora, Model, Pretrain, Recipe, Task, Tokenizer
 from hfbench.recipe_file import load_recipe
-from hfbench.record import Failure, Record, load_predictions, load_record, save_record
+from hfbench.record import Failure, Record, load_record, save_record
 from hfbench.source_fields import custom_gpt_fields, training_arguments_fields
 
 quick = settings(derandomize=True, deadline=None, database=None, max_examples=60)

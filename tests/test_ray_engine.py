@@ -8,8 +8,9 @@ from rich.console import Console
 
 from hfbench.errors import UserError, WorkerError
 from hfbench.experiment import compare
+from hfbench.predictions import load_predictions
 from hfbench.recipe_file import load_recipe
-from hfbench.record import load_predictions, load_records
+from hfbench.record import load_records
 
 SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
 PRETRAIN = {

@@ -6,16 +6,8 @@ import pyarrow as pa
 import pytest
 
 from hfbench.errors import UserError
-from hfbench.record import (
-    Record,
-    RecordError,
-    cell_id,
-    load_all_predictions,
-    load_predictions,
-    load_record,
-    load_records,
-    save_record,
-)
+from hfbench.predictions import load_all_predictions, load_predictions
+from hfbench.record import Record, RecordError, cell_id, load_record, load_records, save_record
 
 
 def make(started="2026-01-01T00:00:00.000+00:00", **fields) -> Record:

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from transformers import TrainerCallback, TrainerState
 
 from hfbench.selection import WeightSelection
-from hfbench.trainer import build_trainer, predict, training_arguments
+from hfbench.trainer import build_trainer, predict
+from hfbench.training_arguments import training_arguments
 
 spec = importlib.util.spec_from_file_location("probe", Path(__file__).parent / "probe.py")
 probe = importlib.util.module_from_spec(spec)

@@ -19,14 +19,8 @@ from hfbench.errors import UserError
 from hfbench.models.custom_gpt import loss_custom_gpt
 from hfbench.models.load import load_causal_lm, prepare_model
 from hfbench.recipe import Corpus, Model
-from hfbench.trainer import (
-    NonFiniteLossError,
-    _token_losses,
-    build_trainer,
-    predict,
-    share_batch,
-    training_arguments,
-)
+from hfbench.trainer import NonFiniteLossError, _token_losses, build_trainer, predict
+from hfbench.training_arguments import share_batch, training_arguments
 
 PROBE = Path(__file__).parent / "probe.py"
 spec = importlib.util.spec_from_file_location("probe", PROBE)

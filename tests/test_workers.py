@@ -20,9 +20,10 @@ from hfbench.finished import Survey
 from hfbench.jobs import Task, choose_jobs, gpu_of_worker, plan_tasks, ready, slots, visible_gpus
 from hfbench.models import CustomGPTConfig
 from hfbench.plan import Shard, plan_classification, plan_pretraining
+from hfbench.predictions import load_predictions
 from hfbench.progress import StepBar
 from hfbench.recipe_file import load_recipe
-from hfbench.record import load_predictions, load_records
+from hfbench.record import load_records
 from hfbench.workbench import Workbench
 from hfbench.workload import estimate, torch_threads
 

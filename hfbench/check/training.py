@@ -17,7 +17,8 @@ from hfbench.check.outcome import TOLERANCE, Failed, Skipped, at_most
 from hfbench.check.subject import LABELS, Head, Subject
 from hfbench.data.tokenize import TokenizedData
 from hfbench.seeds import derive_streams
-from hfbench.trainer import build_trainer, training_arguments
+from hfbench.trainer import build_trainer
+from hfbench.training_arguments import training_arguments
 
 _START_TOLERANCE = 0.25  # nats above or below ln(classes) that a new model may lose
 _LARGEST_NEW_WEIGHT = 10.0

@@ -36,7 +36,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_custom_gpt import CustomGPTConfig
 from .loss_custom_gpt import causal_lm_loss
-from .padding_custom_gpt import RealTokens
+from .padding_custom_gpt import RealTokens, count_positions, pool_last_real_token
 
 # GPT-2's name of the tanh GELU, which transformers computes in eight steps: the same in one.
 _FUSED_ACTIVATIONS = {"gelu_new": "gelu_pytorch_tanh"}
@@ -304,42 +304,6 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
                 f"a text of {length} tokens is longer than n_positions "
                 f"({self.config.n_positions}); truncate it or generate fewer tokens"
             )
-
-
-def count_positions(
-    inputs_embeds: Tensor, attention_mask: Tensor | None, num_past: int | Tensor
-) -> Tensor:
-    """Positions of shape (B, T), or (1, T) without a 2-D mask.
-
-    A row counts its real tokens only, so that padding on either side moves no real token.
-    """
-    num_tokens = inputs_embeds.shape[1]
-    if attention_mask is not None and attention_mask.ndim == 2:
-        real = (attention_mask != 0).long()  # (B, S)
-        return (real.cumsum(dim=-1) - 1).clamp(min=0)[:, -num_tokens:]
-    return (torch.arange(num_tokens, device=inputs_embeds.device) + num_past).unsqueeze(0)
-
-
-def pool_last_real_token(hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """Of (B, T, n_embd), the last position that the mask (B, S) calls real: (B, n_embd).
-
-    Without a mask, the last position.
-
-    Raises:
-        ValueError: if the mask is not 2-D.
-    """
-    if attention_mask is None:
-        return hidden_states[:, -1]
-    if attention_mask.ndim != 2:
-        raise ValueError(
-            "the classifier finds a row's last token by an attention mask of shape "
-            f"(batch, tokens), not {tuple(attention_mask.shape)}"
-        )
-    num_rows, num_tokens, _ = hidden_states.shape
-    device = hidden_states.device
-    is_real = attention_mask[:, -num_tokens:].to(device) != 0  # (B, T)
-    last = (torch.arange(num_tokens, device=device) * is_real).amax(dim=-1)  # (B,)
-    return hidden_states[torch.arange(num_rows, device=device), last]
 
 
 class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
