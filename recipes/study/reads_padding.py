@@ -44,6 +44,7 @@ class ReadsPaddingForSequenceClassification(CustomGPTForSequenceClassification):
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,  # the Trainer looks for it by this name
         **kwargs: Any,
     ) -> SequenceClassifierOutputWithPast:
         """Logits of shape (B, num_labels), which depend on what a row is padded with and how far.
@@ -52,9 +53,10 @@ class ReadsPaddingForSequenceClassification(CustomGPTForSequenceClassification):
             input_ids: (B, T), padded on the right.
             attention_mask: (B, T); has no effect. Without it every position counts as real, and
                 the last one is read.
+            labels: (B,), as of the right classifier.
             **kwargs: as of the right classifier.
         """
-        return super().forward(input_ids=input_ids, attention_mask=None, **kwargs)
+        return super().forward(input_ids, attention_mask=None, labels=labels, **kwargs)
 
 
 AutoConfig.register(ReadsPaddingConfig.model_type, ReadsPaddingConfig)

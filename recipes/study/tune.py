@@ -123,9 +123,9 @@ def tuned_yaml(path: Path, measured: dict[str, Accuracies]) -> str:
     chosen = {name: choose(means, name) for name, means in measured.items()}
     for model in values["models"]:
         if model["name"] in chosen:
-            model["training_arguments"] = vars(chosen[model["name"]])
+            model["training_arguments"] = {**vars(chosen[model["name"]])}  # one object: an alias
     values["name"] += "_tuned"
-    values["description"] += " Each model with the settings that validation chose."
+    values["description"] = f"{path.stem}, each model with settings chosen on validation."
     body = io.StringIO()
     YAML().dump(values, body)
     return _header(path, measured, chosen) + body.getvalue()
