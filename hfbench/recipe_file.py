@@ -102,7 +102,7 @@ def _parse_yaml(text: str, where: str) -> Any:
                     f"{where}: more than {_MOST_VALUES:,} values when its aliases are written out"
                 )
             _check_node(node, depth, where)
-        return yaml.load(text)
+        return _without_sharing(yaml.load(text))
     except UserError:
         raise
     except RecursionError:
@@ -110,6 +110,13 @@ def _parse_yaml(text: str, where: str) -> Any:
     # what is no `!!int` in spite of its tag is a ValueError, KeyError or IndexError
     except (YAMLError, ValueError, LookupError) as error:
         raise UserError(f"{where}: not valid YAML: {error}") from None
+
+
+def _without_sharing(value: Any) -> Any:
+    """A copy in which what an alias stands for is apart: an override of one is for one alone."""
+    if isinstance(value, dict):
+        return {key: _without_sharing(item) for key, item in value.items()}
+    return [_without_sharing(item) for item in value] if isinstance(value, list) else value
 
 
 def _nodes(node: Node | None, depth: int = 0) -> Iterator[tuple[int, Node]]:

@@ -165,6 +165,16 @@ def test_overrides_reach_nested_keys_and_models_by_name(load):
     assert load(GOOD, "models.b.c.control=tfidf-logreg").models[1].control == "tfidf-logreg"
 
 
+def test_an_override_is_for_one_model_also_where_an_alias_gives_others_the_same(load):
+    models = """models:
+  - {name: a, preset: gpt-nano, training_arguments: &same {learning_rate: 1.0e-3}}
+  - {name: b, preset: gpt-nano, training_arguments: *same}
+"""
+    text = GOOD[: GOOD.index("models:")] + models
+    recipe = load(text, "models.a.training_arguments.learning_rate=2e-3")
+    assert [m.training_arguments["learning_rate"] for m in recipe.models] == [2e-3, 1e-3]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
