@@ -16,7 +16,11 @@ import torch.nn.functional as F
 from hfbench.data import pets
 from hfbench.data.tokenize import tokenize_corpus
 from hfbench.errors import UserError
-from hfbench.models.custom_gpt import loss_custom_gpt
+from hfbench.models.custom_gpt import (
+    CustomGPTConfig,
+    CustomGPTForSequenceClassification,
+    loss_custom_gpt,
+)
 from hfbench.models.load import load_causal_lm, prepare_model
 from hfbench.recipe import Corpus, Model
 from hfbench.trainer import NonFiniteLossError, _token_losses, build_trainer, predict
@@ -245,3 +249,20 @@ def test_a_batch_that_cannot_be_shared_is_an_error(batch, processes, launched, m
 def test_a_value_that_transformers_refuses_names_its_key(tmp_path):
     with pytest.raises(UserError, match=r"models\.x: .*linea"):
         make_trainer(tmp_path, lr_scheduler_type="linea")
+
+
+def test_padding_is_left_out_of_a_custom_gpt_and_of_nothing_derived_from_it(tmp_path, monkeypatch):
+    def shapes(model_class):
+        monkeypatch.setattr(
+            probe, "build_model", lambda _: model_class(CustomGPTConfig(**probe.SHAPE))
+        )
+        trainer, seen = make_trainer(tmp_path, max_steps=1), []
+        trainer.model.transformer.h[0].mlp.register_forward_hook(
+            lambda module, arguments, output: seen.append(arguments[0].shape)
+        )
+        trainer.train()
+        return seen[0]
+
+    derived = type("Derived", (CustomGPTForSequenceClassification,), {})
+    assert shapes(CustomGPTForSequenceClassification)[0] == 1
+    assert shapes(derived)[0] == 16
