@@ -326,7 +326,7 @@ def test_the_best_weights_are_what_is_evaluated_recorded_and_kept(write_recipe, 
     task = {**TASK, "test_split": "test", "data_files": {"train": FILE, "test": FILE}}
     path = write_recipe(task=task, selection="best_loss", save_models=True, seeds=[0])
     # so fast that the loss goes up again
-    fast = ("training_arguments.learning_rate=0.02", "training_arguments.num_train_epochs=4")
+    fast = ("training_arguments.learning_rate=0.05", "training_arguments.num_train_epochs=4")
     outcome, _ = run(path, tmp_path / "results", *fast)
     record = outcome.ran[0]
     points = record.curves["validation"]

@@ -127,7 +127,9 @@ def tuned_yaml(path: Path, measured: dict[str, Accuracies]) -> str:
     values["name"] += "_tuned"
     values["description"] = f"{path.stem}, each model with settings chosen on validation."
     body = io.StringIO()
-    YAML().dump(values, body)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False
+    yaml.dump(values, body)
     return _header(path, measured, chosen) + body.getvalue()
 
 
