@@ -1,6 +1,7 @@
 """One pretraining on more and more GPUs of a host, and one comparison on one and on all of them."""
 
 import json
+import operator
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -128,7 +129,7 @@ class SpreadComparison:
                 print(f"  {_on(number)}: {seconds:.1f} s", flush=True)
                 sides[_on(number)].append(Run(seconds, seconds))
                 records.append(_timeless(results / "comparison"))
-        same = [sum(map(_equal, records[0], other)) for other in records[1:]]
+        same = [sum(map(operator.eq, records[0], other)) for other in records[1:]]
         return Measured(
             unit="run",
             settings={"epochs": self.epochs, "seeds": self.seeds, "cells": len(records[0])},
@@ -158,7 +159,7 @@ def _runs(way: Way, found: dict[str, Any]) -> list[Run]:
 
 
 def _timeless(results: Path) -> list[dict[str, Any]]:
-    """All of the records, but for times and the folder that the command names."""
+    """All of the records, but for times and the environment, whose command names the folder."""
     kept = []
     for record in load_records(results):
         values = record.model_dump(exclude={*_TIMES, "environment"})
@@ -168,7 +169,3 @@ def _timeless(results: Path) -> list[dict[str, Any]]:
         predictions = results / "records" / str(record.predictions)
         kept.append({**values, "predictions": predictions.read_bytes()})
     return kept
-
-
-def _equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return one == other
