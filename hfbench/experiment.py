@@ -12,7 +12,7 @@ from typing import Literal
 from rich.console import Console
 
 from hfbench.cells import CellResult, Session, run_cell
-from hfbench.check import is_own_architecture, quick_check
+from hfbench.check import quick_check
 from hfbench.errors import UserError
 from hfbench.finished import Survey, cells_to_look_at
 from hfbench.jobs import choose_jobs, plan_tasks, put_off, ready, seconds_to_wait
@@ -170,10 +170,10 @@ def _run_here(
 
 
 def _refuse_unfair_architectures(cells: list[Cell], bench: Workbench) -> None:
-    """Ask the models that nobody has tested; once each, whatever the seeds."""
+    """Ask the models that nobody has tested, unless the recipe knows; once each, for all seeds."""
     for name, kind in sorted({(cell.model.name, cell.kind) for cell in cells}):
         prepared = bench.prepared.get(name)  # a control has none
-        if prepared and is_own_architecture(prepared):
+        if prepared and prepared.is_own_architecture and not prepared.entry.unfair:
             quick_check(prepared, "classifier" if kind == "classification" else "language model")
 
 

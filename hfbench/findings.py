@@ -34,7 +34,7 @@ def footnotes(comparison: Comparison) -> dict[str, str]:
     for model in comparison.models:
         reasons = list(comparison.differences.get(model.name, []))
         reasons += filter(None, [one_class(model)] if _is_trained(model) else [])
-        reasons += filter(None, [_pretrained_on(model)])
+        reasons += filter(None, [_pretrained_on(model), _unfair(model)])
         if model.failed:
             left_out = "run is" if len(model.failed) == 1 else "runs are"
             reasons.append(f"{len(model.failed)} {left_out} left out: {'; '.join(failures(model))}")
@@ -101,6 +101,14 @@ def _pretrained_on(model: ModelRuns) -> str | None:
     if not any(count.exact + count.near for count in counts):
         return None
     return _overlap(counts, "its pretraining corpus")
+
+
+def _unfair(model: ModelRuns) -> str | None:
+    """That nobody looked whether its architecture compares fairly; None where hfbench did."""
+    entries = [record.settings["models"][0] for record in model.finished]
+    if not any(entry.get("unfair") for entry in entries):
+        return None
+    return "its architecture was not asked whether it compares fairly (unfair: true)"
 
 
 def _overlap(counts: Sequence[Overlap], place: str) -> str:

@@ -10,14 +10,16 @@ processes and threads, `cuda_graphs`. The record says them beside.
 
 import hashlib
 import json
+import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedTokenizerBase
 
-from hfbench.digest import hash_files
+from hfbench.digest import hash_file, hash_files
 from hfbench.models.load import PreparedModel, describe_config, hash_weights
 from hfbench.plan import Cell, pretraining_of
 from hfbench.record import CorpusData, TaskData
@@ -174,7 +176,15 @@ def _describe_model(prepared: PreparedModel) -> dict[str, Any]:
     if entry.trust_remote_code:
         folder = Path(entry.model_name_or_path or "")
         described["code"] = prepared.revision or hash_files(folder, (".py",))
+    elif prepared.is_own_architecture:  # one that this process has registered
+        described["code"] = _hash_source(sys.modules[type(prepared.config).__module__])
     return described
+
+
+def _hash_source(module: ModuleType) -> str:
+    """Of the module's file, and of those beside it where they make up a package."""
+    path = Path(str(module.__file__))
+    return hash_files(path.parent, (".py",)) if module.__package__ else hash_file(path)
 
 
 def _short(value: Any) -> str:

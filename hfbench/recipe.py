@@ -239,6 +239,9 @@ class Model(Section):
     """Run the code that comes with this checkpoint."""
     random_init: bool = False
     """The checkpoint's architecture and tokenizer with random weights: its untrained twin."""
+    unfair: bool = False
+    """Compare an architecture of one's own though `hfbench check` finds a fault that makes the
+    comparison unfair: to show what the fault does. A footnote of the table says so."""
     config: dict[str, Any] = {}
     """Fields of the model's configuration, e.g. ``n_positions: 256``."""
     tokenizer: Tokenizer | None = None
@@ -254,7 +257,9 @@ class Model(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Model":
         self._require_one_of("model_name_or_path", "preset", "model_type", "control")
-        self._allow_only_with("model_name_or_path", "revision", "trust_remote_code", "random_init")
+        self._allow_only_with(
+            "model_name_or_path", "revision", "trust_remote_code", "random_init", "unfair"
+        )
         if self.control:
             unfit = ("config", "tokenizer", "pretrain", "lora", "optimizer", "training_arguments")
             for name in unfit:

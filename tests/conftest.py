@@ -113,7 +113,8 @@ def write_record():
         points = [{**point, "step": 5, "epoch": 0.5, "loss": 0.75}, point]
         fields = {
             "kind": "classification", "status": "finished", "recipe": "r", "model": model,
-            "seed": seed, "cell_id": "0" * 64, "settings": {}, "started": "2026-01-01T00:00:00",
+            "seed": seed, "cell_id": "0" * 64, "settings": {"models": [{"name": model}]},
+            "started": "2026-01-01T00:00:00",
             "environment": {
                 "packages": {"hfbench": "0", "torch": "2", "transformers": "5"}, "python": "3",
                 "commit": "f" * 40, "uncommitted_changes": False,

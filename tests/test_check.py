@@ -393,12 +393,13 @@ def test_what_cannot_be_checked_is_a_users_mistake(model, message):
 def compare_own(write_package, write_recipe, tmp_path):
     """A function that compares a copy of the custom GPT, and gives the records."""
 
-    def compare_copy(model_code):
+    def compare_copy(model_code, **keys):
         folder = tmp_path / "own"
         subject = find_subject(write_package(model_code))
         subject.new("classifier").save_pretrained(folder)
         subject.prepared.tokenizer.save_pretrained(folder)
         own = {"name": "own", "model_name_or_path": str(folder), "trust_remote_code": True}
+        own |= keys
         recipe = load_recipe(write_recipe(models=[own], seeds=[0]))
         return compare(recipe, tmp_path / "results", console=Console(quiet=True)).ran
 
@@ -410,6 +411,12 @@ def test_a_comparison_refuses_an_unfair_architecture_before_it_runs(compare_own,
     with pytest.raises(UserError, match=r"models\.own: the check 'padding' fails: padding on the"):
         compare_own(code)
     assert not (tmp_path / "results").exists()
+
+
+def test_a_comparison_takes_an_unfair_one_where_the_recipe_says_so(compare_own):
+    code, _ = MUTANTS["pooling on padding"]
+    ran = compare_own(code, unfair=True)
+    assert [record.status for record in ran] == ["finished"]
 
 
 def test_a_comparison_takes_a_healthy_architecture(compare_own):

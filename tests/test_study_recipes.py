@@ -16,6 +16,7 @@ from hfbench.models.load import prepare_model, train_tokenizer
 from hfbench.plan import plan_classification, plan_pretraining
 from hfbench.recipe import Model
 from hfbench.recipe_file import load_recipe
+from hfbench.workbench import Workbench
 
 STUDY = Path(__file__).parents[1] / "recipes" / "study"
 RECIPES = sorted(path.stem for path in STUDY.glob("*.yaml"))
@@ -158,6 +159,31 @@ def test_hfbench_finds_that_it_reads_padding(script, language_model, tmp_path):
     entry = Model(name="wrong", model_name_or_path=str(tmp_path / "wrong"))
     with pytest.raises(UserError, match="the check 'padding' fails"):
         quick_check(prepare_model(entry, lambda _: []), "classifier")
+
+
+def test_the_code_of_the_wrong_one_is_part_of_what_decides_its_cells(
+    script, language_model, write_recipe, tmp_path, monkeypatch
+):
+    reads_padding = script("reads_padding")
+    reads_padding.convert(language_model, tmp_path / "wrong")
+    models = [
+        {"name": name, "model_name_or_path": str(tmp_path / folder)}
+        for name, folder in (("wrong", "wrong"), ("right", "lm"))
+    ]
+    recipe = load_recipe(write_recipe(models=models, seeds=[0]))
+
+    def code(name):
+        cells = plan_classification(recipe)
+        bench = Workbench(recipe, cells)
+        (cell,) = (cell for cell in cells if cell.model.name == name)
+        return bench.identity(cell)["model"].get("code")
+
+    before = code("wrong")
+    edited = tmp_path / "edited.py"
+    edited.write_text(Path(reads_padding.__file__).read_text("utf-8") + "#", encoding="utf-8")
+    monkeypatch.setattr(reads_padding, "__file__", str(edited))
+    assert before != code("wrong")
+    assert code("right") is None
 
 
 def test_tuning_chooses_by_validation_and_does_not_look_at_the_test(

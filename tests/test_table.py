@@ -201,6 +201,17 @@ def test_subsets_with_different_overlaps_are_told_by_the_largest(results, write_
     assert line in text
 
 
+def test_an_architecture_that_was_not_asked_whether_it_is_fair_has_a_footnote(
+    results, write_record
+):
+    write_record(
+        results, "own", 0, np.ones(80, bool), settings={"models": [{"name": "own", "unfair": True}]}
+    )
+    text = as_markdown(load_comparison(results))
+    assert "own: its architecture was not asked whether it compares fairly (unfair: true)" in text
+    assert text.count("unfair") == 1
+
+
 def test_no_overlap_is_said_and_one_that_was_not_counted_is_not(results, write_overlap):
     assert "evaluation examples" not in as_markdown(load_comparison(results))
     write_overlap("better", 0, train={"exact": 0, "near": 0, "short": 0})

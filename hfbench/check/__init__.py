@@ -3,7 +3,6 @@
 Each check is a function in the modules beside this one; `CHECKS` lists them.
 """
 
-import transformers
 from rich.console import Console
 from rich.progress import track
 
@@ -83,14 +82,9 @@ def quick_check(prepared: PreparedModel, head: Head) -> None:
             if verdict.status == "FAIL":
                 raise UserError(
                     f"models.{prepared.entry.name}: the check {check.name!r} fails: {verdict.note} "
-                    f"(`hfbench check {prepared.entry.source}` tells more)"
+                    f"(`hfbench check {prepared.entry.source}` tells more; unfair: true has it "
+                    "compared all the same)"
                 )
-
-
-def is_own_architecture(prepared: PreparedModel) -> bool:
-    """Whether a model is neither from transformers nor from hfbench, which test theirs."""
-    package = type(prepared.config).__module__.partition(".")[0]
-    return package not in (transformers.__name__, "hfbench")
 
 
 def _verdict(check: Check, subject: Subject, head: Head) -> Verdict:
@@ -113,7 +107,6 @@ __all__ = [
     "Subject",
     "Verdict",
     "find_subject",
-    "is_own_architecture",
     "quick_check",
     "run_check",
     "run_checks",

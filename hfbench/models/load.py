@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import (
@@ -60,6 +61,12 @@ class PreparedModel:
         most = self.tokenizer.model_max_length
         positions = getattr(self.config, "max_position_embeddings", None) or most
         return min(most, positions) if positions > 0 else most  # XLNet has -1: any number
+
+    @property
+    def is_own_architecture(self) -> bool:
+        """Whether it is neither from transformers nor from hfbench, which test theirs."""
+        package = type(self.config).__module__.partition(".")[0]
+        return package not in (transformers.__name__, "hfbench")
 
     @cached_property
     def embedding_rows(self) -> int:

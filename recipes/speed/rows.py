@@ -56,8 +56,7 @@ def _comparison(options: Options) -> Row:
 
 
 def _scaling(config: str) -> Callable[[Options], Row]:
-    # texts enough for many steps of an epoch also on several GPUs
-    work = replace(_GPT2_124M, texts=2 * NOVELS, steps=200, warm_up=30, save_checkpoint=False)
+    work = replace(_GPT2_124M, warm_up=30, save_checkpoint=False)
     return lambda options: Scaling(work.with_steps(options.steps), config)
 
 
@@ -80,11 +79,11 @@ def _classifier(preset: str, **values: object) -> Work:
 
 _GPT2_124M = _language_model(
     preset="gpt2",
-    texts=NOVELS,
+    texts=2 * NOVELS,  # enough for many steps of an epoch also on several GPUs
     block_size=1024,
     batch=32,
-    steps=40,
-    warm_up=10,
+    steps=200,  # with fewer, the one checkpoint would weigh more than in any real training
+    warm_up=20,
     tied=True,
     dropout=0.0,
     bf16=True,

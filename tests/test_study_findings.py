@@ -1,0 +1,134 @@
+"""What the study's scripts conclude from the records of its comparisons."""
+
+import importlib
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hfbench.comparison import load_comparison
+from hfbench.errors import UserError
+
+STUDY = Path(__file__).parents[1] / "recipes" / "study"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A function that imports a script of the study."""
+    monkeypatch.syspath_prepend(str(STUDY))
+    return importlib.import_module
+
+
+def answers(text):
+    """Runs in words, whether each answer is right: ``"110 010"``."""
+    return np.array([[digit == "1" for digit in run] for run in text.split()])
+
+
+@pytest.mark.parametrize("examples", range(1, 8))
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ("1110110 1011011", "0110010 1000110 1100001"),
+        ("1111111", "0000000"),
+        ("1010101 0101010", "1010101 0101010"),
+    ],
+)
+def test_small_studies_are_all_subsets_of_the_examples(script, better, worse, examples):
+    better, worse = answers(better), answers(worse)
+    subsets = [list(subset) for subset in itertools.combinations(range(7), examples)]
+    signs = [
+        np.sign(int(one[subset].sum()) - int(other[subset].sum()))
+        for one, other in itertools.product(better, worse)
+        for subset in subsets
+    ]
+    found = script("wrong_order").small_studies(better, worse, examples)
+    by_sign = [signs.count(sign) / len(signs) for sign in (1, 0, -1)]
+    assert [found.right, found.equal, found.wrong] == pytest.approx(by_sign, abs=1e-12)
+
+
+@pytest.mark.parametrize("examples", [0, 8])
+def test_a_small_study_has_examples_of_the_test(script, examples):
+    with pytest.raises(UserError, match=f"--examples {examples}: the test has 7"):
+        script("wrong_order").small_studies(answers("1110110"), answers("0110010"), examples)
+
+
+def test_pairs_that_cannot_be_told_apart_have_no_wrong_order(script, tmp_path, write_record):
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        write_record(tmp_path, "good", seed, rng.random(200) < 0.9)
+        write_record(tmp_path, "bad", seed, rng.random(200) < 0.5)
+        write_record(tmp_path, "as-bad", seed, rng.random(200) < 0.5)
+    text = script("wrong_order").as_table(load_comparison(tmp_path), [20])
+    rows = [line.split("|")[1:4] for line in text.splitlines()[2:]]
+    assert {(one.strip(), other.strip()) for one, other, _ in rows} == {
+        ("good", "bad"),
+        ("good", "as-bad"),
+    }
+
+
+def test_average_ranks_share_equal_places(script):
+    tasks = [
+        {"a": answers("1111"), "b": answers("0001"), "c": answers("1000"), "only here": None},
+        {"a": answers("11 00"), "c": answers("11"), "b": answers("01")},
+    ]
+    ranks = script("across_tasks").average_ranks(tasks)
+    # first task: 1, 2.5, 2.5; second: a and b have a half each: 2.5, 2.5 and c is the first
+    assert {name: rank.mean for name, rank in ranks.items()} == {"a": 1.75, "b": 2.5, "c": 1.75}
+    assert all(1 <= rank.low <= rank.mean <= rank.high <= 3 for rank in ranks.values())
+
+
+def test_the_interval_of_a_rank_is_that_of_drawing_examples_and_runs_again(script):
+    """Against a plain loop that draws them one by one and counts who is better."""
+    rng = np.random.default_rng(1)
+    shares = [{"a": 0.8, "b": 0.75, "c": 0.5, "d": 0.7}, {"a": 0.6, "b": 0.62, "c": 0.5, "d": 0.4}]
+    tasks = [
+        {
+            name: rng.random((3, 50)) < share + rng.normal(0, 0.1, (3, 1))
+            for name, share in s.items()
+        }
+        for s in shares
+    ]
+    tasks[1]["c"] = tasks[1]["c"][:1]  # a single run
+    drawn = []
+    for _ in range(2000):
+        of_tasks = []
+        for task in tasks:
+            examples = rng.integers(50, size=50)
+            means = [
+                correct[rng.integers(len(correct), size=len(correct))][:, examples].mean()
+                for correct in task.values()
+            ]
+            of_tasks.append(
+                [sum(other > mean for other in means) + means.count(mean) / 2 for mean in means]
+            )
+        drawn.append(np.mean(of_tasks, axis=0) + 0.5)
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    ranks = script("across_tasks").average_ranks(tasks)
+    assert [rank.low for rank in ranks.values()] == pytest.approx(low, abs=0.25)
+    assert [rank.high for rank in ranks.values()] == pytest.approx(high, abs=0.25)
+    assert min(high - low) > 0.5
+
+
+def test_results_without_common_models_have_no_ranks(script):
+    tasks = [{"a": answers("1"), "b": answers("0")}, {"b": answers("1"), "c": answers("0")}]
+    with pytest.raises(UserError, match="no two models that all of the results have"):
+        script("across_tasks").average_ranks(tasks)
+
+
+def test_a_table_across_tasks_has_the_best_first(script, tmp_path, write_record):
+    rng = np.random.default_rng(0)
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        for seed in range(2):
+            write_record(folder, "good", seed, rng.random(200) < 0.9)
+            write_record(folder, "bad", seed, rng.random(200) < 0.5)
+    text = script("across_tasks").as_table([load_comparison(folder) for folder in folders])
+    header, _, first, second = text.splitlines()
+    assert header == "| model | d/s | d/s | average rank |"
+    good = load_comparison(folders[0]).models[0]
+    low, high = good.interval
+    shown = f"{100 * good.accuracy:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+    assert first.startswith(f"| good | {shown} |")
+    assert first.endswith(" | 1.00 (1.00-1.00) |")
+    assert second.endswith(" | 2.00 (2.00-2.00) |")
