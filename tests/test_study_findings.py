@@ -132,3 +132,65 @@ def test_a_table_across_tasks_has_the_best_first(script, tmp_path, write_record)
     assert first.startswith(f"| good | {shown} |")
     assert first.endswith(" | 1.00 (1.00-1.00) |")
     assert second.endswith(" | 2.00 (2.00-2.00) |")
+
+
+@pytest.fixture
+def study(script, tmp_path, write_record):
+    """The study's numbers, of two models and the majority answer in step 05."""
+    folder = tmp_path / "study_05_sst2"
+    rng = np.random.default_rng(0)
+    hard = rng.random(200)
+    for seed in range(4):
+        write_record(folder, "good", seed, hard < 0.8 + rng.normal(0, 0.1, 200))
+        write_record(folder, "bad", seed, hard < 0.6 + rng.normal(0, 0.1, 200))
+    write_record(folder, "majority", None, np.arange(200) % 2 == 1, control=True)
+    return script("write_up").Study(tmp_path)
+
+
+def test_numbers_in_the_findings_are_those_of_the_comparison(study):
+    comparison = study.comparison("05_sst2")
+    good, bad, _ = comparison.models
+    (pair,) = (p for p in comparison.pairs if {p.first, p.second} == {good, bad})
+    low, high = (100 * bound for bound in good.interval)
+    assert study.accuracy("good") == f"{100 * good.correct.mean():.1f} % ({low:.1f} to {high:.1f})"
+    means = 100 * bad.correct.mean(1)
+    assert study.single_runs("bad") == f"{means.min():.1f} to {means.max():.1f} %"
+    mean, low, high = (
+        100 * x for x in (pair.difference.mean, pair.difference.low, pair.difference.high)
+    )
+    assert study.difference("good", "bad") == f"+{mean:.1f} points ({low:.1f} to {high:.1f})"
+    assert study.difference("bad", "good") == f"-{mean:.1f} points ({-high:.1f} to {-low:.1f})"
+    assert study.differ("good", "bad")
+    assert study.differ("bad", "good")
+    assert not study.differ("bad", "majority")
+    assert study.one_class_runs("majority") == "1 of 1"
+    assert study.one_class_runs("good") == "0 of 4"
+
+
+def test_as_many_examples_as_are_needed_have_the_power(study, script):
+    """Against small studies drawn from the same answers, two-sided and with their own test."""
+    from hfbench.stats import paired_difference
+
+    number = int(study.needed_examples("good", "bad").replace(",", ""))
+    good, bad, _ = study.comparison("05_sst2").models
+    rng = np.random.default_rng(1)
+    shown = 0
+    for _ in range(1000):
+        drawn = rng.integers(200, size=number)
+        runs = rng.integers(4, size=2)
+        found = paired_difference(good.correct[runs[:1]][:, drawn], bad.correct[runs[1:]][:, drawn])
+        shown += found.mean > 0 and found.p_value < 0.05
+    assert 0.72 < shown / 1000 < 0.88
+
+
+def test_findings_know_only_what_was_run(study, script):
+    render = script("write_up").render
+    found = render("{{ study.accuracy('good') }} and {{ study.table('05_sst2') }}\n", study.results)
+    assert found.startswith(study.accuracy("good"))
+    assert found.count("\n| ") == 4
+    with pytest.raises(UserError, match="05_sst2 has no finished run of 'other'"):
+        render("{{ study.accuracy('other') }}", study.results)
+    with pytest.raises(UserError, match="does not compare 'good' and 'other'"):
+        render("{{ study.difference('good', 'other') }}", study.results)
+    with pytest.raises(Exception, match="'nothing' is undefined"):
+        render("{{ nothing }}", study.results)

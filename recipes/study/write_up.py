@@ -1,0 +1,144 @@
+"""Write the study's findings: every number and table in them is read from the records.
+
+    python recipes/study/write_up.py results/study
+
+renders findings.md.jinja, beside this script, to README.md in the folder that holds the results of
+the study's recipes. In the template, `study` is a `Study`.
+"""
+
+import argparse
+from functools import cache
+from pathlib import Path
+
+from across_tasks import as_table as table_across_tasks
+from jinja2 import Environment, StrictUndefined
+from wrong_order import as_table as table_of_orders
+from wrong_order import small_studies
+
+from hfbench import markdown
+from hfbench.atomic import atomic
+from hfbench.comparison import Comparison, ModelRuns, load_comparison
+from hfbench.errors import UserError
+from hfbench.power import measure_discordance, needed_examples
+from hfbench.running import exit_on_user_error
+from hfbench.stats import Difference
+from hfbench.table import ACCURACY, build_rows, table_cells
+
+TEMPLATE = Path(__file__).with_name("findings.md.jinja")
+
+
+class Study:
+    """The numbers of the study in words, from the folders of its recipes.
+
+    A step is a recipe's name without ``study_``. Accuracies are percentages of the test examples,
+    differences points of a percentage; what stands in brackets is a 95 % interval.
+    """
+
+    def __init__(self, results: Path) -> None:
+        """Read nothing yet; ``results`` holds a folder for each step."""
+        self.results = results
+        self.comparison = cache(self._load)
+
+    def _load(self, step: str) -> Comparison:
+        return load_comparison(self.results / f"study_{step}")
+
+    def accuracy(self, model: str, step: str = "05_sst2") -> str:
+        """``68.2 % (66.0 to 70.3)``."""
+        runs = self.model(model, step)
+        low, high = runs.interval
+        return f"{100 * runs.accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+    def single_runs(self, model: str, step: str = "05_sst2", split: str = "validation") -> str:
+        """The least and the most accurate run: ``60.0 to 71.7 %``."""
+        found = [100 * run.metrics[split]["accuracy"] for run in self.model(model, step).finished]
+        return f"{min(found):.1f} to {max(found):.1f} %"
+
+    def difference(self, first: str, second: str, step: str = "05_sst2") -> str:
+        """Of ``first`` minus ``second``: ``+3.1 points (-0.2 to 6.4)``."""
+        found = self.paired(first, second, step)
+        return f"{100 * found.mean:+.1f} points ({100 * found.low:.1f} to {100 * found.high:.1f})"
+
+    def differ(self, first: str, second: str, step: str = "05_sst2") -> bool:
+        """Whether the two can be told apart, as the letters of the table say."""
+        pairs = self.comparison(step).pairs
+        return any({p.first.name, p.second.name} == {first, second} and p.differ for p in pairs)
+
+    def wrong_order(self, better: str, worse: str, examples: int, step: str = "05_sst2") -> str:
+        """How often one run of each, on so many examples, have the wrong order: ``12.5 %``."""
+        models = [self.model(name, step).correct for name in (better, worse)]
+        return f"{100 * small_studies(*models, examples).wrong:.1f} %"
+
+    def needed_examples(self, first: str, second: str, step: str = "05_sst2") -> str:
+        """Test examples by which one run of each shows their difference with 80 % power."""
+        pair = (self.model(first, step).correct, self.model(second, step).correct)
+        discordance = measure_discordance([pair])
+        difference = abs(self.paired(first, second, step).mean)
+        number = needed_examples(difference, 1, discordance) if discordance else None
+        return "no number of" if number is None else f"{number:,}"
+
+    def one_class_runs(self, model: str, step: str = "05_sst2") -> str:
+        """How many runs give every example the same answer: ``7 of 10``."""
+        runs = self.model(model, step)
+        return f"{runs.one_class_runs} of {len(runs.finished)}"
+
+    def table(self, step: str) -> str:
+        """The accuracies of a step, as `hfbench table` shows them."""
+        cells = table_cells(build_rows(self.comparison(step)), ACCURACY, {})
+        return markdown.table(cells.header, cells.rows)
+
+    def table_of_orders(self, step: str, examples: list[int]) -> str:
+        """See wrong_order.py."""
+        return table_of_orders(self.comparison(step), examples)
+
+    def table_across_tasks(self, steps: list[str]) -> str:
+        """See across_tasks.py."""
+        return table_across_tasks([self.comparison(step) for step in steps])
+
+    def model(self, name: str, step: str) -> ModelRuns:
+        """The runs of a model.
+
+        Raises:
+            UserError: if none of it is finished.
+        """
+        for model in self.comparison(step).finished:
+            if model.name == name:
+                return model
+        raise UserError(f"{self.results}: {step} has no finished run of {name!r}")
+
+    def paired(self, first: str, second: str, step: str) -> Difference:
+        """The accuracy of ``first`` minus that of ``second``.
+
+        Raises:
+            UserError: if the two were not compared.
+        """
+        for pair in self.comparison(step).pairs:
+            if (pair.first.name, pair.second.name) == (first, second):
+                return pair.difference
+            if (pair.first.name, pair.second.name) == (second, first):
+                return -pair.difference
+        raise UserError(f"{self.results}: {step} does not compare {first!r} and {second!r}")
+
+
+def render(template: str, results: Path) -> str:
+    """The findings as Markdown; a name that the template does not know is an error."""
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    return environment.from_string(template).render(study=Study(results))
+
+
+def main() -> None:
+    """Write the findings beside the results that they tell of."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path, help="the folder with a folder for each recipe")
+    args = parser.parse_args()
+    with exit_on_user_error():
+        path = args.results / "README.md"
+        text = render(TEMPLATE.read_text("utf-8"), args.results)
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        print(f"Findings in {path}")
+
+
+if __name__ == "__main__":
+    main()
