@@ -62,7 +62,7 @@ def edit(path, keys, value):
         (lambda _: "[1]", "not a valid record: the file: Input should be an object"),
         (lambda text: "\ufeff" + text, "not a valid record: the file: Invalid JSON: expected"),
         (
-            lambda text: text.replace('"settings": {}', f'"settings": {{"a": {"[" * 10**5}'),
+            lambda text: text.replace('"settings": {', f'"settings": {{"a": {"[" * 10**5}'),
             "not a valid record: the file: Invalid JSON: recursion limit exceeded",
         ),
         (
