@@ -14,6 +14,7 @@ from hfbench.record import WHAT_TO_DO, Record, RecordError, refuse_link
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 def load_predictions(record: Record, results: Path, split: str) -> "dict[str, np.ndarray]":
@@ -30,6 +31,7 @@ def load_all_predictions(
 ) -> "list[dict[str, np.ndarray]]":
     """As `load_predictions` of each record; runs on the same examples share their arrays."""
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     found: list[dict[str, np.ndarray]] = []
     examples: _Examples | None = None
@@ -37,10 +39,11 @@ def load_all_predictions(
     for record in records:
         path = _predictions_path(record, folder)
         try:
-            table = _read_table(path)
-            if examples is None or not examples.are_those_of(table):
-                examples = _Examples.of(table, split)
-            found.append(examples.with_logits(table))
+            content = _read(path)
+            file = pq.ParquetFile(pa.BufferReader(content))
+            if examples is None or not examples.are_those_of(content):
+                examples = _Examples.of(file, content, split)
+            found.append(examples.with_logits(file))
         # columns that are missing or of another type, no rows, rows of unequal length
         except (OSError, KeyError, IndexError, TypeError, ValueError, pa.ArrowException) as error:
             raise RecordError(f"{path}: not valid predictions: {error}; {WHAT_TO_DO}") from None
@@ -57,44 +60,60 @@ def _predictions_path(record: Record, folder: Path) -> Path:
     return path
 
 
-def _read_table(path: Path) -> "pa.Table":
-    """A Parquet file as columns of one chunk each.
-
-    Read at once, for it is small: threads would take longer to start. `pyarrow.parquet.read_table`
-    with a filter and `to_numpy` would import pandas: a quarter of a second.
-    """
+def _read(path: Path) -> "pa.Buffer":
+    """A file at once, for it is small: threads would take longer to start."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     with pa.OSFile(str(path)) as file:
-        content = pa.BufferReader(file.read_buffer())
-    return pq.ParquetFile(content).read(use_threads=False).combine_chunks()
+        return file.read_buffer()
+
+
+def _read_columns(file: "pq.ParquetFile", *names: str) -> "pa.Table":
+    """Columns of one chunk each.
+
+    `pyarrow.parquet.read_table` with a filter, and `to_numpy`, would import pandas: a quarter of a
+    second.
+    """
+    return file.read(columns=list(names), use_threads=False).combine_chunks()
 
 
 @dataclass(frozen=True, eq=False)
 class _Examples:
-    """The examples of a table of predictions, of which those of one split are chosen."""
+    """The examples of a file of predictions, of which those of one split are chosen."""
 
-    columns: "dict[str, pa.ChunkedArray]"
+    head: "pa.Buffer"
+    """The file up to its logits. Where another file begins so, its examples are the same."""
     rows: "np.ndarray"
     """Which are of the split, shape (all rows,)."""
     ids: "np.ndarray"
     labels: "np.ndarray"
 
     @classmethod
-    def of(cls, table: "pa.Table", split: str) -> "_Examples":
+    def of(cls, file: "pq.ParquetFile", content: "pa.Buffer", split: str) -> "_Examples":
         import numpy as np
 
-        columns = {name: table[name] for name in ("split", "id", "label")}
-        rows = np.array(columns["split"].to_pylist()) == split
-        ids = np.array(list(compress(columns["id"].to_pylist(), rows)))
-        return cls(columns, rows, ids, np.from_dlpack(columns["label"].chunk(0))[rows])
+        table = _read_columns(file, "split", "id", "label")
+        rows = np.array(table["split"].to_pylist()) == split
+        ids = np.array(list(compress(table["id"].to_pylist(), rows)))
+        labels = np.from_dlpack(table["label"].chunk(0))[rows]
+        return cls(content.slice(0, _start_of_logits(file)), rows, ids, labels)
 
-    def are_those_of(self, table: "pa.Table") -> bool:
-        return all(column.equals(table[name]) for name, column in self.columns.items())
+    def are_those_of(self, content: "pa.Buffer") -> bool:
+        return content.slice(0, self.head.size).equals(self.head)
 
-    def with_logits(self, table: "pa.Table") -> "dict[str, np.ndarray]":
+    def with_logits(self, file: "pq.ParquetFile") -> "dict[str, np.ndarray]":
         import numpy as np
 
-        logits = np.from_dlpack(table["logits"].chunk(0).values).reshape(len(self.rows), -1)
-        return {"id": self.ids, "label": self.labels, "logits": logits[self.rows]}
+        if file.metadata.num_rows != len(self.rows):
+            raise ValueError(f"{file.metadata.num_rows} rows, of which {len(self.rows)} have an id")
+        logits = _read_columns(file, "logits")["logits"].chunk(0)
+        values = np.from_dlpack(logits.values).reshape(len(self.rows), -1)
+        return {"id": self.ids, "label": self.labels, "logits": values[self.rows]}
+
+
+def _start_of_logits(file: "pq.ParquetFile") -> int:
+    """Bytes before the column, which is the last."""
+    group = file.metadata.row_group(0)
+    columns = {group.column(i).path_in_schema.partition(".")[0]: i for i in range(4)}
+    column = group.column(columns["logits"])
+    return column.dictionary_page_offset or column.data_page_offset
