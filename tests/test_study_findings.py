@@ -194,3 +194,27 @@ def test_findings_know_only_what_was_run(study, script):
         render("{{ study.difference('good', 'other') }}", study.results)
     with pytest.raises(Exception, match="'nothing' is undefined"):
         render("{{ nothing }}", study.results)
+
+
+def test_next_tokens_are_those_of_the_table_also_at_another_temperature(study):
+    from hfbench.generate import Candidate, Generation, Step
+    from hfbench.generation_table import write_generations
+
+    logits = np.array([2.0, 1.5, 0.0])
+    shares = np.exp(logits) / np.exp(logits).sum()
+    top = tuple(
+        Candidate(i, text, float(shares[i])) for i, text in enumerate((" can", " rub", "."))
+    )
+    later = tuple(Candidate(i, " later", 0.3) for i in range(3, 6))
+    steps = (Step(top[0], top), Step(later[0], later))
+    folder = study.results / "study_01_small_corpus" / "generations"
+    write_generations([Generation("He and I", " can later", steps)], folder)
+
+    def text(p):
+        return f"can {p[0]:.3f}, rub {p[1]:.3f}, . {p[2]:.3f}"
+
+    assert study.next_tokens("01_small_corpus", "He and I") == text(shares)
+    cooler = np.exp(logits / 0.8) / np.exp(logits / 0.8).sum()
+    assert study.next_tokens("01_small_corpus", "He and I", 0.8) == text(cooler)
+    with pytest.raises(UserError, match="nothing after the prompt 'She'"):
+        study.next_tokens("01_small_corpus", "She")

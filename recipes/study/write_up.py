@@ -7,6 +7,7 @@ the study's recipes. In the template, `study` is a `Study`.
 """
 
 import argparse
+import csv
 from functools import cache
 from pathlib import Path
 
@@ -80,6 +81,31 @@ class Study:
         """How many runs give every example the same answer: ``7 of 10``."""
         runs = self.model(model, step)
         return f"{runs.one_class_runs} of {len(runs.finished)}"
+
+    def next_tokens(self, step: str, prompt: str, temperature: float = 1.0) -> str:
+        """What the step's `generations` expect after a prompt: ``can 0.516, hold 0.331``.
+
+        At another temperature than 1, the shares are of the listed tokens alone: p^(1/temperature)
+        divided by the sum. The others, which are less probable than these, would take a little.
+
+        Raises:
+            UserError: if nothing was generated after ``prompt``.
+        """
+        path = self.results / f"study_{step}" / "generations" / "generation.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = [
+                line
+                for line in csv.DictReader(file)
+                if line["prompt"] == prompt and line["position"] == "1" and line["rank"]
+            ]
+        if not lines:
+            raise UserError(f"{path}: nothing after the prompt {prompt!r}")
+        shares = [float(line["probability"]) ** (1 / temperature) for line in lines]
+        total = 1.0 if temperature == 1 else sum(shares)
+        return ", ".join(
+            f"{line['token'].strip()} {share / total:.3f}"
+            for line, share in zip(lines, shares, strict=True)
+        )
 
     def table(self, step: str) -> str:
         """The accuracies of a step, as `hfbench table` shows them."""
