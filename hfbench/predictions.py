@@ -82,7 +82,7 @@ class _Examples:
     """The examples of a file of predictions, of which those of one split are chosen."""
 
     head: "pa.Buffer"
-    """The file up to its logits. Where another file begins so, its examples are the same."""
+    """See `_head`. Where another file begins so, its examples are the same."""
     rows: "np.ndarray"
     """Which are of the split, shape (all rows,)."""
     ids: "np.ndarray"
@@ -96,7 +96,7 @@ class _Examples:
         rows = np.array(table["split"].to_pylist()) == split
         ids = np.array(list(compress(table["id"].to_pylist(), rows)))
         labels = np.from_dlpack(table["label"].chunk(0))[rows]
-        return cls(content.slice(0, _start_of_logits(file)), rows, ids, labels)
+        return cls(_head(file, content), rows, ids, labels)
 
     def are_those_of(self, content: "pa.Buffer") -> bool:
         return content.slice(0, self.head.size).equals(self.head)
@@ -111,9 +111,16 @@ class _Examples:
         return {"id": self.ids, "label": self.labels, "logits": values[self.rows]}
 
 
-def _start_of_logits(file: "pq.ParquetFile") -> int:
-    """Bytes before the column, which is the last."""
+def _head(file: "pq.ParquetFile", content: "pa.Buffer") -> "pa.Buffer":
+    """The file up to its logits, or all of it where they are not the last of what it holds."""
+    if file.metadata.num_row_groups != 1:
+        return content
     group = file.metadata.row_group(0)
-    columns = {group.column(i).path_in_schema.partition(".")[0]: i for i in range(4)}
-    column = group.column(columns["logits"])
-    return column.dictionary_page_offset or column.data_page_offset
+    columns = [group.column(i) for i in range(group.num_columns)]
+    starts = {
+        column.path_in_schema.partition(".")[0]: column.dictionary_page_offset
+        or column.data_page_offset
+        for column in columns
+    }
+    is_last = starts["logits"] == max(starts.values())
+    return content.slice(0, starts["logits"]) if is_last else content

@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hfbench.errors import UserError
@@ -146,3 +147,18 @@ def test_every_key_of_the_schema_is_explained():
     }
     assert unexplained <= plain
     assert json.dumps(schema)
+
+
+@pytest.mark.parametrize("layout", ["logits first", "two row groups"])
+def test_files_that_others_wrote_are_not_taken_for_each_other(layout, tmp_path):
+    """Where the examples do not all stand before the logits, the files may begin alike."""
+    other = PREDICTIONS.set_column(1, "id", pa.array(["a/0", "b/0", "b/2"]))
+    records = [make(seed=seed, predictions=f"m--seed{seed}.parquet") for seed in range(2)]
+    for record, table in zip(records, [PREDICTIONS, other], strict=True):
+        path = save_record(record, tmp_path / "records", table).with_suffix(".parquet")
+        if layout == "logits first":
+            pq.write_table(table.select(["logits", "split", "id", "label"]), path)
+        else:
+            pq.write_table(table, path, row_group_size=2)
+    found = load_all_predictions(records, tmp_path, "test")
+    assert [list(one["id"]) for one in found] == [["b/0", "b/1"], ["b/0", "b/2"]]
