@@ -1,5 +1,6 @@
 """What all tests share: no network, and a comparison small enough to run in a second."""
 
+import importlib
 import json
 import os
 import random
@@ -187,3 +188,10 @@ def timeless():
         return kept
 
     return strip
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A function that imports a script of recipes/study."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "recipes" / "study"))
+    return importlib.import_module

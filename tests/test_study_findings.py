@@ -1,23 +1,16 @@
 """What the study's scripts conclude from the records of its comparisons."""
 
-import importlib
 import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
 from hfbench.comparison import load_comparison
 from hfbench.errors import UserError
 
 STUDY = Path(__file__).parents[1] / "recipes" / "study"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """A function that imports a script of the study."""
-    monkeypatch.syspath_prepend(str(STUDY))
-    return importlib.import_module
 
 
 def answers(text):
@@ -218,3 +211,31 @@ def test_next_tokens_are_those_of_the_table_also_at_another_temperature(study):
     assert study.next_tokens("01_small_corpus", "He and I", 0.8) == text(cooler)
     with pytest.raises(UserError, match="nothing after the prompt 'She'"):
         study.next_tokens("01_small_corpus", "She")
+
+
+def test_the_findings_ask_for_what_the_recipes_run(script, tmp_path, write_record):
+    """All of the template, with records of every model that the recipes name."""
+    from hfbench.generate import Candidate, Generation, Step
+    from hfbench.generation_table import write_generations
+
+    rng = np.random.default_rng(0)
+    loaded = YAML(typ="safe", pure=True)
+    for path in sorted(STUDY.glob("*.yaml")):
+        values = loaded.load(path.read_text("utf-8"))
+        folder = tmp_path / values["name"]
+        if "task" not in values:
+            step = Step(Candidate(1, " can", 0.5), (Candidate(1, " can", 0.5),))
+            prompts = ("He and I", "She rubs", "They are", "Money is")
+            generations = [Generation(prompt, " can", (step,)) for prompt in prompts]
+            write_generations(generations, folder / "generations")
+            continue
+        names = [values["name"], f"{values['name']}_tuned"] if path.stem == "05_sst2" else [None]
+        for name in names:
+            for model in values["models"]:
+                for seed in range(2):
+                    place = tmp_path / name if name else folder
+                    write_record(place, model["name"], seed, rng.random(240) < 0.6)
+    write_up = script("write_up")
+    text = write_up.render(write_up.TEMPLATE.read_text("utf-8"), tmp_path)
+    assert "{{" not in text
+    assert text.count("\n| gpt-nano-coins | ") == 3  # of both tables and of that across tasks

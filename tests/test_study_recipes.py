@@ -1,6 +1,5 @@
 """The recipes of the study, in recipes/study, and the scripts beside them; no network."""
 
-import importlib
 import json
 import re
 import shutil
@@ -45,13 +44,6 @@ def study(tmp_path_factory):
     for stem in RECIPES:
         shutil.copy(STUDY / f"{stem}.yaml", folder)
     return {stem: load_recipe(folder / f"{stem}.yaml") for stem in RECIPES}
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """A function that imports a script of the study."""
-    monkeypatch.syspath_prepend(str(STUDY))
-    return importlib.import_module
 
 
 @pytest.fixture

@@ -64,10 +64,11 @@ class Study:
         pairs = self.comparison(step).pairs
         return any({p.first.name, p.second.name} == {first, second} and p.differ for p in pairs)
 
-    def wrong_order(self, better: str, worse: str, examples: int, step: str = "05_sst2") -> str:
+    def wrong_order(self, first: str, second: str, examples: int, step: str = "05_sst2") -> str:
         """How often one run of each, on so many examples, have the wrong order: ``12.5 %``."""
-        models = [self.model(name, step).correct for name in (better, worse)]
-        return f"{100 * small_studies(*models, examples).wrong:.1f} %"
+        models = [self.model(name, step) for name in (first, second)]
+        worse, better = sorted(models, key=lambda model: model.accuracy)
+        return f"{100 * small_studies(better.correct, worse.correct, examples).wrong:.1f} %"
 
     def needed_examples(self, first: str, second: str, step: str = "05_sst2") -> str:
         """Test examples by which one run of each shows their difference with 80 % power."""

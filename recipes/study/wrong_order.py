@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import hypergeom
 
 from hfbench import markdown
-from hfbench.comparison import Comparison, ModelRuns, load_comparison
+from hfbench.comparison import Comparison, load_comparison
 from hfbench.errors import UserError
 from hfbench.running import exit_on_user_error
 
@@ -68,18 +68,16 @@ def _of_runs(only_one: int, only_other: int, total: int, examples: int) -> np.nd
     return share @ np.stack([1 - at_most_half, at_most_half - fewer, fewer], axis=1)
 
 
-def pairs_in_order(comparison: Comparison) -> list[tuple[ModelRuns, ModelRuns]]:
-    """The pairs that can be told apart, the better first, in the order of the table."""
-    return [(pair.first, pair.second) for pair in comparison.pairs if pair.differ]
-
-
 def as_table(comparison: Comparison, examples: list[int]) -> str:
     """In Markdown: a row for each pair, percentages for each number of examples."""
     header = ["better", "worse", "difference, points"]
     for number in examples:
         header += [f"wrong order, {number} examples, %", f"equal, {number} examples, %"]
     rows = []
-    for better, worse in pairs_in_order(comparison):
+    for pair in comparison.pairs:
+        if not pair.differ:
+            continue
+        better, worse = pair.first, pair.second
         row = [better.name, worse.name, f"{100 * (better.accuracy - worse.accuracy):.1f}"]
         for number in examples:
             found = small_studies(better.correct, worse.correct, number)
