@@ -394,12 +394,12 @@ def _first_output(logits: Any, labels: torch.Tensor) -> torch.Tensor:
 
 def _token_losses(logits: Any, labels: torch.Tensor) -> torch.Tensor:
     """Per row: sum of the tokens' losses and their number, shape (B, 2); logits stay behind."""
-    logits = _first_output(logits, labels)[:, :-1].float()  # (B, T-1, V)
+    logits = _first_output(logits, labels)[:, :-1]  # (B, T-1, V)
     targets = labels[:, 1:]  # (B, T-1)
-    losses = F.cross_entropy(
-        logits.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
+    losses = F.cross_entropy(  # over the last dimension: over the second it takes many times as long
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
     )
-    return torch.stack([losses.sum(1), (targets != IGNORED).sum(1)], dim=1)
+    return torch.stack([losses.view_as(targets).sum(1), (targets != IGNORED).sum(1)], dim=1)
 
 
 def _refuse_non_finite_logits(logits: np.ndarray, trainer: BenchTrainer) -> None:
