@@ -231,6 +231,18 @@ class BenchTrainer(ShardingTrainer):
             inputs = {**inputs, "skip_padding": True}
         return super().compute_loss(model, inputs, *args, **kwargs)
 
+    def prediction_step(self, model: nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
+        """As `Trainer` does it; of a language model each row's losses in the place of logits."""
+        if self.kind == "classification":
+            return super().prediction_step(model, inputs, *args, **kwargs)
+        inputs = self._prepare_inputs(inputs)
+        labels = inputs.pop("labels")  # a model that saw them would compute the loss, too
+        if self._can_skip_padding:
+            inputs["skip_padding"] = True
+        with torch.no_grad(), self.compute_loss_context_manager():
+            logits = model(**inputs)["logits"]  # (B, T, V)
+        return None, _row_losses(logits, labels), labels
+
     def training_step(self, model: nn.Module, inputs: Any, *args: Any) -> torch.Tensor:
         """Forward and backward; notes the step of the first non-finite loss."""
         self._step.fill_(self.state.global_step + 1)
@@ -342,7 +354,6 @@ def build_trainer(
         trainer.preprocess_logits_for_metrics = _first_output
         trainer.compute_metrics = lambda prediction: _classification(prediction, trainer)
     else:
-        trainer.preprocess_logits_for_metrics = _token_losses
         trainer.compute_metrics = lambda prediction: _language_modeling(prediction, trainer)
     return trainer
 
@@ -392,14 +403,14 @@ def _first_output(logits: Any, labels: torch.Tensor) -> torch.Tensor:
     return logits[0] if isinstance(logits, tuple) else logits
 
 
-def _token_losses(logits: Any, labels: torch.Tensor) -> torch.Tensor:
-    """Per row: sum of the tokens' losses and their number, shape (B, 2); logits stay behind."""
-    logits = _first_output(logits, labels)[:, :-1]  # (B, T-1, V)
-    targets = labels[:, 1:]  # (B, T-1)
-    losses = F.cross_entropy(  # over the last dimension: over the second it takes many times as long
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
-    )
-    return torch.stack([losses.view_as(targets).sum(1), (targets != IGNORED).sum(1)], dim=1)
+def _row_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Sum of each row's token losses, and how many there are: shape (B, 2)."""
+    # row by row, so that what is as large as the logits does not exist once more
+    losses = [
+        F.cross_entropy(row[:-1].float(), targets[1:], ignore_index=IGNORED, reduction="sum")
+        for row, targets in zip(logits, labels, strict=True)
+    ]
+    return torch.stack([torch.stack(losses), (labels[:, 1:] != IGNORED).sum(1)], dim=1)
 
 
 def _refuse_non_finite_logits(logits: np.ndarray, trainer: BenchTrainer) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -58,6 +59,8 @@ def test_pairs_that_cannot_be_told_apart_have_no_wrong_order(script, tmp_path, w
         ("good", "bad"),
         ("good", "as-bad"),
     }
+    named = script("wrong_order").as_table(load_comparison(tmp_path), [20], ["good", "bad"])
+    assert named.splitlines()[2:] == [line for line in text.splitlines()[2:] if "as-bad" not in line]
 
 
 def test_average_ranks_share_equal_places(script):
@@ -144,8 +147,9 @@ def test_numbers_in_the_findings_are_those_of_the_comparison(study):
     comparison = study.comparison("05_sst2")
     good, bad, _ = comparison.models
     (pair,) = (p for p in comparison.pairs if {p.first, p.second} == {good, bad})
-    low, high = (100 * bound for bound in good.interval)
-    assert study.accuracy("good") == f"{100 * good.correct.mean():.1f} % ({low:.1f} to {high:.1f})"
+    low_of_good, high_of_good = (100 * bound for bound in good.interval)
+    expected = f"{100 * good.correct.mean():.1f} % ({low_of_good:.1f} to {high_of_good:.1f})"
+    assert study.accuracy("good") == expected
     means = 100 * bad.correct.mean(1)
     assert study.single_runs("bad") == f"{means.min():.1f} to {means.max():.1f} %"
     mean, low, high = (
@@ -153,18 +157,31 @@ def test_numbers_in_the_findings_are_those_of_the_comparison(study):
     )
     assert study.difference("good", "bad") == f"+{mean:.1f} points ({low:.1f} to {high:.1f})"
     assert study.difference("bad", "good") == f"-{mean:.1f} points ({-high:.1f} to {-low:.1f})"
-    assert study.differ("good", "bad")
-    assert study.differ("bad", "good")
-    assert not study.differ("bad", "majority")
+    assert study.relation("good", "bad") == "is better than"
+    assert study.relation("bad", "good") == "is worse than"
+    assert study.relation("bad", "majority") == "cannot be told from"
+    assert study.place(low_of_good - 0.1, "good") == "lies below"
+    assert study.place(100 * good.accuracy, "good") == "lies in"
+    assert study.place(high_of_good + 0.1, "good") == "lies above"
     assert study.one_class_runs("majority") == "1 of 1"
     assert study.one_class_runs("good") == "0 of 4"
+
+
+@pytest.mark.parametrize("examples", [2, 3])
+def test_a_small_study_of_one_run_is_any_subset_of_the_examples(script, study, examples):
+    correct = answers("1110110100 0110010111")
+    study.model = lambda name, step: SimpleNamespace(correct=correct)
+    subsets = [list(subset) for subset in itertools.combinations(range(10), examples)]
+    shares = [100 * run[subset].mean() for run in correct for subset in subsets]
+    low, high = np.quantile(shares, [0.025, 0.975], method="inverted_cdf")
+    assert study.small_study("good", examples) == f"{low:.1f} to {high:.1f} %"
 
 
 def test_as_many_examples_as_are_needed_have_the_power(study, script):
     """Against small studies drawn from the same answers, two-sided and with their own test."""
     from hfbench.stats import paired_difference
 
-    number = int(study.needed_examples("good", "bad").replace(",", ""))
+    number = int(study.needed_examples("good", "bad").removesuffix(" examples").replace(",", ""))
     good, bad, _ = study.comparison("05_sst2").models
     rng = np.random.default_rng(1)
     shown = 0
@@ -228,6 +245,11 @@ def test_the_findings_ask_for_what_the_recipes_run(script, tmp_path, write_recor
             prompts = ("He and I", "She rubs", "They are", "Money is")
             generations = [Generation(prompt, " can", (step,)) for prompt in prompts]
             write_generations(generations, folder / "generations")
+            for model in values["models"]:
+                metrics = {"validation": {"loss": 5.678}}
+                write_record(
+                    folder, model["name"], None, [True], kind="pretraining", metrics=metrics
+                )
             continue
         names = [values["name"], f"{values['name']}_tuned"] if path.stem == "05_sst2" else [None]
         for name in names:
@@ -239,3 +261,4 @@ def test_the_findings_ask_for_what_the_recipes_run(script, tmp_path, write_recor
     text = write_up.render(write_up.TEMPLATE.read_text("utf-8"), tmp_path)
     assert "{{" not in text
     assert text.count("\n| gpt-nano-coins | ") == 3  # of both tables and of that across tasks
+    assert text.count("loss 5.68)") == 2  # of both coin books

@@ -22,10 +22,10 @@ RECIPES = sorted(path.stem for path in STUDY.glob("*.yaml"))
 TUNED = "_tuned"  # made by tune.py
 CELLS = {  # pretrainings, and cells of the comparison
     "01_small_corpus": (2, 0),
-    "02_larger_corpus": (2, 0),
+    "02_larger_corpus": (3, 0),
     "03_novels": (2, 0),
     "04_unlabelled": (1, 0),
-    "05_sst2": (7, 15 * 10 + 2),
+    "05_sst2": (8, 16 * 10 + 2),
     "06_sst2_240": (1, 4 * 10 + 2),
     "07_sst2_reads_padding": (1, 2 * 10 + 1),
     "08_sst2_sizes": (2, 7 * 5 * 10),
@@ -89,7 +89,7 @@ def test_a_name_stands_for_the_same_pretraining_in_every_recipe(study):
             content.setdefault(model.name, set()).add(
                 json.dumps([model.preset, model.config, model.pretrain.model_dump(mode="json")])
             )
-    assert len(content) == 7
+    assert len(content) == 8
     assert {name: len(found) for name, found in content.items()} == dict.fromkeys(content, 1)
 
 

@@ -23,7 +23,7 @@ from hfbench.models.custom_gpt import (
 )
 from hfbench.models.load import load_causal_lm, prepare_model
 from hfbench.recipe import Corpus, Model
-from hfbench.trainer import NonFiniteLossError, _token_losses, build_trainer, predict
+from hfbench.trainer import NonFiniteLossError, build_trainer, predict
 from hfbench.training_arguments import share_batch, training_arguments
 
 PROBE = Path(__file__).parent / "probe.py"
@@ -88,6 +88,21 @@ def test_first_loss_and_accuracy_are_those_of_the_first_batch_by_hand(tmp_path):
     assert first["accuracy"] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
 
 
+def losses_by_hand(model, rows):
+    """Of each token that is predicted, row by row without padding."""
+    with torch.no_grad():
+        return torch.cat(
+            [
+                F.cross_entropy(
+                    model(input_ids=torch.tensor([ids])).logits[0, :-1],
+                    torch.tensor(ids[1:]),
+                    reduction="none",
+                )
+                for ids in rows
+            ]
+        )
+
+
 @pytest.mark.parametrize("name", ["custom", "gpt2"])
 def test_first_loss_of_a_language_model_is_that_of_its_tokens_by_hand(tmp_path, monkeypatch, name):
     texts = {"train": pets.sentences()[:20], "validation": pets.sentences()[20:30]}
@@ -104,6 +119,7 @@ def test_first_loss_of_a_language_model_is_that_of_its_tokens_by_hand(tmp_path, 
             "gradient_accumulation_steps": accumulation,
             "max_steps": 2,
             "logging_steps": 1,
+            "per_device_eval_batch_size": 4,
         }
         args = training_arguments(values, probe.STREAMS, tmp_path, "m")
         model = load_causal_lm(prepared, 0)
@@ -126,19 +142,12 @@ def test_first_loss_of_a_language_model_is_that_of_its_tokens_by_hand(tmp_path, 
         assert len(predicted) == 2
         assert sum(predicted) == (seen - 1).sum()
     rows = [data.splits["train"][int(row)]["input_ids"] for row in trainer.sampler.order(0)[:8]]
-    with torch.no_grad():
-        losses = torch.cat(
-            [
-                F.cross_entropy(
-                    model(input_ids=torch.tensor([ids])).logits[0, :-1],
-                    torch.tensor(ids[1:]),
-                    reduction="none",
-                )
-                for ids in rows
-            ]
-        )
+    losses = losses_by_hand(model, rows)
     first, second = trainer.state.log_history[:2]
     assert first["loss"] == pytest.approx(losses.mean().item(), abs=1e-5)
+    found = trainer.evaluate()["eval_loss"]  # the mean over tokens, not over rows or batches
+    held_out = losses_by_hand(trainer.model.eval(), data.splits["validation"]["input_ids"])
+    assert found == pytest.approx(held_out.mean().item(), abs=1e-5)
     cut = train(4, 2)[0].state.log_history
     for key in ("loss", "grad_norm"):
         assert cut[0][key] == pytest.approx(first[key], abs=1e-5)
@@ -220,16 +229,6 @@ def test_evaluation_does_not_depend_on_its_batch_size(tmp_path):
         losses.append(trainer.evaluate()["eval_loss"])
         assert predict(trainer, probe.build_data().splits["validation"]).shape == (21, 2)
     assert losses == pytest.approx([losses[0]] * 3, abs=1e-6)
-
-
-def test_token_losses_are_those_of_the_model():
-    logits, labels = torch.randn(2, 5, 7), torch.randint(0, 7, (2, 5))
-    labels[1, 3:] = -100
-    pairs = _token_losses(logits, labels)
-    for row in range(2):
-        kept = labels[row, 1:] != -100
-        expected = F.cross_entropy(logits[row, :-1][kept], labels[row, 1:][kept], reduction="sum")
-        np.testing.assert_allclose(pairs[row], [expected, kept.sum()], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

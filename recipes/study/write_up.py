@@ -11,14 +11,16 @@ import csv
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from across_tasks import as_table as table_across_tasks
 from jinja2 import Environment, StrictUndefined
+from scipy.stats import hypergeom
 from wrong_order import as_table as table_of_orders
 from wrong_order import small_studies
 
-from hfbench import markdown
+from hfbench import load_records, markdown
 from hfbench.atomic import atomic
-from hfbench.comparison import Comparison, ModelRuns, load_comparison
+from hfbench.comparison import Comparison, ModelRuns, Pair, load_comparison
 from hfbench.errors import UserError
 from hfbench.power import measure_discordance, needed_examples
 from hfbench.running import exit_on_user_error
@@ -49,6 +51,27 @@ class Study:
         low, high = runs.interval
         return f"{100 * runs.accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
+    def place(self, percent: float, model: str, step: str = "05_sst2") -> str:
+        """Where an accuracy is: ``lies in``, ``lies above`` or ``lies below`` our interval."""
+        low, high = self.model(model, step).interval
+        if low <= percent / 100 <= high:
+            return "lies in"
+        return "lies above" if percent / 100 > high else "lies below"
+
+    def small_study(self, model: str, examples: int, step: str = "05_sst2") -> str:
+        """What one run gives on so many examples of the test, 95 % of the time: ``53 to 69 %``.
+
+        Exact over all runs and subsets: from the 2.5th to the 97.5th percentile.
+        """
+        correct = self.model(model, step).correct
+        right = np.arange(examples + 1)
+        shares = [hypergeom.cdf(right, correct.shape[1], run.sum(), examples) for run in correct]
+        low, high = (
+            100 * int(np.argmax(np.mean(shares, axis=0) >= tail)) / examples
+            for tail in (0.025, 0.975)
+        )
+        return f"{low:.1f} to {high:.1f} %"
+
     def single_runs(self, model: str, step: str = "05_sst2", split: str = "validation") -> str:
         """The least and the most accurate run: ``60.0 to 71.7 %``."""
         found = [100 * run.metrics[split]["accuracy"] for run in self.model(model, step).finished]
@@ -59,10 +82,11 @@ class Study:
         found = self.paired(first, second, step)
         return f"{100 * found.mean:+.1f} points ({100 * found.low:.1f} to {100 * found.high:.1f})"
 
-    def differ(self, first: str, second: str, step: str = "05_sst2") -> bool:
-        """Whether the two can be told apart, as the letters of the table say."""
-        pairs = self.comparison(step).pairs
-        return any({p.first.name, p.second.name} == {first, second} and p.differ for p in pairs)
+    def relation(self, first: str, second: str, step: str = "05_sst2") -> str:
+        """``is better than``, ``is worse than``; ``cannot be told from`` if they share a letter."""
+        if not self._pair(first, second, step).differ:
+            return "cannot be told from"
+        return f"is {'better' if self.paired(first, second, step).mean > 0 else 'worse'} than"
 
     def wrong_order(self, first: str, second: str, examples: int, step: str = "05_sst2") -> str:
         """How often one run of each, on so many examples, have the wrong order: ``12.5 %``."""
@@ -71,17 +95,28 @@ class Study:
         return f"{100 * small_studies(better.correct, worse.correct, examples).wrong:.1f} %"
 
     def needed_examples(self, first: str, second: str, step: str = "05_sst2") -> str:
-        """Test examples by which one run of each shows their difference with 80 % power."""
+        """By which one run of each shows their difference with 80 % power: ``310 examples``."""
         pair = (self.model(first, step).correct, self.model(second, step).correct)
         discordance = measure_discordance([pair])
         difference = abs(self.paired(first, second, step).mean)
         number = needed_examples(difference, 1, discordance) if discordance else None
-        return "no number of" if number is None else f"{number:,}"
+        return "no number of examples does" if number is None else f"{number:,} examples"
 
     def one_class_runs(self, model: str, step: str = "05_sst2") -> str:
         """How many runs give every example the same answer: ``7 of 10``."""
         runs = self.model(model, step)
         return f"{runs.one_class_runs} of {len(runs.finished)}"
+
+    def validation_loss(self, step: str, model: str) -> str:
+        """Of a language model at the end of its training, nats a token: ``5.62``.
+
+        Raises:
+            UserError: if the step has no such pretraining that is finished.
+        """
+        for record in load_records(self.results / f"study_{step}"):
+            if (record.kind, record.model, record.status) == ("pretraining", model, "finished"):
+                return f"{record.metrics['validation']['loss']:.2f}"
+        raise UserError(f"{self.results}: {step} has no finished pretraining of {model!r}")
 
     def next_tokens(self, step: str, prompt: str, temperature: float = 1.0) -> str:
         """What the step's `generations` expect after a prompt: ``can 0.516, hold 0.331``.
@@ -113,9 +148,9 @@ class Study:
         cells = table_cells(build_rows(self.comparison(step)), ACCURACY, {})
         return markdown.table(cells.header, cells.rows)
 
-    def table_of_orders(self, step: str, examples: list[int]) -> str:
+    def table_of_orders(self, step: str, examples: list[int], models: list[str]) -> str:
         """See wrong_order.py."""
-        return table_of_orders(self.comparison(step), examples)
+        return table_of_orders(self.comparison(step), examples, models)
 
     def table_across_tasks(self, steps: list[str]) -> str:
         """See across_tasks.py."""
@@ -133,16 +168,19 @@ class Study:
         raise UserError(f"{self.results}: {step} has no finished run of {name!r}")
 
     def paired(self, first: str, second: str, step: str) -> Difference:
-        """The accuracy of ``first`` minus that of ``second``.
+        """The accuracy of ``first`` minus that of ``second``; for errors see `_pair`."""
+        pair = self._pair(first, second, step)
+        return pair.difference if pair.first.name == first else -pair.difference
+
+    def _pair(self, first: str, second: str, step: str) -> Pair:
+        """The two models, in either order.
 
         Raises:
-            UserError: if the two were not compared.
+            UserError: if they were not compared.
         """
         for pair in self.comparison(step).pairs:
-            if (pair.first.name, pair.second.name) == (first, second):
-                return pair.difference
-            if (pair.first.name, pair.second.name) == (second, first):
-                return -pair.difference
+            if {pair.first.name, pair.second.name} == {first, second}:
+                return pair
         raise UserError(f"{self.results}: {step} does not compare {first!r} and {second!r}")
 
 

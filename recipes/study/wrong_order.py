@@ -9,6 +9,7 @@ worse, or both equal. Better is the one with the higher mean accuracy over all r
 
 import argparse
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,14 +69,14 @@ def _of_runs(only_one: int, only_other: int, total: int, examples: int) -> np.nd
     return share @ np.stack([1 - at_most_half, at_most_half - fewer, fewer], axis=1)
 
 
-def as_table(comparison: Comparison, examples: list[int]) -> str:
-    """In Markdown: a row for each pair, percentages for each number of examples."""
+def as_table(comparison: Comparison, examples: list[int], models: Sequence[str] = ()) -> str:
+    """In Markdown: a row for each pair (of ``models``, if given), percentages for each number."""
     header = ["better", "worse", "difference, points"]
     for number in examples:
         header += [f"wrong order, {number} examples, %", f"equal, {number} examples, %"]
     rows = []
     for pair in comparison.pairs:
-        if not pair.differ:
+        if not pair.differ or (models and not {pair.first.name, pair.second.name} <= {*models}):
             continue
         better, worse = pair.first, pair.second
         row = [better.name, worse.name, f"{100 * (better.accuracy - worse.accuracy):.1f}"]
@@ -93,9 +94,10 @@ def main() -> None:
     )
     parser.add_argument("results", type=Path, help="a folder with records/")
     parser.add_argument("--examples", type=int, nargs="+", default=[120, 240])
+    parser.add_argument("--models", nargs="+", default=[], help="only pairs of these")
     args = parser.parse_args()
     with exit_on_user_error():
-        print(as_table(load_comparison(args.results), args.examples))
+        print(as_table(load_comparison(args.results), args.examples, args.models))
 
 
 if __name__ == "__main__":
