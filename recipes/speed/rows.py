@@ -48,7 +48,7 @@ def _training(work: Work, sides: dict, repetitions: int) -> Callable[[Options], 
 
 
 def _generating(preset: str) -> Callable[[Options], Row]:
-    return lambda options: Generating(preset, options.steps or 200, options.repetitions or 3)
+    return lambda options: Generating(preset, options.steps or 200, options.repetitions or 9)
 
 
 def _comparison(options: Options) -> Row:
