@@ -1,5 +1,6 @@
 """The comparison as figures, and what all figures share."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from scipy.optimize import isotonic_regression
 
 from hfbench.calibration import reliability
 from hfbench.comparison import Comparison, ModelRuns
@@ -24,12 +26,19 @@ FAINT = "#a0a0a0"
 """Lines that only guide the eye."""
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 _MARKERS = ("o", "s", "^")
+_GLYPHS = {"o": "●", "s": "■", "^": "▲"}
 WIDTH = 4.8
 """Inches; narrow, so that letters stay readable on a phone."""
 _PAIRS = 30
 """Pairs of models that fit a figure."""
 _NAME = 24
 """Letters of a name that fit a figure."""
+_LINE = 0.165
+"""Inches from a line of small letters to the next."""
+_AROUND = 0.95
+"""Inches above and below the axes."""
+_LETTERS = 17
+"""Small letters to an inch."""
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -176,36 +185,53 @@ def _differences(comparison: Comparison) -> Plot:
 
 
 def _training(comparison: Comparison, metric: str) -> Plot:
-    figure, axes = _new(3.2)
-    labels, ends = [], []
-    scale = 100 if metric == "accuracy" else 1
-    for model, style in zip(comparison.finished, _styles(comparison), strict=False):
-        for part, alpha in (("train", 0.55), ("validation", 1.0)):
-            epochs, values = _curve(model, part, metric)
-            if not len(epochs):
-                continue
-            mean = scale * values.mean(0)
-            is_train = part == "train"
-            axes.plot(
-                epochs, mean, color=style.color, lw=0.9 if is_train else 1.8, alpha=alpha,
-                ls=(0, (4, 1.5)) if is_train else "-",
-            )  # fmt: skip
-            if not is_train:
-                low, high = scale * values.min(0), scale * values.max(0)
-                axes.fill_between(epochs, low, high, color=style.color, alpha=0.15, lw=0)
-                labels.append((_short(model.name), style.color))
-                ends.append((float(epochs[-1]), float(mean[-1]), model.name))
-    _label_ends(axes, [(x, y) for x, y, _ in ends], labels)
-    axes.set_xlabel("epoch")
-    axes.set_title("accuracy %" if scale == 100 else "loss (nats)")
+    """All models in one, or a panel for each where there are more than colours."""
+    drawn = [
+        (model, style)
+        for model, style in zip(comparison.finished, _styles(comparison), strict=False)
+        if len(_curve(model, "validation", metric)[0])
+    ]
+    scale, title = (100, "accuracy %") if metric == "accuracy" else (1, "loss (nats)")
+    if len(drawn) > len(PALETTE):
+        figure, panels = _panels(len(drawn))
+        for axes, (model, style) in zip(panels, drawn, strict=True):
+            _draw_training(axes, model, style, metric, scale)
+            axes.set_title(_short(model.name), fontsize=8)
+        figure.supxlabel("epoch", fontsize=9)
+        figure.supylabel(title, fontsize=9)
+    else:
+        figure, axes = _new(3.2)
+        for model, style in drawn:
+            _draw_training(axes, model, style, metric, scale)
+        curves = [_curve(model, "validation", metric) for model, _ in drawn]
+        ends = [scale * float(values.mean(0)[-1]) for _, values in curves]
+        _label_ends(figure, axes, ends, *zip(*drawn, strict=True))
+        axes.set_xlabel("epoch")
+        axes.set_title(title)
     explain(figure, "solid: validation, mean and range of the seeds; dashed: training")
-    last = "; ".join(
-        f"{name} ends at {f'{y:.1f} %' if scale == 100 else f'{y:.3f}'}" for _, y, name in ends
-    )
+    said = []
+    for model, _ in drawn:
+        end = scale * _curve(model, "validation", metric)[1].mean(0)[-1]
+        said.append(f"{model.name} ends at {f'{end:.1f} %' if scale == 100 else f'{end:.3f}'}")
     return Plot(
         f"training_{metric}",
-        f"Validation {metric} by epoch, mean over seeds: {last}.", figure,
+        f"Validation {metric} by epoch, mean over seeds: {'; '.join(said)}.", figure,
     )  # fmt: skip
+
+
+def _draw_training(
+    axes: Axes, model: ModelRuns, style: "_Style", metric: str, scale: float
+) -> None:
+    epochs, values = _curve(model, "train", metric)
+    if len(epochs):
+        axes.plot(
+            epochs, scale * values.mean(0), color=style.color, lw=0.9, alpha=0.55, ls=(0, (4, 1.5))
+        )
+    epochs, values = _curve(model, "validation", metric)
+    marker = "o" if len(epochs) == 1 else None  # of one point there is no line
+    axes.plot(epochs, scale * values.mean(0), color=style.color, lw=1.8, marker=marker, ms=4)
+    low, high = scale * values.min(0), scale * values.max(0)
+    axes.fill_between(epochs, low, high, color=style.color, alpha=0.15, lw=0)
 
 
 def _curve(model: ModelRuns, part: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -219,9 +245,9 @@ def _curve(model: ModelRuns, part: str, metric: str) -> tuple[np.ndarray, np.nda
 
 
 def _learning_curve(comparison: Comparison) -> Plot:
-    figure, axes = _new(3.4)
+    figure, axes = _new(_height(comparison))
     sizes = list(comparison.curve)
-    labels, ends, said = [], [], []
+    ends, drawn, said = [], [], []
     for model, style in zip(comparison.models, _styles(comparison), strict=True):
         found = [
             (size, runs)
@@ -238,13 +264,13 @@ def _learning_curve(comparison: Comparison) -> Plot:
         axes.fill_between(
             at, 100 * np.array(low), 100 * np.array(high), color=style.color, alpha=0.12, lw=0
         )
-        labels.append((_short(model.name), style.color))
-        ends.append((at[-1], mean[-1]))
+        drawn.append((model, style))
+        ends.append(mean[-1])
         said.append(f"{model.name} from {mean[0]:.1f} % to {mean[-1]:.1f} %")
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
-    _label_ends(axes, ends, labels)
+    _label_ends(figure, axes, ends, *zip(*drawn, strict=True))
     axes.set_xlabel("training examples (log scale)")
     axes.set_title("accuracy %")
     explain(figure, "bands: 95 % intervals over examples and seeds")
@@ -254,12 +280,9 @@ def _learning_curve(comparison: Comparison) -> Plot:
 
 def _reliability(comparison: Comparison) -> Plot:
     models = comparison.finished
-    across = min(3, len(models))
-    down = -(-len(models) // across)
-    figure = Figure(figsize=(WIDTH, 1.75 * down + 0.2))
-    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    figure, panels = _panels(len(models))
     worst = []
-    for axes, model, style in zip(grid.flat, models, _styles(comparison), strict=False):
+    for axes, model, style in zip(panels, models, _styles(comparison), strict=False):
         logits = model.logits.reshape(-1, model.logits.shape[-1])
         bins = reliability(logits, np.tile(model.labels, len(model.finished)))
         axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
@@ -276,8 +299,6 @@ def _reliability(comparison: Comparison) -> Plot:
         axes.set_aspect("equal")
         gap = float(np.nansum(share * np.abs(bins.confidence - bins.accuracy)))
         worst.append((gap, model.name))
-    for axes in list(grid.flat)[len(models) :]:
-        axes.set_visible(False)
     explain(figure, "by tenth of the probability; area: share of the examples, over all runs")
     figure.supxlabel("probability of the predicted class", fontsize=9)
     figure.supylabel("share that is right", fontsize=9)
@@ -292,24 +313,18 @@ def _reliability(comparison: Comparison) -> Plot:
 
 def _cost(comparison: Comparison) -> Plot:
     models = comparison.finished
-    figure, axes = _new(3.2)
+    figure, axes = _new(_height(comparison))
     seconds = [_train_seconds(model) for model in models]
     shares = [100 * model.accuracy for model in models]
     front = pareto_front(seconds, shares)
     axes.step(
         [seconds[i] for i in front], [shares[i] for i in front], where="post", color=FAINT, lw=1.2
     )
-    spread = _spread(axes, shares, 0.055)
-    for x, y, place, model, style in zip(
-        seconds, shares, spread, models, _styles(comparison), strict=False
-    ):
+    styles = _styles(comparison)[: len(models)]
+    for x, y, style in zip(seconds, shares, styles, strict=True):
         axes.plot(x, y, style.marker, color=style.color, ms=6)
-        axes.annotate(
-            _short(model.name), (x, place), xytext=(7, 0), textcoords="offset points", va="center",
-            fontsize=8,
-        )  # fmt: skip
     axes.set_xscale("log")
-    axes.margins(x=0.25)
+    _label_ends(figure, axes, shares, models, styles)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("seconds of one training (log scale)")
     axes.set_title("accuracy %")
@@ -354,6 +369,22 @@ def _new(height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
+def _height(comparison: Comparison) -> float:
+    """Of a figure in which the name of each model has a line."""
+    return max(3.2, _LINE * len(comparison.models) + _AROUND)
+
+
+def _panels(number: int) -> tuple[Figure, list[Axes]]:
+    """So many small axes with the same scales, three in a row."""
+    across = min(3, number)
+    down = -(-number // across)
+    figure = Figure(figsize=(WIDTH, 1.75 * down + 0.2))
+    grid = list(figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat)
+    for axes in grid[number:]:
+        axes.set_visible(False)
+    return figure, grid[:number]
+
+
 def _short(name: str) -> str:
     """``name`` as it fits a figure; in words it stands in full."""
     return cut(name, _NAME)
@@ -364,39 +395,42 @@ def cut(text: str, letters: int) -> str:
 
 
 def explain(figure: Figure, text: str) -> None:
-    """A line at the top that says how to read the figure."""
+    """A line or two at the top that say how to read the figure."""
+    text = textwrap.fill(text, int(_LETTERS * figure.get_figwidth()))
     figure.suptitle(text, x=0.01, ha="left", fontsize=8)
 
 
 def _label_ends(
-    axes: Axes, ends: Sequence[tuple[float, float]], labels: Sequence[tuple[str, str]]
+    figure: Figure,
+    axes: Axes,
+    ends: Sequence[float],
+    models: Sequence[ModelRuns],
+    styles: Sequence["_Style"],
 ) -> None:
-    """The name of each line beside its end with a dot in its colour, none over another."""
+    """At the right the name of each model, as high as its end, with its mark; none over another."""
     if not ends:
         return
-    places = _spread(axes, [y for _, y in ends], 0.06)
-    right = max(x for x, _ in ends)
-    for (name, colour), place in zip(labels, places, strict=True):
-        for text, offset, ink in (("●", 4, colour), (name, 13, INK)):
+    places = _spread(figure, axes, ends)
+    for model, style, place in zip(models, styles, places, strict=True):
+        name = _short(model.name)
+        for text, offset, ink in ((_GLYPHS[style.marker], 5, style.color), (name, 14, INK)):
             axes.annotate(
-                text, (right, place), xytext=(offset, 0), textcoords="offset points", va="center",
-                color=ink, fontsize=8, annotation_clip=False,
+                text, (1, place), xycoords=("axes fraction", "data"), xytext=(offset, 0),
+                textcoords="offset points", va="center", color=ink, fontsize=8,
             )  # fmt: skip
 
 
-def _spread(axes: Axes, values: Sequence[float], gap: float) -> list[float]:
-    """``values`` moved apart, each pair by ``gap`` of the axis' height at least."""
-    axes.autoscale_view()
+def _spread(figure: Figure, axes: Axes, values: Sequence[float]) -> list[float]:
+    """Places beside ``values`` for labels of one line, none over another and all in the axes.
+
+    Those with the least squares of distances: once each is moved by the lines below it, they only
+    have to be in order, which is isotonic regression.
+    """
     low, high = axes.get_ylim()
-    if axes.dataLim.height == 0 or not axes.has_data():
-        low, high = min(values), max(values)
-    step = gap * max(high - low, 1e-9)
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    places = [values[i] for i in order]
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + step)
-    excess = (places[-1] - values[order[-1]]) / 2  # keep the whole where it was
-    result = [0.0] * len(values)
-    for i, place in zip(order, places, strict=True):
-        result[i] = place - excess
-    return result
+    line = (high - low) * _LINE / (figure.get_figheight() - _AROUND)
+    order = np.argsort(values, kind="stable")
+    below = line * np.arange(len(values))
+    in_order = isotonic_regression(np.array(values)[order] - below).x
+    places = np.empty(len(values))
+    places[order] = np.clip(in_order, low, max(high - below[-1], low)) + below
+    return places.tolist()

@@ -1,5 +1,9 @@
+import itertools
+
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from PIL import Image
 
 from hfbench.comparison import load_comparison
@@ -76,3 +80,26 @@ def test_pareto_front_is_of_those_that_none_beats_in_both():
     ]
     assert sorted(pareto_front(costs, values)) == [i for i in range(30) if not beaten[i]]
     assert pareto_front([1, 1, 2], [5, 6, 6]) == [1]
+
+
+def test_names_of_many_models_are_all_seen_and_none_over_another(tmp_path, write_record):
+    """Even where all are equally good and fast."""
+    for number in range(18):
+        write_record(tmp_path, f"a-rather-long-name-{number}", 0, np.arange(80) < 60)
+    plots = {plot.name: plot.figure for plot in draw_plots(load_comparison(tmp_path))}
+    for name in ("cost", "differences"):
+        figure = plots[name]
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        inside = figure.bbox.padded(1)
+        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+        boxes = {
+            text.get_text(): text.get_window_extent() for text in texts if len(text.get_text()) > 15
+        }
+        assert len(boxes) >= 18, name
+        assert all(inside.contains(*corner) for box in boxes.values() for corner in box.corners())
+        for one, other in itertools.combinations(boxes, 2):
+            assert not boxes[one].padded(-1).overlaps(boxes[other]), (name, one, other)
+    panels = [axes for axes in plots["training_loss"].axes if axes.get_visible()]
+    assert len(panels) == 18
+    assert all(axes.lines for axes in panels)
