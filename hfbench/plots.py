@@ -29,8 +29,8 @@ _MARKERS = ("o", "s", "^")
 _GLYPHS = {"o": "●", "s": "■", "^": "▲"}
 WIDTH = 4.8
 """Inches; narrow, so that letters stay readable on a phone."""
-_PAIRS = 30
-"""Pairs of models that fit a figure."""
+PAIRS = 30
+"""Pairs of models that fit a figure, and a page."""
 _NAME = 24
 """Letters of a name that fit a figure."""
 _LINE = 0.165
@@ -150,7 +150,7 @@ def _mark_floor(axes: Axes, comparison: Comparison) -> None:
 
 def _differences(comparison: Comparison) -> Plot:
     pairs, among = comparison.pairs, ""
-    if len(pairs) > _PAIRS:
+    if len(pairs) > PAIRS:
         pairs = [pair for pair in pairs if pair.first is comparison.finished[0]]
         among = "; the best against each other model"
     figure, axes = _new(0.24 * len(pairs) + 0.9)

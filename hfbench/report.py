@@ -38,7 +38,7 @@ from hfbench.flips import (
     count_by_length,
     find_flips,
 )
-from hfbench.plots import FAINT, INK, PALETTE, Plot, draw_plots, save_figure
+from hfbench.plots import FAINT, INK, PAIRS, PALETTE, Plot, draw_plots, save_figure
 from hfbench.record import Record
 from hfbench.stats import VarianceSplit
 from hfbench.table import ACCURACY, CONFIDENCE, COST, build_rows, curve_cells, table_cells
@@ -136,6 +136,7 @@ def render_report(comparison: Comparison, texts: Mapping[str, str] | None = None
         curve_notes=[*curve_findings(comparison), *CURVE_NOTES] if comparison.curve else [],
         plots={plot.name: (plot, _inline_svg(plot)) for plot in draw_plots(comparison)},
         pairs=[_pair_line(pair) for pair in comparison.pairs],
+        pairs_fit=len(comparison.pairs) <= PAIRS,
         variances=_variances(comparison),
         classes=[_class_table(model) for model in comparison.finished],
         flips=_flip_tables(comparison, texts),

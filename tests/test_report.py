@@ -168,6 +168,17 @@ def test_pairs_hold_the_differences_and_mcnemar_by_seed(results, page):
     assert f"{only_first}:{only_second}, p" in page.text
 
 
+def test_more_pairs_than_fit_a_page_are_folded(results, write_record):
+    def differences():
+        html = render_report(load_comparison(results))
+        return html[html.index('<section id="differences">') :].split("</section>")[0]
+
+    assert "<details open>\n<summary>All 3 pairs" in differences()
+    for number in range(6):
+        write_record(results, f"other-{number}", 0, np.arange(80) < 40 + number)
+    assert "<details>\n<summary>All 36 pairs" in differences()
+
+
 def test_every_record_has_its_line(results, page):
     for stem in ("better--seed0", "worse--seed2", "floor"):
         assert stem in page.text
