@@ -124,6 +124,7 @@ class Survey:
         changes: dict[str, Any] = {
             "recipe": self.bench.recipe.name,
             "model": cell.model.name,
+            "train_size": cell.train_size,  # all of the examples, or as many: the same content
             "settings": cell.settings,
             "adopted_from": name_of(source),
             "predictions": f"{cell.stem}.parquet" if record.predictions else None,

@@ -9,6 +9,7 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from hfbench.cli import app, main
+from hfbench.comparison import load_comparison
 from hfbench.dry_run import print_plan
 from hfbench.experiment import compare
 from hfbench.predictions import load_predictions
@@ -68,6 +69,26 @@ def test_a_renamed_recipe_and_model_are_found_and_nothing_runs(write_recipe, res
             for r, folder in ((before, results / "tiny"), (after, outcome.folder))
         ]
         assert logits[0] == logits[1]
+
+
+def test_the_last_point_of_a_learning_curve_is_the_comparison_of_all_examples(
+    write_recipe, results
+):
+    size = load_records(results / "tiny")[0].task.splits["train"].examples
+    path = write_recipe(
+        models=MODELS, seeds=[0], name="curve", train_sizes=[size // 2, size], save_models=False
+    )
+    outcome, _ = run(path, results)
+    ran = sorted(record.stem for record in outcome.ran)
+    half = size // 2
+    assert ran == [f"floor--n{half}--seed0", f"floor--n{size}--seed0", f"pre--n{half}--seed0"]
+    again, _ = run(path, results)
+    assert (again.ran, again.kept) == ([], 4)
+    found = {record.stem: record for record in load_records(outcome.folder)}
+    adopted = found[f"pre--n{size}--seed0"]
+    assert (adopted.adopted_from, adopted.train_size) == ("tiny/pre--seed0", size)
+    curve = load_comparison(outcome.folder).curve
+    assert [len(standing.finished) for standing in curve.values()] == [2, 2]
 
 
 def test_where_weights_are_to_be_kept_a_result_without_them_is_none(write_recipe, results):
