@@ -205,7 +205,7 @@ def _training(comparison: Comparison, metric: str) -> Plot:
             _draw_training(axes, model, style, metric, scale)
         curves = [_curve(model, "validation", metric) for model, _ in drawn]
         ends = [scale * float(values.mean(0)[-1]) for _, values in curves]
-        _label_ends(figure, axes, ends, *zip(*drawn, strict=True))
+        _label_ends(figure, axes, ends, drawn)
         axes.set_xlabel("epoch")
         axes.set_title(title)
     explain(figure, "solid: validation, mean and range of the seeds; dashed: training")
@@ -270,7 +270,7 @@ def _learning_curve(comparison: Comparison) -> Plot:
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
-    _label_ends(figure, axes, ends, *zip(*drawn, strict=True))
+    _label_ends(figure, axes, ends, drawn)
     axes.set_xlabel("training examples (log scale)")
     axes.set_title("accuracy %")
     explain(figure, "bands: 95 % intervals over examples and seeds")
@@ -324,7 +324,7 @@ def _cost(comparison: Comparison) -> Plot:
     for x, y, style in zip(seconds, shares, styles, strict=True):
         axes.plot(x, y, style.marker, color=style.color, ms=6)
     axes.set_xscale("log")
-    _label_ends(figure, axes, shares, models, styles)
+    _label_ends(figure, axes, shares, list(zip(models, styles, strict=True)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("seconds of one training (log scale)")
     axes.set_title("accuracy %")
@@ -404,14 +404,13 @@ def _label_ends(
     figure: Figure,
     axes: Axes,
     ends: Sequence[float],
-    models: Sequence[ModelRuns],
-    styles: Sequence["_Style"],
+    drawn: Sequence[tuple[ModelRuns, "_Style"]],
 ) -> None:
     """At the right the name of each model, as high as its end, with its mark; none over another."""
     if not ends:
         return
     places = _spread(figure, axes, ends)
-    for model, style, place in zip(models, styles, places, strict=True):
+    for (model, style), place in zip(drawn, places, strict=True):
         name = _short(model.name)
         for text, offset, ink in ((_GLYPHS[style.marker], 5, style.color), (name, 14, INK)):
             axes.annotate(

@@ -103,3 +103,11 @@ def test_names_of_many_models_are_all_seen_and_none_over_another(tmp_path, write
     panels = [axes for axes in plots["training_loss"].axes if axes.get_visible()]
     assert len(panels) == 18
     assert all(axes.lines for axes in panels)
+
+
+def test_runs_without_a_common_epoch_have_no_curve(tmp_path, write_record):
+    for seed in range(2):
+        point = {"step": 5, "epoch": 0.5 + seed, "loss": 0.75, "accuracy": 0.5}
+        write_record(tmp_path, "one", seed, np.ones(8, bool), curves={"validation": [point]})
+    plots = {plot.name: plot for plot in draw_plots(load_comparison(tmp_path))}
+    assert not plots["training_loss"].figure.axes[0].lines
