@@ -186,12 +186,13 @@ def _differences(comparison: Comparison) -> Plot:
 
 def _training(comparison: Comparison, metric: str) -> Plot:
     """All models in one, or a panel for each where there are more than colours."""
-    drawn = [
-        (model, style)
-        for model, style in zip(comparison.finished, _styles(comparison), strict=False)
-        if len(_curve(model, "validation", metric)[0])
-    ]
     scale, title = (100, "accuracy %") if metric == "accuracy" else (1, "loss (nats)")
+    drawn, ends = [], []
+    for model, style in zip(comparison.finished, _styles(comparison), strict=False):
+        epochs, values = _curve(model, "validation", metric)
+        if len(epochs):
+            drawn.append((model, style))
+            ends.append(scale * float(values.mean(0)[-1]))
     if len(drawn) > len(PALETTE):
         figure, panels = _panels(len(drawn))
         for axes, (model, style) in zip(panels, drawn, strict=True):
@@ -203,16 +204,14 @@ def _training(comparison: Comparison, metric: str) -> Plot:
         figure, axes = _new(3.2)
         for model, style in drawn:
             _draw_training(axes, model, style, metric, scale)
-        curves = [_curve(model, "validation", metric) for model, _ in drawn]
-        ends = [scale * float(values.mean(0)[-1]) for _, values in curves]
         _label_ends(figure, axes, ends, drawn)
         axes.set_xlabel("epoch")
         axes.set_title(title)
     explain(figure, "solid: validation, mean and range of the seeds; dashed: training")
-    said = []
-    for model, _ in drawn:
-        end = scale * _curve(model, "validation", metric)[1].mean(0)[-1]
-        said.append(f"{model.name} ends at {f'{end:.1f} %' if scale == 100 else f'{end:.3f}'}")
+    said = [
+        f"{model.name} ends at {f'{end:.1f} %' if scale == 100 else f'{end:.3f}'}"
+        for (model, _), end in zip(drawn, ends, strict=True)
+    ]
     return Plot(
         f"training_{metric}",
         f"Validation {metric} by epoch, mean over seeds: {'; '.join(said)}.", figure,

@@ -94,10 +94,9 @@ def main() -> None:
     )
     parser.add_argument("results", type=Path, help="a folder with records/")
     parser.add_argument("--examples", type=int, nargs="+", default=[120, 240])
-    parser.add_argument("--models", nargs="+", default=[], help="only pairs of these")
     args = parser.parse_args()
     with exit_on_user_error():
-        print(as_table(load_comparison(args.results), args.examples, args.models))
+        print(as_table(load_comparison(args.results), args.examples))
 
 
 if __name__ == "__main__":
