@@ -11,6 +11,8 @@ _SELECTION: dict[Selection, str] = {
     "best_loss": "with the weights that had the lowest validation loss",
     "best_accuracy": "with the weights that had the highest validation accuracy",
 }
+_NAMED = 6
+"""Models that the best one beats and a sentence may name; the table has them all."""
 
 
 def question(comparison: Comparison) -> str:
@@ -241,7 +243,10 @@ def _beaten(nearest: Pair, beaten: list[Pair]) -> str:
     difference = nearest.difference
     by = f"{nearest.second.name} by {points(difference.mean, difference.low, difference.high)}"
     others = [pair.second.name for pair in beaten if pair is not nearest]
-    return f"{by} and, by more, {enumerate_names(others)}" if others else by
+    if not others:
+        return by
+    listed = enumerate_names(others) if len(others) <= _NAMED else f"{len(others)} others"
+    return f"{by} and, by more, {listed}"
 
 
 def _about_the_floor(comparison: Comparison) -> str:

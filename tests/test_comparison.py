@@ -112,6 +112,18 @@ def test_the_answer_names_the_best_whom_it_beats_and_who_is_no_better_than_the_f
     )
 
 
+def test_the_answer_counts_those_it_cannot_name_in_a_sentence(tmp_path, write_record):
+    write_record(tmp_path, "best", 0, np.arange(200) < 190)
+    for number in range(8):
+        write_record(tmp_path, f"other-{number}", 0, np.arange(200) < 100 - number)
+        if number in (6, 7):
+            first, _ = answer(load_comparison(tmp_path))
+            assert first.startswith("best is the most accurate (95.0 %); it beats other-0 by 45.0")
+            assert first.endswith(
+                ["other-4, other-5 and other-6.", "and, by more, 7 others."][number - 6]
+            )
+
+
 def test_the_answer_says_when_nothing_can_be_told_apart(tmp_path, write_record):
     right = draw(1, 0.6)[0]
     for model in ("one", "two", "three"):

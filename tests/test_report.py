@@ -202,7 +202,7 @@ PINNED = re.search(
 
 @pytest.mark.skipif(matplotlib.__version__ != PINNED, reason="another matplotlib draws otherwise")
 @pytest.mark.parametrize(
-    "report", sorted(ROOT.glob("results/*/report.html")), ids=lambda p: p.parent.name
+    "report", sorted(ROOT.glob("results/**/report.html")), ids=lambda p: p.parent.name
 )
 def test_committed_reports_regenerate_byte_for_byte(report):
     assert report.read_bytes() == render_report(load_comparison(report.parent)).encode()

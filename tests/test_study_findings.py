@@ -195,9 +195,9 @@ def test_as_many_examples_as_are_needed_have_the_power(study, script):
 
 def test_findings_know_only_what_was_run(study, script):
     render = script("write_up").render
-    found = render("{{ study.accuracy('good') }} and {{ study.table('05_sst2') }}\n", study.results)
+    found = render("{{ study.accuracy('good') }}:\n\n{{ study.table('05_sst2') }}\n", study.results)
     assert found.startswith(study.accuracy("good"))
-    assert found.count("\n| ") == 4
+    assert found.count("\n| ") == 5  # header, rule and three models
     with pytest.raises(UserError, match="05_sst2 has no finished run of 'other'"):
         render("{{ study.accuracy('other') }}", study.results)
     with pytest.raises(UserError, match="does not compare 'good' and 'other'"):
@@ -247,8 +247,15 @@ def test_the_findings_ask_for_what_the_recipes_run(script, tmp_path, write_recor
             write_generations(generations, folder / "generations")
             for model in values["models"]:
                 metrics = {"validation": {"loss": 5.678}}
+                curve = [{"step": 200.0, "loss": 5.432}, {"step": 400.0, "loss": 5.678}]
                 write_record(
-                    folder, model["name"], None, [True], kind="pretraining", metrics=metrics
+                    folder,
+                    model["name"],
+                    None,
+                    [True],
+                    kind="pretraining",
+                    metrics=metrics,
+                    curves={"train": curve[::-1], "validation": curve},
                 )
             continue
         names = [values["name"], f"{values['name']}_tuned"] if path.stem == "05_sst2" else [None]
@@ -261,4 +268,6 @@ def test_the_findings_ask_for_what_the_recipes_run(script, tmp_path, write_recor
     text = write_up.render(write_up.TEMPLATE.read_text("utf-8"), tmp_path)
     assert "{{" not in text
     assert text.count("\n| gpt-nano-coins | ") == 3  # of both tables and of that across tasks
-    assert text.count("5.68") == 2  # losses of both coin books
+    losses = "loss of 5.68 nats a token", "it has 5.68, on the way there at best 5.43 (step 200)"
+    assert all(loss in text for loss in losses)
+    assert "training loss goes from 5.68 to 5.43 nats" in text

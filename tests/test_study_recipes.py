@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from hfbench import load_records
 from hfbench.check import quick_check
 from hfbench.errors import UserError
 from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM, CustomGPTForSequenceClassification
@@ -233,6 +234,15 @@ def test_a_tuned_recipe_shares_nothing_between_its_models(script, write_recipe):
     rates = {"a": 1.0, "b": tune.GRID[0].learning_rate}
     recipe = load_recipe(path, ["models.a.training_arguments.learning_rate=1.0"])
     assert {m.name: m.training_arguments["learning_rate"] for m in recipe.models} == rates
+
+
+def test_the_tuned_recipe_comes_from_the_records_of_the_tuning(script, study):
+    tune = script("tune")
+    records = load_records(STUDY.parents[1] / "results" / "study" / "study_05_sst2_tuning")
+    measured = tune.accuracies(records, tune.variants_of(study["05_sst2"]))
+    made = tune.tuned_yaml(STUDY / "05_sst2.yaml", measured)
+    assert made == (STUDY / f"05_sst2{TUNED}.yaml").read_text("utf-8")
+    assert made.count("*\n") == len(measured) == 15
 
 
 def test_tuning_takes_seeds_that_are_not_reported(script, write_recipe, tmp_path):

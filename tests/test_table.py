@@ -301,9 +301,13 @@ def test_no_torch_is_imported_for_a_table(results):
     assert run.returncode == 0
 
 
-@pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/records")), ids=lambda p: p.parent.name)
+@pytest.mark.parametrize(
+    "folder",
+    sorted(path.parent for path in RESULTS.glob("**/accuracy.csv")),
+    ids=lambda folder: folder.name,
+)
 def test_committed_tables_regenerate_byte_for_byte(folder):
-    comparison = load_comparison(folder.parent)
-    assert (folder.parent / "README.md").read_bytes() == as_markdown(comparison).encode()
-    assert (folder.parent / "accuracy.csv").read_bytes() == as_csv(comparison).encode()
-    assert (folder.parent / "accuracy.tex").read_bytes() == as_latex(comparison).encode()
+    comparison = load_comparison(folder)
+    assert (folder / "README.md").read_bytes() == as_markdown(comparison).encode()
+    assert (folder / "accuracy.csv").read_bytes() == as_csv(comparison).encode()
+    assert (folder / "accuracy.tex").read_bytes() == as_latex(comparison).encode()

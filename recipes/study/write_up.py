@@ -8,6 +8,8 @@ the study's recipes. In the template, `study` is a `Study`.
 
 import argparse
 import csv
+import textwrap
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +24,9 @@ from hfbench import load_records, markdown
 from hfbench.atomic import atomic
 from hfbench.comparison import Comparison, ModelRuns, Pair, load_comparison
 from hfbench.errors import UserError
+from hfbench.findings import enumerate_names
 from hfbench.power import measure_discordance, needed_examples
+from hfbench.record import Record
 from hfbench.running import exit_on_user_error
 from hfbench.stats import Difference
 from hfbench.table import ACCURACY, build_rows, table_cells
@@ -113,10 +117,38 @@ class Study:
         Raises:
             UserError: if the step has no such pretraining that is finished.
         """
+        return f"{self._pretraining(step, model).metrics['validation']['loss']:.2f}"
+
+    def lowest_validation_loss(self, step: str, model: str) -> str:
+        """The least of a language model's evaluations: ``5.43 (step 60,000)``; see above."""
+        curve = self._pretraining(step, model).curves["validation"]
+        best = min(curve, key=lambda point: point["loss"])
+        return f"{best['loss']:.2f} (step {best['step']:,.0f})"
+
+    def training_loss(self, step: str, model: str, first: bool = False) -> str:
+        """Of a language model, as last logged or as first; see above."""
+        point = self._pretraining(step, model).curves["train"][0 if first else -1]
+        return f"{point['loss']:.2f}"
+
+    def _pretraining(self, step: str, model: str) -> Record:
         for record in load_records(self.results / f"study_{step}"):
             if (record.kind, record.model, record.status) == ("pretraining", model, "finished"):
-                return f"{record.metrics['validation']['loss']:.2f}"
+                return record
         raise UserError(f"{self.results}: {step} has no finished pretraining of {model!r}")
+
+    def ran(self) -> str:
+        """How many models were trained, on what, and within which time."""
+        folders = sorted(path.parent for path in self.results.glob("study_*/records"))
+        records = [record for folder in folders for record in load_records(folder)]
+        trained = [record for record in records if record.training and not record.adopted_from]
+        starts = [datetime.fromisoformat(record.started) for record in trained]
+        ends = [
+            start + timedelta(seconds=record.cell_seconds)
+            for start, record in zip(starts, trained, strict=True)
+        ]
+        minutes = (max(ends) - min(starts)).total_seconds() / 60
+        devices = enumerate_names(sorted({record.training.device for record in trained}))
+        return f"{len(trained):,} trainings on {devices}, within {minutes:.0f} minutes"
 
     def next_tokens(self, step: str, prompt: str, temperature: float = 1.0) -> str:
         """What the step's `generations` expect after a prompt: ``can 0.516, hold 0.331``.
@@ -186,8 +218,16 @@ class Study:
 
 def render(template: str, results: Path) -> str:
     """The findings as Markdown; a name that the template does not know is an error."""
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
-    return environment.from_string(template).render(study=Study(results))
+    environment = Environment(undefined=StrictUndefined)
+    text = environment.from_string(template).render(study=Study(results))
+    return "\n\n".join(_filled(block) for block in text.strip().split("\n\n")) + "\n"
+
+
+def _filled(block: str) -> str:
+    """A paragraph with lines of equal length; a table and the like as it is."""
+    if block.startswith(("|", "#", "<", "!")):
+        return block
+    return textwrap.fill(block, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def main() -> None:
