@@ -2,6 +2,7 @@
 
 import html
 import re
+import textwrap
 from collections.abc import Sequence
 
 # What has a meaning wherever it stands, or just in this place. Not more: the page is read as it is,
@@ -42,6 +43,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def bullets(lines: Sequence[str]) -> str:
     """A list of texts."""
     return "\n".join(f"- {escape(line)}" for line in lines)
+
+
+def fill(text: str) -> str:
+    """A page with paragraphs of lines of at most 100; all but paragraphs stays as it is."""
+    return "\n\n".join(_fill(block) for block in text.strip("\n").split("\n\n")) + "\n"
+
+
+def _fill(block: str) -> str:
+    if block.startswith(("#", "|", "!", "<", "    ")):  # heading, table, image, comment, code
+        return block
+    return textwrap.fill(block, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _cell(text: str) -> str:

@@ -9,6 +9,7 @@ and weights are generated. Writes a record for each row, and a table from the re
     python recipes/benchmark_speed.py --suite gpus                      # all GPUs of this host
     python recipes/benchmark_speed.py --rows finetune-tiny-gpt2 start-up
     python recipes/benchmark_speed.py --suite gpu --table-only
+    python recipes/benchmark_speed.py --findings                        # README.md, of all suites
 """
 
 import argparse
@@ -35,9 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     import torch
+    from speed.findings import write_findings
     from speed.records import save_record, write_table
     from speed.rows import Options, rows
 
+    if args.findings:
+        print(write_findings(args.out))
+        return 0
     options = Options(args.repetitions, args.steps, args.epochs, args.seeds, args.scripts)
     known = rows(args.suite, options)
     unknown = [name for name in args.rows if name not in known]
@@ -82,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of the row comparison: run so many scripts, scale the time",
     )
     parser.add_argument("--table-only", action="store_true", help="from the records that there are")
+    parser.add_argument("--findings", action="store_true", help="README.md from all records")
     return parser
 
 

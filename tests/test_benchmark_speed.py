@@ -42,6 +42,32 @@ def out(benchmark, tmp_path_factory):
     return out
 
 
+def test_committed_findings_are_those_of_the_records(benchmark):
+    from speed.findings import render
+
+    speed = Path(__file__).parents[1] / "results" / "speed"
+    assert (speed / "README.md").read_text("utf-8") == render(speed)
+
+
+def test_findings_are_the_numbers_of_the_table(benchmark, out):
+    from speed.findings import Row
+    from speed.records import table
+
+    for name in ROWS:
+        row = Row("cpu", name, out)
+        lines = [line.split(" | ") for line in table("cpu", [row.record]).splitlines()[-3:]]
+        for _, side, median, _, ratio, tokens, _, _, memory, *_ in lines:
+            assert f"{row.median(side)} a step" == median
+            assert float(row.times(side)) == pytest.approx(float(ratio), abs=0.006)
+            assert (row.tokens(side), row.memory(side)) == (tokens, memory)
+        first, *others = [side for _, side, *_ in lines]
+        assert float(row.times(first, others[0])) == pytest.approx(
+            1 / float(row.times(others[0])), rel=0.01
+        )
+        share = 100 / 2 / float(row.times(others[0]))
+        assert float(row.pace(others[0], 2).removesuffix(" %")) == pytest.approx(share, abs=1)
+
+
 def read(out, row):
     return json.loads((out / "cpu" / f"{row}.json").read_text("utf-8"))
 

@@ -105,6 +105,24 @@ def test_a_table_has_its_cells_in_markdown(rows):
     assert page.tags <= {"table", "thead", "tbody", "tr", "th", "td"}
 
 
+words = st.text("abc,.()", min_size=1, max_size=14)
+paragraphs = st.lists(words, min_size=1, max_size=60).map(lambda found: "a" + "\n".join(found))
+others = st.sampled_from(
+    ["# A title", "| a | b |\n| --- | --- |\n| 1 | 2 |", "![a](b)", "<!-- a -->", "    code  a"]
+)
+
+
+@quick
+@given(st.lists(paragraphs | others, min_size=1, max_size=6))
+def test_a_filled_page_reads_as_before(blocks):
+    page = "\n\n".join(blocks)
+    filled = markdown.fill(page)
+    as_html = [MarkdownIt().enable("table").render(text) for text in (page, filled)]
+    assert as_html[1].split() == as_html[0].split()
+    assert max(map(len, filled.splitlines())) <= 100
+    assert all(block in filled for block in blocks if "\n\n" not in block and block[0] in "#|!< ")
+
+
 def read_latex(text: str) -> str:
     """What LaTeX shows of ``text``; an unescaped special character or a ligature is an error."""
     commands = {

@@ -38,7 +38,7 @@ def save_record(suite: str, name: str, measured: dict[str, Any], out: Path) -> P
         "environment": environment_stamp(),
         **measured,
     }
-    path = out / suite / f"{name}.json"
+    path = _record_path(suite, name, out)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -46,10 +46,19 @@ def save_record(suite: str, name: str, measured: dict[str, Any], out: Path) -> P
     return path
 
 
+def load_record(suite: str, name: str, out: Path) -> dict[str, Any]:
+    """What `save_record` wrote."""
+    return json.loads(_record_path(suite, name, out).read_text("utf-8"))
+
+
+def _record_path(suite: str, name: str, out: Path) -> Path:
+    return out / suite / f"{name}.json"
+
+
 def write_table(suite: str, names: list[str], out: Path) -> Path:
     """Write ``<out>/<suite>.md`` from the records of the rows ``names`` that there are."""
-    paths = [out / suite / f"{name}.json" for name in names]
-    records = [json.loads(path.read_text("utf-8")) for path in paths if path.exists()]
+    measured = [name for name in names if _record_path(suite, name, out).exists()]
+    records = [load_record(suite, name, out) for name in measured]
     path = out / f"{suite}.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(table(suite, records), encoding="utf-8")
@@ -82,42 +91,47 @@ def _machines(records: list[dict[str, Any]]) -> list[str]:
 
 
 def _cells(record: dict[str, Any]) -> list[list[str]]:
-    sides, unit, warm_up = record["sides"], record["unit"], record["warm_up_runs"]
-    # a side that has no more runs than those of the warm-up has been run for the table, too
-    timed = {name: runs[warm_up:] or runs for name, runs in sides.items()}
+    sides, unit, timed = record["sides"], record["unit"], timed_runs(record)
     seconds = {name: [run["seconds"] for run in runs] for name, runs in timed.items()}
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     reference = next(iter(medians))
     lines = []
     for name, runs in sides.items():
         first, median = runs[0], medians[name]
-        least, most = (_duration(value(seconds[name])) for value in (min, max))
+        least, most = (duration(value(seconds[name])) for value in (min, max))
         check = record["check"] if name == reference else None
         lines.append(
             [
                 record["row"],
                 name,
-                _duration(median) + (f" a {unit}" if unit != "run" else ""),
+                duration(median) + (f" a {unit}" if unit != "run" else ""),
                 f"{least} to {most} ({len(seconds[name])})",
                 f"{median / medians[reference]:.2f}",
                 f"{record['tokens'] / median:,.0f}" if record["tokens"] else "",
-                _duration(first["train_seconds"]) if first["train_seconds"] else "",
-                _duration(first["total_seconds"]) if warm_up else "",
-                _memory(timed[name]),
+                duration(first["train_seconds"]) if first["train_seconds"] else "",
+                duration(first["total_seconds"]) if record["warm_up_runs"] else "",
+                median_memory(timed[name]),
                 check["summary"] if check else "",
             ]
         )
     return lines
 
 
-def _duration(seconds: float) -> str:
+def timed_runs(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Side -> its runs without those that warm up; all of them where there are no others."""
+    warm_up = record["warm_up_runs"]
+    return {name: runs[warm_up:] or runs for name, runs in record["sides"].items()}
+
+
+def duration(seconds: float) -> str:
     """Three digits, in seconds or milliseconds."""
     number, unit = (seconds, "s") if seconds >= 1 else (1000 * seconds, "ms")
     decimals = max(0, 2 - math.floor(math.log10(number)))
     return f"{number:.{decimals}f} {unit}"
 
 
-def _memory(runs: list[dict[str, Any]]) -> str:
+def median_memory(runs: list[dict[str, Any]]) -> str:
+    """The peak in MiB; empty where it is not that of a run."""
     found = [run["peak_memory_bytes"] for run in runs if run["peak_memory_of"] in _COUNTED_MEMORY]
     return f"{statistics.median(found) / 2**20:,.0f}" if found else ""
 

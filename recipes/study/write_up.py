@@ -8,7 +8,6 @@ the study's recipes. In the template, `study` is a `Study`.
 
 import argparse
 import csv
-import textwrap
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -219,15 +218,7 @@ class Study:
 def render(template: str, results: Path) -> str:
     """The findings as Markdown; a name that the template does not know is an error."""
     environment = Environment(undefined=StrictUndefined)
-    text = environment.from_string(template).render(study=Study(results))
-    return "\n\n".join(_filled(block) for block in text.strip().split("\n\n")) + "\n"
-
-
-def _filled(block: str) -> str:
-    """A paragraph with lines of equal length; a table and the like as it is."""
-    if block.startswith(("|", "#", "<", "!")):
-        return block
-    return textwrap.fill(block, 100, break_long_words=False, break_on_hyphens=False)
+    return markdown.fill(environment.from_string(template).render(study=Study(results)))
 
 
 def main() -> None:

@@ -1,0 +1,63 @@
+"""What the records of all suites say together, in words: every number is read from them."""
+
+import statistics
+from pathlib import Path
+
+from speed.records import duration, load_record, median_memory, timed_runs
+
+TEMPLATE = Path(__file__).with_name("findings.md.jinja")
+
+
+class Row:
+    """The numbers of a row as a text needs them; a side goes by its name in the record."""
+
+    def __init__(self, suite: str, name: str, out: Path) -> None:
+        """Read the record.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        self.record = load_record(suite, name, out)
+        self.timed = timed_runs(self.record)
+
+    def median(self, side: str) -> str:
+        """Of what is timed, a step for example: ``1.73 ms``."""
+        return duration(self._seconds(side))
+
+    def times(self, side: str, of: str = "") -> str:
+        """How many times as long ``side`` takes as ``of``, by default the first: ``8.93``."""
+        ratio = self._seconds(side) / self._seconds(of or next(iter(self.timed)))
+        return f"{ratio:#.3g}".rstrip(".")
+
+    def tokens(self, side: str) -> str:
+        """Tokens a second: ``2,994,120``."""
+        return f"{self.record['tokens'] / self._seconds(side):,.0f}"
+
+    def memory(self, side: str) -> str:
+        """The peak, in MiB: ``17,954``."""
+        return median_memory(self.timed[side])
+
+    def pace(self, side: str, gpus: int) -> str:
+        """What each of several GPUs does of what one does alone, the first side: ``95 %``."""
+        alone = self._seconds(next(iter(self.timed)))
+        return f"{100 * alone / (gpus * self._seconds(side)):.0f} %"
+
+    def _seconds(self, side: str) -> float:
+        return statistics.median(run["seconds"] for run in self.timed[side])
+
+
+def write_findings(out: Path) -> Path:
+    """Render the template to ``<out>/README.md``; for errors see `Row`."""
+    path = out / "README.md"
+    path.write_text(render(out), encoding="utf-8")
+    return path
+
+
+def render(out: Path) -> str:
+    """The text; in the template, ``row("gpu", "lm-16x64")`` is a `Row`."""
+    from jinja2 import Environment, StrictUndefined
+
+    from hfbench import markdown
+
+    template = Environment(undefined=StrictUndefined).from_string(TEMPLATE.read_text("utf-8"))
+    return markdown.fill(template.render(row=lambda suite, name: Row(suite, name, out)))
