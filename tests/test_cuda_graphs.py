@@ -86,7 +86,7 @@ def launch(script, processes, batch, out, visible, epochs=2):
     return json.loads(out.read_text())
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_replayed_steps_add_up_what_processes_have(tmp_path, processes):
     """On a CPU, where nothing is recorded: the arithmetic alone."""
     plain = launch("probe.py", 1, 16, tmp_path / "plain.json", visible="")

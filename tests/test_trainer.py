@@ -40,7 +40,7 @@ def launch(processes: int, *arguments: str) -> None:
     assert run.returncode == 0, run.stderr[-3000:]
 
 
-@pytest.mark.parametrize("name", ["custom", "gpt2"])
+@pytest.mark.parametrize("name", ["custom", pytest.param("gpt2", marks=pytest.mark.slow)])
 def test_training_does_not_depend_on_how_the_batch_is_cut(name, tmp_path):
     whole = probe.run(name, 16, 1, tmp_path)
     halves = probe.run(name, 8, 2, tmp_path)
