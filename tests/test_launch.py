@@ -132,6 +132,7 @@ def assert_alike(first, second):
         torch.testing.assert_close(weights[1][name], tensor, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_sharded_model_trains_as_one_that_is_whole(pretrain):
     sharded, _ = pretrain("FSDP", "sharded")
     assert_alike(pretrain("one", "whole")[0], sharded)
