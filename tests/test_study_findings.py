@@ -200,6 +200,8 @@ def test_findings_know_only_what_was_run(study, script):
     assert found.count("\n| ") == 5  # header, rule and three models
     with pytest.raises(UserError, match="05_sst2 has no finished run of 'other'"):
         render("{{ study.accuracy('other') }}", study.results)
+    with pytest.raises(UserError, match="no overlap of 'good' with a corpus"):
+        render("{{ study.overlap('good') }}", study.results)
     with pytest.raises(UserError, match="does not compare 'good' and 'other'"):
         render("{{ study.difference('good', 'other') }}", study.results)
     with pytest.raises(Exception, match="'nothing' is undefined"):
@@ -236,6 +238,7 @@ def test_the_findings_ask_for_what_the_recipes_run(script, tmp_path, write_recor
     from hfbench.generation_table import write_generations
 
     rng = np.random.default_rng(0)
+    overlap = {"validation": {"exact": 3, "near": 4, "examples": 240, "short": 0}}
     loaded = YAML(typ="safe", pure=True)
     for path in sorted(STUDY.glob("*.yaml")):
         values = loaded.load(path.read_text("utf-8"))
@@ -263,11 +266,13 @@ def test_the_findings_ask_for_what_the_recipes_run(script, tmp_path, write_recor
             for model in values["models"]:
                 for seed in range(2):
                     place = tmp_path / name if name else folder
-                    write_record(place, model["name"], seed, rng.random(240) < 0.6)
+                    correct = rng.random(240) < 0.6
+                    write_record(place, model["name"], seed, correct, corpus_overlap=overlap)
     write_up = script("write_up")
     text = write_up.render(write_up.TEMPLATE.read_text("utf-8"), tmp_path)
     assert "{{" not in text
     assert text.count("\n| gpt-nano-coins | ") == 3  # of both tables and of that across tasks
     losses = "loss of 5.68 nats a token", "it has 5.68, on the way there at best 5.43 (step 200)"
     assert all(loss in text for loss in losses)
+    assert "in which 7 of 240 test sentences occur" in text
     assert "training loss goes from 5.68 to 5.43 nats" in text

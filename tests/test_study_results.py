@@ -3,8 +3,10 @@
 import csv
 import io
 import itertools
+import json
 import math
 import re
+from datetime import datetime
 from pathlib import Path
 
 import matplotlib
@@ -22,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "study"
 FIGURES = sorted(RESULTS.glob("*/plots"))
 PINNED = (ROOT / "constraints.txt").read_text("utf-8")
+FINDINGS = (RESULTS / "README.md").read_text("utf-8")
 SAME_MATPLOTLIB = f"matplotlib=={matplotlib.__version__}" in PINNED
 
 
@@ -95,12 +98,34 @@ def test_the_grammar_stands_beside_what_the_model_expects():
 
 def test_findings_come_from_the_records_and_link_to_what_there_is(script):
     write_up = script("write_up")
-    text = (RESULTS / "README.md").read_text("utf-8")
-    assert text == write_up.render(write_up.TEMPLATE.read_text("utf-8"), RESULTS)
-    linked = re.findall(r"\]\(([^)#]+)\)", text)
+    assert write_up.render(write_up.TEMPLATE.read_text("utf-8"), RESULTS) == FINDINGS
+    linked = re.findall(r"\]\(([^)#]+)\)", FINDINGS)
     assert len(linked) > 10
     for target in linked:
         assert (RESULTS / target).exists(), target
+
+
+def test_the_findings_count_what_was_trained():
+    records = [json.loads(path.read_bytes()) for path in RESULTS.glob("*/records/*.json")]
+    trained = {
+        (record["recipe"], record["model"], record["seed"], record["train_size"])
+        for record in records
+        if record["training"] and not record["adopted_from"]
+    }
+    begun = sorted(record["started"] for record in records)
+    minutes = (datetime.fromisoformat(begun[-1]) - datetime.fromisoformat(begun[0])).seconds / 60
+    said = re.search(r"^([\d,]+) trainings on NVIDIA H200, within (\d+) minutes", FINDINGS, re.M)
+    assert int(said.group(1).replace(",", "")) == len(trained)
+    assert minutes < int(said.group(2)) < minutes + 5
+
+
+def test_no_test_sentence_is_in_the_unlabelled_text():
+    paths = [*RESULTS.glob("study_05_sst2/records/gpt-nano-unlabelled--*.json")]
+    counts = [json.loads(path.read_bytes())["corpus_overlap"]["test"] for path in paths]
+    assert [(count["exact"], count["near"], count["examples"]) for count in counts] == [
+        (0, 0, 872)
+    ] * 10
+    assert "in which 0 of 872 test sentences occur" in " ".join(FINDINGS.split())
 
 
 def test_the_report_is_small():

@@ -110,6 +110,18 @@ class Study:
         runs = self.model(model, step)
         return f"{runs.one_class_runs} of {len(runs.finished)}"
 
+    def overlap(self, model: str, step: str = "05_sst2") -> str:
+        """How many test examples occur in the corpus that it was pretrained on: ``1 of 872``.
+
+        Raises:
+            UserError: if that was not counted.
+        """
+        record = self.model(model, step).finished[0]
+        if not (record.task and record.corpus_overlap):
+            raise UserError(f"{self.results}: {step} has no overlap of {model!r} with a corpus")
+        count = record.corpus_overlap[record.task.evaluation_split]
+        return f"{count.exact + count.near:,} of {count.examples:,}"
+
     def validation_loss(self, step: str, model: str) -> str:
         """Of a language model at the end of its training, nats a token: ``5.62``.
 
@@ -146,7 +158,7 @@ class Study:
             for start, record in zip(starts, trained, strict=True)
         ]
         minutes = (max(ends) - min(starts)).total_seconds() / 60
-        devices = enumerate_names(sorted({record.training.device for record in trained}))
+        devices = enumerate_names(sorted({r.training.device for r in trained if r.training}))
         return f"{len(trained):,} trainings on {devices}, within {minutes:.0f} minutes"
 
     def next_tokens(self, step: str, prompt: str, temperature: float = 1.0) -> str:
