@@ -76,6 +76,13 @@ def test_findings_are_those_of_the_study():
         assert " ".join(words) in findings
 
 
+def test_what_the_readme_links_to_is_there():
+    linked = re.findall(r'(?:\]\(|src=")([^)"#:]+)[)"]', README)
+    assert len(linked) > 12
+    for target in linked:
+        assert (ROOT / target).exists(), target
+
+
 def test_make_targets_are_there():
     for command in [c for c in COMMANDS if c.startswith("make ")]:
         dry = subprocess.run(

@@ -100,8 +100,9 @@ def test_findings_come_from_the_records_and_link_to_what_there_is(script):
     write_up = script("write_up")
     assert write_up.render(write_up.TEMPLATE.read_text("utf-8"), RESULTS) == FINDINGS
     linked = re.findall(r"\]\(([^)#]+)\)", FINDINGS)
-    assert len(linked) > 10
-    for target in linked:
+    shown = re.findall(r'src="([^"]+)"', FINDINGS)
+    assert (len(linked) > 10, len(shown)) == (True, 3)
+    for target in linked + shown:
         assert (RESULTS / target).exists(), target
 
 
