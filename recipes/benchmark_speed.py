@@ -22,6 +22,8 @@ from pathlib import Path
 def main(arguments: list[str] | None = None) -> int:
     """Measure the rows that were asked for; 1 if a check failed, else 0."""
     args = _parser().parse_args(arguments)
+    if args.findings:
+        return _write_findings(args.out)
     if args.suite == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -34,15 +36,22 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(args)
 
 
+def _write_findings(out: Path) -> int:
+    from speed.findings import write_findings
+
+    try:
+        print(write_findings(out))
+    except FileNotFoundError as error:
+        print(f"there is no {error.filename}; measure that row first", file=sys.stderr)
+        return 2
+    return 0
+
+
 def _run(args: argparse.Namespace) -> int:
     import torch
-    from speed.findings import write_findings
     from speed.records import save_record, write_table
     from speed.rows import Options, rows
 
-    if args.findings:
-        print(write_findings(args.out))
-        return 0
     options = Options(args.repetitions, args.steps, args.epochs, args.seeds, args.scripts)
     known = rows(args.suite, options)
     unknown = [name for name in args.rows if name not in known]

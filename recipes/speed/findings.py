@@ -1,4 +1,4 @@
-"""What the records of all suites say together, in words: every number is read from them."""
+"""What the records of all suites say together, in words: what was measured is read from them."""
 
 import statistics
 from pathlib import Path
@@ -24,10 +24,9 @@ class Row:
         """Of what is timed, a step for example: ``1.73 ms``."""
         return duration(self._seconds(side))
 
-    def times(self, side: str, of: str = "") -> str:
-        """How many times as long ``side`` takes as ``of``, by default the first: ``8.93``."""
-        ratio = self._seconds(side) / self._seconds(of or next(iter(self.timed)))
-        return f"{ratio:#.3g}".rstrip(".")
+    def times(self, side: str) -> str:
+        """How many times as long ``side`` takes as the first: ``8.93``."""
+        return f"{self._seconds(side) / self._first:#.3g}".rstrip(".")
 
     def tokens(self, side: str) -> str:
         """Tokens a second: ``2,994,120``."""
@@ -39,8 +38,11 @@ class Row:
 
     def pace(self, side: str, gpus: int) -> str:
         """What each of several GPUs does of what one does alone, the first side: ``95 %``."""
-        alone = self._seconds(next(iter(self.timed)))
-        return f"{100 * alone / (gpus * self._seconds(side)):.0f} %"
+        return f"{100 * self._first / (gpus * self._seconds(side)):.0f} %"
+
+    @property
+    def _first(self) -> float:
+        return self._seconds(next(iter(self.timed)))
 
     def _seconds(self, side: str) -> float:
         return statistics.median(run["seconds"] for run in self.timed[side])
