@@ -70,32 +70,51 @@ class ReplayedFunction:
 
 
 class ReplayedAdamW(torch.optim.AdamW):
-    """Clipping and AdamW, replayed as one.
+    """Clipping and AdamW, as a part of a replayed step.
 
-    A backward pass in a graph leaves its gradients in that graph's memory. `collect` copies them to
-    where `step` finds them; a parameter that has none in the first step never gets one. Where
-    several processes train together, `add_up` comes between, outside of the graphs.
+    A backward pass in a graph leaves its gradients in that graph's memory. One process lets
+    `update` follow in the same graph, and `step` has nothing to do. Where several train together,
+    `collect` copies gradients to where `add_up` and the `update` of `step` find them.
     """
 
     def __init__(self, params: Any, max_grad_norm: float, **kwargs: Any) -> None:
         """As AdamW, fused; ``max_grad_norm`` of 0 does not clip."""
         super().__init__(params, **{**kwargs, "fused": True})
         self.max_grad_norm = max_grad_norm or float("inf")
+        self._parameters = [p for group in self.param_groups for p in group["params"]]
         self._trained: list[Tensor] = []
         self._gradients: list[Tensor] = []
         self._all_gradients = torch.empty(0)  # which are parts of this
-        device = self.param_groups[0]["params"][0].device
+        device = self._parameters[0].device
         self.grad_norm = torch.zeros((), device=device)
         """Before clipping, of the last step."""
         self._rates = [torch.zeros((), device=device) for _ in self.param_groups]
         self._last_rates: list[float | None] = [None] * len(self._rates)
-        self._update = ReplayedFunction(self._clip_and_step)
+        self._replayed_update = ReplayedFunction(self._update_from_collected)
+
+    def update_rates(self) -> None:
+        """Let the next `update` have the learning rates that the scheduler has set."""
+        for number, group in enumerate(self.param_groups):
+            if group["lr"] != self._last_rates[number]:
+                self._rates[number].fill_(group["lr"])
+                self._last_rates[number] = group["lr"]
+
+    def update(self) -> None:
+        """Clip the gradients, update the parameters, and let go of the gradients."""
+        trained = [p for p in self._parameters if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(trained, self.max_grad_norm, foreach=True)
+        self.grad_norm.copy_(norm)
+        with self._rates_on_device():
+            super().step()
+        self._let_go()
 
     def collect(self) -> None:
-        """Take the gradients of a backward pass from the parameters."""
+        """Take the gradients of a backward pass from the parameters.
+
+        One that has none in the first step never gets one.
+        """
         if not self._trained:
-            parameters = [p for group in self.param_groups for p in group["params"]]
-            self._trained = [p for p in parameters if p.grad is not None]
+            self._trained = [p for p in self._parameters if p.grad is not None]
             self._all_gradients, self._gradients = _in_one(self._trained)
         torch._foreach_copy_(self._gradients, [p.grad for p in self._trained if p.grad is not None])
         self._let_go()
@@ -105,25 +124,18 @@ class ReplayedAdamW(torch.optim.AdamW):
         dist.all_reduce(self._all_gradients)
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Clip the collected gradients and update the parameters."""
-        for number, group in enumerate(self.param_groups):
-            if group["lr"] != self._last_rates[number]:
-                self._rates[number].fill_(group["lr"])
-                self._last_rates[number] = group["lr"]
-        self._update()
+        """Update from the gradients that were collected, if any were."""
+        if self._trained:
+            self._replayed_update()
 
-    def _clip_and_step(self) -> None:
+    def _update_from_collected(self) -> None:
         for parameter, gradient in zip(self._trained, self._gradients, strict=True):
             parameter.grad = gradient
-        norm = torch.nn.utils.clip_grad_norm_(self._trained, self.max_grad_norm, foreach=True)
-        self.grad_norm.copy_(norm)
-        with self._rates_on_device():
-            super().step()
-        self._let_go()
+        self.update()
 
     def _let_go(self) -> None:
         """Of the gradients, so that the next backward pass writes and does not add."""
-        for parameter in self._trained:
+        for parameter in self._parameters:
             parameter.grad = None
 
     @contextmanager

@@ -117,7 +117,7 @@ class BenchTrainer(ShardingTrainer):
             self._items = torch.zeros((), dtype=torch.long, device=device)
             self._loss = torch.zeros((), device=device)
             self._replayed_count = ReplayedFunction(self._count_items)
-            self._replayed_step = ReplayedFunction(self._forward_and_backward)
+            self._replayed_step = ReplayedFunction(self._step_on_rows)
             _, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
             options["max_grad_norm"] = self.args.max_grad_norm
             self.optimizer_cls_and_kwargs = (ReplayedAdamW, options)
@@ -244,13 +244,17 @@ class BenchTrainer(ShardingTrainer):
         return None, _row_losses(logits, labels), labels
 
     def training_step(self, model: nn.Module, inputs: Any, *args: Any) -> torch.Tensor:
-        """Forward and backward; notes the step of the first non-finite loss."""
+        """Forward and backward; notes the step of the first non-finite loss.
+
+        A replayed step of one process updates the parameters, too.
+        """
         self._step.fill_(self.state.global_step + 1)
         if self.replays:
             if not model.training:
                 model.train()
             self._rows.copy_(inputs, non_blocking=True)
             shape = self.train_dataset.shape(inputs.numpy())
+            self.optimizer.optimizer.update_rates()
             if self.args.world_size == 1:
                 self._replayed_step(*shape)
             else:
@@ -263,15 +267,21 @@ class BenchTrainer(ShardingTrainer):
         self._watch(loss)
         return loss
 
-    def _forward_and_backward(self, length: int, is_padded: bool) -> None:
-        """A step on the rows in ``_rows``; leaves the loss in ``_loss``."""
+    def _step_on_rows(self, length: int, is_padded: bool) -> None:
+        """A step on the rows in ``_rows``; leaves the loss in ``_loss``.
+
+        Of several processes each does forward and backward pass, and collects its gradients.
+        """
         inputs = self._rows_on_device.pad(self._rows, length, with_mask=is_padded)
         if self.args.world_size == 1:
             self._items.copy_(self._counted(inputs["labels"]))
         with self.compute_loss_context_manager():
             loss = self.compute_loss(self.model_wrapped, inputs, num_items_in_batch=self._items)
         self.accelerator.backward(loss / self.args.world_size)
-        self.optimizer.optimizer.collect()
+        if self.args.world_size == 1:
+            self.optimizer.optimizer.update()
+        else:
+            self.optimizer.optimizer.collect()
         self._watch(loss.detach())
         self._loss.copy_(loss.detach())
 
