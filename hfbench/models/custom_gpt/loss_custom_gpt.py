@@ -12,6 +12,7 @@ Shapes:
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -36,8 +37,9 @@ def causal_lm_loss(
         labels: (B, T), not shifted; -100 does not count.
         num_items_in_batch: divides the sum; None for the number of tokens that count.
     """
-    hidden, targets = hidden_states[:, :-1], labels[:, 1:]
-    counts = targets != IGNORED  # (B, T-1)
+    # the last position predicts nothing; without it the hidden states would have to be copied
+    hidden, targets = hidden_states, F.pad(labels[:, 1:], (0, 1), value=IGNORED)
+    counts = targets != IGNORED  # (B, T)
     if hidden.device.type == "cpu" and not torch.compiler.is_compiling():
         # elsewhere the device would have to say how many there are before it goes on
         hidden, targets = hidden[counts], targets[counts]
@@ -103,8 +105,8 @@ def _loss_and_gradients(
         # of the loss by the logits: softmax minus one at the target, the division put off
         weights.scatter_add_(1, target, -sums.unsqueeze(1).to(weights.dtype))
         scale = (counts / sums).unsqueeze(1)  # (n, 1)
-        grad_hidden[rows] = (weights @ weight) * scale
-        scaled = (part * scale).to(part.dtype)
+        torch.mul(weights @ weight, scale, out=grad_hidden[rows])
+        scaled = torch.mul(part, scale, out=torch.empty_like(part))  # in its type
         if scaled.dtype == grad_weight.dtype:
             grad_weight.addmm_(weights.T, scaled)
         else:
@@ -153,4 +155,4 @@ def _aligned(weight: Tensor) -> Tensor:
     missing = -len(weight) % _ALIGNMENT
     if weight.device.type == "cpu" or not missing:
         return weight
-    return torch.nn.functional.pad(weight, (0, 0, 0, missing))
+    return F.pad(weight, (0, 0, 0, missing))
