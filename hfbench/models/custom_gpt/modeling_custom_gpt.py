@@ -38,9 +38,6 @@ from .configuration_custom_gpt import CustomGPTConfig
 from .loss_custom_gpt import causal_lm_loss
 from .padding_custom_gpt import RealTokens, count_positions, pool_last_real_token
 
-# GPT-2's name of the tanh GELU, which transformers computes in eight steps: the same in one.
-_FUSED_ACTIVATIONS = {"gelu_new": "gelu_pytorch_tanh"}
-
 
 def eager_attention_forward(
     module: nn.Module,
@@ -130,6 +127,21 @@ class CustomGPTAttention(nn.Module):
         return self.resid_dropout(self.c_proj(output)), weights
 
 
+class CustomGPTTanhGELU(nn.Module):
+    """GPT-2's activation, which transformers computes in eight steps, in one kernel.
+
+    0.5 x (1 + tanh(u)) with u = sqrt(2 / pi) (x + 0.044715 x^3), which is x sigmoid(2u).
+    """
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling():
+            return nn.functional.gelu(hidden_states, approximate="tanh")
+        # compiled, the tanh of that takes longer than what is read and written
+        x = hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))
+        u = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
+        return (x * torch.sigmoid(2 * u)).to(hidden_states.dtype)
+
+
 class CustomGPTMLP(nn.Module):
     """Two layers with an activation between them; maps (B, T, n_embd) to the same shape."""
 
@@ -137,8 +149,8 @@ class CustomGPTMLP(nn.Module):
         super().__init__()
         n_inner = 4 * config.n_embd if config.n_inner is None else config.n_inner
         self.c_fc = nn.Linear(config.n_embd, n_inner)
-        activation = config.activation_function
-        self.act = ACT2FN[_FUSED_ACTIVATIONS.get(activation, activation)]
+        is_tanh_gelu = config.activation_function in ("gelu_new", "gelu_pytorch_tanh")
+        self.act = CustomGPTTanhGELU() if is_tanh_gelu else ACT2FN[config.activation_function]
         self.c_proj = CustomGPTResidualLinear(n_inner, config.n_embd)
         self.dropout = nn.Dropout(config.resid_pdrop)
 
