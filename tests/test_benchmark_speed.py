@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -174,6 +175,28 @@ def test_generated_texts_are_as_varied_as_english(benchmark):
         words = " ".join(texts(number, lengths, seed=0)).split()
         assert len(words) == pytest.approx(tokens, rel=0.25)
         assert len(set(words)) == pytest.approx(different, rel=0.15)
+
+
+def test_a_checkpoint_is_over_when_the_next_step_begins(benchmark, monkeypatch):
+    """What other callbacks do about it, as its hashes, is not of the steps."""
+    from speed import measure
+
+    time = 0.0
+    monkeypatch.setattr(measure, "_now", lambda: time)
+    clock = measure.Clock(warm_up=2)
+    clock.begin()
+    for step in range(1, 7):
+        clock.on_step_begin(None, None, None)
+        time += 5 if step <= 2 else 1
+        saves = step == 4
+        clock.on_step_end(None, None, SimpleNamespace(should_save=saves))
+        if saves:
+            time += 100  # the Trainer writes it
+            clock.on_save(None, None, None)
+            time += 20  # and others hash it
+    clock.end()
+    assert clock.checkpoint_seconds == [120]
+    assert clock.step_seconds == pytest.approx(1 + 120 / measure.CHECKPOINT_INTERVAL)
 
 
 def test_a_row_that_is_not_there_is_an_error_that_names_those_that_are(benchmark, tmp_path, capsys):

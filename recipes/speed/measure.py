@@ -86,7 +86,8 @@ class Clock(TrainerCallback):
         self.warm_up = warm_up
         self.steps = 0
         self.checkpoint_seconds: list[float] = []
-        self._began = self._warm = self._ended = self._saving = 0.0
+        self._began = self._warm = self._ended = 0.0
+        self._saving: float | None = None
         self.peak: tuple[int, str] | None = None
 
     def begin(self) -> None:
@@ -111,15 +112,17 @@ class Clock(TrainerCallback):
         """Of the Trainer."""
         self.begin()
 
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """Of the Trainer; a checkpoint of the last step is finished, its hashes included."""
+        if self._saving is not None:
+            self.checkpoint_seconds.append(_now() - self._saving)
+            self._saving = None
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Of the Trainer; a checkpoint is written after this."""
         self.step()
         if control.should_save:
             self._saving = _now()
-
-    def on_save(self, *_: Any, **__: Any) -> None:
-        """Of the Trainer, once the checkpoint is written."""
-        self.checkpoint_seconds.append(_now() - self._saving)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Of the Trainer."""
