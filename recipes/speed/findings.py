@@ -3,6 +3,7 @@
 import statistics
 from pathlib import Path
 
+from speed.measure import CHECKPOINT_INTERVAL
 from speed.records import duration, load_record, median_memory, timed_runs
 
 TEMPLATE = Path(__file__).with_name("findings.md.jinja")
@@ -32,6 +33,18 @@ class Row:
         """Tokens a second: ``2,994,120``."""
         return f"{self.record['tokens'] / self._seconds(side):,.0f}"
 
+    def checkpoint(self, side: str) -> str:
+        """What writing one takes: ``1.27 s``."""
+        return duration(statistics.median(map(_checkpoint_seconds, self.timed[side])))
+
+    def tokens_without_checkpoints(self, side: str) -> str:
+        """Tokens a second, had none been written."""
+        seconds = statistics.median(
+            run["seconds"] - _checkpoint_seconds(run) / CHECKPOINT_INTERVAL
+            for run in self.timed[side]
+        )
+        return f"{self.record['tokens'] / seconds:,.0f}"
+
     def memory(self, side: str) -> str:
         """The peak, in MiB: ``17,954``."""
         return median_memory(self.timed[side])
@@ -46,6 +59,10 @@ class Row:
 
     def _seconds(self, side: str) -> float:
         return statistics.median(run["seconds"] for run in self.timed[side])
+
+
+def _checkpoint_seconds(run: dict) -> float:
+    return statistics.mean(run["details"]["checkpoint_seconds"])
 
 
 def write_findings(out: Path) -> Path:
