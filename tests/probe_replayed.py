@@ -18,8 +18,14 @@ class Unrecorded:
         self.function(*key)
 
 
+def record_nothing(set_attribute):
+    """Let steps go the way of replayed ones, unrecorded; ``set_attribute`` is as `setattr`."""
+    set_attribute(torch.cuda, "is_current_stream_capturing", lambda: False)
+    set_attribute(trainer, "can_replay", lambda *_: True)
+    for module in (trainer, cuda_graphs):
+        set_attribute(module, "ReplayedFunction", Unrecorded)
+
+
 if __name__ == "__main__":
-    torch.cuda.is_current_stream_capturing = lambda: False
-    trainer.can_replay = lambda *_: True
-    trainer.ReplayedFunction = cuda_graphs.ReplayedFunction = Unrecorded
+    record_nothing(setattr)
     runpy.run_path(str(Path(__file__).with_name("probe.py")), run_name="__main__")

@@ -21,9 +21,17 @@ from hfbench.recipe import Corpus
 from hfbench.trainer import NonFiniteLossError, build_trainer
 from hfbench.training_arguments import training_arguments
 
-spec = importlib.util.spec_from_file_location("probe", Path(__file__).parent / "probe.py")
-probe = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(probe)
+
+def load(name):
+    """A module beside this one."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+probe, probe_replayed = load("probe"), load("probe_replayed")
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 
@@ -86,14 +94,12 @@ def launch(script, processes, batch, out, visible, epochs=2):
     return json.loads(out.read_text())
 
 
-@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_replayed_steps_add_up_what_processes_have(tmp_path, processes):
+@pytest.mark.slow
+def test_replayed_steps_add_up_what_processes_have(tmp_path):
     """On a CPU, where nothing is recorded: the arithmetic alone."""
     plain = launch("probe.py", 1, 16, tmp_path / "plain.json", visible="")
-    found = launch(
-        "probe_replayed.py", processes, 16 // processes, tmp_path / "out.json", visible=""
-    )
-    assert (plain.pop("world_size"), found.pop("world_size")) == (1, processes)
+    found = launch("probe_replayed.py", 2, 8, tmp_path / "out.json", visible="")
+    assert (plain.pop("world_size"), found.pop("world_size")) == (1, 2)
     for name, values in plain.items():
         assert found[name] == pytest.approx(values, abs=1e-5, rel=1e-5), name
 
@@ -134,26 +140,44 @@ def make(tmp_path, kind, cuda_graphs, dropout=0.1, **values):
     return build_trainer(which, model, *tools, cuda_graphs=cuda_graphs)
 
 
+def trained(*args, **values):
+    trainer = make(*args, **values)
+    trainer.train()
+    return trainer
+
+
+def assert_same_numbers(replayed, plain, **tolerance):
+    assert (replayed.replays, plain.replays) == (True, False)
+    logs = [
+        [entry for entry in trainer.state.log_history if "loss" in entry]
+        for trainer in (replayed, plain)
+    ]
+    assert len(logs[0]) == len(logs[1]) == plain.args.max_steps
+    for ours, theirs in zip(*logs, strict=True):
+        assert ours.keys() == theirs.keys()
+        for key in {"loss", "grad_norm", "accuracy", "learning_rate"} & ours.keys():
+            assert ours[key] == pytest.approx(theirs[key], rel=2e-4, abs=1e-6), key
+    weights = [trainer.model.state_dict() for trainer in (replayed, plain)]
+    torch.testing.assert_close(*weights, **tolerance)
+
+
+@pytest.mark.parametrize("kind", ["custom", "pretraining"])
+def test_a_step_that_updates_gives_the_numbers_of_a_plain_one(tmp_path, kind, monkeypatch):
+    """On a CPU, where nothing is recorded: the arithmetic alone."""
+    plain = trained(tmp_path, kind, False, dropout=0.0, max_steps=12)
+    probe_replayed.record_nothing(monkeypatch.setattr)
+    replayed = trained(tmp_path, kind, True, dropout=0.0, max_steps=12)
+    assert_same_numbers(replayed, plain, atol=2e-5, rtol=1e-3)
+
+
 @needs_cuda
 @pytest.mark.parametrize("kind", ["custom", "gpt2", "pretraining"])
 def test_replayed_steps_give_the_numbers_of_plain_ones(tmp_path, kind):
     """Dropout included: a replay draws the random numbers that the plain step would draw."""
-    logs, weights = [], []
-    for cuda_graphs in (False, True):
-        trainer = make(tmp_path, kind, cuda_graphs)
-        assert trainer.replays == cuda_graphs
-        trainer.train()
-        if cuda_graphs:
-            assert trainer._replayed_step._graphs
-        logs.append([entry for entry in trainer.state.log_history if "loss" in entry])
-        weights.append({name: w.cpu() for name, w in trainer.model.state_dict().items()})
-    plain, replayed = logs
-    assert len(plain) == len(replayed) == 60
-    for one, other in zip(plain, replayed, strict=True):
-        for key in ("loss", "grad_norm", "accuracy", "learning_rate"):
-            assert other.get(key) == pytest.approx(one.get(key), rel=2e-4, abs=1e-6), key
+    plain, replayed = (trained(tmp_path, kind, cuda_graphs) for cuda_graphs in (False, True))
+    assert replayed._replayed_step._graphs
     # the rate is a float32 on the device; in a plain step it is a number of Python's
-    torch.testing.assert_close(weights[1], weights[0], atol=2e-5, rtol=1e-3)
+    assert_same_numbers(replayed, plain, atol=2e-5, rtol=1e-3)
 
 
 @needs_cuda
