@@ -3,8 +3,13 @@
 import statistics
 from pathlib import Path
 
-from speed.measure import CHECKPOINT_INTERVAL
-from speed.records import duration, load_record, median_memory, timed_runs
+from speed.records import (
+    CHECKPOINT_INTERVAL,
+    duration,
+    load_record,
+    median_memory,
+    timed_runs,
+)
 
 TEMPLATE = Path(__file__).with_name("findings.md.jinja")
 

@@ -15,10 +15,7 @@ import torch
 from transformers import TrainerCallback
 
 from hfbench.environment import peak_memory, reset_peak_memory
-
-# A run of a minute cannot hold the checkpoints of a day in proportion: the time of the one that it
-# wrote is spread over so many steps.
-CHECKPOINT_INTERVAL = 1000
+from speed.records import CHECKPOINT_INTERVAL
 
 
 def device() -> torch.device:

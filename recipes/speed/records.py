@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
+
+# A run of a minute cannot hold the checkpoints of a day in proportion: the time of the one that it
+# wrote is spread over so many steps.
+CHECKPOINT_INTERVAL = 1000
+
 _HEADER = (
     "row",
     "side",
