@@ -6,7 +6,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from hfbench.version import __version__
+
 __all__ = [
     "Comparison",
     "HubError",
@@ -14,6 +15,7 @@ __all__ = [
     "Recipe",
     "Record",
     "UserError",
+    "__version__",
     "compare",
     "load_comparison",
     "load_recipe",
@@ -24,24 +26,25 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from hfbench.comparison import Comparison, load_comparison
     from hfbench.errors import HubError, UserError
-    from hfbench.experiment import Outcome, compare
+    from hfbench.evidence.comparison import Comparison, load_comparison
+    from hfbench.execution.compare import Outcome, compare
     from hfbench.publish.push import push_model, verify_push
     from hfbench.publish.results import push_results
-    from hfbench.recipe import Recipe
-    from hfbench.recipe_file import load_recipe
-    from hfbench.record import Record, load_records
+    from hfbench.recipe.load import load_recipe
+    from hfbench.recipe.schema import Recipe
+    from hfbench.records.schema import Record
+    from hfbench.records.store import load_records
 
 _HOMES = {
-    "Comparison": "hfbench.comparison",
-    "load_comparison": "hfbench.comparison",
-    "Outcome": "hfbench.experiment",
-    "compare": "hfbench.experiment",
-    "Record": "hfbench.record",
-    "load_records": "hfbench.record",
-    "Recipe": "hfbench.recipe",
-    "load_recipe": "hfbench.recipe_file",
+    "Comparison": "hfbench.evidence.comparison",
+    "load_comparison": "hfbench.evidence.comparison",
+    "Outcome": "hfbench.execution.compare",
+    "compare": "hfbench.execution.compare",
+    "Record": "hfbench.records.schema",
+    "load_records": "hfbench.records.schema",
+    "Recipe": "hfbench.recipe.schema",
+    "load_recipe": "hfbench.recipe.load",
     "UserError": "hfbench.errors",
     "HubError": "hfbench.errors",
     "push_model": "hfbench.publish.push",

@@ -1,5 +1,5 @@
 """``python -m hfbench``."""
 
-from hfbench.cli import main
+from hfbench.cli.app import main
 
 main()

@@ -1,35 +1,35 @@
-"""The exceptions that end in a message and an exit code, not in a traceback."""
+"""The exceptions that end in one message and an exit code, never in a traceback."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-class UserError(ValueError):
-    """A mistake in a recipe, in data or on the command line.
+class HfbenchError(Exception):
+    """Whatever the command line shows as one message, without a traceback."""
 
-    Shown without a traceback; exit code 2.
-    """
-
-
-class HubError(RuntimeError):
-    """The Hub, or the way to it, failed; it may do better when asked again.
-
-    Shown without a traceback; exit code 1.
-    """
+    exit_code = 1
 
 
-class WorkerError(RuntimeError):
-    """A process that ran a part of the work died.
+class UserError(HfbenchError, ValueError):
+    """A mistake in a recipe, in data or on the command line."""
 
-    Shown without a traceback; exit code 1.
-    """
+    exit_code = 2
 
 
-class StorageError(RuntimeError):
-    """Results cannot be written: the disk is full or fails, or the folder is read-only.
+class RecordError(UserError):
+    """A record that cannot be read, or is not what it says."""
 
-    Shown without a traceback; exit code 1.
-    """
+
+class HubError(HfbenchError, RuntimeError):
+    """The Hub, or the way to it, failed; it may do better when asked again."""
+
+
+class WorkerError(HfbenchError, RuntimeError):
+    """A process that ran a part of the work died."""
+
+
+class StorageError(HfbenchError, RuntimeError):
+    """Results cannot be written: the disk is full or fails, or the folder is read-only."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -3,7 +3,8 @@
 accelerate launch recipes/compare.py --config recipes/quickstart.yaml [key=value ...]
 """
 
-from hfbench.running import run_comparison, run_script
+from hfbench.cli.run import run_comparison
+from hfbench.cli.script import run_script
 
 if __name__ == "__main__":
     run_script(run_comparison, __doc__)

@@ -3,7 +3,8 @@
 accelerate launch recipes/pretrain.py --config recipes/quickstart.yaml [key=value ...]
 """
 
-from hfbench.running import run_pretraining, run_script
+from hfbench.cli.run import run_pretraining
+from hfbench.cli.script import run_script
 
 if __name__ == "__main__":
     run_script(run_pretraining, __doc__)

@@ -5,8 +5,8 @@ python recipes/push.py results/local/quickstart gpt-nano --repo-id user/name [--
 
 import typer
 
-from hfbench.publish.commands import push
-from hfbench.running import exit_on_user_error
+from hfbench.cli.publish import push
+from hfbench.cli.script import exit_on_user_error
 
 if __name__ == "__main__":
     with exit_on_user_error():

@@ -5,8 +5,8 @@ python recipes/push_results.py results/local/quickstart --repo-id user/name [--s
 
 import typer
 
-from hfbench.publish.commands import push_results
-from hfbench.running import exit_on_user_error
+from hfbench.cli.publish import push_results
+from hfbench.cli.script import exit_on_user_error
 
 if __name__ == "__main__":
     with exit_on_user_error():

@@ -71,15 +71,15 @@ def write_record():
     """A function that writes a record whose predictions are right where ``correct`` says so."""
     import pyarrow as pa
 
-    from hfbench.record import (
+    from hfbench.records.schema import (
         ModelFacts,
         Record,
         SplitData,
         TaskData,
         Tokens,
         TrainingFacts,
-        save_record,
     )
+    from hfbench.records.store import save_record
 
     def write(
         folder, model, seed, correct, *, train=None, training=None, control=False, labels=None,
@@ -152,9 +152,9 @@ def start_hfbench(tmp_path):
     What the process says is in the file ``output``, an attribute of the function. It is a fork of a
     process that has imported everything, and can be sent any signal.
     """
-    from hfbench import fork_server
+    from hfbench.execution.engines import fork_server
 
-    script, processes = Path(__file__).with_name("run_cli.py"), []
+    script, processes = Path(__file__).parent / "support" / "run_cli.py", []
 
     def start(*arguments, kill_at=()):
         given = {

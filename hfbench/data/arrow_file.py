@@ -17,7 +17,7 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 
-from hfbench.atomic import writing
+from hfbench.system.files import writing
 
 _GROUP_BYTES = 4 << 20  # so much is written as one piece, whose numbers then lie side by side
 

@@ -27,15 +27,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from hfbench.record import Overlap
+from hfbench.records.schema import NEAR_SHARE, RUN, Overlap
 
 if TYPE_CHECKING:
     from datasets import Dataset  # a table is written without it
 
-RUN = 8
-"""Words of a run."""
-NEAR_SHARE = 0.8
-"""Of a text's words, as a fraction."""
 
 _Words = tuple[str, ...]
 

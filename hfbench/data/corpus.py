@@ -11,12 +11,13 @@ from pathlib import Path
 
 import datasets
 
-from hfbench.data import pets, sentiment
-from hfbench.data.hub import resolve_revision, user_errors
-from hfbench.data.texts import hash_texts, store_texts
+from hfbench.data.builtin import pets, sentiment
+from hfbench.data.texts import store_texts
 from hfbench.errors import UserError, nearest
-from hfbench.recipe import Corpus
-from hfbench.record import CorpusData
+from hfbench.recipe.schema import Corpus
+from hfbench.records.schema import CorpusData
+from hfbench.system.hashes import hash_texts
+from hfbench.system.hub import resolve_revision, user_errors
 
 # A sentence ends at . ! or ? (and a closing quote or bracket) before white space and a capital,
 # digit or opening quote; the blank line of a paragraph or heading ends one, too. Abbreviations

@@ -5,8 +5,6 @@ import json
 import logging
 import math
 import mmap
-import multiprocessing
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -21,13 +19,14 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, DatasetDict
 from datasets.utils.stratify import stratified_shuffle_split_generate_indices
 
-from hfbench.data import sentiment
+from hfbench.data.builtin import sentiment
 from hfbench.data.contamination import count_task_overlaps
-from hfbench.data.hub import resolve_revision, user_errors
 from hfbench.errors import UserError, nearest
-from hfbench.recipe import Task
-from hfbench.record import SplitData, TaskData
-from hfbench.source_fields import shown
+from hfbench.recipe.fields import shown
+from hfbench.recipe.schema import Task
+from hfbench.records.schema import SplitData, TaskData
+from hfbench.system.hub import resolve_revision, user_errors
+from hfbench.system.launch import is_main_process, is_worker
 
 _LOADERS = {
     ".csv": ("csv", {}),
@@ -95,7 +94,7 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
     if task.validation_size is not None:
         splits = _hold_out_validation(splits, task, labels)
     _check_classes(splits, labels, task)
-    if _is_first_process():
+    if is_main_process() and not is_worker():
         for oddity in _oddities(splits, labels):
             logger.warning("warning: %s: %s", task.source, oddity)
     order = [role for role in ("train", "validation", "test") if role in splits]
@@ -356,11 +355,6 @@ def _check_classes(splits: dict[str, Dataset], labels: list[str], task: Task) ->
                 f"task.label_column: {task.source}: label {labels[unknown[0]]!r} is in the {role} "
                 "examples but in none of the training examples, so that no model can learn it"
             )
-
-
-def _is_first_process() -> bool:
-    """Of those that train together, and of a comparison and its workers."""
-    return multiprocessing.parent_process() is None and int(os.environ.get("RANK", "0")) == 0
 
 
 def _oddities(splits: dict[str, Dataset], labels: list[str]) -> Iterator[str]:

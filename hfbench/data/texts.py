@@ -1,6 +1,5 @@
 """The texts of a corpus, which stay on the disk and are read piece by piece."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
@@ -69,14 +68,6 @@ def in_batches(texts: Iterable[str]) -> Iterator[list[str]]:
             batch, characters = [], 0
     if batch:
         yield batch
-
-
-def hash_texts(texts: Iterable[str]) -> str:
-    """SHA-256 of the texts, each with a zero byte after it."""
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(text.encode() + b"\0")
-    return digest.hexdigest()
 
 
 def _table(texts: list[str]) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hfbench.recipe import Control
+from hfbench.recipe.schema import Control
 
 
 class MajorityClassifier:

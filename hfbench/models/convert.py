@@ -23,7 +23,6 @@ from transformers import (
     PreTrainedModel,
 )
 
-from hfbench.data.hub import refuse_adapter, resolve_revision, user_errors
 from hfbench.errors import UserError
 from hfbench.models.custom_gpt import (
     CustomGPTConfig,
@@ -31,6 +30,7 @@ from hfbench.models.custom_gpt import (
     CustomGPTForSequenceClassification,
     CustomGPTModel,
 )
+from hfbench.system.hub import refuse_adapter, resolve_revision, user_errors
 
 # Loading a `.bin` starts a thread that asks the Hub to convert the repo; nobody asked for that.
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from hfbench.errors import UserError, nearest
-from hfbench.recipe import Lora
+from hfbench.recipe.schema import Lora
 
 
 def find_targets(model: PreTrainedModel, lora: Lora, key: str) -> list[str] | str:

@@ -6,9 +6,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from hfbench.comparison import ModelRuns
 from hfbench.errors import UserError, nearest
-from hfbench.record import Record
+from hfbench.evidence.comparison import ModelRuns
+from hfbench.records.schema import Record
 
 CARD = "README.md"
 RECORD = "record.json"

@@ -17,10 +17,9 @@ from huggingface_hub import (
 from huggingface_hub.utils import yaml_dump
 from jinja2 import Environment, StrictUndefined
 
-import hfbench
-from hfbench import markdown
-from hfbench.comparison import Comparison
-from hfbench.findings import (
+from hfbench.evidence import markdown
+from hfbench.evidence.comparison import Comparison
+from hfbench.evidence.findings import (
     answer,
     describe_data,
     describe_pretraining,
@@ -28,7 +27,9 @@ from hfbench.findings import (
     notes,
     percent,
 )
-from hfbench.publish.subject import (
+from hfbench.evidence.stats import accuracy_interval
+from hfbench.evidence.table import ACCURACY, build_rows, table_cells
+from hfbench.publish.published_run import (
     Subject,
     is_published_split,
     limits,
@@ -39,8 +40,7 @@ from hfbench.publish.subject import (
     warnings,
     what_it_is,
 )
-from hfbench.stats import accuracy_interval
-from hfbench.table import ACCURACY, build_rows, table_cells
+from hfbench.version import __version__
 
 _TAGS = ["hfbench"]
 _BROKEN = "> [!CAUTION]\n> **Broken.**"
@@ -170,8 +170,8 @@ def _render(template: str, **values: Any) -> str:
     environment.filters["prose"] = lambda text: html.escape(str(text), quote=False)
     environment.filters["percent"] = percent
     environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
-    source = (files("hfbench") / "templates" / template).read_text("utf-8")
-    text = environment.from_string(source).render(version=hfbench.__version__, **values)
+    source = (files("hfbench.publish") / "templates" / template).read_text("utf-8")
+    text = environment.from_string(source).render(version=__version__, **values)
     return text.rstrip() + "\n"
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from hfbench.errors import UserError
-from hfbench.record import Record
-from hfbench.redaction import SECRET_PATTERNS, own_secrets
+from hfbench.records.schema import Record
+from hfbench.system.redaction import SECRET_PATTERNS, own_secrets
 
 _OFFICIAL = "https://huggingface.co"
 _ROOTS = r"/(?:home|Users|root|mnt|media|srv|opt|tmp|var|private|scratch|data|workspace)/"

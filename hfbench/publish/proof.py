@@ -15,10 +15,10 @@ from pathlib import Path
 import huggingface_hub
 import numpy as np
 
-from hfbench.digest import hash_tensors
 from hfbench.errors import HubError
-from hfbench.record import Probe
-from hfbench.stranger import last_line, run_stranger
+from hfbench.records.schema import Probe
+from hfbench.system.hashes import hash_tensors
+from hfbench.system.stranger import last_line, run_stranger
 
 _SECONDS = 1800  # for a process that imports torch, downloads a model and loads it twice
 _UNREACHABLE = 3  # its exit code when the Hub does not give it the files

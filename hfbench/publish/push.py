@@ -9,9 +9,9 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-from hfbench.comparison import compare_records
 from hfbench.errors import HubError, UserError
-from hfbench.flips import find_model
+from hfbench.evidence.comparison import compare_records
+from hfbench.evidence.flips import find_model
 from hfbench.publish.bundle import (
     CARD,
     EVAL_RESULTS,
@@ -25,9 +25,10 @@ from hfbench.publish.bundle import (
 from hfbench.publish.card import eval_results_yaml, mark_broken, render_model_card
 from hfbench.publish.leaks import refuse_leaks, shorten_paths
 from hfbench.publish.proof import NotTheModelError, Source, prove
-from hfbench.publish.remote import Commit, Destination, check_repo_id, hub_errors, look_at, upload
-from hfbench.publish.subject import Subject
-from hfbench.record import Probe, load_record, load_records
+from hfbench.publish.published_run import Subject
+from hfbench.publish.repos import Commit, Destination, check_repo_id, hub_errors, look_at, upload
+from hfbench.records.schema import Probe
+from hfbench.records.store import load_record, load_records
 
 BEST_OF_VALIDATION = "best-of-validation"
 

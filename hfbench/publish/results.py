@@ -10,15 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import HfApi
 
-from hfbench.comparison import Comparison, load_comparison
 from hfbench.errors import HubError, UserError
+from hfbench.evidence.comparison import Comparison, load_comparison
+from hfbench.evidence.page import write_report
+from hfbench.evidence.table import write_table
 from hfbench.publish.card import render_results_card, render_space_card
 from hfbench.publish.leaks import refuse_leaks, shorten_paths
 from hfbench.publish.push import Pushed, Say, Staged
-from hfbench.publish.remote import check_repo_id, hub_errors, look_at, upload
-from hfbench.record import Record, load_records, save_record
-from hfbench.report import write_report
-from hfbench.table import write_table
+from hfbench.publish.repos import check_repo_id, hub_errors, look_at, upload
+from hfbench.records.schema import Record
+from hfbench.records.store import load_records, save_record
 
 CARD, TABLE = "README.md", "table.md"
 REBUILT = (TABLE, "accuracy.csv", "accuracy.tex")

@@ -81,7 +81,7 @@ def render(out: Path) -> str:
     """The text; in the template, ``row("gpu", "lm-16x64")`` is a `Row`."""
     from jinja2 import Environment, StrictUndefined
 
-    from hfbench import markdown
+    from hfbench.evidence import markdown
 
     template = Environment(undefined=StrictUndefined).from_string(TEMPLATE.read_text("utf-8"))
     return markdown.fill(template.render(row=lambda suite, name: Row(suite, name, out)))

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import GPT2LMHeadModel, PreTrainedModel
 
-from hfbench.environment import peak_memory, reset_peak_memory
-from hfbench.generate import generate, load_language_model
+from hfbench.generation.generate import generate, load_language_model
 from hfbench.models.convert import convert_model
+from hfbench.system.environment import peak_memory, reset_peak_memory
 from speed import texts
 from speed.measure import Check, Measured, Run, device, in_turns
 from speed.work import Work

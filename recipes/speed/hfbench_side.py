@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 from transformers import TrainerCallback, trainer
 
-from hfbench.experiment import compare
-from hfbench.recipe import Recipe
-from hfbench.record import Record
+from hfbench.execution.compare import compare
+from hfbench.recipe.schema import Recipe
+from hfbench.records.schema import Record
 from speed.measure import Clock
 from speed.work import Inputs, Work
 

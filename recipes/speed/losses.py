@@ -13,8 +13,8 @@ from torch import nn
 from transformers import GPT2ForSequenceClassification, GPT2LMHeadModel, PreTrainedModel, set_seed
 
 from hfbench.models.convert import convert_model
-from hfbench.sampler import EpochSampler
-from hfbench.seeds import derive_streams
+from hfbench.training.sampler import EpochSampler
+from hfbench.training.seeds import derive_streams
 from speed import bare_loop, hfbench_side
 from speed.bare_loop import Batch
 from speed.measure import Check, Clock, device, quiet

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from hfbench.environment import peak_memory, reset_peak_memory
+from hfbench.system.environment import peak_memory, reset_peak_memory
 from speed.records import CHECKPOINT_INTERVAL
 
 

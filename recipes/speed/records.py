@@ -31,7 +31,7 @@ _COUNTED_MEMORY = ("device allocations", "the process during the run")  # of a r
 
 def save_record(suite: str, name: str, measured: dict[str, Any], out: Path) -> Path:
     """Write ``<out>/<suite>/<name>.json``, whole or not at all."""
-    from hfbench.environment import device_names, environment_stamp
+    from hfbench.system.environment import device_names, environment_stamp
     from speed.measure import device
 
     record = {

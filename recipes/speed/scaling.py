@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from hfbench.record import load_records
+from hfbench.records.store import load_records
 from speed.measure import Check, Measured, Run
 from speed.processes import comparison_recipe, run_python
 from speed.scaled_script import FOUND

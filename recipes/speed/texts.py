@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from hfbench.data import pets
+from hfbench.data.builtin import pets
 
 VOCAB_SIZE = 50_257
 EOS = "<|endoftext|>"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from hfbench.data import pets
+from hfbench.data.builtin import pets
 from hfbench.models.custom_gpt import PRESETS
 from speed import texts
 

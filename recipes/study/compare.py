@@ -9,7 +9,8 @@ from functools import partial
 
 import reads_padding  # noqa: F401 (the Auto classes know it then)
 
-from hfbench.running import run_comparison, run_script
+from hfbench.cli.run import run_comparison
+from hfbench.cli.script import run_script
 
 if __name__ == "__main__":
     run_script(partial(run_comparison, jobs=1), __doc__)

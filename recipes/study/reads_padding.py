@@ -21,9 +21,9 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
+from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
 from hfbench.models import CustomGPTConfig, CustomGPTForSequenceClassification
-from hfbench.running import exit_on_user_error
 
 PAD_ID = 1
 """What the study padded with: in GPT-2's vocabulary the quotation mark."""

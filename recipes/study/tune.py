@@ -16,11 +16,11 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from hfbench import compare, load_recipe, load_records
+from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
-from hfbench.quiet import quiet_libraries
-from hfbench.recipe import Model, Recipe
-from hfbench.record import Record
-from hfbench.running import exit_on_user_error
+from hfbench.recipe.schema import Model, Recipe
+from hfbench.records.schema import Record
+from hfbench.system.quiet import quiet_libraries
 
 SEEDS = [1000, 1001, 1002]
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import datasets
 
-from hfbench.data.contamination import RUN, count_overlaps
+from hfbench.cli.script import exit_on_user_error
+from hfbench.data.contamination import count_overlaps
 from hfbench.errors import UserError
-from hfbench.running import exit_on_user_error
+from hfbench.records.schema import RUN
 
 DATASET = ("nyu-mll/glue", "sst2")
 FIRST = 1200

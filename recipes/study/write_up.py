@@ -19,16 +19,17 @@ from scipy.stats import hypergeom
 from wrong_order import as_table as table_of_orders
 from wrong_order import small_studies
 
-from hfbench import load_records, markdown
-from hfbench.atomic import atomic
-from hfbench.comparison import Comparison, ModelRuns, Pair, load_comparison
+from hfbench import load_records
+from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
-from hfbench.findings import enumerate_names
-from hfbench.power import measure_discordance, needed_examples
-from hfbench.record import Record
-from hfbench.running import exit_on_user_error
-from hfbench.stats import Difference
-from hfbench.table import ACCURACY, build_rows, table_cells
+from hfbench.evidence import markdown
+from hfbench.evidence.comparison import Comparison, ModelRuns, Pair, load_comparison
+from hfbench.evidence.findings import enumerate_names
+from hfbench.evidence.power import measure_discordance, needed_examples
+from hfbench.evidence.stats import Difference
+from hfbench.evidence.table import ACCURACY, build_rows, table_cells
+from hfbench.records.schema import Record
+from hfbench.system.files import atomic
 
 TEMPLATE = Path(__file__).with_name("findings.md.jinja")
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import hypergeom
 
-from hfbench import markdown
-from hfbench.comparison import Comparison, load_comparison
+from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
-from hfbench.running import exit_on_user_error
+from hfbench.evidence import markdown
+from hfbench.evidence.comparison import Comparison, load_comparison
 
 
 @dataclass(frozen=True)

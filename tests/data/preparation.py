@@ -10,9 +10,9 @@ from pathlib import Path
 
 from hfbench.data.corpus import load_corpus
 from hfbench.data.task import load_task
-from hfbench.data.tokenize import predicted_bytes, tokenize_corpus, tokenize_task
-from hfbench.models.load import train_tokenizer
-from hfbench.recipe import Corpus, Task
+from hfbench.data.tokens import predicted_bytes, tokenize_corpus, tokenize_task
+from hfbench.models.tokenizer import train_tokenizer
+from hfbench.recipe.schema import Corpus, Task
 
 
 def peak_memory() -> float:

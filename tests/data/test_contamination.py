@@ -5,20 +5,14 @@ import unicodedata
 import pytest
 from datasets import Dataset
 
-from hfbench import workbench
-from hfbench.data.contamination import (
-    NEAR_SHARE,
-    RUN,
-    count_corpus_overlaps,
-    count_overlaps,
-    count_task_overlaps,
-)
+from hfbench.data.contamination import count_corpus_overlaps, count_overlaps, count_task_overlaps
 from hfbench.data.task import load_task
-from hfbench.plan import plan_classification
-from hfbench.recipe import Task
-from hfbench.recipe_file import load_recipe
-from hfbench.record import Overlap
-from hfbench.workbench import Workbench
+from hfbench.execution import inputs as workbench
+from hfbench.execution.inputs import Workbench
+from hfbench.recipe.cells import plan_classification
+from hfbench.recipe.load import load_recipe
+from hfbench.recipe.schema import Task
+from hfbench.records.schema import NEAR_SHARE, RUN, Overlap
 
 SENTENCE = "a quiet film that says more about grief than any of its louder rivals ever did"
 

@@ -5,10 +5,10 @@ import pytest
 from datasets import Dataset
 
 from hfbench.data import corpus as corpus_module
-from hfbench.data import pets, sentiment
+from hfbench.data.builtin import pets, sentiment
 from hfbench.data.corpus import cut_sentences, load_corpus
 from hfbench.errors import UserError
-from hfbench.recipe import Corpus
+from hfbench.recipe.schema import Corpus
 
 
 def load(folder, **corpus):

@@ -9,15 +9,15 @@ import pytest
 
 from hfbench.data import arrow_file, corpus, texts
 from hfbench.data.arrow_file import store
+from hfbench.data.batches import IGNORED, PackedRows
 from hfbench.data.corpus import load_corpus
-from hfbench.data.packed import IGNORED, PackedRows
 from hfbench.data.texts import in_batches, store_texts
-from hfbench.data.tokenize import predicted_bytes, tokenize_corpus
+from hfbench.data.tokens import predicted_bytes, tokenize_corpus
 from hfbench.errors import StorageError
 from hfbench.models import load
-from hfbench.models.load import train_tokenizer
-from hfbench.recipe import Corpus
-from hfbench.trainer import _with_ignored_row
+from hfbench.models.tokenizer import train_tokenizer
+from hfbench.recipe.schema import Corpus
+from hfbench.training.trainer import _with_ignored_row
 
 WORDS = [f"text {number} \u20ac" for number in range(2500)]  # several batches
 

@@ -19,9 +19,9 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
-from hfbench import cli
+from hfbench.cli.app import app as cli
 from hfbench.errors import UserError
-from hfbench.experiment import compare
+from hfbench.execution.compare import compare
 from hfbench.models import (
     CustomGPTConfig,
     CustomGPTForCausalLM,
@@ -29,8 +29,8 @@ from hfbench.models import (
     CustomGPTModel,
 )
 from hfbench.models.convert import convert, convert_config, convert_model
-from hfbench.models.load import train_tokenizer
-from hfbench.recipe_file import load_recipe
+from hfbench.models.tokenizer import train_tokenizer
+from hfbench.recipe.load import load_recipe
 
 TINY_GPT2 = Path(__file__).parents[3] / "shared" / "hub" / "models" / "sshleifer" / "tiny-gpt2"
 PAIRS = {

@@ -5,12 +5,8 @@ import torch
 from datasets import Dataset
 from transformers import AutoTokenizer, pipeline, set_seed
 
-from hfbench.models import (
-    CustomGPTConfig,
-    CustomGPTForCausalLM,
-    CustomGPTForSequenceClassification,
-)
-from hfbench.models.load import train_tokenizer
+from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM, CustomGPTForSequenceClassification
+from hfbench.models.tokenizer import train_tokenizer
 
 TEXTS = ["the cat sat on the mat", "a dog", "the dog and a cat sat"]
 NAMES = {0: "bad", 1: "fair", 2: "good"}

@@ -5,16 +5,11 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from hfbench.errors import UserError
-from hfbench.models.load import (
-    count_parameters,
-    describe_config,
-    hash_weights,
-    load_causal_lm,
-    load_classifier,
-    prepare_model,
-    train_tokenizer,
-)
-from hfbench.recipe import Model
+from hfbench.models.facts import count_parameters, describe_config, hash_weights
+from hfbench.models.load import load_causal_lm, load_classifier
+from hfbench.models.prepare import prepare_model
+from hfbench.models.tokenizer import train_tokenizer
+from hfbench.recipe.schema import Model
 
 TEXTS = ["the cat sat on the mat", "a dog and a cat"]
 

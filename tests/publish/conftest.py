@@ -1,23 +1,16 @@
 """A Hub of one's own, for the client of this process and for those of others."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import huggingface_hub
 import pytest
 import torch
+from support import hub_stand_in as stand_in
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
-from hfbench.experiment import compare
-from hfbench.models.load import train_tokenizer
-from hfbench.recipe_file import load_recipe
-
-spec = importlib.util.spec_from_file_location(
-    "hub_stand_in", Path(__file__).parents[1] / "hub_stand_in.py"
-)
-stand_in = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(stand_in)
+from hfbench.execution.compare import compare
+from hfbench.models.tokenizer import train_tokenizer
+from hfbench.recipe.load import load_recipe
 
 TOKEN = "hf_" + "PlantedTokenOfAda0123456789abcdef"
 TOKENS = {

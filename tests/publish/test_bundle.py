@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from hfbench.comparison import load_comparison
 from hfbench.errors import UserError
+from hfbench.evidence.comparison import load_comparison
 from hfbench.publish.bundle import choose_run, is_ours, stage_files
 
 AUTO_MAP = {

@@ -10,7 +10,8 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData, parse_eval_result_entries
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from hfbench.comparison import load_comparison
+from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.stats import wilson_interval
 from hfbench.publish.bundle import Choice
 from hfbench.publish.card import (
     eval_results_yaml,
@@ -19,10 +20,9 @@ from hfbench.publish.card import (
     render_results_card,
     render_space_card,
 )
-from hfbench.publish.subject import Subject
-from hfbench.recipe_file import load_recipe
-from hfbench.record import Probe
-from hfbench.stats import wilson_interval
+from hfbench.publish.published_run import Subject
+from hfbench.recipe.load import load_recipe
+from hfbench.records.schema import Probe
 
 TASK = {"dataset_name": "d/s", "dataset_config": "c", "validation_size": 40, "train_split": "train"}
 PROBE = Probe(weights="d" * 64, texts=["a", "b"], max_length=8, logits=[[0.5, 1.0], [2.0, -1.0]])

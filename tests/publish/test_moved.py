@@ -2,10 +2,10 @@
 
 import pytest
 
-from hfbench.identity import differences
-from hfbench.plan import plan_classification
-from hfbench.recipe_file import load_recipe
-from hfbench.workbench import Workbench
+from hfbench.execution.inputs import Workbench
+from hfbench.recipe.cells import plan_classification
+from hfbench.recipe.load import load_recipe
+from hfbench.records.identity import differences
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ import sys
 import pytest
 from safetensors.torch import load_file, save_file
 
-from hfbench.comparison import load_comparison
 from hfbench.errors import HubError, UserError
-from hfbench.experiment import compare
+from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.table import as_csv
+from hfbench.execution.compare import compare
 from hfbench.publish.proof import NotTheModelError
 from hfbench.publish.push import push_model, stage_model, verify_push
 from hfbench.publish.results import REBUILT, push_results
-from hfbench.recipe_file import load_recipe
-from hfbench.record import load_record
-from hfbench.stranger import run_stranger
-from hfbench.table import as_csv
+from hfbench.recipe.load import load_recipe
+from hfbench.records.store import load_record
+from hfbench.system.stranger import run_stranger
 
 TOKEN = "hf_PlantedTokenOfAda0123456789abcdef"
 MODEL_FILES = {
@@ -171,7 +171,7 @@ def test_a_closed_base_model_does_not_become_public_by_an_oversight(
     hub, tmp_path, write_record, private, gated, licence, message
 ):
     from hfbench.publish.push import _refuse_closed_base
-    from hfbench.publish.remote import look_at
+    from hfbench.publish.repos import look_at
 
     hub.add_repo("lab/base", {"config.json": b"{}"}, private=private, gated=gated)
     record = write_record(tmp_path, "m", 0, [True] * 4)
@@ -250,8 +250,8 @@ def test_pushed_results_open_and_rebuild_their_table(hub, results, tmp_path, fau
 def test_the_table_of_results_on_the_hub_is_told_from_a_changed_one(hub, results, capsys):
     from rich.console import Console
 
-    from hfbench.publish.commands import print_remote_table
-    from hfbench.table import ACCURACY
+    from hfbench.cli.publish import print_remote_table
+    from hfbench.evidence.table import ACCURACY
 
     push_results(results, "ada/results")
     print_remote_table("hf://datasets/ada/results", ACCURACY, Console())

@@ -12,11 +12,11 @@ from urllib.parse import quote
 import huggingface_hub
 import pytest
 
-from hfbench import cli
-from hfbench.experiment import compare
-from hfbench.recipe_file import load_recipe
-from hfbench.redaction import HIDDEN, redact, redact_output
-from hfbench.trainer import BenchTrainer
+from hfbench.cli.app import app as cli
+from hfbench.execution.compare import compare
+from hfbench.recipe.load import load_recipe
+from hfbench.system.redaction import HIDDEN, redact, redact_output
+from hfbench.training.trainer import BenchTrainer
 
 TOKEN = "hf_" + "PlantedTokenOfAda0123456789abcdef"  # the account's at the stand-in
 PASSWORD = "planted-password/of+bob"
@@ -84,7 +84,7 @@ def call(monkeypatch, capfd, logs, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the client tries again at once
     factory, hook = logging.getLogRecordFactory(), sys.excepthook
-    monkeypatch.setattr("hfbench.running.quiet_libraries", redact_output)  # not quiet at all
+    monkeypatch.setattr("hfbench.cli.run.quiet_libraries", redact_output)  # not quiet at all
 
     def run(*line):
         monkeypatch.setattr(sys, "argv", ["hfbench", *map(str, line)])

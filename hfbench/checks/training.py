@@ -1,0 +1,245 @@
+"""Checks of how a model starts and learns."""
+
+import math
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from datasets import Dataset, DatasetDict
+from torch import Tensor
+from transformers import PreTrainedModel, set_seed
+
+from hfbench.checks.behaviour import difference, logits
+from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
+from hfbench.checks.subject import LABELS, Head, Subject
+from hfbench.data.tokens import TokenizedData
+from hfbench.training.arguments import training_arguments
+from hfbench.training.seeds import derive_streams
+from hfbench.training.trainer import build_trainer
+
+_START_TOLERANCE = 0.25  # nats above or below ln(classes) that a new model may lose
+_LARGEST_NEW_WEIGHT = 10.0
+_IGNORED = -100
+
+
+def check_initialisation(subject: Subject, head: Head) -> float:
+    """New weights are finite and moderate, and know nothing; gives the loss less ln(classes)."""
+    model = subject.new(head)
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all() or weight.abs().max() > _LARGEST_NEW_WEIGHT:
+            raise Failed(
+                weight.abs().max().item(),
+                f"{name} starts non-finite or above {_LARGEST_NEW_WEIGHT:g}: give it a branch in "
+                "_init_weights (a bare nn.Parameter needs one of its own)",
+            )
+    ids = subject.rows(24, 12)
+    scores = logits(model, ids)
+    if head == "language model":
+        scores = scores[:, :-1].flatten(0, 1)
+    targets = subject.labels(head, ids)
+    targets = targets[:, 1:].flatten() if head == "language model" else targets
+    excess = F.cross_entropy(scores.float(), targets).item() - math.log(scores.shape[-1])
+    at_most(
+        abs(excess),
+        _START_TOLERANCE,
+        f"a new model should lose ln({scores.shape[-1]}) within {_START_TOLERANCE} nats: draw "
+        "smaller weights (initializer_range)",
+    )
+    return excess
+
+
+def check_scaled_initialisation(subject: Subject, head: Head) -> float:
+    """GPT-2's 1/sqrt(2 * n_layer) on what is added to the residual stream; gives the ratio."""
+    config = subject.config
+    if not (hasattr(config, "n_layer") and hasattr(config, "initializer_range")):
+        raise Skipped("no GPT of ours or of OpenAI's kind: no n_layer and initializer_range")
+    weights = [
+        weight.flatten()
+        for name, weight in subject.new(head).named_parameters()
+        if name.endswith("c_proj.weight")
+    ]
+    if not weights:
+        raise Skipped("it has no c_proj")
+    drawn = torch.cat(weights)
+    ratio = drawn.std().item() / (config.initializer_range / math.sqrt(2 * config.n_layer))
+    if abs(ratio - 1) > 5 / math.sqrt(2 * len(drawn)):  # 5 standard errors
+        raise Failed(
+            ratio,
+            "c_proj does not start at initializer_range / sqrt(2 * n_layer): transformers shows "
+            "_init_weights of custom code no module without parameters of its own, so mark the "
+            "nn.Linear, not the block",
+        )
+    return ratio
+
+
+def check_every_parameter_learns(subject: Subject, head: Head) -> float:
+    """One step of AdamW; gives the number of parameters that it moved."""
+    model = subject.strong(head).train()
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
+    _backward(subject, head, model)
+    still = [name for name, weight in model.named_parameters() if not _has_gradient(weight)]
+    optimizer.step()
+    still += [
+        name
+        for name, weight in model.named_parameters()
+        if name not in still and torch.equal(before[name], weight)
+    ]
+    if still:
+        raise Failed(
+            len(before) - len(still),
+            f"{len(still)} of {len(before)} parameters get no gradient or do not move, first "
+            f"{still[0]}: look for requires_grad=False, detach() and unused modules",
+        )
+    return len(before)
+
+
+def check_checkpointing(subject: Subject, head: Head) -> float:
+    """Gradients with activation checkpointing against those without."""
+    model = subject.strong(head).train()
+    if not model.supports_gradient_checkpointing:
+        raise Skipped("the class does not say supports_gradient_checkpointing = True")
+    plain = _backward(subject, head, model)
+    with warnings.catch_warnings():
+        # its new name is not in the oldest transformers that hfbench allows
+        warnings.simplefilter("ignore", FutureWarning)
+        model.gradient_checkpointing_enable()
+    checkpointed = _backward(subject, head, model)
+    changes = [difference(plain[name], checkpointed[name]) for name in plain]
+    advice = (
+        "activation checkpointing changes gradients: the block must compute the same again from "
+        "its inputs (GradientCheckpointingLayer, hidden states given by position)"
+    )
+    return at_most(max(changes), TOLERANCE, advice)
+
+
+def check_labels(subject: Subject, head: Head) -> float:
+    """The model's loss against the mean by hand over the labels that are not -100."""
+    model, ids = subject.strong(head), subject.rows(6, 8)
+    labels = subject.labels(head, ids)
+    labels[1] = _IGNORED
+    if head == "language model":
+        labels[0, :5] = _IGNORED
+    with torch.no_grad():
+        output = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels)
+    scores, targets = output.logits, labels
+    if head == "language model":
+        scores, targets = scores[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+    expected = F.cross_entropy(scores.float(), targets, ignore_index=_IGNORED)
+    advice = (
+        "the loss is not the mean over labels that are not -100 (a language model shifts them by "
+        "one): use self.loss_function"
+    )
+    return at_most(difference(expected, output.loss), TOLERANCE, advice)
+
+
+def check_determinism(subject: Subject, head: Head) -> float:
+    """The same seed twice: new weights, evaluation, and a training step with dropout."""
+    first, second = (subject.new(head, dropout=True) for _ in range(2))
+    for name, weight in first.named_parameters():
+        if not torch.allclose(weight, second.get_parameter(name), rtol=0, atol=0, equal_nan=True):
+            raise Failed(None, f"{name} starts otherwise with the same seed: draw it by torch")
+    model, ids = subject.strong(head, dropout=True), subject.rows(3, 9)
+    evaluated = difference(logits(model, ids), logits(model, ids))
+    at_most(
+        evaluated,
+        0.0,
+        "in evaluation mode the same input gives other logits: dropout must look at self.training",
+    )
+    trained = []
+    for _ in range(2):
+        set_seed(5)
+        trained.append(logits(model.train(), ids))
+    advice = "with the same seed a training step differs: draw nothing but from torch's generator"
+    return at_most(difference(*trained), 0.0, advice)
+
+
+def check_fairness(subject: Subject, head: Head) -> float:
+    """Batches of 16 against 8 with 2 accumulated, in hfbench's own Trainer.
+
+    Gives the largest difference, relative, of losses, gradient norms and evaluation loss over two
+    optimizer steps. The rows have one length, for padding is another check's; the language model's
+    have different numbers of labels, so that a mean of means is not the mean.
+    """
+    whole = train_two_steps(subject, head, batch=16)
+    halves = train_two_steps(subject, head, batch=8, accumulation=2)
+    advice = (
+        "the same 16 examples train otherwise as 8 x 2: the language model must pass **kwargs "
+        "(num_items_in_batch) on to self.loss_function, and no layer look across the batch"
+    )
+    return at_most(largest_change(whole, halves), TOLERANCE, advice)
+
+
+def largest_change(first: list[float], second: list[float]) -> float:
+    """Largest difference, relative where a number is above 1."""
+    return max(abs(a - b) / max(1.0, abs(a)) for a, b in zip(first, second, strict=True))
+
+
+def train_two_steps(
+    subject: Subject, head: Head, *, batch: int, accumulation: int = 1
+) -> list[float]:
+    """Losses and gradient norms of two steps, and the evaluation loss.
+
+    ``batch`` examples, which the processes share, are accumulated ``accumulation`` times.
+    """
+    values = {
+        "per_device_train_batch_size": batch,
+        "gradient_accumulation_steps": accumulation,
+        "per_device_eval_batch_size": batch,
+        "max_steps": 2,
+        "logging_steps": 1,
+        "learning_rate": 1e-3,
+        "use_cpu": True,
+        "dataloader_pin_memory": False,
+    }
+    streams = derive_streams(0)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = build_trainer(
+            "classification" if head == "classifier" else "pretraining",
+            subject.strong(head),
+            subject.prepared.tokenizer,
+            _data(subject, head),
+            training_arguments(values, streams, Path(folder), "check"),
+            "study",
+            streams,
+            [],
+        )
+        trainer.train()
+        evaluated = trainer.evaluate()["eval_loss"]
+    steps = [entry for entry in trainer.state.log_history if "grad_norm" in entry]
+    return [entry[key] for entry in steps for key in ("loss", "grad_norm")] + [evaluated]
+
+
+def _data(subject: Subject, head: Head) -> TokenizedData:
+    ids = subject.rows(32, 10)
+    labels = subject.labels(head, ids)
+    if head == "language model":
+        for number, row in enumerate(labels):
+            row[: number % 8] = _IGNORED
+    columns: dict[str, Any] = {
+        "input_ids": ids.tolist(),
+        "attention_mask": torch.ones_like(ids).tolist(),
+        "labels": labels.tolist(),
+    }
+    split = Dataset.from_dict(columns)
+    return TokenizedData(DatasetDict(train=split, validation=split.select(range(21))), {})
+
+
+def _backward(subject: Subject, head: Head, model: PreTrainedModel) -> dict[str, Tensor]:
+    """Gradients of the loss of a few rows that are as long as is allowed, up to 32 tokens."""
+    ids = subject.rows(len(LABELS) * 2, min(32, subject.prepared.max_length))
+    model.zero_grad()
+    labels = subject.labels(head, ids)
+    model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss.backward()
+    return {
+        name: weight.grad.clone()
+        for name, weight in model.named_parameters()
+        if weight.grad is not None
+    }
+
+
+def _has_gradient(weight: Tensor) -> bool:
+    return weight.grad is not None and bool(weight.grad.any())

@@ -1,0 +1,219 @@
+"""The plan of a comparison, printed before anything runs: its cells, its power, its time."""
+
+import itertools
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from hfbench.evidence.comparison import compare_records
+from hfbench.evidence.power import (
+    Discordance,
+    detectable_difference,
+    measure_discordance,
+    needed_examples,
+    needed_seeds,
+)
+from hfbench.evidence.stats import ALPHA
+from hfbench.execution.estimates import optimizer_steps
+from hfbench.execution.inputs import Workbench
+from hfbench.execution.survey import NEW, Status, Survey, cells_to_look_at, name_of
+from hfbench.recipe.cells import Cell, Shard
+from hfbench.recipe.schema import Recipe
+from hfbench.records.schema import Record
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the comparison is to show, and what is assumed of it."""
+
+    difference: float = 0.05
+    """Of two accuracies, a fraction."""
+    discordance: float | None = None
+    """Share of the examples that one of two runs answers rightly; default: as measured."""
+
+
+def print_plan(
+    recipe: Recipe,
+    results: Path,
+    console: Console,
+    *,
+    rerun: bool = False,
+    only_pretraining: bool = False,
+    shard: Shard | None = None,
+    target: Target | None = None,
+) -> None:
+    """Print cells, sizes and steps, which cells would run, and what the design can show.
+
+    The cells are those of ``shard``, if one is given; the design is that of all of them.
+
+    Raises:
+        UserError: as the comparison would, before anything runs.
+    """
+    folder = results / recipe.name
+    bench = Workbench(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
+    survey = Survey(bench, results)
+    planned = survey.statuses(rerun=rerun, only_pretraining=only_pretraining)
+    statuses = survey.statuses(rerun=rerun, shard=shard) if shard else planned
+    to_run = [status.cell for status in statuses if status.reasons]
+    say = partial(console.print, highlight=False, markup=False)
+    if recipe.task and not only_pretraining:
+        facts = bench.task.facts
+        sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
+        say(f"Data: {facts.source}: {sizes} examples; labels {', '.join(facts.labels)}")
+    console.print(_cells_table(statuses, bench))
+    for line in _reasons(statuses):
+        say(line)
+    part = f"shard {shard.number}/{shard.count}: " if shard else ""
+    say(f"{part}{len(to_run)} of {len(statuses)} cells to run; results would go to {folder}")
+    records = [s.record for s in planned if s.record and not s.reasons]
+    say(_time(to_run, records))
+    if recipe.task and not only_pretraining and len(recipe.models) > 1:
+        examples = bench.task.facts.splits[bench.task.facts.evaluation_split].examples
+        for line in _design(recipe, examples, records, folder, target or Target()):
+            say(line)
+
+
+def _reasons(statuses: list[Status]) -> list[str]:
+    """Why cells run that had run before, the same reasons of several cells said once."""
+    cells: dict[tuple[str, ...], list[str]] = {}
+    for status in statuses:
+        if status.reasons and status.reasons != [NEW]:
+            cells.setdefault(tuple(status.reasons), []).append(status.cell.stem)
+    lines = []
+    for reasons, stems in cells.items():
+        others = f" and {len(stems) - 1} more" if len(stems) > 1 else ""
+        lines.append(f"{stems[0]}{others} to run again:")
+        lines += [f"  {reason}" for reason in reasons]
+    return lines
+
+
+def _cells_table(statuses: list[Status], bench: Workbench) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name in ("cell", "parameters", "batch", "steps", "max\nlength", "state"):
+        is_text = name in ("cell", "state")
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+    for status in statuses:
+        table.add_row(status.cell.stem, *_sizes(status.cell, bench), _state(status))
+    return table
+
+
+def _state(status: Status) -> str:
+    if status.elsewhere:
+        return f"finished as {name_of(status.elsewhere)}"
+    return "to run" if status.reasons else "finished"
+
+
+def _sizes(cell: Cell, bench: Workbench) -> list[str]:
+    if cell.model.control:
+        return ["", "", "", ""]
+    if cell.kind == "pretraining":
+        examples = len(bench.tokenized_corpus(cell.model).splits["train"])
+        max_length = bench.prepared[cell.model.name].max_length
+    else:
+        examples = cell.train_size or bench.task.facts.splits["train"].examples
+        max_length = bench.max_length(cell.model)
+    batch, steps = optimizer_steps(bench.arguments(cell), examples)
+    sizes = [bench.parameter_count(cell), batch, steps, max_length]
+    return [f"{size:,}" for size in sizes]
+
+
+def _time(to_run: list[Cell], records: list[Record]) -> str:
+    """How long the open cells would take, by finished runs of the same model and size."""
+    if not to_run:
+        return "Time: nothing is left to run"
+    timed: dict[tuple[str, str, int | None], list[float]] = {}
+    for record in records:
+        key = (record.kind, record.model, record.train_size)
+        timed.setdefault(key, []).append(record.cell_seconds)
+    seconds, unknown = 0.0, set()
+    for cell in to_run:
+        if times := timed.get((cell.kind, cell.model.name, cell.train_size)):
+            seconds += sum(times) / len(times)
+        elif not cell.model.control:  # seconds, whatever the control
+            unknown.add(cell.model.name)
+    known = f"Time: about {_duration(seconds)}, by finished runs" if seconds else "Time: not known"
+    if unknown:
+        return f"{known}; no run was timed yet of {', '.join(sorted(unknown))}"
+    return known if seconds else "Time: seconds"
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
+
+
+def _design(
+    recipe: Recipe, examples: int, records: list[Record], folder: Path, target: Target
+) -> list[str]:
+    """What differences of two trained models the comparison can show, with 80 % power."""
+    runs, models = len(recipe.seeds), len(recipe.models)
+    pairs = models * (models - 1) // 2
+    discordance, source = _discordance(records, folder, target)
+    if runs == 1:
+        source += "; with one seed, nothing is said about other seeds"
+    shown = {
+        f"{count} pair{'s' if count > 1 else ''}": detectable_difference(
+            runs, examples, discordance, ALPHA / count
+        )
+        for count in sorted({1, pairs})
+    }
+    smallest = ", ".join(
+        f"{_points(value)} ({name})" if value else f"none at all ({name})"
+        for name, value in shown.items()
+    )
+    return [
+        "",
+        f"What {examples:,} examples and {runs} seed{'s' if runs > 1 else ''} can show, with 80 % "
+        "power and 5 % error for all pairs together:",
+        f"  {source}: {100 * discordance.share:.0f} % of the examples discordant, "
+        f"{100 * discordance.of_examples:.0f} % of that whatever the seed; the difference varies "
+        f"by {_points(discordance.seed_sd)} from seed to seed",
+        f"  smallest difference of two trained models: {smallest}",
+        f"  to show {_points(target.difference)} (1 pair): "
+        f"{_needed(target.difference, runs, examples, discordance)}",
+    ]
+
+
+def _discordance(records: list[Record], folder: Path, target: Target) -> tuple[Discordance, str]:
+    """Measured on what is finished, else assumed; and which of the two."""
+    measured = None
+    compared = [record for record in records if record.kind == "classification"]
+    if compared:
+        models = compare_records(compared, folder).finished
+        pairs = itertools.combinations([model.correct for model in models], 2)
+        measured = measure_discordance(list(pairs))
+    found, source = (
+        (measured, "measured on the finished runs")
+        if measured
+        else (
+            Discordance(),
+            "assumed",
+        )
+    )
+    if target.discordance is not None:
+        found, source = replace(found, share=target.discordance), "given and assumed"
+    return found, source
+
+
+def _needed(difference: float, runs: int, examples: int, discordance: Discordance) -> str:
+    if difference >= discordance.share:
+        return "impossible, where fewer examples than that are discordant"
+    number = needed_examples(difference, max(runs, 2), discordance)
+    by_examples = (
+        f"{number:,} examples with {max(runs, 2)} seeds"
+        if number
+        else f"no number of examples suffices with {max(runs, 2)} seeds"
+    )
+    seeds = needed_seeds(difference, examples, discordance)
+    by_seeds = f"{seeds} seeds" if seeds else "no number of seeds suffices"
+    return f"{by_examples}; {by_seeds} with {examples:,} examples"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f} points"

@@ -1,0 +1,214 @@
+"""The verbs that publish. Heavy imports are inside them, as in `hfbench.cli`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from hfbench.publish.push import Pushed
+
+RepoId = Annotated[str, typer.Option("--repo-id", help="Where to on the Hub: user/name.")]
+Private = Annotated[
+    bool | None,
+    typer.Option(
+        "--private/--public",
+        help="Who can see a new repo; without either it is private. One that exists stays as it "
+        "is.",
+        show_default=False,
+    ),
+]
+Revision = Annotated[
+    str | None, typer.Option(help="The branch; made if it does not exist.", show_default="main")
+]
+CreatePr = Annotated[bool, typer.Option("--create-pr", help="Propose it as a pull request.")]
+License = Annotated[
+    str | None, typer.Option("--license", help="As the Hub names it, e.g. apache-2.0.")
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the code that comes with the model.")
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Only write the folder that would go up, to RESULTS/push, and list it."
+    ),
+]
+ResultsFolder = Annotated[
+    Path, typer.Argument(help="A results folder, e.g. results/quickstart.", metavar="RESULTS")
+]
+
+
+def push(
+    results: ResultsFolder,
+    model: Annotated[str, typer.Argument(help="A model of the recipe.", metavar="MODEL")],
+    repo_id: RepoId,
+    seed: Annotated[
+        str, typer.Option(help="Which run: a seed, or the best on the validation examples.")
+    ] = "best-of-validation",
+    private: Private = None,
+    revision: Revision = None,
+    create_pr: CreatePr = False,
+    licence: License = None,
+    trust_remote_code: TrustRemoteCode = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Publish a trained model with its card, if a stranger's process proves it before and after.
+
+    It must give, bit for bit, the logits of the process that trained it.
+    """
+    from hfbench.publish.push import push_model, stage_model
+
+    _quiet_client()
+
+    if dry_run:
+        folder = _empty(results, repo_id)
+        staged = stage_model(
+            results,
+            model,
+            folder,
+            repo_id,
+            seed=seed,
+            licence=licence,
+            trust_remote_code=trust_remote_code,
+        )
+        assert staged.probe is not None
+        print(f"{staged.what}\n{staged.listing()}\nproven: {staged.probe.hash}")
+        _say_unpublished(folder, private)
+        return
+    pushed = push_model(
+        results,
+        model,
+        repo_id,
+        seed=seed,
+        private=private,
+        revision=revision,
+        create_pr=create_pr,
+        licence=licence,
+        trust_remote_code=trust_remote_code,
+        say=print,
+    )
+    print(f"proven after the upload: {pushed.proof}")
+    _say_published(pushed)
+
+
+def push_results(
+    results: ResultsFolder,
+    repo_id: RepoId,
+    private: Private = None,
+    revision: Revision = None,
+    create_pr: CreatePr = False,
+    licence: License = None,
+    space: Annotated[
+        bool, typer.Option("--space", help="Also publish the report as a static Space.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Publish records, predictions, tables and report as a data set that load_dataset opens."""
+    from hfbench.publish.results import push_results as publish
+    from hfbench.publish.results import stage_results
+
+    _quiet_client()
+
+    if dry_run:
+        folder = _empty(results, repo_id, prefix="datasets--")
+        staged = stage_results(results, folder, repo_id, licence=licence)
+        print(f"{staged.what}\n{staged.listing()}")
+        _say_unpublished(folder, private)
+        return
+    for pushed in publish(
+        results,
+        repo_id,
+        private=private,
+        revision=revision,
+        create_pr=create_pr,
+        licence=licence,
+        space=space,
+        say=print,
+    ):
+        _say_published(pushed)
+
+
+def verify_push(
+    repo_id: Annotated[str, typer.Argument(help="A model that was pushed.", metavar="USER/NAME")],
+    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.")] = None,
+    trust_remote_code: TrustRemoteCode = False,
+) -> None:
+    """Repeat the proof of a published model. Exit code 1 if it is not what its record says."""
+    from hfbench.publish.proof import NotTheModelError
+    from hfbench.publish.push import verify_push as verify
+
+    _quiet_client()
+
+    try:
+        commit, found = verify(repo_id, revision, trust_remote_code=trust_remote_code)
+    except NotTheModelError as error:
+        print(f"NOT PROVEN: {repo_id}: {error}")
+        raise SystemExit(1) from None
+    print(f"proven: {repo_id} at {commit} gives the logits of its record, bit for bit: {found}")
+
+
+def print_remote_table(address: str, columns: Sequence[str], console: Console) -> None:
+    """The table of results on the Hub, made from the records there.
+
+    Raises:
+        HubError: if the tables there are, byte for byte, not those of their records.
+    """
+    import tempfile
+
+    from hfbench.errors import HubError
+    from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.table import print_table
+    from hfbench.publish.results import REBUILT, differing_tables, fetch_results
+
+    _quiet_client()
+
+    with tempfile.TemporaryDirectory() as folder:
+        commit = fetch_results(address, Path(folder))
+        comparison = load_comparison(Path(folder))
+        differing = differing_tables(Path(folder), comparison)
+    print_table(comparison, console, columns)
+    if differing:
+        raise HubError(f"{address}: {', '.join(differing)} there are not those of its records")
+    same = f"{', '.join(REBUILT)} there are those of its records, byte for byte."
+    console.print(f"{address} at {commit}: {same}", highlight=False, soft_wrap=True)
+
+
+def _quiet_client() -> None:
+    """Bars of uploads and downloads only where somebody watches, and no notices between lines."""
+    import huggingface_hub
+
+    huggingface_hub.logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        huggingface_hub.utils.disable_progress_bars()
+
+
+def _empty(results: Path, repo_id: str, prefix: str = "") -> Path:
+    """A new folder for what would go up to ``repo_id``.
+
+    Raises:
+        UserError: if that is no name of a repo, before anything is removed.
+    """
+    import shutil
+
+    from hfbench.publish.repos import check_repo_id
+
+    check_repo_id(repo_id)
+    folder = results / "push" / f"{prefix}{repo_id.replace('/', '--')}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _say_unpublished(folder: Path, private: bool | None) -> None:
+    who = "public" if private is False else "private"
+    print(f"Nothing was uploaded; a new repo would be {who}. The folder: {folder}")
+
+
+def _say_published(pushed: "Pushed") -> None:
+    print(
+        f"Published ({'private' if pushed.destination.private else 'PUBLIC'}): {pushed.commit.url}"
+    )

@@ -1,0 +1,207 @@
+"""From a recipe to its results, said in the end; the body of the verbs and of the scripts.
+
+Heavy imports are inside the functions, for the sake of --help.
+"""
+
+import gc
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+
+from hfbench.errors import UserError
+from hfbench.system.files import writing
+from hfbench.system.launch import is_launched, is_main_process
+from hfbench.system.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from hfbench.execution.compare import Outcome
+    from hfbench.recipe.schema import Recipe
+
+
+def run_comparison(
+    recipe: "Recipe",
+    results_dir: Path,
+    *,
+    rerun: bool = False,
+    jobs: int | None = None,
+    fail_fast: bool = False,
+    shard: str | None = None,
+    engine: Literal["local", "ray"] = "local",
+) -> None:
+    """Compare, write and print the table, and say where it is.
+
+    Raises:
+        SystemExit: with code 1, if a cell failed.
+    """
+    from hfbench.recipe.cells import Shard
+
+    part = Shard.parse(shard) if shard is not None else None
+    if engine == "ray" and jobs is not None:
+        raise UserError(
+            "--jobs is for this machine; with --engine ray, Ray decides where cells run"
+        )
+    if engine == "local":
+        _expect_workers(recipe, results_dir, jobs)
+    quiet_libraries()
+    from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.table import print_table, write_table
+    from hfbench.execution.compare import compare
+
+    with _stoppable(), _process_group():
+        outcome = compare(
+            recipe,
+            results_dir,
+            rerun=rerun,
+            jobs=jobs,
+            fail_fast=fail_fast,
+            shard=part,
+            engine=engine,
+        )
+    if is_main_process() and (outcome.results or outcome.kept):  # more shards than cells
+        comparison = load_comparison(outcome.folder)
+        with writing("the tables"):
+            write_table(comparison, outcome.folder)
+        print_table(comparison, Console())
+    _summarise(outcome, "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/")
+
+
+def run_pretraining(
+    recipe: "Recipe",
+    results_dir: Path,
+    *,
+    rerun: bool = False,
+    jobs: int | None = None,
+    fail_fast: bool = False,
+) -> None:
+    """Pretrain the recipe's models and say where they are.
+
+    Raises:
+        SystemExit: with code 1, if one failed.
+    """
+    _expect_workers(recipe, results_dir, jobs, only_pretraining=True)
+    quiet_libraries()
+    from hfbench.execution.compare import compare
+
+    with _stoppable(), _process_group():
+        outcome = compare(
+            recipe,
+            results_dir,
+            rerun=rerun,
+            only_pretraining=True,
+            jobs=jobs,
+            fail_fast=fail_fast,
+        )
+    _summarise(outcome, "weights: models/; evidence: records/")
+
+
+def run_verification(
+    results: Path, patterns: list[str], folder: Path, *, trust_remote_code: bool = False
+) -> None:
+    """Run cells again and say of each whether the same came out.
+
+    Raises:
+        SystemExit: with code 1, if one differs.
+    """
+    quiet_libraries()
+    from hfbench.execution.verify import verify
+
+    console = Console(highlight=False)
+    say = partial(console.print, markup=False, soft_wrap=True)
+    equal: list[bool] = []
+    with _stoppable():
+        for verdict in verify(
+            results, patterns, folder, console, trust_remote_code=trust_remote_code
+        ):
+            equal.append(verdict.difference is None)
+            found = (
+                f"differs first at {verdict.difference}" if verdict.difference else "bit-identical"
+            )
+            say(f"{verdict.record.stem}: {found}")
+            for change in verdict.changes:
+                say(f"  not as recorded: {change}")
+    say(f"{sum(equal)} of {len(equal)} cells are bit-identical.")
+    if not all(equal):
+        raise SystemExit(1)
+
+
+def _expect_workers(
+    recipe: "Recipe", results_dir: Path, jobs: int | None, *, only_pretraining: bool = False
+) -> None:
+    """Let what workers are forked from import while this process does, if there may be any."""
+    from hfbench.execution.engines import fork_server
+    from hfbench.recipe.cells import plan_classification, plan_pretraining
+
+    if jobs == 1 or is_launched():
+        return
+    cells = plan_pretraining(recipe) if only_pretraining else plan_classification(recipe)
+    folder = results_dir / recipe.name
+    # whether a record is still a result is known only when everything is loaded
+    if sum(not cell.model.control and cell.recorded(folder) is None for cell in cells) > 1:
+        fork_server.start()
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Leave on SIGINT and SIGTERM, saying how to go on, with the shell's exit code for it.
+
+    The processes of a launcher end at once, as it expects: one could not wait for the others.
+    """
+    from hfbench.system.interruption import Interrupted, interruptible
+
+    if is_launched():
+        yield
+        return
+    try:
+        with interruptible(signal.SIGINT, signal.SIGTERM):
+            yield
+    except Interrupted as stop:
+        print(
+            f"stopped by {stop}: what is finished is kept, and the same command goes on from there",
+            file=sys.stderr,
+        )
+        raise SystemExit(128 + stop.number) from None
+
+
+@contextmanager
+def _process_group() -> Iterator[None]:
+    """Take leave of the other processes.
+
+    A trainer that still holds the group when Python ends makes torch abort the process.
+    """
+    import torch.distributed
+
+    try:
+        yield
+    finally:
+        if torch.distributed.is_initialized():
+            gc.collect()
+            torch.distributed.destroy_process_group()
+
+
+def _summarise(outcome: "Outcome", what: str) -> None:
+    failed = outcome.failed
+    if is_main_process():
+        ran = [record for record in outcome.ran if not record.failure]
+        counts = [f"{len(ran)} cells ran", f"{outcome.kept} were finished before"]
+        if outcome.by_others:
+            counts.append(f"{outcome.by_others} were run by other processes")
+        if failed:
+            counts.append(f"{len(failed)} FAILED")
+        if outcome.not_run:
+            counts.append(f"{outcome.not_run} were not run")
+        for record in failed:
+            assert record.failure is not None
+            print(f"  {record.stem}: {record.failure.type}: {record.failure.message}")
+        for problem in outcome.unpublished:
+            print(f"  {problem}")
+        say = Console(highlight=False).print
+        say(f"Results in {outcome.folder} ({what}).")
+        say(f"{', '.join(counts)}.")
+    if failed or outcome.unpublished:
+        raise SystemExit(1)

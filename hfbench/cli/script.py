@@ -1,0 +1,40 @@
+"""The body of the scripts that a launcher starts."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hfbench.errors import HfbenchError
+from hfbench.system.launch import is_main_process
+from hfbench.system.redaction import redact, redact_output
+
+if TYPE_CHECKING:
+    from hfbench.recipe.schema import Recipe
+
+
+def run_script(run: "Callable[[Recipe, Path], None]", description: str | None) -> None:
+    """Body of a script for launchers: ``script.py --config RECIPE [key=value ...]``."""
+    from hfbench.recipe.load import load_recipe
+
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--config", type=Path, required=True, help="the recipe")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"))
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="keys to change")
+    args = parser.parse_args()
+    with exit_on_user_error():
+        run(load_recipe(args.config, args.overrides), args.results_dir)
+
+
+@contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Turn an expected error into its message and its exit code."""
+    redact_output()
+    try:
+        yield
+    except HfbenchError as error:
+        if is_main_process():
+            print(redact(f"error: {error}"), file=sys.stderr)
+        raise SystemExit(error.exit_code) from None

@@ -1,0 +1,32 @@
+"""The texts of examples, which no record holds: from the data of a recipe."""
+
+from hfbench.data.task import load_task
+from hfbench.errors import UserError
+from hfbench.evidence.comparison import ModelRuns
+from hfbench.evidence.fairness import evaluation_hash
+from hfbench.recipe.schema import Recipe
+
+
+def load_texts(recipe: Recipe, models: list[ModelRuns]) -> dict[str, str]:
+    """Id -> text of the evaluation examples, loaded again as the recipe says; not from records.
+
+    Raises:
+        UserError: if the recipe's data are not those that ``models`` were evaluated on.
+    """
+    if recipe.task is None:
+        raise UserError(f"recipe {recipe.name!r} has no task whose texts could be shown")
+    loaded = load_task(recipe.task, recipe.folder)
+    split = loaded.facts.evaluation_split
+    found = loaded.facts.splits[split].content_hash
+    for model in models:
+        if (expected := evaluation_hash(model.finished[0])) != found:
+            raise UserError(
+                f"recipe {recipe.name!r}: its {split} examples ({found[:8]}) are not those that "
+                f"{model.name} was evaluated on ({expected[:8]}): the data or the recipe changed"
+            )
+    examples = loaded.splits[split]
+    texts = examples["text"][:]
+    if "text_pair" in examples.column_names:
+        pairs = zip(texts, examples["text_pair"], strict=True)
+        texts = [f"{text} / {pair}" for text, pair in pairs]
+    return dict(zip(examples["id"], texts, strict=True))

@@ -1,0 +1,337 @@
+"""Records -> what the models achieved and which of them can be told apart. No torch here."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from hfbench.errors import RecordError, UserError
+from hfbench.evidence.fairness import differences, evaluation_hash, refuse_different_examples
+from hfbench.evidence.stats import (
+    ALPHA,
+    Answers,
+    Difference,
+    VarianceSplit,
+    accuracy_interval,
+    accuracy_p_value,
+    difference_of_answers,
+    group_letters,
+    holm,
+    split_variance,
+)
+from hfbench.metrics.calibration import Calibration, calibrations
+from hfbench.records.consistency import contradiction, misfit
+from hfbench.records.predictions import load_all_predictions
+from hfbench.records.schema import Record, TaskData
+from hfbench.records.store import WHAT_TO_DO, load_records
+
+_MAJORITY = "always the commonest class"  # no name of a model, which has no spaces
+
+
+@dataclass(frozen=True, eq=False)
+class ModelRuns:
+    """The runs of one model with their answers to the evaluation examples."""
+
+    name: str
+    finished: list[Record]
+    """In the order of their seeds; all arrays below follow it."""
+    failed: list[Record]
+    ids: np.ndarray
+    """Shape (examples,)."""
+    labels: np.ndarray
+    """The right classes, shape (examples,)."""
+    logits: np.ndarray
+    """Shape (runs, examples, labels)."""
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """Predicted classes, shape (runs, examples)."""
+        return self.logits.argmax(-1)
+
+    @cached_property
+    def correct(self) -> np.ndarray:
+        """Whether each prediction is right, shape (runs, examples)."""
+        return self.predicted == self.labels
+
+    @cached_property
+    def answers(self) -> Answers:
+        """The right answers, for paired differences."""
+        return Answers.of(self.correct)
+
+    @property
+    def seeds(self) -> list[int | None]:
+        """Of the finished runs; [None] for a control, in which nothing is random."""
+        return [record.seed for record in self.finished]
+
+    @cached_property
+    def accuracy(self) -> float:
+        """Mean over runs and examples; NaN if every run failed."""
+        return float(self.correct.mean()) if self.finished else math.nan
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the accuracy over examples and seeds."""
+        return accuracy_interval(self.correct)
+
+    @cached_property
+    def variance(self) -> VarianceSplit | None:
+        """Where the uncertainty of the accuracy comes from; None with a single run."""
+        return split_variance(self.correct)
+
+    @cached_property
+    def calibrations(self) -> list[Calibration]:
+        """How far each run's probabilities can be trusted."""
+        return calibrations(self.logits, self.labels)
+
+    @property
+    def one_class_runs(self) -> int:
+        """Runs that predict the same class for every example."""
+        return int((self.predicted == self.predicted[:, :1]).all(1).sum())
+
+    @property
+    def runs(self) -> str:
+        """Finished runs, and of how many where some failed."""
+        total = len(self.finished) + len(self.failed)
+        return f"{len(self.finished)} of {total}" if self.failed else str(total)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models on the same examples; the first is the more accurate."""
+
+    first: ModelRuns
+    second: ModelRuns
+    difference: Difference
+    p_value: float
+    """Adjusted after Holm for all pairs of the table."""
+
+    @property
+    def differ(self) -> bool:
+        """Whether the two can be told apart."""
+        return self.p_value < ALPHA
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A model against guessing and against always giving the commonest class."""
+
+    chance: float
+    """Accuracy of guessing: 1 / number of labels."""
+    above_chance: bool
+    """Whether it is told apart from guessing, upwards (Holm's correction for all models)."""
+    label: str
+    """The commonest class of the training examples."""
+    majority: Difference | None
+    """Its accuracy minus that of always answering ``label``; None for a row that just does that."""
+    p_majority: float
+    """Adjusted after Holm together with the pairs of the table."""
+
+    @property
+    def above_majority(self) -> bool:
+        """Whether it is told apart from always answering ``label``, upwards."""
+        return self.majority is not None and self.majority.mean > 0 and self.p_majority < ALPHA
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Models that were trained on as many examples, the most accurate first."""
+
+    models: list[ModelRuns]
+    """Those without a finished run stand last."""
+    pairs: list[Pair]
+    letters: dict[str, str]
+    """Model -> groups; models that share a letter cannot be told apart."""
+    floors: dict[str, Floor]
+
+    @property
+    def finished(self) -> list[ModelRuns]:
+        """The models with a result."""
+        return [model for model in self.models if model.finished]
+
+
+@dataclass(frozen=True)
+class Comparison(Standing):
+    """All that the records of a results folder say about its models."""
+
+    recipe: str
+    differences: dict[str, list[str]]
+    """Model -> in what else than the model its runs differ from the others, in words."""
+    curve: dict[int, Standing]
+    """Training examples -> standing, of a learning curve; empty where there is none."""
+    pretraining: list[Record]
+
+    @property
+    def task(self) -> TaskData | None:
+        """The data; None if every run failed."""
+        finished = [record for model in self.models for record in model.finished]
+        return finished[0].task if finished else None
+
+
+def load_comparison(results: Path, *, different_examples: bool = False) -> Comparison:
+    """Compare the models of a results folder from its records alone.
+
+    Where there is a learning curve, models are compared at its largest size.
+
+    Args:
+        results: the folder with ``records/``.
+        different_examples: accept models that were evaluated on different examples; they stand
+            beside each other and are not compared.
+
+    Raises:
+        UserError: if no model was compared yet, or the models were evaluated on different examples.
+        RecordError: if a record or its predictions cannot be read.
+    """
+    return compare_records(load_records(results), results, different_examples=different_examples)
+
+
+def compare_records(
+    records: list[Record], results: Path, *, different_examples: bool = False
+) -> Comparison:
+    """As `load_comparison`, of some of the records in ``results``."""
+    compared = [record for record in records if record.kind == "classification"]
+    if not compared:
+        raise UserError(f"{results}: no model was compared yet; run `hfbench compare`")
+    _refuse_mixture(compared, results)
+    for record in compared:
+        if problem := contradiction(record):
+            raise RecordError(
+                f"{results}: the record of {record.stem} does not fit together: {problem}; "
+                f"{WHAT_TO_DO}"
+            )
+    finished = [record for record in compared if record.status == "finished"]
+    for runs in _by_model(finished).values() if different_examples else [finished]:
+        refuse_different_examples(runs, results)
+    sizes = sorted({r.train_size for r in compared if r.train_size is not None})
+    curve = {size: _stand([r for r in compared if r.train_size == size], results) for size in sizes}
+    shown = [r for r in compared if r.train_size is None]
+    standing = _stand(shown, results) if shown else curve[sizes[-1]]
+    shown = [record for model in standing.models for record in [*model.finished, *model.failed]]
+    return Comparison(
+        models=standing.models,
+        pairs=standing.pairs,
+        letters=standing.letters,
+        recipe=compared[0].recipe,
+        floors=standing.floors,
+        differences=differences(shown),
+        curve=curve if len(curve) > 1 else {},
+        pretraining=[record for record in records if record.kind == "pretraining"],
+    )
+
+
+def _refuse_mixture(records: list[Record], results: Path) -> None:
+    recipes = Counter(record.recipe for record in records)
+    if len(recipes) > 1:
+        found = ", ".join(f"{name!r} ({count:,})" for name, count in recipes.most_common(5))
+        raise UserError(
+            f"{results}: records of several recipes in one folder: {found}; give each its own"
+        )
+
+
+def _by_model(records: Iterable[Record]) -> dict[str, list[Record]]:
+    models: dict[str, list[Record]] = {}
+    for record in records:
+        models.setdefault(record.model, []).append(record)
+    return models
+
+
+def _stand(records: list[Record], results: Path) -> Standing:
+    models = [_load_runs(runs, results) for runs in _by_model(records).values()]
+    models.sort(key=_rank)
+    finished = [model for model in models if model.finished]
+    if not finished:
+        return Standing(models, [], {}, {})
+    # the floor is tested in the same family as the pairs, where no row of the table is the floor
+    floor = next((m for m in finished if _always_majority(m)), None) or _majority(finished[0])
+    tested = finished if floor in finished else sorted([*finished, floor], key=_rank)
+    pairs = _compare_pairs(tested)
+    p_values = {(pair.first.name, pair.second.name): pair.p_value for pair in pairs}
+    names = [model.name for model in finished]
+    letters = dict(zip(names, group_letters(names, p_values), strict=True))
+    shown = [pair for pair in pairs if {pair.first.name, pair.second.name} <= {*names}]
+    return Standing(models, shown, letters, _floors(finished, floor, pairs))
+
+
+def _rank(model: ModelRuns) -> tuple[float, str]:
+    return (-model.accuracy if model.finished else math.inf, model.name)
+
+
+def _load_runs(records: list[Record], results: Path) -> ModelRuns:
+    finished = [record for record in records if record.status == "finished"]
+    finished.sort(key=lambda record: -1 if record.seed is None else record.seed)
+    failed = [record for record in records if record.status == "failed"]
+    name = records[0].model
+    if not finished:
+        nothing = np.empty(0)
+        return ModelRuns(name, finished, failed, nothing, nothing, np.empty((0, 0, 0)))
+    assert finished[0].task is not None
+    split = finished[0].task.evaluation_split
+    predictions = load_all_predictions(finished, results, split)
+    first = predictions[0]
+    for record, one in zip(finished, predictions, strict=True):
+        problem = misfit(record, one)
+        if not problem and not all(np.array_equal(one[key], first[key]) for key in ("id", "label")):
+            problem = f"other examples or labels than those of {finished[0].stem}"
+        if problem:
+            raise RecordError(
+                f"{results}: the predictions of {record.stem} have {problem}; {WHAT_TO_DO}"
+            )
+    logits = np.stack([one["logits"] for one in predictions])
+    return ModelRuns(name, finished, failed, first["id"], first["label"], logits)
+
+
+def _compare_pairs(models: list[ModelRuns]) -> list[Pair]:
+    """All pairs that answered the same examples, with Holm's adjusted p-values."""
+    pairs = [
+        (first, second, difference_of_answers(first.answers, second.answers))
+        for first, second in itertools.combinations(models, 2)
+        if evaluation_hash(first.finished[0]) == evaluation_hash(second.finished[0])
+    ]
+    adjusted = holm([difference.p_value for _, _, difference in pairs])
+    return [Pair(*pair, p_value) for pair, p_value in zip(pairs, adjusted, strict=True)]
+
+
+def _floors(models: list[ModelRuns], floor: ModelRuns, pairs: list[Pair]) -> dict[str, Floor]:
+    chance = 1 / models[0].logits.shape[-1]
+    p_chance = holm([accuracy_p_value(model.correct, chance) for model in models])
+    label = _task(floor).labels[floor.predicted[0, 0]]
+    against = {}
+    for pair in pairs:
+        if pair.second is floor and not _always_majority(pair.first):
+            against[pair.first.name] = (pair.difference, pair.p_value)
+        elif pair.first is floor and not _always_majority(pair.second):
+            against[pair.second.name] = (-pair.difference, pair.p_value)
+    return {
+        model.name: Floor(
+            chance, p < ALPHA and model.accuracy > chance, label,
+            *against.get(model.name, (None, 1.0)),
+        )
+        for model, p in zip(models, p_chance, strict=True)
+    }  # fmt: skip
+
+
+def _majority(model: ModelRuns) -> ModelRuns:
+    """As if a model had always given the commonest class of ``model``'s training examples."""
+    logits = np.zeros((1, *model.logits.shape[1:]))
+    logits[..., _commonest(model)] = 1
+    return replace(model, name=_MAJORITY, logits=logits)
+
+
+def _always_majority(model: ModelRuns) -> bool:
+    return bool((model.predicted == _commonest(model)).all())
+
+
+def _commonest(model: ModelRuns) -> int:
+    """The first among equals."""
+    task = _task(model)
+    return int(np.argmax([task.splits["train"].label_counts[label] for label in task.labels]))
+
+
+def _task(model: ModelRuns) -> TaskData:
+    task = model.finished[0].task
+    assert task is not None
+    return task

@@ -1,0 +1,159 @@
+"""Whether the rows of a table differ in the model and in nothing else."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hfbench.errors import UserError
+from hfbench.records.schema import Record
+
+_OPTIMIZER_ARGUMENTS = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+    "optim",
+    "optim_args",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "max_grad_norm",
+    "label_smoothing_factor",
+    "neftune_noise_alpha",
+)
+_PRECISION_ARGUMENTS = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")
+
+# of each fact: its name, the seed where it is compared within a seed, and its value in words
+_Facts = tuple[tuple[str, int | None, str], ...]
+
+
+def differences(records: Iterable[Record]) -> dict[str, list[str]]:
+    """Model -> what differs from what most runs have, apart from the model, in words.
+
+    Runs are compared with those of the same seed where a learning curve gives each seed a subset
+    of its own. What has no meaning for a control (steps, say) is not held against it.
+    """
+    records = list(records)
+    numbers: dict[_Facts, int] = {}  # of the kinds of run: most runs are of the same
+    kind_of = [numbers.setdefault(_facts(record), len(numbers)) for record in records]
+    odd = _unusual(list(numbers), Counter(kind_of))
+    found: dict[str, dict[str, list[str]]] = {}
+    for record, kind in zip(records, kind_of, strict=True):
+        for text in odd[kind]:
+            found.setdefault(record.model, {}).setdefault(text, []).append(record.stem)
+    runs = Counter(record.model for record in records)
+    return {
+        model: [
+            text if len(stems) == runs[model] else f"{text} ({len(stems)} of {runs[model]} runs)"
+            for text, stems in texts.items()
+        ]
+        for model, texts in found.items()
+    }
+
+
+def evaluation_hash(record: Record) -> str:
+    """The content hash of the examples that a finished run was evaluated on."""
+    assert record.task is not None
+    return record.task.splits[record.task.evaluation_split].content_hash
+
+
+def refuse_different_examples(records: Iterable[Record], results: Path) -> None:
+    """Models can be compared on the same evaluation examples only.
+
+    Raises:
+        UserError: naming two runs that were evaluated on different examples.
+    """
+    by_hash: dict[str, Record] = {}
+    for record in records:
+        by_hash.setdefault(evaluation_hash(record), record)
+    if len(by_hash) > 1:
+        first, second = list(by_hash.values())[:2]
+        raise UserError(
+            f"{results}: {first.stem} was evaluated on other examples ({_evaluation(first)}) than "
+            f"{second.stem} ({_evaluation(second)}); they cannot be compared. Run the older one "
+            "again (--rerun), or show them without comparing them (--different-examples)"
+        )
+
+
+def _unusual(kinds: list[_Facts], runs: Counter[int]) -> list[list[str]]:
+    """What each of ``kinds`` has else than most runs; ``runs``: of each kind, by its number."""
+    values: dict[tuple[str, int | None], Counter[str]] = {}
+    for number, facts in enumerate(kinds):
+        for name, seed, value in facts:
+            values.setdefault((name, seed), Counter())[value] += runs[number]
+    # the first among equals
+    usual = {key: counts.most_common(1)[0][0] for key, counts in values.items()}
+    return [
+        [
+            f"{name} {value}, not {usual[name, seed]}"
+            for name, seed, value in facts
+            if value != usual[name, seed]
+        ]
+        for facts in kinds
+    ]
+
+
+def _facts(record: Record) -> _Facts:
+    facts: dict[str, Any] = {}
+    if record.task:
+        train = record.task.splits["train"]
+        facts["task"] = record.task.source
+        facts["data revision"] = record.task.revision
+        facts["evaluation examples"] = _evaluation(record)
+        facts["training examples"] = f"{train.examples:,}"
+        facts["training data"] = train.content_hash[:8]
+    environment = record.environment
+    facts |= environment["packages"]
+    facts["Python"] = environment["python"]
+    facts["hfbench commit"] = (environment["commit"] or "unknown")[:8]
+    if record.training:
+        facts |= _training_facts(record)
+    seed = record.seed if record.train_size is not None else None
+    own = {"training data": seed}
+    return tuple((name, own.get(name), str(value)) for name, value in facts.items())
+
+
+def _training_facts(record: Record) -> dict[str, Any]:
+    training = record.training
+    assert training is not None
+    precision = [name for name in _PRECISION_ARGUMENTS if training.arguments.get(name)]
+    arguments = {name: training.arguments.get(name) for name in _OPTIMIZER_ARGUMENTS}
+    return {
+        "optimizer steps": f"{training.steps:,}",
+        "batch": training.batch,
+        "truncation": _truncation(record),
+        "precision": ", ".join(precision) or "float32",
+        "selection": training.selection,
+        "optimizer": training.optimizer,
+        **arguments,
+        "trained parameters": _trained(record),
+        "processes": training.world_size,
+        "device": training.device,
+    }
+
+
+def _trained(record: Record) -> str:
+    """All parameters, or those that LoRA trains."""
+    assert record.model_facts is not None
+    return "all" if record.model_facts.trainable_parameters is None else "LoRA's and the head's"
+
+
+def _truncation(record: Record) -> str:
+    """Which texts of which split were cut; most often none."""
+    assert record.training is not None
+    assert record.task is not None
+    assert record.model_facts is not None
+    cut = [
+        f"of {tokens.truncated_examples:,} of {record.task.splits[split].examples:,} {split} texts"
+        for split, tokens in record.training.tokens.items()
+        if tokens.truncated_examples
+    ]
+    return f"{' and '.join(cut)} at {record.model_facts.max_length} tokens" if cut else "of no text"
+
+
+def _evaluation(record: Record) -> str:
+    assert record.task is not None
+    split = record.task.evaluation_split
+    return f"{record.task.splits[split].examples:,} {split}, {evaluation_hash(record)[:8]}"

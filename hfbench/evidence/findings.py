@@ -1,0 +1,291 @@
+"""What a comparison found, in sentences: each number in them is one of the comparison's."""
+
+from collections.abc import Sequence
+
+from hfbench.evidence.comparison import Comparison, ModelRuns, Pair
+from hfbench.recipe.types import Selection
+from hfbench.records.schema import NEAR_SHARE, RUN, Overlap, Record
+
+_SELECTION: dict[Selection, str] = {
+    "last": "after the last step",
+    "best_loss": "with the weights that had the lowest validation loss",
+    "best_accuracy": "with the weights that had the highest validation accuracy",
+}
+_NAMED = 6
+"""Models that the best one beats and a sentence may name; the table has them all."""
+
+
+def question(comparison: Comparison) -> str:
+    """What was asked."""
+    number = len(comparison.models)
+    source = comparison.task.source if comparison.task else "the data"
+    return f"Which of these {number} models classifies {source} best, and how sure is that?"
+
+
+def answer(comparison: Comparison) -> list[str]:
+    """What is to be said: about the best model, and about the floor. Two sentences or fewer."""
+    finished = comparison.finished
+    if not finished:
+        return ["No run of any model finished."]
+    return [_about_the_best(comparison), _about_the_floor(comparison)]
+
+
+def footnotes(comparison: Comparison) -> dict[str, str]:
+    """Model -> its numbered footnote: what differs, what it saw before, what failed and why."""
+    marks: dict[str, str] = {}
+    for model in comparison.models:
+        reasons = list(comparison.differences.get(model.name, []))
+        reasons += filter(None, [one_class(model)] if _is_trained(model) else [])
+        reasons += filter(None, [_pretrained_on(model), _unfair(model)])
+        if model.failed:
+            left_out = "run is" if len(model.failed) == 1 else "runs are"
+            reasons.append(f"{len(model.failed)} {left_out} left out: {'; '.join(failures(model))}")
+        if reasons:
+            marks[model.name] = f"[{len(marks) + 1}] {model.name}: {'; '.join(reasons)}"
+    return marks
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What the columns mean, and what cannot be concluded."""
+    finished = comparison.finished
+    if not finished:
+        return []
+    runs = [record for model in finished for record in model.finished]
+    selections = {record.training.selection for record in runs if record.training}
+    selected = enumerate_names([text for rule, text in _SELECTION.items() if rule in selections])
+    label = comparison.floors[finished[0].name].label
+    lines = [
+        f"accuracy: mean over the runs{', ' if selected else ''}{selected}.",
+        "95 % interval: for the accuracy over examples and seeds (Wilson's for a single run; with "
+        "several, at the effective number of examples that a two-way analysis of variance gives).",
+        "group: models that share a letter cannot be told apart (paired differences over examples "
+        f"and seeds; Holm's correction, error 5 % for all {len(comparison.pairs)} pairs and the "
+        "floor together).",
+        f'vs majority: points above always answering "{label}", with p after Holm.',
+    ]
+    lines += filter(None, [_trained_on(finished)])
+    if any(model.seeds == [None] for model in finished):
+        lines.append("A control runs once: nothing in it is random.")
+    guessing = [m.name for m in finished if not comparison.floors[m.name].above_chance]
+    if guessing:
+        chance = percent(comparison.floors[guessing[0]].chance)  # the labels are the same for all
+        lines.append(
+            f"Not shown to be better than guessing ({chance}): {enumerate_names(guessing)}."
+        )
+    single = [m.name for m in finished if _is_trained(m) and len(m.finished) == 1]
+    if single:
+        lines.append(
+            f"One seed only ({enumerate_names(single)}): intervals and groups say nothing about "
+            "other seeds."
+        )
+    return lines
+
+
+def _trained_on(models: list[ModelRuns]) -> str | None:
+    """How many evaluation examples are training examples; None where that was not counted."""
+    tasks = [record.task for model in models for record in model.finished if record.task]
+    counts = [task.overlap[task.evaluation_split] for task in tasks if task.overlap]
+    if not counts:
+        return None
+    line = f"{_overlap(counts, 'the training data')}."
+    if short := max(count.short for count in counts):
+        line += f" {short:,} of fewer than {RUN} words were compared as a whole only."
+    return line
+
+
+def _pretrained_on(model: ModelRuns) -> str | None:
+    """How many evaluation examples its pretraining corpus has; None where it has none."""
+    counts = [
+        record.corpus_overlap[record.task.evaluation_split]
+        for record in model.finished
+        if record.task and record.corpus_overlap
+    ]
+    if not any(count.exact + count.near for count in counts):
+        return None
+    return _overlap(counts, "its pretraining corpus")
+
+
+def _unfair(model: ModelRuns) -> str | None:
+    """That nobody looked whether its architecture compares fairly; None where hfbench did."""
+    entries = [record.settings["models"][0] for record in model.finished]
+    if not any(entry.get("unfair") for entry in entries):
+        return None
+    return "its architecture was not asked whether it compares fairly (unfair: true)"
+
+
+def _overlap(counts: Sequence[Overlap], place: str) -> str:
+    """The most of any run, where a learning curve gives each seed a subset of its own."""
+    most = max(counts, key=lambda count: count.exact + count.near)
+    number = most.exact + most.near
+    up_to = "" if all(count == most for count in counts) else "up to "
+    kinds = [f"{most.exact:,} word for word"] if most.exact else []
+    if most.near:
+        words = f"{100 * NEAR_SHARE:.0f} % of the words or more"
+        kinds.append(f"{most.near:,} nearly, with {words} in runs of {RUN} that occur there")
+    return (
+        f"{up_to}{number:,} of {most.examples:,} evaluation examples "
+        f"{'is' if number == 1 else 'are'} also in {place}"
+        f"{' (' if kinds else ''}{', '.join(kinds)}{')' if kinds else ''}"
+    )
+
+
+def cost_notes(comparison: Comparison) -> list[str]:
+    """What the columns of cost mean."""
+    runs = [record for model in comparison.finished for record in model.finished]
+    trainings = [record.training for record in runs if record.training]
+    devices = sorted({training.device for training in trainings})
+    memory = sorted({training.peak_memory_of for training in trainings})
+    return [
+        "Means over the runs of one training each; pretraining is not included.",
+        "training tokens: seen in all epochs, padding apart; TFLOP: forward and backward passes "
+        "for them, counted operator by operator.",
+        f"train s: evaluations apart{', on ' if devices else ''}{enumerate_names(devices)}; "
+        f"peak MiB: of {enumerate_names(memory) or 'nothing trained'}.",
+    ]
+
+
+CONFIDENCE_NOTES = (
+    "Means over the runs. macro F1: mean of the classes' F1. NLL: negative log-likelihood, in "
+    "nats. Brier: squared distance of the probabilities to the answer, 0 to 2.",
+    "ECE: expected calibration error over 10 bins of equal width of the highest probability.",
+)
+CURVE_NOTES = (
+    "Accuracy %, 95 % interval and group by number of training examples: nested subsets, "
+    "stratified by label, others for each seed; groups hold within a row.",
+)
+
+
+def describe_data(comparison: Comparison) -> str:
+    """The data in a sentence or two."""
+    task = comparison.task
+    if task is None:
+        return "No run finished."
+    parts = [f"{data.examples:,} {split}" for split, data in task.splits.items()]
+    revision = f" at {task.revision[:12]}" if task.revision else ""
+    return (
+        f"Data: {task.source}{revision}; {', '.join(parts)} examples; "
+        f"labels {', '.join(task.labels)}. Accuracy is on the {task.evaluation_split} examples."
+    )
+
+
+def describe_pretraining(record: Record) -> str:
+    """One pretraining in a line."""
+    if record.failure or not record.training or not record.corpus:
+        reason = record.failure.message if record.failure else "no result"
+        return f"{record.model}: failed ({reason})"
+    metrics, training = record.metrics["validation"], record.training
+    first = record.curves["train"][0]["loss"]
+    per_byte = metrics.get("bits_per_byte")
+    bits = "" if per_byte is None else f", {per_byte:.3f} bits per byte"
+    return (
+        f"{record.model}: {record.corpus.source}, {record.corpus.examples['train']:,} training "
+        f"examples, {training.steps:,} steps of {training.batch}; training loss from {first:.2f}, "
+        f"validation loss {metrics['loss']:.3f} (perplexity {metrics['perplexity']:.2f}{bits}); "
+        f"{training.train_seconds:.0f} s, {training.flops / 1e12:.3g} TFLOP"
+    )
+
+
+def curve_findings(comparison: Comparison) -> list[str]:
+    """From how many training examples on which model beats which, at every larger size, too."""
+    sizes = list(comparison.curve)
+    told = {
+        size: {(p.first.name, p.second.name) for p in standing.pairs if p.differ}
+        for size, standing in comparison.curve.items()
+    }
+    lines = []
+    for first, second in sorted(told[sizes[-1]]):
+        lasting = [
+            size
+            for number, size in enumerate(sizes)
+            if all((first, second) in told[larger] for larger in sizes[number:])
+        ]
+        lines.append(f"{first} beats {second} from {lasting[0]:,} training examples on.")
+    return lines or [f"With {sizes[-1]:,} training examples no model is told from another."]
+
+
+def percent(share: float) -> str:
+    """A fraction as a percentage with one decimal."""
+    return f"{100 * share:.1f} %"
+
+
+def points(difference: float, low: float, high: float) -> str:
+    """A difference of accuracies and its interval, in percentage points."""
+    return f"{100 * difference:.1f} points (95 % interval {100 * low:.1f} to {100 * high:.1f})"
+
+
+def p_text(p_value: float) -> str:
+    """A p-value with three decimals, at least."""
+    return "p <0.001" if p_value < 0.001 else f"p {p_value:.3f}"
+
+
+def enumerate_names(names: Sequence[str]) -> str:
+    """``a``; ``a and b``; ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _about_the_best(comparison: Comparison) -> str:
+    best = comparison.finished[0]
+    leads = f"{best.name} is the most accurate ({percent(best.accuracy)})"
+    pairs = [pair for pair in comparison.pairs if pair.first is best]
+    alike = [pair.second.name for pair in pairs if not pair.differ]
+    beaten = [pair for pair in pairs if pair.differ]
+    if not pairs:
+        return f"{leads}; there is no other model to compare it with."
+    if not beaten:
+        return f"{leads}, but it cannot be told from any other: {enumerate_names(alike)}."
+    if alike:
+        leads += f", but it cannot be told from {enumerate_names(alike)}"
+    nearest = min(beaten, key=lambda pair: pair.difference.mean)
+    return f"{leads}; it beats {_beaten(nearest, beaten)}."
+
+
+def _beaten(nearest: Pair, beaten: list[Pair]) -> str:
+    difference = nearest.difference
+    by = f"{nearest.second.name} by {points(difference.mean, difference.low, difference.high)}"
+    others = [pair.second.name for pair in beaten if pair is not nearest]
+    if not others:
+        return by
+    listed = enumerate_names(others) if len(others) <= _NAMED else f"{len(others)} others"
+    return f"{by} and, by more, {listed}"
+
+
+def _about_the_floor(comparison: Comparison) -> str:
+    floors = {
+        model.name: comparison.floors[model.name]
+        for model in comparison.finished
+        if comparison.floors[model.name].majority is not None
+    }
+    if not floors:
+        return "Every model gives one answer only."
+    label = next(iter(floors.values())).label
+    floor = f'always answering "{label}"'
+    no_better = [name for name, found in floors.items() if not found.above_majority]
+    if not no_better:
+        others = "other " if len(floors) < len(comparison.finished) else ""
+        return f"Every {others}model is better than {floor}."
+    if len(no_better) == len(floors) > 1:
+        return f"No model is shown to be better than {floor}."
+    verb = "is" if len(no_better) == 1 else "are"
+    return f"{enumerate_names(no_better)} {verb} not shown to be better than {floor}."
+
+
+def one_class(model: ModelRuns) -> str | None:
+    """A warning where runs give the same answer to every example."""
+    if not model.one_class_runs:
+        return None
+    return f"{model.one_class_runs} of {len(model.finished)} runs predict one class only"
+
+
+def failures(model: ModelRuns) -> list[str]:
+    """Each failed run with its reason."""
+    lines = []
+    for record in model.failed:
+        assert record.failure is not None
+        step = f" at step {record.failure.step}" if record.failure.step is not None else ""
+        seed = "" if record.seed is None else f"seed {record.seed} "
+        lines.append(f"{seed}failed{step} ({record.failure.type}: {record.failure.message})")
+    return lines
+
+
+def _is_trained(model: ModelRuns) -> bool:
+    return any(record.training for record in model.finished)

@@ -1,0 +1,234 @@
+"""The comparison as one HTML file that needs nothing else: no network, no script to be read."""
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from hfbench.evidence.comparison import Comparison, ModelRuns, Pair
+from hfbench.evidence.findings import (
+    CONFIDENCE_NOTES,
+    CURVE_NOTES,
+    answer,
+    cost_notes,
+    curve_findings,
+    describe_data,
+    describe_pretraining,
+    footnotes,
+    notes,
+    p_text,
+    question,
+)
+from hfbench.evidence.flips import (
+    FlipCounts,
+    Flips,
+    common_seeds,
+    count_by_label,
+    count_by_length,
+    find_flips,
+)
+from hfbench.evidence.plots import FAINT, INK, PAIRS, PALETTE, Plot, draw_plots, save_figure
+from hfbench.evidence.stats import VarianceSplit
+from hfbench.evidence.table import ACCURACY, CONFIDENCE, COST, build_rows, curve_cells, table_cells
+from hfbench.metrics.calibration import class_scores, confusion_matrix
+from hfbench.records.schema import Record
+from hfbench.system.files import atomic
+
+_LISTED = 100
+"""Flipped examples that are listed for a pair of models."""
+
+
+@dataclass(frozen=True)
+class _PairLine:
+    """A line of the paired differences."""
+
+    pair: Pair
+    mcnemar: list[str]
+    """Of each seed: its cells and exact p."""
+
+
+@dataclass(frozen=True)
+class _ClassTable:
+    """A model's answers by class, over all its runs."""
+
+    model: str
+    confusion: list[list[int]]
+    """Rows: right class; columns: predicted class."""
+    shares: list[list[float]]
+    """Of the right class, fractions in [0, 1]."""
+    scores: list[Any]
+
+
+@dataclass(frozen=True)
+class _FlipLine:
+    """An example that one model fixes or breaks."""
+
+    id: str
+    label: str
+    text: str | None
+    words: int | None
+    fixed: int
+    broken: int
+    stable: bool
+
+
+@dataclass(frozen=True)
+class _FlipTable:
+    """What a model fixes and breaks relative to the best."""
+
+    flips: Flips
+    counts: list[FlipCounts]
+    """By label and, where there are texts, by length."""
+    lines: list[_FlipLine]
+    left_out: int
+
+
+def write_report(
+    comparison: Comparison, results: Path, texts: Mapping[str, str] | None = None
+) -> Path:
+    """Write ``report.html`` into the results folder; the same bytes each time.
+
+    Args:
+        comparison: what to report.
+        results: the folder.
+        texts: id -> text of the evaluation examples, to be shown with the flips; by default no text
+            is in the report, since it may not be ours to copy.
+    """
+    path = results / "report.html"
+    with atomic(path) as temporary:
+        temporary.write_text(render_report(comparison, texts), encoding="utf-8", newline="\n")
+    return path
+
+
+def render_report(comparison: Comparison, texts: Mapping[str, str] | None = None) -> str:
+    """The page. All that comes from records or data is escaped."""
+    folder = files("hfbench.evidence") / "templates"
+    script = (folder / "report.js").read_text("utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["signed"] = lambda share: f"{100 * share:+.1f}"
+    environment.filters["percent"] = lambda share: f"{100 * share:.0f} %"
+    environment.filters["p"] = p_text
+    template = environment.from_string((folder / "report.html.j2").read_text("utf-8"))
+    rows, task = build_rows(comparison), comparison.task
+    return template.render(
+        comparison=comparison,
+        labels=task.labels if task else [],
+        question=question(comparison),
+        answer=answer(comparison),
+        data=describe_data(comparison),
+        footnotes=list(footnotes(comparison).values()),
+        notes=notes(comparison),
+        accuracy=table_cells(rows, ACCURACY, footnotes(comparison)),
+        cost=table_cells(rows, COST, {}),
+        cost_notes=cost_notes(comparison),
+        confidence=table_cells(rows, CONFIDENCE, {}),
+        confidence_notes=CONFIDENCE_NOTES,
+        curve=curve_cells(comparison) if comparison.curve else None,
+        curve_notes=[*curve_findings(comparison), *CURVE_NOTES] if comparison.curve else [],
+        plots={plot.name: (plot, _inline_svg(plot)) for plot in draw_plots(comparison)},
+        pairs=[_pair_line(pair) for pair in comparison.pairs],
+        pairs_fit=len(comparison.pairs) <= PAIRS,
+        variances=_variances(comparison),
+        classes=[_class_table(model) for model in comparison.finished],
+        flips=_flip_tables(comparison, texts),
+        with_texts=texts is not None,
+        pretraining=[describe_pretraining(record) for record in comparison.pretraining],
+        records=_records(comparison),
+        script=Markup(script),  # ours; its hash is in the page's security policy
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=Markup((folder / "report.css").read_text("utf-8")),
+    )
+
+
+def _inline_svg(plot: Plot) -> Markup:
+    """The figure as an element of the page that takes the page's colours.
+
+    Its letters were escaped by matplotlib; the description is escaped here.
+    """
+    buffer = io.StringIO()
+    save_figure(plot, buffer, format="svg", transparent=True)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
+    # numbered by matplotlib in every figure anew; those that are referred to are hashes
+    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)
+    for number, colour in enumerate(PALETTE):
+        svg = svg.replace(colour, f"var(--model-{number})")
+    svg = svg.replace(INK, "currentColor").replace(FAINT, "var(--faint)")
+    svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1 LABEL>", svg, count=1)
+    label = Markup('role="img" aria-label="{}" xmlns="http://www.w3.org/2000/svg" {}').format(
+        plot.alt, Markup('xmlns:xlink="http://www.w3.org/1999/xlink"')
+    )
+    return Markup(svg.replace("LABEL", label, 1))
+
+
+def _pair_line(pair: Pair) -> _PairLine:
+    if not common_seeds(pair.first, pair.second):
+        return _PairLine(pair, [])
+    tests = find_flips(pair.second, pair.first).by_seed
+    return _PairLine(pair, [f"{t.only_first}:{t.only_second}, {p_text(t.p_value)}" for t in tests])
+
+
+def _variances(comparison: Comparison) -> list[tuple[str, VarianceSplit]]:
+    return [(m.name, m.variance) for m in comparison.finished if m.variance is not None]
+
+
+def _class_table(model: ModelRuns) -> _ClassTable:
+    number, labels = model.logits.shape[-1], np.tile(model.labels, len(model.finished))
+    confusion = confusion_matrix(model.predicted.ravel(), labels, number)
+    totals = confusion.sum(1, keepdims=True)
+    shares = confusion / totals.clip(min=1)
+    return _ClassTable(model.name, confusion.tolist(), shares.tolist(), class_scores(confusion))
+
+
+def _flip_tables(comparison: Comparison, texts: Mapping[str, str] | None) -> list[_FlipTable]:
+    """Each other model against the best that answered the same examples."""
+    if not comparison.finished:
+        return []
+    best = comparison.finished[0]
+    others = [pair.second for pair in comparison.pairs if pair.first is best]
+    others = [model for model in others if common_seeds(best, model)]
+    return [_flip_table(find_flips(best, other), texts) for other in others]
+
+
+def _flip_table(flips: Flips, texts: Mapping[str, str] | None) -> _FlipTable:
+    task = flips.first.finished[0].task
+    assert task is not None
+    counts = count_by_label(flips) + (count_by_length(flips, texts) if texts else [])
+    lines = []
+    for number in flips.examples[:_LISTED]:
+        example = str(flips.first.ids[number])
+        text = texts[example] if texts is not None else None
+        line = _FlipLine(
+            id=example,
+            label=task.labels[flips.first.labels[number]],
+            text=text,
+            words=len(text.split()) if text is not None else None,
+            fixed=int(flips.fixed[number]),
+            broken=int(flips.broken[number]),
+            stable=flips.is_stable(number),
+        )
+        lines.append(line)
+    return _FlipTable(flips, counts, lines, len(flips.examples) - len(lines))
+
+
+def _records(comparison: Comparison) -> list[Record]:
+    """Of every run that the report is about, learning curve and pretraining included."""
+    standings = [comparison, *comparison.curve.values()]
+    records = {
+        record.stem: record
+        for standing in standings
+        for model in standing.models
+        for record in [*model.finished, *model.failed]
+    }
+    records |= {record.stem: record for record in comparison.pretraining}
+    return [records[stem] for stem in sorted(records)]

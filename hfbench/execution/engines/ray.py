@@ -1,0 +1,209 @@
+"""Cells as tasks of a Ray cluster, for comparisons beyond one machine.
+
+Ray decides where a cell runs, waits for a free place, and starts a cell again whose machine died.
+What comes out travels back as bytes, and the driver writes it: the machines need no common file
+system. They do need hfbench in the same versions, the environment variables of the Hub where it is
+needed, and what the recipe names by a path at that same path; what is missing there is an error.
+"""
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+
+from hfbench.errors import HubError, UserError, WorkerError
+from hfbench.execution.cell import CellResult, Session, keep, run_cell, turn
+from hfbench.execution.estimates import threads_of, using_threads
+from hfbench.execution.inputs import Workbench
+from hfbench.execution.jobs import CELLS_PER_GPU
+from hfbench.execution.schedule import Task, plan_tasks, put_off, ready, seconds_to_wait
+from hfbench.recipe.cells import Cell, pretraining_of
+from hfbench.recipe.schema import Recipe
+from hfbench.records.store import load_record
+from hfbench.system.launch import is_launched
+from hfbench.system.quiet import quiet_libraries
+from hfbench.training.progress import StepBar
+
+Files = dict[str, bytes]
+"""Contents of a folder by path in it."""
+
+
+def run_on_ray(cells: list[Cell], bench: Workbench, session: Session) -> Generator[CellResult]:
+    """Run cells on the cluster at RAY_ADDRESS or, without it, on a new one of this machine alone.
+
+    A cell on a CPU takes as many of its node's CPUs as it has threads; one on a GPU shares it with
+    `CELLS_PER_GPU` - 1 others. A pretraining that is interrupted starts from its beginning.
+
+    Raises:
+        UserError: if Ray is missing, or for what it cannot do.
+        WorkerError: in the end, if Ray gave up cells; it names them.
+    """
+    ray = _import_ray()
+    _refuse(cells)
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        # by itself Ray would try, for minutes, whatever cluster this machine has seen last
+        address = os.environ.get("RAY_ADDRESS", "local")
+        ray.init(address, logging_level="error", log_to_driver=False)
+    remote = ray.remote(_run_there)
+    waiting = [replace(task, slots=0) for task in plan_tasks(cells, bench, 1)]  # room: Ray's matter
+    cell_of = {cell.stem: cell for cell in cells}
+    running: dict[Any, Task] = {}
+    lost: list[str] = []
+    turns: dict[Task, ExitStack] = {}
+    try:
+        places = _Places(ray, bench)
+        while True:
+            for task in [] if lost else ready(waiting, list(running.values()), 0):
+                waiting.remove(task)
+                cell = cell_of[task.name]
+                turns[task] = ExitStack()
+                is_ours, found = turns[task].enter_context(turn(cell, bench, session))
+                if found:
+                    turns[task].close()
+                    yield CellResult(found, is_ours=False)
+                elif not is_ours:
+                    waiting.append(put_off(task))
+                else:
+                    running[_start(remote, places, cell, bench, session.folder)] = task
+            if not running and (lost or not waiting):
+                break
+            references, _ = ray.wait(list(running), timeout=seconds_to_wait(waiting))
+            for reference in references:
+                task = running.pop(reference)
+                with turns.pop(task):
+                    try:
+                        returned = ray.get(reference)
+                    except ray.exceptions.RayError as error:
+                        lost.append(f"{task.name}: {type(error).__name__}: {error}")
+                        continue
+                    if isinstance(returned, Exception):
+                        raise returned
+                    result = _keep(returned, cell_of[task.name], session.folder)
+                yield result
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+        for held in turns.values():
+            held.close()
+        if is_ours:
+            ray.shutdown()
+    if lost:
+        raise WorkerError(f"{'; '.join(lost)}. What is finished is kept and is not run again")
+
+
+def _start(remote: Any, places: "_Places", cell: Cell, bench: Workbench, folder: Path) -> Any:
+    """Ray's reference to what a cell that was started now will give."""
+    threads = places.threads(cell)
+    start = remote.options(num_cpus=threads, num_gpus=places.gpus(cell))
+    needed = _pack(folder, _needed(cell, bench.recipe, folder))
+    return start.remote(bench.recipe, cell, threads, needed)
+
+
+class _Places:
+    """What the nodes of the cluster can give to a cell."""
+
+    def __init__(self, ray: Any, bench: Workbench) -> None:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self.bench = bench
+        self.has_gpus = any(node.get("GPU") for node in nodes)
+        self.most_threads = max(int(node.get("CPU", 0)) for node in nodes)
+
+    def gpus(self, cell: Cell) -> float:
+        """The share of a GPU."""
+        wants = not (cell.model.control or cell.training_arguments.get("use_cpu"))
+        return 1 / CELLS_PER_GPU if self.has_gpus and wants else 0
+
+    def threads(self, cell: Cell) -> int:
+        """As on this machine, if there is a node with so many CPUs."""
+        if self.gpus(cell):
+            return 1
+        with using_threads(max(1, min(torch.get_num_threads(), self.most_threads))):
+            return threads_of(cell, self.bench)
+
+
+def _run_there(
+    recipe: Recipe, cell: Cell, threads: int, needed: Files
+) -> Files | UserError | HubError:
+    """Run a cell on some node; its record, predictions and weights."""
+    quiet_libraries()
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        _unpack(needed, folder)
+        bar = StepBar(lambda step, total: None, print)
+        try:
+            cells = [pretraining_of(cell, recipe)] if cell.model.pretrain else []
+            run_cell(cell, Workbench(recipe, [*cells, cell]), Session(folder), bar)
+        except (UserError, HubError) as error:
+            node = platform.node()
+            return type(error)(f"on the Ray node {node}: {error}")
+        return _pack(folder, [path for path in _files(folder) if str(path) not in needed])
+
+
+def _keep(files: Files, cell: Cell, folder: Path) -> CellResult:
+    """Write what a node has sent as if it had come about here."""
+    with tempfile.TemporaryDirectory() as temporary:
+        there = Path(temporary)
+        _unpack(files, there)
+        record = load_record(there / "records" / f"{cell.stem}.json")
+        predictions = None
+        if record.predictions:
+            predictions = pq.read_table(there / "records" / record.predictions)
+        weights = cell.checkpoint(there)
+        copy = partial(shutil.copytree, weights, dirs_exist_ok=True) if weights.is_dir() else None
+        keep(cell, folder, record, predictions, copy)
+    return CellResult(record)
+
+
+def _needed(cell: Cell, recipe: Recipe, folder: Path) -> list[Path]:
+    """Files of the pretraining that a cell starts from, relative to ``folder``."""
+    if cell.kind == "pretraining" or not cell.model.pretrain:
+        return []
+    source = pretraining_of(cell, recipe)
+    weights = source.checkpoint(folder)
+    record = Path("records", f"{source.stem}.json")
+    return [record, *(path.relative_to(folder) for path in weights.rglob("*") if path.is_file())]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+
+
+def _pack(folder: Path, paths: list[Path]) -> Files:
+    return {str(path): (folder / path).read_bytes() for path in paths}
+
+
+def _unpack(files: Files, folder: Path) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _refuse(cells: list[Cell]) -> None:
+    if is_launched():
+        raise UserError("--engine ray: start hfbench without a launcher; Ray starts the processes")
+    if any(cell.publishing for cell in cells):
+        raise UserError(
+            "--engine ray: checkpoints are not published from other machines; pretrain before, "
+            "with `hfbench pretrain`"
+        )
+
+
+def _import_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--engine ray needs Ray: pip install 'hfbench[ray]'") from None
+    return ray

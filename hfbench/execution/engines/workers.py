@@ -1,0 +1,228 @@
+"""Cells side by side in worker processes, which import once and stay warm.
+
+Each worker makes the workbench of the comparison for itself and runs its cells as `--jobs 1` does,
+one after another. An import of seconds is paid once, see `fork_server`.
+"""
+
+import gc
+import os
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import torch
+from rich.progress import TaskID
+
+from hfbench.errors import HubError, StorageError, UserError, WorkerError
+from hfbench.execution.cell import CellResult, Session, run_cell
+from hfbench.execution.engines import fork_server
+from hfbench.execution.inputs import Workbench
+from hfbench.execution.progress import Reporter
+from hfbench.execution.schedule import Task, plan_tasks, put_off, ready, seconds_to_wait
+from hfbench.publish.checkpoint_push import open_pushes
+from hfbench.recipe.cells import Cell
+from hfbench.recipe.schema import Recipe
+from hfbench.system.interruption import Interrupted, interruptible
+from hfbench.system.launch import gpu_of_worker, visible_gpus
+from hfbench.system.quiet import quiet_libraries
+from hfbench.training.progress import StepBar
+
+_PATIENCE = 5.0  # seconds, for a process to end when told to
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """All that a worker is told once."""
+
+    recipe: Recipe
+    cells: list[Cell]
+    session: Session
+    threads: int
+    """Of torch, at most."""
+    environment: dict[str, str]
+
+
+def run_in_workers(
+    cells: list[Cell], bench: Workbench, session: Session, jobs: int, reporter: Reporter
+) -> Generator[CellResult]:
+    """Run cells in up to ``jobs`` processes; their results as they come.
+
+    When it is left before its end, the processes are ended. When one of them dies, no cell is
+    started any more, and those under way are waited for.
+
+    Args:
+        cells: in the order in which they are started, as far as there are free cores.
+        bench: of these cells.
+        session: of this comparison; the workers write to its folder.
+        jobs: at least 1.
+        reporter: shows a bar for each cell under way.
+
+    Raises:
+        WorkerError: in the end, if a process died; it names the cells that were lost.
+        UserError, HubError: if what this process could load cannot be had a second time.
+    """
+    waiting = plan_tasks(cells, bench, jobs)
+    cell_of = {cell.stem: cell for cell in cells}
+    workers: list[_Worker] = []
+    lost: list[str] = []
+    try:
+        while True:
+            running = [worker.task for worker in workers if worker.task]
+            for task in [] if lost else ready(waiting, running, jobs):
+                waiting.remove(task)
+                worker = next((w for w in workers if w.is_idle()), None)
+                if worker is None:
+                    worker = _Worker(len(workers), bench, cells, session, reporter)
+                    workers.append(worker)
+                worker.start(task, cell_of[task.name])
+            busy = {worker.connection: worker for worker in workers if worker.task}
+            if not busy and (lost or not waiting):
+                break
+            for connection in wait(list(busy), seconds_to_wait(waiting)):
+                worker = busy[connection]
+                given = worker.task
+                try:
+                    result = worker.receive()
+                except EOFError:
+                    workers.remove(worker)
+                    lost.append(worker.bury())
+                    reporter.say(lost[-1])
+                else:
+                    if result:
+                        yield result
+                    elif given and not worker.task:  # another process has the cell
+                        waiting.append(put_off(given))
+    finally:
+        for worker in workers:
+            worker.dismiss()
+        for worker in workers:
+            worker.end()
+    if lost:
+        raise WorkerError(
+            f"{'; '.join(lost)}. What is finished is kept and is not run again; a lack of memory "
+            "is met by fewer --jobs"
+        )
+
+
+class _Worker:
+    """A worker process, seen from the one that started it."""
+
+    def __init__(
+        self, number: int, bench: Workbench, cells: list[Cell], session: Session, reporter: Reporter
+    ) -> None:
+        self.reporter = reporter
+        self.task: Task | None = None
+        self._bar: TaskID  # of the task
+        environment = dict(os.environ)
+        if gpu := gpu_of_worker(number, visible_gpus()):
+            environment["CUDA_VISIBLE_DEVICES"] = gpu
+        setup = _Setup(bench.recipe, cells, session, torch.get_num_threads(), environment)
+        context = fork_server.context()
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, setup))
+        self.process.start()
+        theirs.close()  # else its end would not be noticed
+
+    def is_idle(self) -> bool:
+        """Whether it can be given a cell."""
+        return self.task is None and self.process.is_alive()
+
+    def start(self, task: Task, cell: Cell) -> None:
+        """Give it a cell."""
+        self.task, self._bar = task, self.reporter.start(task.name)
+        with suppress(OSError):  # it has died: `receive` says so
+            self.connection.send(cell)
+
+    def receive(self) -> CellResult | None:
+        """What it has to say; its cell's result, if it is that and there is one.
+
+        Raises:
+            EOFError: if it died.
+        """
+        try:
+            message = self.connection.recv()
+        except ConnectionResetError:
+            raise EOFError from None
+        match message:
+            case CellResult() | None:
+                self._remove_bar()
+                self.task = None
+                return message
+            case (step, total):
+                self.reporter.step(self._bar, step, total)
+            case str():
+                self.reporter.say(message)
+            case _:
+                raise message
+        return None
+
+    def bury(self) -> str:
+        """How its cell was lost, in words."""
+        assert self.task
+        self._remove_bar()
+        self.process.join(_PATIENCE)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        else:
+            how = f"ended with exit code {code}"
+        return f"{self.task.name}: its worker process {how}"
+
+    def dismiss(self) -> None:
+        """Tell it to end, whatever it does."""
+        self.connection.close()  # one that is idle waits for this
+        if self.task:
+            self._remove_bar()
+            self.process.terminate()
+
+    def end(self) -> None:
+        """See to it that it has ended."""
+        self.process.join(_PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+    def _remove_bar(self) -> None:
+        self.reporter.progress.remove_task(self._bar)
+
+
+def _work(connection: Connection, setup: _Setup) -> None:
+    """The life of a worker: cells come, results go, until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends this one
+    with interruptible(signal.SIGTERM), suppress(Interrupted):
+        _serve(connection, setup)
+
+
+def _serve(connection: Connection, setup: _Setup) -> None:
+    os.environ.clear()  # the fork server has kept that of its own start
+    os.environ.update(setup.environment)
+    torch.set_num_threads(setup.threads)
+    quiet_libraries()
+    lock = threading.Lock()
+
+    def send(message: Any) -> None:
+        try:
+            with lock:  # a push speaks from a thread of its own
+                connection.send(message)
+        except OSError:
+            os._exit(1)  # nobody waits for this cell any more
+
+    bench = None
+    while True:
+        try:
+            cell = connection.recv()
+        except EOFError:
+            return
+        try:
+            if bench is None:
+                bench = Workbench(setup.recipe, setup.cells)
+                gc.freeze()  # it outlasts the cells, after each of which garbage is collected
+            push = open_pushes([cell]).get(cell.stem)
+            bar = StepBar(lambda step, total: send((step, total)), send)
+            send(run_cell(cell, bench, setup.session, bar, push))
+        except (UserError, HubError, StorageError) as error:
+            send(error)

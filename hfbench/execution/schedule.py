@@ -1,0 +1,71 @@
+"""Which cells may start now: those that fit, and whose pretraining has ended."""
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+from hfbench.execution.estimates import threads_of
+from hfbench.execution.inputs import Workbench
+from hfbench.recipe.cells import Cell
+from hfbench.system.launch import usable_cores
+
+_SECONDS_PUT_OFF = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell as the schedule sees it."""
+
+    name: str
+    slots: int
+    """Of the jobs' slots; all of them for a cell whose threads use every core."""
+    after: str | None = None
+    """The task whose result it needs."""
+    not_before: float = -math.inf
+    """Of ``time.monotonic``: when it may be tried again."""
+
+
+def put_off(task: Task) -> Task:
+    """For a cell that another process runs now: it is looked at again after a second or so."""
+    return replace(task, not_before=time.monotonic() + _SECONDS_PUT_OFF)
+
+
+def seconds_to_wait(waiting: list[Task]) -> float | None:
+    """Until the next task that was put off may be tried; None where none was."""
+    times = [task.not_before for task in waiting if task.not_before > -math.inf]
+    return max(0.0, min(times) - time.monotonic()) if times else None
+
+
+def ready(waiting: list[Task], running: list[Task], jobs: int) -> list[Task]:
+    """Those of ``waiting`` that may start now, in their order, into ``jobs`` slots.
+
+    What does not fit is passed over, so that a task that takes every slot runs when no smaller one
+    is left.
+    """
+    free = jobs - sum(task.slots for task in running)
+    unfinished = {task.name for task in (*waiting, *running)}
+    now = time.monotonic()
+    chosen = []
+    for task in waiting:
+        if task.slots <= free and task.after not in unfinished and task.not_before <= now:
+            chosen.append(task)
+            free -= task.slots
+    return chosen
+
+
+def plan_tasks(cells: list[Cell], bench: Workbench, jobs: int) -> list[Task]:
+    """The cells in their order; those of a pretrained model wait for its pretraining."""
+    pretraining = {cell.model.name: cell.stem for cell in cells if cell.kind == "pretraining"}
+    return [
+        Task(
+            name=cell.stem,
+            slots=slots(threads_of(cell, bench), jobs, usable_cores()),
+            after=pretraining.get(cell.model.name) if cell.kind == "classification" else None,
+        )
+        for cell in cells
+    ]
+
+
+def slots(threads: int, jobs: int, cores: int) -> int:
+    """The share of ``jobs`` slots that a cell takes which uses ``threads`` of the ``cores``."""
+    return 1 if threads == 1 else min(jobs, math.ceil(jobs * threads / cores))

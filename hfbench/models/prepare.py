@@ -1,0 +1,203 @@
+"""A model of the recipe -> tokenizer and configuration: all of it but its weights."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
+
+from hfbench.errors import UserError, nearest
+from hfbench.models.custom_gpt import CustomGPTConfig
+from hfbench.models.lora import find_targets
+from hfbench.models.sizes import refuse_impossible_sizes
+from hfbench.models.tokenizer import ensure_pad_token, load_tokenizer, refuse_empty
+from hfbench.recipe.schema import Lora, Model
+from hfbench.recipe.types import Kind
+from hfbench.system.hub import refuse_adapter, resolve_revision, user_errors
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """All of a model but its weights: enough to tokenise, to count parameters and to plan."""
+
+    entry: Model
+    tokenizer: PreTrainedTokenizerBase
+    config: PreTrainedConfig
+    revision: str | None
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that the model can take."""
+        most = self.tokenizer.model_max_length
+        positions = getattr(self.config, "max_position_embeddings", None) or most
+        return min(most, positions) if positions > 0 else most  # XLNet has -1: any number
+
+    @property
+    def is_own_architecture(self) -> bool:
+        """Whether it is neither from transformers nor from hfbench, which test theirs."""
+        package = type(self.config).__module__.partition(".")[0]
+        return package not in (transformers.__name__, "hfbench")
+
+    @cached_property
+    def embedding_rows(self) -> int:
+        """Rows that the word embedding needs: one more than the highest id, there may be gaps."""
+        return max(self.tokenizer.get_vocab().values()) + 1
+
+
+def prepare_model(entry: Model, texts_for: Callable[[str], Sequence[str]]) -> PreparedModel:
+    """Load the tokenizer and the configuration of a model, or make them.
+
+    Args:
+        entry: a model that is not a control, with the recipe's tokenizer where it has none.
+        texts_for: gives the texts to train a tokenizer on, for "task" or "corpus".
+
+    Raises:
+        UserError: naming the model, if something cannot be had or does not fit.
+    """
+    key = f"models.{entry.name}"
+    name = entry.model_name_or_path
+    revision = resolve_revision(name, entry.revision, "model", f"{key}.model_name_or_path")
+    trust = entry.trust_remote_code
+    if name:
+        refuse_adapter(name, revision, f"{key}.model_name_or_path")
+    with named(entry, "tokenizer"):
+        if entry.tokenizer is None:
+            loaded = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=trust)
+        else:
+            loaded = load_tokenizer(entry.tokenizer, texts_for, f"{key}.tokenizer")
+        refuse_empty(loaded, key)
+    with named(entry, "configuration"):
+        if name:
+            config, unused = AutoConfig.from_pretrained(
+                name,
+                revision=revision,
+                trust_remote_code=trust,
+                attn_implementation=None,  # whatever it says: it may name a kernel of the Hub
+                return_unused_kwargs=True,
+                **entry.config,
+            )
+            _refuse_unknown(unused, config, key)
+            ensure_pad_token(loaded)
+        else:
+            config = _new_config(entry, loaded, key)
+        refuse_impossible_sizes(entry, config)
+    return PreparedModel(entry, loaded, config, revision)
+
+
+def check_head(prepared: PreparedModel, kind: Kind) -> None:
+    """Refuse a model that cannot be built for ``kind``, without making any weights.
+
+    Raises:
+        UserError: if the architecture has no such head, or if its configuration contradicts itself.
+    """
+    entry, config = prepared.entry, prepared.config
+    name = type(config).__name__
+    auto_class, mapping, head = {
+        "classification": (
+            AutoModelForSequenceClassification,
+            MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+            "classifier of texts",
+        ),
+        "pretraining": (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING, "language model"),
+    }[kind]
+    if type(config) not in mapping and not entry.trust_remote_code:
+        raise UserError(
+            f"models.{entry.name}: transformers has no {head} for {name} ({entry.source})"
+        )
+    with built(entry, name), torch.device("meta"):
+        auto_class.from_config(config, trust_remote_code=entry.trust_remote_code)
+
+
+def check_lora(prepared: PreparedModel, lora: Lora) -> None:
+    """Refuse what `load_classifier` could not do, without loading or making any weights.
+
+    Raises:
+        UserError: if PEFT is missing, or if the model has no layers for these adapters.
+    """
+    trust = prepared.entry.trust_remote_code
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(
+            prepared.config, trust_remote_code=trust
+        )
+    find_targets(model, lora, f"models.{prepared.entry.name}.lora")
+
+
+@contextmanager
+def named(entry: Model, part: str) -> Iterator[None]:
+    """Errors of loading a ``part`` of a model name both, and how to permit what is not."""
+    try:
+        with user_errors(f"models.{entry.name}: the {part} of {entry.source}"):
+            yield
+    except UserError as error:
+        if "contains custom code" not in str(error):
+            raise
+        raise UserError(
+            f"models.{entry.name}: {entry.source} comes with custom code, which would be run here; "
+            "read it first, then permit it by trust_remote_code: true"
+        ) from error
+
+
+@contextmanager
+def built(entry: Model, class_name: str) -> Iterator[None]:
+    """Errors of a constructor name the model, and that its ``config`` is to be looked at."""
+    key = f"models.{entry.name}" + (".config" if entry.config else "")
+    try:
+        yield
+    # what the constructors of the architectures make of sizes and names that do not fit
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        StrictDataclassError,
+        TypeError,
+        ValueError,
+    ) as error:
+        said = error.__cause__ if isinstance(error, StrictDataclassError) else None
+        reason = f"{type(said or error).__name__}: {said or error}"[:300]
+        what = f"{class_name} ({entry.source})"
+        raise UserError(f"{key}: {what} cannot be built: {reason}") from error
+
+
+def _new_config(entry: Model, tokenizer: PreTrainedTokenizerBase, key: str) -> PreTrainedConfig:
+    """Configuration of an architecture with random weights that fits the tokenizer."""
+    if entry.preset and tokenizer.pad_token is None:
+        # Harmless: the custom GPT pools by the attention mask and never looks at the pad id.
+        tokenizer.pad_token = tokenizer.eos_token
+    ensure_pad_token(tokenizer)
+    values = {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        **entry.config,
+    }
+    if entry.preset:
+        with built(entry, CustomGPTConfig.__name__):
+            return CustomGPTConfig.from_preset(entry.preset, **values)
+    default = AutoConfig.for_model(entry.model_type)
+    unknown = {name: value for name, value in entry.config.items() if not hasattr(default, name)}
+    _refuse_unknown(unknown, default, key)
+    with built(entry, type(default).__name__):
+        return AutoConfig.for_model(entry.model_type, **values)
+
+
+def _refuse_unknown(unknown: dict[str, Any], config: PreTrainedConfig, key: str) -> None:
+    for name in unknown:
+        hint = nearest(name, config.to_dict())
+        raise UserError(f"{key}.config: {type(config).__name__} has no field {name!r}{hint}")

@@ -1,0 +1,219 @@
+"""The run that is published among the others of its comparison, and what is to be said of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hfbench.evidence.comparison import Comparison, ModelRuns
+from hfbench.evidence.findings import enumerate_names, one_class, percent
+from hfbench.evidence.stats import accuracy_interval
+from hfbench.metrics.calibration import calibration
+from hfbench.publish.bundle import Choice
+from hfbench.records.schema import ModelFacts, Record, TaskData, TrainingFacts
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The published run among the others of its comparison."""
+
+    comparison: Comparison
+    model: ModelRuns
+    choice: Choice
+    repo_id: str
+    licence: str | None
+    """As the Hub names it, e.g. ``apache-2.0``; None: whoever publishes has not said."""
+    brings_code: bool
+    """Whether it loads by code of its own."""
+
+    @property
+    def record(self) -> Record:
+        """Of the run."""
+        return self.choice.record
+
+    @property
+    def task(self) -> TaskData:
+        """The data of the run."""
+        assert self.record.task is not None
+        return self.record.task
+
+    @property
+    def training(self) -> TrainingFacts:
+        """How the run trained."""
+        assert self.record.training is not None
+        return self.record.training
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What it trained."""
+        assert self.record.model_facts is not None
+        return self.record.model_facts
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The model's entry in the recipe."""
+        return self.record.settings["models"][0]
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each answer of this run is right, shape (1, examples)."""
+        number = [record.stem for record in self.model.finished].index(self.record.stem)
+        return self.model.correct[number : number + 1]
+
+    @property
+    def base_model(self) -> str | None:
+        """The checkpoint of the Hub whose weights it started from."""
+        name = self.entry.get("model_name_or_path")
+        is_hub_id = bool(name) and self.facts.revision is not None
+        return name if is_hub_id and not self.entry.get("random_init") else None
+
+    @property
+    def chosen_on_evaluation(self) -> bool:
+        """Whether the seed was picked by the very examples that the table reports."""
+        picked = len(self.model.finished) > 1 and "highest accuracy" in self.choice.reason
+        return picked and self.task.evaluation_split == "validation"
+
+
+def is_published_split(record: Record) -> bool:
+    """Whether the evaluation examples are a whole split of the data set as it was published."""
+    task = record.settings["task"]
+    return bool(task.get("test_split") or task.get("validation_split"))
+
+
+def split_name(record: Record) -> str:
+    """The split of the data set that the evaluation examples are from."""
+    task = record.settings["task"]
+    return task.get("test_split") or task.get("validation_split") or task["train_split"]
+
+
+def what_it_is(subject: Subject) -> str:
+    entry, facts = subject.entry, subject.facts
+    labels = ", ".join(f'"{label}"' for label in subject.task.labels)
+    task = f"It classifies texts like those of {subject.task.source} as {labels}."
+    size = f"{facts.parameters:,} parameters"
+    name = entry.get("model_name_or_path")
+    if lora := entry.get("lora"):
+        start = (
+            f"`{name or entry.get('preset')}` fine-tuned with LoRA (rank {lora['r']}); the "
+            f"adapters are merged into its {size}, so that it loads without PEFT."
+        )
+    elif entry.get("random_init"):
+        start = (
+            f"The architecture and tokenizer of `{name}` with new random weights ({size}), trained "
+            f"from scratch: nothing of that checkpoint's weights is in it."
+        )
+    elif name:
+        start = f"`{name}`, fine-tuned ({size})."
+    else:
+        kind = f"the size {entry['preset']} of hfbench's custom GPT" if "preset" in entry else ""
+        kind = kind or f"the architecture {entry['model_type']}"
+        how = "pretrained on other text, then fine-tuned"
+        how = how if "pretrain" in entry else "trained from scratch, without any pretraining"
+        start = f"A `{facts.class_name}` ({kind}; {size}), {how}."
+    return f"{start} {task}"
+
+
+def warnings(subject: Subject) -> list[str]:
+    """What a reader must know before anything else."""
+    floor, lines = subject.comparison.floors[subject.model.name], []
+    always = f'always answering "{floor.label}"'
+    if not floor.above_chance:
+        lines.append(
+            f"It is not shown to be better than guessing ({percent(floor.chance)}): do not rely on "
+            "its answers."
+        )
+    if floor.majority is None:
+        lines.append(f"It gives the same answer to every text ({always}).")
+    elif not floor.above_majority:
+        lines.append(f"It is not shown to be better than {always}.")
+    if (same := one_class(subject.model)) and floor.majority is not None:
+        lines.append(f"{same}.")
+    return lines
+
+
+def place(subject: Subject) -> str:
+    """Where the model stands among the others of the table."""
+    name, finished = subject.model.name, subject.comparison.finished
+    rank = [model.name for model in finished].index(name) + 1
+    worse, better, alike = [], [], []
+    for pair in subject.comparison.pairs:
+        if name not in (pair.first.name, pair.second.name):
+            continue
+        if not pair.differ:
+            other = pair.second if pair.first.name == name else pair.first
+            alike.append(other.name)
+        elif pair.first.name == name:
+            worse.append(pair.second.name)
+        else:
+            better.append(pair.first.name)
+    parts = [
+        f"is beaten by {enumerate_names(better)}" if better else "",
+        f"beats {enumerate_names(worse)}" if worse else "",
+        f"cannot be told from {enumerate_names(alike)}" if alike else "",
+    ]
+    found = enumerate_names([part for part in parts if part])
+    place = f"By mean accuracy over its seeds {name} is number {rank} of {len(finished)}"
+    return f"{place}: it {found}." if found else f"{place}."
+
+
+def this_run(subject: Subject) -> str:
+    """The accuracy of the published weights, in a sentence or two; also for the Hub's notes."""
+    right, n = int(subject.correct.sum()), int(subject.correct.size)
+    low, high = accuracy_interval(subject.correct)
+    split, model = subject.task.evaluation_split, subject.model
+    what = f"{split} examples"
+    if not is_published_split(subject.record):
+        what += f", held out of the {split_name(subject.record)} split"
+    text = (
+        f"Seed {subject.record.seed}: accuracy {percent(right / n)} ({right} of {n} {what}; 95 % "
+        f"interval {100 * low:.1f}-{100 * high:.1f})"
+    )
+    if len(model.finished) == 1:
+        return f"{text}; one seed only"
+    low, high = model.interval
+    text += (
+        f"; mean of {len(model.finished)} seeds {percent(model.accuracy)} (95 % interval, over "
+        f"examples and seeds, {100 * low:.1f}-{100 * high:.1f})"
+    )
+    if subject.chosen_on_evaluation:
+        text += "; the seed was chosen on these examples, so that its own figure is too high"
+    return text
+
+
+def optimizer(training: TrainingFacts) -> str:
+    arguments = training.arguments
+    return (
+        f"{arguments['optim']}, learning rate {arguments['learning_rate']:g} "
+        f"({arguments['lr_scheduler_type']}), betas {arguments['adam_beta1']:g} and "
+        f"{arguments['adam_beta2']:g}, weight decay {arguments['weight_decay']:g}"
+        + (" on matrices that are not embeddings" if training.optimizer == "study" else "")
+        + f", gradient norm clipped at {arguments['max_grad_norm']:g}"
+    )
+
+
+def limits(subject: Subject) -> list[str]:
+    """What is not known of it, or known to be bad."""
+    model, training, task = subject.model, subject.training, subject.task
+    number = [record.stem for record in model.finished].index(subject.record.stem)
+    score = calibration(model.logits[number], model.labels)
+    lines = [
+        f"Evaluated on {len(model.labels):,} {task.evaluation_split} examples of {task.source} and "
+        "nothing else: about other texts, languages or times nothing is known, and nothing was "
+        "examined of biases.",
+        f"Every text gets one of the labels {', '.join(task.labels)}, also where none fits.",
+        f"Its probabilities are off by {percent(score.ece)} on average (expected calibration error "
+        "over 10 bins).",
+    ]
+    if subject.chosen_on_evaluation:
+        lines.append(
+            "The seed was chosen on the examples that the table reports: expect the mean over the "
+            "seeds and not this run's figure."
+        )
+    if len(model.finished) == 1:
+        lines.append("One seed only: how much the result depends on it is not known.")
+    if cut := training.tokens["train"].truncated_examples:
+        lines.append(
+            f"{cut:,} training texts were cut at {subject.facts.max_length} tokens; so is every "
+            "longer one."
+        )
+    return lines

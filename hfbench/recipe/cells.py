@@ -1,0 +1,189 @@
+"""The cells of a comparison: what has to run, and what each cell's settings are."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfbench.errors import UserError
+from hfbench.recipe.arguments import OPTIMIZER_ARGUMENTS, PUBLISHING_ARGUMENTS, Optimizer
+from hfbench.recipe.schema import Model, Pretrain, Recipe
+from hfbench.recipe.types import Kind, cell_stem
+from hfbench.records.schema import Record
+from hfbench.records.store import load_record
+
+# Where a recipe leaves them open: curves of a useful length, whatever the length of training.
+_CLASSIFICATION_ARGUMENTS: dict[str, Any] = {"eval_strategy": "epoch", "logging_strategy": "epoch"}
+_PRETRAINING_ARGUMENTS: dict[str, Any] = {
+    "eval_strategy": "steps",
+    "eval_steps": 0.1,
+    "logging_steps": 0.02,
+    "logging_first_step": True,
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a model with a seed, or a model's pretraining."""
+
+    kind: Kind
+    model: Model
+    """With everything that the recipe says for all models written out."""
+    seed: int | None
+    """None where nothing is random: a pretraining, a control on the whole train split."""
+    train_size: int | None
+    """Training examples of a learning curve's point; None: the whole train split."""
+    settings: dict[str, Any]
+    """A recipe with this one model, size and seed, without its name."""
+
+    @property
+    def stem(self) -> str:
+        """File name of its record, without the ending."""
+        return cell_stem(self.kind, self.model.name, self.train_size, self.seed)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Which parameters decay."""
+        optimizer = (
+            _pretrain(self).optimizer if self.kind == "pretraining" else self.model.optimizer
+        )
+        assert optimizer is not None
+        return optimizer
+
+    @property
+    def training_arguments(self) -> dict[str, Any]:
+        """TrainingArguments by name: hfbench's choices, the optimizer's, the recipe's."""
+        if self.kind == "pretraining":
+            own, defaults = _pretrain(self).training_arguments, _PRETRAINING_ARGUMENTS
+        else:
+            own, defaults = self.model.training_arguments, _CLASSIFICATION_ARGUMENTS
+        own = {name: value for name, value in own.items() if name not in PUBLISHING_ARGUMENTS}
+        return {**defaults, **OPTIMIZER_ARGUMENTS[self.optimizer], **own}
+
+    @property
+    def publishing(self) -> dict[str, Any]:
+        """The arguments by which a pretraining publishes its checkpoints; empty if it does not."""
+        own = _pretrain(self).training_arguments if self.kind == "pretraining" else {}
+        return {n: v for n, v in own.items() if n in PUBLISHING_ARGUMENTS and own["push_to_hub"]}
+
+    def checkpoint(self, folder: Path) -> Path:
+        """Where its weights are, if they are kept."""
+        return folder / "models" / self.stem
+
+    def run_folder(self, folder: Path) -> Path:
+        """Where its Trainer writes while it trains."""
+        return folder / "runs" / self.stem
+
+    def recorded(self, folder: Path) -> Record | None:
+        """The record that stands under this cell's name."""
+        path = folder / "records" / f"{self.stem}.json"
+        return load_record(path) if path.exists() else None
+
+
+def plan_pretraining(recipe: Recipe) -> list[Cell]:
+    """One cell for each model that is to be pretrained."""
+    cells = []
+    for entry in recipe.models:
+        if entry.pretrain is None:
+            continue
+        # how the model is fine-tuned later has no part in it
+        changes: dict[str, Any] = {"training_arguments": {}, "optimizer": None, "lora": None}
+        model = _write_out(entry, recipe).model_copy(update=changes)
+        cells.append(Cell("pretraining", model, None, None, _settings(recipe, model)))
+    return cells
+
+
+def pretraining_of(cell: Cell, recipe: Recipe) -> Cell:
+    """The pretraining from whose weights ``cell`` starts; its model has one."""
+    return next(other for other in plan_pretraining(recipe) if other.model.name == cell.model.name)
+
+
+def plan_classification(recipe: Recipe) -> list[Cell]:
+    """Each model with each train size and seed.
+
+    A control on the whole train split runs once, since nothing in it is random; a subset is.
+    """
+    if recipe.task is None:
+        return []
+    cells = []
+    sizes: list[int | None] = [*recipe.train_sizes] or [None]
+    for entry in recipe.models:
+        model = _write_out(entry, recipe)
+        is_random = recipe.train_sizes or not entry.control
+        seeds: list[int | None] = [*recipe.seeds] if is_random else [None]
+        cells += [_classification_cell(recipe, model, n, seed) for n in sizes for seed in seeds]
+    return cells
+
+
+def _classification_cell(
+    recipe: Recipe, model: Model, train_size: int | None, seed: int | None
+) -> Cell:
+    settings = _settings(recipe, model)
+    if seed is not None:
+        settings["seeds"] = [seed]
+    if train_size is not None:
+        settings["train_sizes"] = [train_size]
+    if not model.control:
+        settings["selection"] = recipe.selection
+    return Cell("classification", model, seed, train_size, settings)
+
+
+def _write_out(entry: Model, recipe: Recipe) -> Model:
+    """The model's entry with the recipe's values where it has none of its own."""
+    if entry.control:
+        return entry
+    brings_tokenizer = entry.model_name_or_path is not None
+    pretrain = entry.pretrain
+    if pretrain:
+        changes = {"optimizer": pretrain.optimizer or recipe.optimizer}
+        pretrain = pretrain.model_copy(update=changes)
+    return entry.model_copy(
+        update={
+            "tokenizer": entry.tokenizer or (None if brings_tokenizer else recipe.tokenizer),
+            "optimizer": entry.optimizer or recipe.optimizer,
+            "pretrain": pretrain,
+            "training_arguments": {**recipe.training_arguments, **entry.training_arguments},
+        }
+    )
+
+
+def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
+    entry = model.model_dump(mode="json", exclude_none=True)
+    for name in PUBLISHING_ARGUMENTS:  # where checkpoints go has no part in what comes out
+        entry.get("pretrain", {}).get("training_arguments", {}).pop(name, None)
+    settings: dict[str, Any] = {"models": [entry]}
+    if recipe.task:
+        settings["task"] = recipe.task.model_dump(mode="json", exclude_none=True)
+    return settings
+
+
+def _pretrain(cell: Cell) -> Pretrain:
+    assert cell.model.pretrain is not None
+    return cell.model.pretrain
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several parts of a comparison, which may run on machines of their own."""
+
+    number: int
+    """From 1 to ``count``."""
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """``"2/4"``: the second of four.
+
+        Raises:
+            UserError: if it is not written so, or if there is no such part.
+        """
+        if not re.fullmatch(r"\d+/\d+", text):
+            raise UserError(f"--shard: {text!r} is not written as I/N, for instance 2/4")
+        number, count = map(int, text.split("/"))
+        if not 1 <= number <= count:
+            raise UserError(f"--shard: {text} is none of 1/{count} to {count}/{count}")
+        return cls(number, count)
+
+    def of(self, cells: list[Cell]) -> list[Cell]:
+        """Every ``count``-th cell, so that each part has its share of each model."""
+        return cells[self.number - 1 :: self.count]

@@ -1,0 +1,53 @@
+"""What the values of a recipe's keys are, where that is more than a type of Python."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from hfbench.recipe.fields import shown
+
+
+def _check_slug(name: str) -> str:
+    # names become file names: no separators, no leading dot; "--" stands before the seed
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or "--" in name:
+        raise ValueError(
+            f"{shown(name)} is not a name: use up to 64 letters, digits, '.', '_' and single '-', "
+            "beginning with a letter or digit"
+        )
+    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.", name, re.IGNORECASE):
+        raise ValueError(
+            f"{shown(name)} cannot be the name of a file on Windows, where results may be opened"
+        )
+    return name
+
+
+def _check_line(text: str) -> str:
+    if not text.strip() or re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", text):
+        raise ValueError(f"{shown(text)} must be one line of text, and not an empty one")
+    return text
+
+
+def _check_revision(revision: str) -> str:
+    # git's own rules, of which a name of a file in the Hub's cache is made
+    if ".." in revision or revision.startswith(("/", "-")) or not re.fullmatch(r"\S+", revision):
+        raise ValueError(f"{shown(revision)} is no branch, tag or commit")
+    return _check_line(revision)
+
+
+Name = Annotated[str, AfterValidator(_check_slug)]
+Line = Annotated[str, AfterValidator(_check_line)]
+Revision = Annotated[str, AfterValidator(_check_revision)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""As NumPy and torch take them."""
+
+Kind = Literal["classification", "pretraining"]
+Selection = Literal["last", "best_loss", "best_accuracy"]
+
+
+def cell_stem(kind: Kind, model: str, train_size: int | None, seed: int | None) -> str:
+    """File name (without ending) of a run's record."""
+    prefix = "pretrain--" if kind == "pretraining" else ""
+    size = "" if train_size is None else f"--n{train_size}"
+    return f"{prefix}{model}{size}" + ("" if seed is None else f"--seed{seed}")

@@ -1,0 +1,128 @@
+"""The predictions beside a record: of each example its id, its label and the logits.
+
+Nothing here imports pandas, which would take longer than most tables.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hfbench.errors import RecordError
+from hfbench.records.schema import Record
+from hfbench.records.store import WHAT_TO_DO, refuse_link
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+
+def load_predictions(record: Record, results: Path, split: str) -> "dict[str, np.ndarray]":
+    """``id`` (n,), ``label`` (n,) and ``logits`` (n, labels) of one split, in the data's order.
+
+    Raises:
+        RecordError: if they are missing, or if the file is not as `Record.predictions` says.
+    """
+    return load_all_predictions([record], results, split)[0]
+
+
+def load_all_predictions(
+    records: Sequence[Record], results: Path, split: str
+) -> "list[dict[str, np.ndarray]]":
+    """As `load_predictions` of each record; runs on the same examples share their arrays."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found: list[dict[str, np.ndarray]] = []
+    examples: _Examples | None = None
+    folder = results / "records"
+    for record in records:
+        path = _predictions_path(record, folder)
+        try:
+            content = _read(path)
+            file = pq.ParquetFile(pa.BufferReader(content))
+            if examples is None or not examples.are_those_of(content):
+                examples = _Examples.of(file, content, split)
+            found.append(examples.with_logits(file))
+        # columns that are missing or of another type, no rows, rows of unequal length
+        except (OSError, KeyError, IndexError, TypeError, ValueError, pa.ArrowException) as error:
+            raise RecordError(f"{path}: not valid predictions: {error}; {WHAT_TO_DO}") from None
+    return found
+
+
+def _predictions_path(record: Record, folder: Path) -> Path:
+    if record.predictions is None:
+        raise RecordError(f"{folder.parent}: the record of {record.stem} names no predictions")
+    path = folder / record.predictions
+    if not path.is_file():
+        raise RecordError(f"{path}: the predictions of {record.stem} are missing")
+    refuse_link(path)
+    return path
+
+
+def _read(path: Path) -> "pa.Buffer":
+    """A file at once, for it is small: threads would take longer to start."""
+    import pyarrow as pa
+
+    with pa.OSFile(str(path)) as file:
+        return file.read_buffer()
+
+
+def _read_columns(file: "pq.ParquetFile", *names: str) -> "pa.Table":
+    """Columns of one chunk each.
+
+    `pyarrow.parquet.read_table` with a filter, and `to_numpy`, would import pandas: a quarter of a
+    second.
+    """
+    return file.read(columns=list(names), use_threads=False).combine_chunks()
+
+
+@dataclass(frozen=True, eq=False)
+class _Examples:
+    """The examples of a file of predictions, of which those of one split are chosen."""
+
+    head: "pa.Buffer"
+    """See `_head`. Where another file begins so, its examples are the same."""
+    rows: "np.ndarray"
+    """Which are of the split, shape (all rows,)."""
+    ids: "np.ndarray"
+    labels: "np.ndarray"
+
+    @classmethod
+    def of(cls, file: "pq.ParquetFile", content: "pa.Buffer", split: str) -> "_Examples":
+        import numpy as np
+
+        table = _read_columns(file, "split", "id", "label")
+        rows = np.array(table["split"].to_pylist()) == split
+        ids = np.array(list(compress(table["id"].to_pylist(), rows)))
+        labels = np.from_dlpack(table["label"].chunk(0))[rows]
+        return cls(_head(file, content), rows, ids, labels)
+
+    def are_those_of(self, content: "pa.Buffer") -> bool:
+        return content.slice(0, self.head.size).equals(self.head)
+
+    def with_logits(self, file: "pq.ParquetFile") -> "dict[str, np.ndarray]":
+        import numpy as np
+
+        if file.metadata.num_rows != len(self.rows):
+            raise ValueError(f"{file.metadata.num_rows} rows, of which {len(self.rows)} have an id")
+        logits = _read_columns(file, "logits")["logits"].chunk(0)
+        values = np.from_dlpack(logits.values).reshape(len(self.rows), -1)
+        return {"id": self.ids, "label": self.labels, "logits": values[self.rows]}
+
+
+def _head(file: "pq.ParquetFile", content: "pa.Buffer") -> "pa.Buffer":
+    """The file up to its logits, or all of it where they are not the last of what it holds."""
+    if file.metadata.num_row_groups != 1:
+        return content
+    group = file.metadata.row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    starts = {
+        column.path_in_schema.partition(".")[0]: column.dictionary_page_offset
+        or column.data_page_offset
+        for column in columns
+    }
+    is_last = starts["logits"] == max(starts.values())
+    return content.slice(0, starts["logits"]) if is_last else content

@@ -1,0 +1,263 @@
+"""One run's record: what was run, on what, and what came out.
+
+The record is the contract between training and statistics: tables and figures are made from records
+alone. It is a JSON file, written whole or not at all and never edited afterwards, with the
+predictions of every example beside it as Parquet. Shares are fractions in [0, 1].
+"""
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from hfbench.recipe.types import Kind, Selection, cell_stem
+
+if TYPE_CHECKING:
+    pass
+
+SCHEMA_VERSION: Literal[2] = 2
+
+WEIGHT_FILES = (".safetensors",)
+"""Endings of the weights that hfbench keeps."""
+
+
+RUN = 8
+"""Words of a run."""
+
+NEAR_SHARE = 0.8
+"""Of a text's words, as a fraction."""
+
+Curves = dict[str, list[dict[str, float]]]
+"""Split -> points, in the order of training."""
+
+
+class RecordPart(BaseModel):
+    """A part of the record; a key that the schema does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SplitData(RecordPart):
+    """One split as the models saw it."""
+
+    examples: int = Field(description="Number of examples.")
+    content_hash: str = Field(description="SHA-256 over ids, texts and label names, in order.")
+    label_counts: dict[str, int] = Field(description="Label name -> examples with that label.")
+
+
+class Overlap(RecordPart):
+    """How many evaluation examples are in training texts, too; see `data.contamination`."""
+
+    examples: int = Field(description="Evaluation examples that were looked for.")
+    exact: int = Field(description="Of these: in the training texts word for word.")
+    near: int = Field(description="Of the others: nearly, by the runs of words that they share.")
+    short: int = Field(description="Too short to be nearly there.")
+
+
+class TaskData(RecordPart):
+    """The data of a classification run."""
+
+    source: str = Field(description="The data set in words.")
+    revision: str | None = Field(description="Commit that the Hub resolved; null if not the Hub's.")
+    labels: list[str] = Field(description="Label names; a label's number is its index here.")
+    splits: dict[str, SplitData] = Field(description="train, validation and, if given, test.")
+    evaluation_split: str = Field(description="The split whose figures the table shows.")
+    overlap: dict[str, Overlap] | None = Field(
+        default=None,
+        description="Split -> how many of its examples are in this run's training examples, too; "
+        "null in records from before it was counted.",
+    )
+
+
+class CorpusData(RecordPart):
+    """The data of a pretraining run."""
+
+    source: str = Field(description="The corpus in words.")
+    revision: str | None = Field(description="Commit that the Hub resolved; null if not the Hub's.")
+    examples: dict[str, int] = Field(description="train and validation: number of examples.")
+    content_hash: dict[str, str] = Field(description="train and validation: SHA-256 of the texts.")
+
+
+class Tokens(RecordPart):
+    """Token counts of one split; padding does not count."""
+
+    total: int = Field(description="Tokens after truncation.")
+    truncated_examples: int = Field(description="Examples that were cut at max_length.")
+
+
+class ModelFacts(RecordPart):
+    """What was trained."""
+
+    source: str = Field(description="Checkpoint, preset, architecture or control.")
+    revision: str | None = Field(description="Commit of a Hub checkpoint that was resolved.")
+    weights_hash: str | None = Field(description="SHA-256 of a local checkpoint's weight files.")
+    final_weights: str | None = Field(
+        default=None,
+        description="SHA-256 of the weights that are evaluated, see `digest.hash_tensors`; null "
+        "for a control.",
+    )
+    class_name: str = Field(description="The class of the model.")
+    parameters: int | None = Field(description="All parameters; null for a control without any.")
+    embedding_parameters: int | None = Field(description="Of these, in token/position embeddings.")
+    trainable_parameters: int | None = Field(
+        default=None, description="Parameters that were trained, where not all were (LoRA)."
+    )
+    config: dict[str, Any] = Field(
+        description="The model's configuration, as differs from default."
+    )
+    vocab_size: int | None = Field(description="Entries of the tokenizer.")
+    max_length: int | None = Field(description="Tokens at which texts were truncated.")
+
+
+class TrainingFacts(RecordPart):
+    """How it was trained."""
+
+    arguments: dict[str, Any] = Field(description="Every TrainingArguments field, as run.")
+    optimizer: str = Field(description="'study' or 'huggingface': which parameters decay.")
+    streams: dict[str, int] = Field(description="Derived seeds: init, order, dropout, subset.")
+    world_size: int = Field(description="Processes that trained together.")
+    batch: int = Field(description="Examples of one optimizer step, over all processes.")
+    steps: int = Field(description="Optimizer steps taken.")
+    selection: Selection = Field(
+        description="Which weights are evaluated: the last, or those of the validation's best."
+    )
+    selected_step: int = Field(description="Optimizer step of the weights that are evaluated.")
+    examples_seen: int = Field(description="Training examples seen, repetitions included.")
+    tokens_seen: int = Field(description="Their tokens, padding apart.")
+    tokens: dict[str, Tokens] = Field(description="Token counts by split.")
+    flops: int = Field(
+        description="Floating-point operations of all forward and backward passes, padding apart."
+    )
+    device: str = Field(description="Name of the device.")
+    batch_parts: int = Field(
+        default=1,
+        description="Parts in which each device's share of a batch was passed, because the memory "
+        "did not hold it whole; the batch of a step is the same.",
+    )
+    cuda_graphs: bool = Field(
+        default=False, description="Whether steps were replayed, see `cuda_graphs`."
+    )
+    train_seconds: float = Field(
+        description="Wall time of training, evaluations apart. Where a pretraining went on from a "
+        "checkpoint: up to that checkpoint and from it, without the steps that were lost."
+    )
+    peak_memory_bytes: int = Field(description="Highest memory use; see peak_memory_of.")
+    peak_memory_of: str = Field(
+        description="'device allocations', or the resident size of 'the process during the run' "
+        "or, where the system cannot say that, of 'the process since its start'."
+    )
+
+
+class Probe(RecordPart):
+    """What the process that trained a model says of it, by which a copy can be known."""
+
+    weights: str = Field(description="SHA-256 of the weights, see `digest.hash_tensors`.")
+
+    texts: list[str] = Field(description="The texts, hfbench's own.")
+    max_length: int = Field(description="Tokens at which they were truncated.")
+    logits: list[list[float]] = Field(
+        description="Of each text, alone in its batch, on the CPU, in float32, by one thread and "
+        "without the key-value cache."
+    )
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the logits, as little-endian float32, text by text."""
+        import numpy as np
+
+        return hashlib.sha256(np.array(self.logits, dtype="<f4").tobytes()).hexdigest()
+
+
+def _without_surrogates(text: str) -> str:
+    """Bytes of a file's name that are no UTF-8 stand in a message as half a character each."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class Failure(RecordPart):
+    """Why a run has no result."""
+
+    type: str = Field(description="Class of the exception.")
+    message: Annotated[str, AfterValidator(_without_surrogates)] = Field(description="Its message.")
+    step: int | None = Field(description="Optimizer step, where one is to blame.")
+
+
+class Record(RecordPart):
+    """One run: a model on a task with a seed, or one pretraining."""
+
+    schema_version: Literal[2] = Field(default=SCHEMA_VERSION, description="Of this schema.")
+    kind: Kind
+    status: Literal["finished", "failed"]
+    failure: Failure | None = Field(default=None, description="Given where status is 'failed'.")
+    recipe: str = Field(description="Name of the recipe.")
+    model: str = Field(description="Name of the model in the recipe.")
+    seed: int | None = Field(description="Seed of the recipe; null if nothing is random.")
+    train_size: int | None = Field(
+        default=None, description="Training examples of a learning curve's point; null: all."
+    )
+    cell_id: str = Field(description="SHA-256 of `identity`: by this a result is known again.")
+    identity: dict[str, Any] = Field(
+        default={},
+        description="All that decides the result, by content, see `identity`; empty if it is old.",
+    )
+    settings: dict[str, Any] = Field(description="A recipe with this one model and seed.")
+    adopted_from: str | None = Field(
+        default=None,
+        description="recipe/record under which the same content had run before; null: it ran here.",
+    )
+    started: str = Field(description="UTC time, ISO 8601.")
+    environment: dict[str, Any] = Field(description="Versions, commit, platform, launch.")
+    task: TaskData | None = None
+    corpus: CorpusData | None = None
+    corpus_overlap: dict[str, Overlap] | None = Field(
+        default=None,
+        description="Split -> how many of its examples are in the training part of the corpus that "
+        "the model was pretrained on here; null for other models.",
+    )
+    model_facts: ModelFacts | None = None
+    training: TrainingFacts | None = Field(default=None, description="Null for a control.")
+    fit_seconds: float | None = Field(default=None, description="Wall time of fitting a control.")
+    cell_seconds: float = Field(description="Wall time of the whole run, evaluations included.")
+    curves: dict[str, list[dict[str, float]]] = Field(
+        default={},
+        description=(
+            "train: loss (mean since the entry before), accuracy (of the training batches, with "
+            "dropout), grad_norm, learning_rate; validation: loss, accuracy, f1_macro or "
+            "perplexity. Each entry has step and epoch."
+        ),
+    )
+    metrics: dict[str, dict[str, float]] = Field(
+        default={},
+        description=(
+            "Split -> metric -> value, of the selected weights. Of a pretraining: loss (nats a "
+            "token), perplexity, and bits_per_byte of the text that is predicted."
+        ),
+    )
+    probe: Probe | None = Field(
+        default=None,
+        description="By which a copy of the model can be known; given where its weights were kept.",
+    )
+    saved_weights: str | None = Field(
+        default=None,
+        description="SHA-256 of the weight files under models/; null: none were kept.",
+    )
+    predictions: str | None = Field(
+        default=None,
+        description="Parquet file beside this one: split, id, label, logits (one row an example).",
+    )
+
+    @model_validator(mode="after")
+    def _names_files_of_its_own(self) -> "Record":
+        """A record may come from anybody: what it says must not lead out of its folder."""
+        for name in filter(None, (self.model, self.stem, self.predictions)):
+            # at the start: a hidden file or folders above; in a CSV file a spreadsheet's formula
+            if not re.fullmatch(r"[^\s.=+@/\\\0-][^/\\\0]{0,199}", name):
+                raise ValueError(f"{name!r} cannot be the name of a file of its own")
+        if not re.fullmatch(r"\d[\dT:.+Z-]*", self.started, re.ASCII):
+            raise ValueError(f"started: {self.started!r} is not a time as in ISO 8601")
+        return self
+
+    @property
+    def stem(self) -> str:
+        """The file name without its ending."""
+        return cell_stem(self.kind, self.model, self.train_size, self.seed)

@@ -1,0 +1,93 @@
+"""What loading from the Hub has in common: the commit that a name stands for, and clear errors."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+
+import huggingface_hub
+from datasets.exceptions import DatasetsError
+from huggingface_hub.errors import RevisionResolutionError, StrictDataclassError
+from safetensors import SafetensorError
+from transformers.utils import find_adapter_config_file
+
+from hfbench.errors import UserError
+from hfbench.system.redaction import redact
+
+
+def resolve_revision(
+    name: str | None, revision: str | None, repo_type: str, key: str
+) -> str | None:
+    """The commit of a Hub repo that ``revision`` (default: its main branch) stands for.
+
+    A local folder or no name at all has none. Loading everything of a run by this commit means
+    that a repo which moves meanwhile cannot mix two versions.
+
+    Raises:
+        UserError: naming ``key``, if the Hub has no such repo or cannot be reached.
+    """
+    if name is None or Path(name).is_dir():
+        return None
+    if Path(name).is_file():
+        raise UserError(f"{key}: {name!r} is a file; its folder is wanted")
+    if not re.fullmatch(r"([\w.-]+/)?[\w.-]+", name, re.ASCII) or ".." in name:
+        raise UserError(
+            f"{key}: {name!r} is no folder here, and no name on the Hub, which is user/name"
+        )
+    with user_errors(f"{key}: {name}" + (f" at revision {revision!r}" if revision else "")):
+        return huggingface_hub.resolve_revision(
+            name, repo_type=repo_type, revision=revision
+        ).resolved
+
+
+def refuse_adapter(name: str, revision: str | None, key: str) -> None:
+    """Refuse adapters, for which transformers would load whatever model they name as their base.
+
+    Raises:
+        UserError: naming ``key``, if there is an adapter in this repo or folder.
+    """
+    if find_adapter_config_file(name, revision=revision):
+        raise UserError(
+            f"{key}: {name} holds an adapter (adapter_config.json), which stands on another model "
+            "that it names; merge the two and save the result as one model"
+        )
+
+
+@contextmanager
+def user_errors(what: str) -> Iterator[None]:
+    """A loader's error as a UserError that says ``what`` was to be loaded, and the reason."""
+    try:
+        yield
+    except UserError:
+        raise
+    except UnpicklingError as error:  # its own message tells how to let the file run code
+        raise UserError(
+            f"{what} cannot be loaded: its weights are a pickle that asks for more than tensors, "
+            "by which it could run any code; take a checkpoint whose weights are safetensors"
+        ) from error
+    # HTTP errors and offline mode are OSErrors; bad repo names and Arrow's complaints ValueErrors;
+    # a data set that is a script is a RuntimeError, a library that is not there an ImportError,
+    # a pickle that was cut off an EOFError, JSON of another form a TypeError or a KeyError
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        ImportError,
+        EOFError,
+        TypeError,
+        LookupError,
+        SafetensorError,
+        DatasetsError,
+        RevisionResolutionError,
+        StrictDataclassError,
+    ) as error:
+        # of a file that is not what it should be, datasets says no more than that it failed
+        cause = error.__cause__ if isinstance(error, DatasetsError) else None
+        reason = redact(" ".join(str(cause or error).split()))[:600]
+        if not reason or isinstance(error, LookupError):  # whose text is the key alone
+            reason = f"{type(error).__name__} {reason}".strip()
+        endpoint = os.environ.get("HF_ENDPOINT")
+        asked = f" (HF_ENDPOINT is {redact(endpoint)})" if endpoint else ""
+        raise UserError(f"{what} cannot be loaded{asked}: {reason}") from error

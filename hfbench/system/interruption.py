@@ -1,0 +1,71 @@
+"""Ctrl-C and SIGTERM: leave at once where nothing is to be saved, else after the step.
+
+All that is written appears whole or not at all, so that it is safe to leave anywhere. Only a
+pretraining, which may have run for hours, first saves a checkpoint from which it goes on: see
+`training.stopping`.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM came; as KeyboardInterrupt, nothing that a handler of errors takes."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class _Signal:
+    """Of this process."""
+
+    number: int | None = None
+    """The one that came."""
+    is_asked_for: bool = False
+    """Whether it waits for the training to save and is not raised."""
+
+
+@contextmanager
+def interruptible(*signals: signal.Signals) -> Iterator[None]:
+    """Within, the first of ``signals`` raises `Interrupted`, and a second ends the process."""
+    before = {number: signal.signal(number, _receive) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _Signal.number = None
+
+
+def _receive(number: int, frame: Any) -> None:
+    if _Signal.number is not None:
+        os._exit(128 + number)
+    _Signal.number = number
+    if not _Signal.is_asked_for:
+        raise Interrupted(number)
+
+
+@contextmanager
+def until_saved() -> Iterator[None]:
+    """Within, a signal is not raised: who trains asks for it. At the end it is raised."""
+    _Signal.is_asked_for = True
+    try:
+        yield
+    finally:
+        _Signal.is_asked_for = False
+        leave()  # also where the training failed: no other is to begin
+
+
+def signal_that_came() -> int | None:
+    """Number of the signal that was received and is not raised yet."""
+    return _Signal.number
+
+
+def leave() -> None:
+    """Raise `Interrupted`, if a signal came."""
+    if _Signal.number is not None:
+        raise Interrupted(_Signal.number)

@@ -1,0 +1,61 @@
+"""Which process this is of how many that train together, and what it may use: cores and GPUs."""
+
+import multiprocessing
+import os
+import sys
+
+
+def rank() -> int:
+    """Number of this process among those that a launcher started, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """Processes that a launcher started to train together; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main_process() -> bool:
+    """Whether this process writes and speaks for those that train together with it."""
+    return rank() == 0
+
+
+def is_worker() -> bool:
+    """Whether another Python process started this one to run cells side by side."""
+    return multiprocessing.parent_process() is not None
+
+
+def is_launched() -> bool:
+    """Whether ``torchrun`` or ``accelerate launch`` made this a member of a process group.
+
+    With one process, too: workers would inherit its rank and its rendezvous.
+    """
+    return "LOCAL_RANK" in os.environ or world_size() > 1
+
+
+def shards_models() -> bool:
+    """Whether ``accelerate launch`` was told to shard models over its processes (FSDP)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def visible_gpus() -> list[str]:
+    """CUDA devices of this process, as CUDA_VISIBLE_DEVICES names them."""
+    import torch  # here: the command line asks who it is without it
+
+    number = torch.cuda.device_count()  # CUDA itself is not started by this
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if names is None:
+        return [str(device) for device in range(number)]
+    return [name.strip() for name in names.split(",")][:number]
+
+
+def gpu_of_worker(worker: int, gpus: list[str]) -> str | None:
+    """The GPU of the worker with this number, in turn; None where there is none."""
+    return gpus[worker % len(gpus)] if gpus else None

@@ -1,0 +1,66 @@
+"""Which weights of a training are evaluated: the last, or those of the best evaluation."""
+
+import math
+from typing import Any
+
+import torch
+from transformers import (
+    PreTrainedModel,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from hfbench.recipe.types import Selection
+
+
+class WeightSelection(TrainerCallback):
+    """Keeps the weights of the evaluation that ``selection`` prefers, in the CPU's memory.
+
+    It sees the validation split only. Every process keeps a copy: all are told the same metrics, so
+    all keep that of the same step.
+    """
+
+    def __init__(self, selection: Selection) -> None:
+        self.selection = selection
+        self.step: int | None = None
+        self._score = -math.inf
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        model: PreTrainedModel,
+        metrics: dict[str, float],
+        **kwargs: Any,
+    ) -> None:
+        """Called by the Trainer after each evaluation."""
+        if self.selection == "last":
+            return
+        is_loss = self.selection == "best_loss"
+        score = -metrics["eval_loss"] if is_loss else metrics["eval_accuracy"]
+        if score > self._score:  # not >=: the earliest among equals
+            self._score, self.step = score, state.global_step
+            self._weights = {
+                name: tensor.to("cpu", copy=True) for name, tensor in model.state_dict().items()
+            }
+
+    def load_into(self, model: PreTrainedModel, last_step: int) -> int:
+        """Give ``model`` the selected weights after its last step; returns their step.
+
+        Raises:
+            RuntimeError: if there was no evaluation to choose from.
+        """
+        if self.selection == "last":
+            return last_step
+        if self.step is None:
+            raise RuntimeError(
+                f"selection: {self.selection} has nothing to choose from: no evaluation took "
+                f"place in {last_step} steps; see eval_strategy and eval_delay"
+            )
+        model.load_state_dict(self._weights)
+        return self.step

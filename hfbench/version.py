@@ -1,0 +1,3 @@
+"""The version of hfbench."""
+
+__version__ = "0.1.0"

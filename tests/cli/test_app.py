@@ -1,0 +1,166 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import hfbench
+from hfbench.cli.app import app as cli
+from hfbench.errors import WorkerError
+
+ROOT = Path(__file__).parents[2]
+
+
+def hfbench_command(*arguments, cwd=ROOT):
+    env = {**os.environ, "COLUMNS": "80"}
+    command = [sys.executable, "-m", "hfbench", *map(str, arguments)]
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=200)
+
+
+def call(monkeypatch, *arguments):
+    """Run the command line in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["hfbench", *map(str, arguments)])
+    with pytest.raises(SystemExit) as leave:
+        cli.main()
+    return leave.value.code or 0
+
+
+def test_help_answers_at_once():
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        run = hfbench_command("--help")
+        seconds.append(time.perf_counter() - start)
+        assert run.returncode == 0
+    for verb in (
+        "compare",
+        "plan",
+        "pretrain",
+        "convert",
+        "table",
+        "report",
+        "flips",
+        "generate",
+        "check",
+    ):
+        assert verb in run.stdout
+    assert min(seconds) < 2  # importing torch takes longer, also where the tests share two cores
+
+
+def test_no_heavy_import_for_help_list_and_a_mistaken_recipe(tmp_path):
+    script = (
+        "import sys\n"
+        "sys.argv = ['hfbench', *sys.argv[1:]]\n"
+        "from hfbench.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'evaluate', 'sklearn'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    (tmp_path / "bad.yaml").write_text("nam: x")
+    for arguments in (["--help"], ["list"], ["compare", str(tmp_path / "bad.yaml")]):
+        run = subprocess.run(
+            [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True
+        )
+        assert run.returncode == 0, run.stderr
+
+
+def test_list_names_presets_built_ins_and_recipes():
+    run = hfbench_command("list")
+    assert run.returncode == 0
+    for name in ("gpt-nano", "gpt2-xl", "sentiment", "pets", "recipes/quickstart.yaml"):
+        assert name in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "nowhere.yaml"], "there is no recipe 'nowhere.yaml'"),
+        (["compare", "bad.yaml"], "bad.yaml: nam: unknown key; did you mean 'name'?"),
+        (["table", "nowhere"], "nowhere: no records here"),
+        (["pretrain", "tiny.yaml"], "no model is to be pretrained"),
+        (["compare", "tiny.yaml", "task.text_column=txt"], "no column 'txt'; did you mean 'text'?"),
+        (["compare", "tiny.yaml", "--shard", "3/2"], "--shard: 3/2 is none of 1/2 to 2/2"),
+        (["compare", "tiny.yaml", "--engine", "ray", "--jobs", "2"], "Ray decides where cells run"),
+    ],
+)
+def test_a_users_mistake_is_a_message_and_exit_code_2(
+    arguments, message, write_recipe, tmp_path, monkeypatch, capsys
+):
+    write_recipe()
+    (tmp_path / "bad.yaml").write_text("nam: x")
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_dry_run_prints_the_plan_and_runs_nothing(write_recipe, tmp_path, monkeypatch, capsys):
+    path = write_recipe()
+    results = tmp_path / "results"
+    assert call(monkeypatch, "compare", path, "--results-dir", results, "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert "72 train, 24 validation examples" in shown
+    assert "3 of 3 cells to run" in shown
+    row = next(line.split() for line in shown.splitlines() if "mine--seed1" in line)
+    assert row[2:5] == ["16", "10", "32"]  # batch, steps, max length
+    assert not results.exists()
+    assert call(monkeypatch, "compare", path, "--results-dir", results) == 0
+    record = json.loads((results / "tiny" / "records" / "mine--seed1.json").read_text())
+    assert f"{record['model_facts']['parameters']:,}" == row[1]
+    assert record["training"]["steps"] == 10
+    capsys.readouterr()
+    assert call(monkeypatch, "compare", path, "--results-dir", results, "--dry-run") == 0
+    assert "0 of 3 cells to run" in capsys.readouterr().out
+
+
+def test_compare_writes_and_prints_the_table_and_says_where_it_is(
+    write_recipe, tmp_path, monkeypatch, capsys
+):
+    assert call(monkeypatch, "compare", write_recipe(), "--results-dir", tmp_path / "r") == 0
+    shown = capsys.readouterr().out
+    assert "95 %" in shown
+    assert f"Results in {tmp_path / 'r' / 'tiny'}" in shown.replace("\n", "")
+    assert (tmp_path / "r" / "tiny" / "README.md").exists()
+    before = (tmp_path / "r" / "tiny" / "README.md").read_bytes()
+    assert call(monkeypatch, "table", tmp_path / "r" / "tiny") == 0
+    assert (tmp_path / "r" / "tiny" / "README.md").read_bytes() == before
+
+
+def test_failed_cells_are_told_with_exit_code_1(write_recipe, tmp_path, monkeypatch, capsys):
+    path = write_recipe(training_arguments={"learning_rate": 1e30, "max_steps": 3})
+    assert call(monkeypatch, "compare", path, "--results-dir", tmp_path / "r") == 1
+    shown = capsys.readouterr().out
+    assert "2 FAILED" in shown
+    assert "mine--seed0: NonFiniteLossError" in shown
+
+
+def test_a_worker_that_died_is_a_message_and_exit_code_1(
+    write_recipe, tmp_path, monkeypatch, capsys
+):
+    def die(*_, **__):
+        raise WorkerError("mine--seed0: its worker process was killed by SIGKILL")
+
+    monkeypatch.setattr("hfbench.execution.compare.compare", die)
+    assert call(monkeypatch, "compare", write_recipe(), "--results-dir", tmp_path / "r") == 1
+    assert capsys.readouterr().err == (
+        "error: mine--seed0: its worker process was killed by SIGKILL\n"
+    )
+
+
+def test_more_shards_than_cells_is_no_mistake(write_recipe, tmp_path, monkeypatch, capsys):
+    arguments = ["compare", write_recipe(), "--results-dir", tmp_path / "r", "--shard", "9/9"]
+    assert call(monkeypatch, *arguments) == 0
+    assert "0 cells ran, 0 were finished before" in capsys.readouterr().out
+
+
+def test_public_names_are_imported_where_they_are_used():
+    for name in hfbench.__all__:
+        assert getattr(hfbench, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        hfbench.nothing  # noqa: B018

@@ -1,0 +1,114 @@
+import io
+import re
+import sys
+
+import pytest
+from rich.console import Console
+
+from hfbench.cli.app import app as cli
+from hfbench.cli.plan import Target, print_plan
+from hfbench.errors import UserError
+from hfbench.evidence.power import Discordance, detectable_difference, needed_examples, needed_seeds
+from hfbench.execution.compare import compare
+from hfbench.recipe.cells import Shard
+from hfbench.recipe.load import load_recipe
+
+
+def plan(recipe, results, **options):
+    console = Console(file=io.StringIO(), width=200)
+    print_plan(recipe, results, console, **options)
+    return console.file.getvalue()
+
+
+def test_the_design_is_that_of_the_power_analysis(write_recipe, tmp_path):
+    recipe = load_recipe(write_recipe(seeds=[0, 1, 2, 3]))
+    shown = plan(recipe, tmp_path / "results", target=Target(difference=0.2))
+    found = detectable_difference(4, 24, Discordance())
+    assert "What 24 examples and 4 seeds can show, with 80 % power" in shown
+    assert "assumed: 30 % of the examples discordant, 50 % of that whatever the seed" in shown
+    assert f"smallest difference of two trained models: {100 * found:.1f} points (1 pair)" in shown
+    examples, seeds = needed_examples(0.2, 4, Discordance()), needed_seeds(0.2, 24, Discordance())
+    assert seeds is None
+    needed = f"{examples} examples with 4 seeds; no number of seeds suffices with 24 examples"
+    assert f"to show 20.0 points (1 pair): {needed}" in shown
+
+
+def test_given_discordance_is_used(write_recipe, tmp_path):
+    recipe = load_recipe(write_recipe(seeds=[0]))
+    shown = plan(recipe, tmp_path, target=Target(0.3, discordance=0.25))
+    assert "given and assumed; with one seed, nothing is said about other seeds: 25 %" in shown
+    assert "impossible, where fewer examples than that are discordant" in shown
+
+
+def test_time_and_discordance_are_those_of_finished_runs(write_recipe, tmp_path):
+    small = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
+    models = [{"name": name, **small} for name in ("mine", "other")]
+    models[1]["training_arguments"] = {"learning_rate": 1e-4}
+    recipe = load_recipe(write_recipe(models=models))
+    assert "no run was timed yet of mine, other" in plan(recipe, tmp_path)
+    outcome = compare(recipe, tmp_path, console=Console(quiet=True))
+    shown = plan(recipe, tmp_path)
+    assert "0 of 4 cells to run" in shown
+    assert "measured on the finished runs" in shown
+    more = load_recipe(write_recipe(models=models, seeds=[0, 1, 2, 3]))
+    shown = plan(more, tmp_path)
+    assert "4 of 8 cells to run" in shown
+    seconds = sum(record.cell_seconds for record in outcome.ran)
+    said = float(re.search(r"about (\d+) s, by finished runs", shown).group(1))
+    assert said == pytest.approx(seconds, abs=1)
+
+
+def stems(shown):
+    """The cells of the table, each with its state."""
+    return re.findall(r"^([\w-]+) .* (to run|finished) *$", shown, re.MULTILINE)
+
+
+def test_a_shard_shows_what_its_run_runs(write_recipe, tmp_path):
+    recipe = load_recipe(write_recipe())
+    for number, count in ((1, 2), (2, 2), (5, 5)):
+        shard, results = Shard(number, count), tmp_path / f"{number}-of-{count}"
+        shown = plan(recipe, results, shard=shard)
+        outcome = compare(recipe, results, shard=shard, console=Console(quiet=True))
+        ran = [record.stem for record in outcome.ran]
+        assert stems(shown) == [(stem, "to run") for stem in ran]
+        assert f"shard {number}/{count}: {len(ran)} of {len(ran)} cells to run" in shown
+        again = plan(recipe, results, shard=shard)
+        assert stems(again) == [(stem, "finished") for stem in ran]
+        assert f"shard {number}/{count}: 0 of {len(ran)} cells to run" in again
+
+
+def test_the_design_and_the_time_of_a_shard_are_by_all_that_is_finished(write_recipe, tmp_path):
+    small = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
+    models = [{"name": name, **small} for name in ("mine", "other")]
+    models[1]["training_arguments"] = {"learning_rate": 1e-4}
+    recipe = load_recipe(write_recipe(models=models, seeds=[0, 1, 2, 3]))
+    compare(recipe, tmp_path, shard=Shard(1, 2), console=Console(quiet=True))
+    shown = plan(recipe, tmp_path, shard=Shard(2, 2))
+    assert "shard 2/2: 4 of 4 cells to run" in shown
+    assert "measured on the finished runs" in shown
+    assert "s, by finished runs" in shown
+
+
+def test_a_shard_whose_pretraining_is_missing_is_refused_as_its_run_is(write_recipe, tmp_path):
+    small = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
+    pretrain = {"corpus": {"builtin": "pets", "first": 200}}
+    recipe = load_recipe(write_recipe(models=[{"name": "mine", **small, "pretrain": pretrain}]))
+    assert "pretrain--mine" in plan(recipe, tmp_path)
+    with pytest.raises(UserError, match=r"--shard: mine must be pretrained before"):
+        plan(recipe, tmp_path, shard=Shard(1, 2))
+
+
+@pytest.mark.parametrize(("shard", "code"), [("2/3", 0), ("3/2", 2)])
+def test_the_command_line_plans_a_shard(write_recipe, tmp_path, monkeypatch, capsys, shard, code):
+    recipe, results = str(write_recipe()), str(tmp_path / "results")
+    arguments = ["compare", recipe, "--results-dir", results, "--dry-run", "--shard", shard]
+    monkeypatch.setattr(sys, "argv", ["hfbench", *arguments])
+    with pytest.raises(SystemExit) as leave:
+        cli.main()
+    shown = capsys.readouterr()
+    assert (leave.value.code or 0) == code
+    if code:
+        assert "--shard: 3/2 is none of 1/2 to 2/2" in shown.err
+    else:
+        assert stems(shown.out) == [("mine--seed1", "to run")]
+        assert "shard 2/3: 1 of 1 cells to run" in shown.out

@@ -1,0 +1,113 @@
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from PIL import Image
+
+from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.plots import PALETTE, draw_plots, pareto_front, write_plots
+
+
+@pytest.fixture
+def results(tmp_path, write_record):
+    rng = np.random.default_rng(0)
+    for size in (20, 80):
+        for seed in range(2):
+            write_record(tmp_path, "mine", seed, rng.random(80) < 0.8, train_size=size)
+            write_record(tmp_path, "theirs", seed, rng.random(80) < 0.6, train_size=size)
+    return tmp_path
+
+
+def test_every_figure_is_written_as_png_and_svg_the_same_each_time(results, tmp_path):
+    paths = write_plots(load_comparison(results), tmp_path / "plots")
+    names = ["accuracy", "differences", "training_loss", "training_accuracy", "learning_curve",
+             "reliability", "cost"]  # fmt: skip
+    assert [path.name for path in paths] == [f"{n}.{e}" for n in names for e in ("png", "svg")]
+    first = [path.read_bytes() for path in paths]
+    write_plots(load_comparison(results), tmp_path / "plots")
+    assert [path.read_bytes() for path in paths] == first
+    for path in paths[::2]:
+        image = np.asarray(Image.open(path).convert("L"))
+        assert image.std() > 5  # something is drawn
+        assert image[0].min() > 250  # nothing is cut at the top
+        assert image[-1].min() > 250
+
+
+def test_letters_stay_letters_and_are_escaped(results, write_record):
+    write_record(results, "a<b>&$c$", 0, np.ones(80, bool), train_size=80)
+    plots = {plot.name: plot for plot in draw_plots(load_comparison(results))}
+    paths = write_plots(load_comparison(results), results / "plots")
+    svg = next(p for p in paths if p.name == "accuracy.svg").read_text("utf-8")
+    assert "a&lt;b&gt;&amp;$c$" in svg
+    assert "a<b>&$c$ 100.0 %" in plots["accuracy"].alt
+
+
+def test_descriptions_state_the_finding(results):
+    comparison = load_comparison(results)
+    plots = {plot.name: plot.alt for plot in draw_plots(comparison)}
+    best = comparison.models[0]
+    low, high = best.interval
+    expected = f"mine {100 * best.accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    assert expected in plots["accuracy"]
+    assert "mine ends at 0.500" in plots["training_loss"]
+    assert "mine ends at 75.0 %" in plots["training_accuracy"]
+    assert "from 20 to 80 training examples" in plots["learning_curve"]
+
+
+def test_a_model_has_one_colour_in_all_figures(results, tmp_path):
+    write_plots(load_comparison(results), tmp_path / "plots")
+    for name in ("accuracy", "training_loss", "learning_curve", "cost"):
+        svg = (tmp_path / "plots" / f"{name}.svg").read_text("utf-8")
+        assert PALETTE[0] in svg
+        assert PALETTE[1] in svg
+
+
+def test_nothing_finished_is_no_figure(tmp_path, write_record):
+    from hfbench.records.schema import Failure
+
+    failure = Failure(type="E", message="m", step=None)
+    write_record(tmp_path, "one", 0, np.ones(8, bool), status="failed", failure=failure)
+    assert draw_plots(load_comparison(tmp_path)) == []
+
+
+def test_pareto_front_is_of_those_that_none_beats_in_both():
+    rng = np.random.default_rng(0)
+    costs, values = rng.random(30), rng.random(30)
+    beaten = [
+        any(costs[j] <= costs[i] and values[j] > values[i] for j in range(30)) for i in range(30)
+    ]
+    assert sorted(pareto_front(costs, values)) == [i for i in range(30) if not beaten[i]]
+    assert pareto_front([1, 1, 2], [5, 6, 6]) == [1]
+
+
+def test_names_of_many_models_are_all_seen_and_none_over_another(tmp_path, write_record):
+    """Even where all are equally good and fast."""
+    for number in range(18):
+        write_record(tmp_path, f"a-rather-long-name-{number}", 0, np.arange(80) < 60)
+    plots = {plot.name: plot.figure for plot in draw_plots(load_comparison(tmp_path))}
+    for name in ("cost", "differences"):
+        figure = plots[name]
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        inside = figure.bbox.padded(1)
+        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+        boxes = {
+            text.get_text(): text.get_window_extent() for text in texts if len(text.get_text()) > 15
+        }
+        assert len(boxes) >= 18, name
+        assert all(inside.contains(*corner) for box in boxes.values() for corner in box.corners())
+        for one, other in itertools.combinations(boxes, 2):
+            assert not boxes[one].padded(-1).overlaps(boxes[other]), (name, one, other)
+    panels = [axes for axes in plots["training_loss"].axes if axes.get_visible()]
+    assert len(panels) == 18
+    assert all(axes.lines for axes in panels)
+
+
+def test_runs_without_a_common_epoch_have_no_curve(tmp_path, write_record):
+    for seed in range(2):
+        point = {"step": 5, "epoch": 0.5 + seed, "loss": 0.75, "accuracy": 0.5}
+        write_record(tmp_path, "one", seed, np.ones(8, bool), curves={"validation": [point]})
+    plots = {plot.name: plot for plot in draw_plots(load_comparison(tmp_path))}
+    assert not plots["training_loss"].figure.axes[0].lines

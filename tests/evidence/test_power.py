@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from scipy.stats import binomtest, norm
+
+from hfbench.evidence.power import (
+    Discordance,
+    detectable_difference,
+    measure_discordance,
+    needed_examples,
+    needed_seeds,
+    power,
+)
+from hfbench.evidence.stats import paired_difference
+
+
+def test_smallest_visible_gap_of_the_study_is_as_it_was_said():
+    # SPEC: 14 points with 120 examples and 10 with 240, 30 % of them discordant
+    one_seed = Discordance(share=0.30)
+    assert round(100 * detectable_difference(1, 120, one_seed)) == 14
+    assert round(100 * detectable_difference(1, 240, one_seed)) == 10
+
+
+def test_detectable_difference_of_one_run_is_that_of_its_formula():
+    found = detectable_difference(1, 500, Discordance(share=0.2))
+    quantiles = norm.ppf(0.975) + norm.ppf(0.8)
+    assert found == pytest.approx(quantiles * np.sqrt((0.2 - found**2) / 500), rel=1e-3)
+
+
+def test_what_is_needed_just_suffices():
+    discordance = Discordance()
+    examples = needed_examples(0.06, 5, discordance)
+    assert power(0.06, 5, examples, discordance) >= 0.8 > power(0.06, 5, examples - 1, discordance)
+    seeds = needed_seeds(0.06, 872, discordance)
+    assert power(0.06, seeds, 872, discordance) >= 0.8 > power(0.06, seeds - 1, 872, discordance)
+
+
+def test_what_cannot_be_had_is_none():
+    assert needed_seeds(0.05, 60, Discordance()) is None  # the examples are too few for any seeds
+    assert needed_examples(0.03, 3, Discordance(seed_sd=0.1)) is None  # the seeds vary too much
+    assert detectable_difference(2, 10, Discordance(share=0.05)) is None
+
+
+def simulate(rng, difference, runs, examples, discordance):
+    """Answers of two models that differ as ``discordance`` says; ``difference`` varies with seeds.
+
+    An example is decided (the same for all seeds) with probability ``of_examples``.
+    """
+    decided = rng.random(examples) < discordance.of_examples
+    drawn = rng.random(examples)
+    first, second = [], []
+    for _ in range(runs):
+        # only what is not decided can depend on the seed
+        sd = discordance.seed_sd / np.sqrt(2) / (1 - discordance.of_examples)
+        shifts = rng.normal(0, sd, 2)
+        level = np.where(decided, drawn, rng.random(examples))
+        gain = (discordance.share + difference) / 2 + np.where(decided, 0, shifts[0])
+        loss = (discordance.share - difference) / 2 + np.where(decided, 0, shifts[1])
+        first.append(level < gain)
+        second.append(level > 1 - loss)
+    return np.stack(first), np.stack(second)
+
+
+def compare_planned_with_simulated(difference, runs, examples, discordance, draws):
+    rng = np.random.default_rng([runs, examples])
+    shown = sum(
+        paired_difference(*simulate(rng, difference, runs, examples, discordance)).p_value < 0.05
+        for _ in range(draws)
+    )
+    return power(difference, runs, examples, discordance), shown
+
+
+SETTINGS = [
+    (0.14, 1, 120, Discordance(0.3, 0.5, 0.0)),
+    (0.10, 3, 120, Discordance(0.3, 0.5, 0.03)),
+    (0.08, 5, 240, Discordance(0.3, 0.8, 0.03)),
+    (0.05, 5, 872, Discordance(0.25, 0.2, 0.02)),
+    (0.06, 10, 300, Discordance(0.3, 0.5, 0.05)),
+]
+
+
+@pytest.mark.parametrize(("difference", "runs", "examples", "discordance"), SETTINGS[:3])
+def test_planned_power_is_that_of_simulated_comparisons(difference, runs, examples, discordance):
+    planned, shown = compare_planned_with_simulated(difference, runs, examples, discordance, 500)
+    # within 3 points, and what 500 draws allow
+    interval = binomtest(shown, 500).proportion_ci(0.99)
+    assert interval.low - 0.03 <= planned <= interval.high + 0.03
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("difference", "runs", "examples", "discordance"), SETTINGS)
+def test_planned_power_is_within_3_points(difference, runs, examples, discordance, capsys):
+    planned, shown = compare_planned_with_simulated(difference, runs, examples, discordance, 10000)
+    with capsys.disabled():
+        print(f"\n{runs} runs, {examples} examples: planned {planned:.3f}, {shown / 10000:.3f}")
+    assert abs(planned - shown / 10000) <= 0.03
+
+
+def test_discordance_is_measured_as_it_was_made():
+    true = Discordance(0.3, 0.5, 0.05)
+    rng = np.random.default_rng(0)
+    tables = []
+    for _ in range(15):
+        tables.append(simulate(rng, 0.05, 20, 500, true))
+    found = measure_discordance(tables)
+    assert found.share == pytest.approx(0.3, abs=0.03)
+    assert found.of_examples == pytest.approx(0.5, abs=0.06)
+    assert found.seed_sd == pytest.approx(0.05, abs=0.01)
+    assert measure_discordance([(np.zeros((3, 9)), np.ones((1, 9)))]) is None
+    assert measure_discordance([(np.ones((3, 9)), np.ones((2, 9)))]) is None

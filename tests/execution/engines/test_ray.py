@@ -1,0 +1,107 @@
+import io
+import os
+import sys
+from datetime import datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from hfbench.errors import UserError, WorkerError
+from hfbench.execution.compare import compare
+from hfbench.recipe.load import load_recipe
+from hfbench.records.predictions import load_predictions
+from hfbench.records.store import load_records
+
+SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
+PRETRAIN = {
+    "corpus": {"builtin": "pets"},
+    "training_arguments": {"max_steps": 4, "per_device_train_batch_size": 8},
+}
+
+
+def run(path, results, *overrides, **options):
+    console = Console(file=io.StringIO())
+    return compare(load_recipe(path, list(overrides)), results, console=console, **options)
+
+
+def test_without_ray_the_extra_is_named(write_recipe, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # an import of it fails
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+    with pytest.raises(UserError, match=r"pip install 'hfbench\[ray\]'"):
+        run(write_recipe(), tmp_path, engine="ray")
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"  # read when it is imported
+
+
+def test_ray_is_not_started_by_each_of_several_processes(write_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("hfbench.execution.engines.ray._import_ray", lambda: None)
+    monkeypatch.setattr("hfbench.execution.engines.ray.is_launched", lambda: True)
+    with pytest.raises(UserError, match="without a launcher"):
+        run(write_recipe(), tmp_path, engine="ray")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes with one CPU each, on loopback."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "include_dashboard": False}
+    two = Cluster(initialize_head=True, head_node_args=node)
+    two.add_node(num_cpus=1)
+    ray.init(address=two.address, logging_level="error")
+    yield two
+    ray.shutdown()
+    two.shutdown()
+
+
+@pytest.mark.slow
+def test_records_of_a_cluster_are_those_of_one_process(cluster, write_recipe, tmp_path, timeless):
+    models = [
+        {"name": "mine", **SMALL, "pretrain": PRETRAIN},
+        {"name": "other", **SMALL, "training_arguments": {"num_train_epochs": 60}},
+        {"name": "floor", "control": "majority"},
+    ]
+    path = write_recipe(models=models, save_models=True)
+    here, there = run(path, tmp_path / "here"), run(path, tmp_path / "there", engine="ray")
+    assert [record.stem for record in there.ran] == [record.stem for record in here.ran]
+    for one, other in zip(load_records(here.folder), load_records(there.folder), strict=True):
+        assert timeless(one) == timeless(other)
+        if one.predictions:
+            first, second = (load_predictions(one, o.folder, "validation") for o in (here, there))
+            assert first["logits"].tolist() == second["logits"].tolist()
+    weights = sorted(here.folder.glob("models/*/model.safetensors"))
+    assert len(weights) == 5
+    for file in weights:
+        assert file.read_bytes() == (there.folder / file.relative_to(here.folder)).read_bytes()
+    assert run(path, tmp_path / "there", engine="ray").ran == []
+    # a node has one CPU: what ran at the same time ran on both
+    spans = []
+    for record in (record for record in there.ran if record.model == "other"):
+        start = datetime.fromisoformat(record.started)
+        spans.append((start, start + timedelta(seconds=record.cell_seconds)))
+    assert max(start for start, _ in spans) < min(end for _, end in spans)
+
+
+@pytest.mark.slow
+def test_what_is_missing_on_a_node_is_said(cluster, write_recipe, tmp_path, monkeypatch):
+    def lose(*_):  # after this process has read it
+        (tmp_path / "train.jsonl").unlink()
+
+    path = write_recipe()
+    monkeypatch.setattr("hfbench.execution.compare._refuse_unfair_architectures", lose)
+    with pytest.raises(UserError, match=r"on the Ray node .*train\.jsonl"):
+        run(path, tmp_path / "results", engine="ray")
+
+
+@pytest.mark.slow
+def test_cells_that_ray_gives_up_are_named_and_no_other_is_started(
+    cluster, write_recipe, tmp_path, monkeypatch
+):
+    die = eval("lambda *_: __import__('os')._exit(1)", {"__name__": "__main__"})  # by value
+    monkeypatch.setattr("hfbench.execution.engines.ray._run_there", die)
+    models = [{"name": "mine", **SMALL, "pretrain": PRETRAIN}]
+    with pytest.raises(WorkerError, match="pretrain--mine: WorkerCrashedError") as error:
+        run(write_recipe(models=models), tmp_path, engine="ray")
+    assert "mine--seed0" not in str(error.value)
+    assert not (tmp_path / "tiny" / "records").exists()

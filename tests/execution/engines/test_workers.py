@@ -1,0 +1,440 @@
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from hfbench.errors import UserError, WorkerError
+from hfbench.evidence.comparison import load_comparison
+from hfbench.execution import jobs
+from hfbench.execution.compare import compare
+from hfbench.execution.engines import workers
+from hfbench.execution.estimates import estimate, torch_threads
+from hfbench.execution.inputs import Workbench
+from hfbench.execution.jobs import choose_jobs
+from hfbench.execution.schedule import Task, plan_tasks, ready, slots
+from hfbench.execution.survey import Survey
+from hfbench.models import CustomGPTConfig
+from hfbench.recipe.cells import Shard, plan_classification, plan_pretraining
+from hfbench.recipe.load import load_recipe
+from hfbench.records.predictions import load_predictions
+from hfbench.records.store import load_records
+from hfbench.system.launch import gpu_of_worker, visible_gpus
+from hfbench.training.progress import StepBar
+
+ROOT = Path(__file__).parents[3]
+PRETRAIN = {
+    "corpus": {"builtin": "pets"},
+    "training_arguments": {"max_steps": 4, "per_device_train_batch_size": 8},
+}
+SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
+MODELS = [{"name": "mine", **SMALL, "pretrain": PRETRAIN}, {"name": "floor", "control": "majority"}]
+
+
+def run(path, results, *overrides, **options):
+    console = Console(file=io.StringIO())
+    outcome = compare(load_recipe(path, list(overrides)), results, console=console, **options)
+    return outcome, console.file.getvalue()
+
+
+def test_records_of_two_jobs_are_those_of_one(write_recipe, tmp_path, timeless):
+    path = write_recipe(models=MODELS, save_models=True)
+    one, said_by_one = run(path, tmp_path / "one", jobs=1)
+    two, said_by_two = run(path, tmp_path / "two", jobs=2)
+    assert [r.stem for r in two.ran] == ["pretrain--mine", "mine--seed0", "mine--seed1", "floor"]
+    alone, together = load_records(one.folder), load_records(two.folder)
+    assert [timeless(record) for record in alone] == [timeless(record) for record in together]
+    for record in (record for record in alone if record.predictions):
+        first, second = (load_predictions(record, o.folder, "validation") for o in (one, two))
+        assert {name: values.tolist() for name, values in first.items()} == {
+            name: values.tolist() for name, values in second.items()
+        }
+    for weights in one.folder.glob("models/*/model.safetensors"):
+        others = load_file(two.folder / weights.relative_to(one.folder))
+        assert all(torch.equal(tensor, others[n]) for n, tensor in load_file(weights).items())
+    lines = [sorted(_endings(said)) for said in (said_by_one, said_by_two)]
+    assert lines[0] == lines[1]
+    assert [line.split()[0] for line in said_by_two.splitlines()] == [
+        f"[{n}/4]" for n in (1, 2, 3, 4)
+    ]
+
+
+def _endings(said):
+    """What is said of each cell, without its place and its seconds."""
+    return [line.partition("] ")[2].rpartition(", ")[0] for line in said.splitlines()]
+
+
+def test_a_model_whose_pretraining_fails_fails_with_it_in_workers_too(write_recipe, tmp_path):
+    hot = {**PRETRAIN["training_arguments"], "learning_rate": 1e30}
+    model = {"name": "mine", **SMALL, "pretrain": {**PRETRAIN, "training_arguments": hot}}
+    outcome, _ = run(write_recipe(models=[model], seeds=[0]), tmp_path, jobs=2)
+    assert [record.status for record in outcome.ran] == ["failed", "failed"]
+    assert "its pretraining failed" in outcome.ran[1].failure.message
+
+
+@pytest.fixture
+def long_and_short(write_recipe):
+    """A cell that takes long, beside one that does not; the third can only start after it."""
+    endless = {"max_steps": 100_000, "eval_strategy": "no", "logging_steps": 1000}
+    models = [
+        {"name": "long", **SMALL, "training_arguments": endless},
+        {"name": "short", **SMALL},
+    ]
+    return write_recipe(models=models, seeds=[0])
+
+
+def once_it_trains(monkeypatch, name, act):
+    """Call ``act`` with the worker of this cell when it says that it has made a step."""
+    receive, processes = workers._Worker.receive, []
+
+    def watched(worker):
+        result = receive(worker)
+        if worker.process not in processes:
+            processes.append(worker.process)
+        if worker.task and worker.task.name == name:
+            act(worker)
+        return result
+
+    monkeypatch.setattr(workers._Worker, "receive", watched)
+    return processes
+
+
+def test_a_worker_that_is_killed_loses_only_its_cell(long_and_short, tmp_path, monkeypatch):
+    once_it_trains(monkeypatch, "long--seed0", lambda worker: worker.process.kill())
+    with pytest.raises(WorkerError, match="long--seed0: its worker process was killed by SIGKILL"):
+        run(long_and_short, tmp_path, jobs=2)
+    assert [record.stem for record in load_records(tmp_path / "tiny")] == ["short--seed0"]
+    recipe = load_recipe(long_and_short)
+    statuses = Survey(Workbench(recipe, plan_classification(recipe)), tmp_path).statuses()
+    assert [s.cell.stem for s in statuses if s.reasons] == ["long--seed0"]
+
+
+def test_a_worker_that_died_before_its_cell_is_said_to_have_lost_it(
+    write_recipe, tmp_path, monkeypatch
+):
+    start = workers._Worker.start
+
+    def start_too_late(worker, task, cell):
+        if task.name == "mine--seed0":
+            worker.process.kill()
+            worker.process.join()
+        start(worker, task, cell)
+
+    monkeypatch.setattr(workers._Worker, "start", start_too_late)
+    with pytest.raises(WorkerError, match="mine--seed0: its worker process was killed"):
+        run(write_recipe(), tmp_path, jobs=2)
+    stems = [record.stem for record in load_records(tmp_path / "tiny")]
+    assert "mine--seed0" not in stems
+    assert "mine--seed1" in stems
+
+
+@pytest.mark.parametrize("where", ["while it waits", "between two cells"])
+def test_an_interruption_ends_the_workers_at_once(long_and_short, tmp_path, monkeypatch, where):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    if where == "while it waits":
+        processes = once_it_trains(monkeypatch, "long--seed0", interrupt)
+    else:
+        processes = once_it_trains(monkeypatch, "nothing", interrupt)
+        monkeypatch.setattr("hfbench.execution.compare._in_words", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(long_and_short, tmp_path, jobs=2)
+    assert processes
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_what_cannot_be_loaded_shows_before_a_worker_starts(write_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("hfbench.execution.compare.run_in_workers", pytest.fail)
+    with pytest.raises(UserError, match="no column 'texts'"):
+        run(write_recipe(), tmp_path, "task.text_column=texts", jobs=2)
+
+
+def order_of_starts(tasks, seconds, slots):
+    """Play a schedule: when each task starts, if it takes so many seconds."""
+    waiting, running, starts, now = list(tasks), {}, {}, 0
+    while waiting or running:
+        for task in ready(waiting, list(running), slots):
+            waiting.remove(task)
+            running[task] = now + seconds[task.name]
+            starts[task.name] = now
+        assert sum(task.slots for task in running) <= slots
+        now = min(running.values())
+        running = {task: end for task, end in running.items() if end > now}
+    return starts
+
+
+def test_cells_start_in_their_order_as_far_as_there_are_slots():
+    tasks = [Task(name, 1) for name in "abc"]
+    assert order_of_starts(tasks, {"a": 5, "b": 2, "c": 1}, 2) == {"a": 0, "b": 0, "c": 2}
+    assert order_of_starts(tasks, {"a": 5, "b": 2, "c": 1}, 1) == {"a": 0, "b": 5, "c": 7}
+
+
+def test_a_cell_waits_for_its_pretraining_and_others_pass_it():
+    tasks = [Task("pre", 1), Task("tuned", 1, after="pre"), Task("other", 1)]
+    starts = order_of_starts(tasks, {"pre": 4, "tuned": 1, "other": 1}, 2)
+    assert starts == {"pre": 0, "other": 0, "tuned": 4}
+
+
+def test_a_cell_that_uses_all_cores_runs_alone():
+    tasks = [Task("a", 1), Task("wide", 2), Task("b", 1), Task("after", 1, after="wide")]
+    starts = order_of_starts(tasks, {"a": 3, "wide": 4, "b": 1, "after": 1}, 2)
+    assert starts == {"a": 0, "b": 0, "wide": 3, "after": 7}
+
+
+def test_wider_cells_share_the_slots_as_they_fit():
+    tasks = [Task("a", 2), Task("b", 3), Task("c", 2), Task("d", 1)]
+    starts = order_of_starts(tasks, {"a": 2, "b": 1, "c": 3, "d": 1}, 4)
+    assert starts == {"a": 0, "c": 0, "d": 2, "b": 3}
+
+
+@pytest.mark.parametrize(
+    ("threads", "jobs", "cores", "expected"),
+    [
+        (1, 8, 8, 1),
+        (8, 8, 8, 8),
+        (4, 8, 8, 4),
+        (2, 3, 8, 1),
+        (3, 3, 8, 2),
+        (2, 4, 2, 4),
+        (1, 9, 1, 1),
+    ],
+)
+def test_threads_take_their_share_of_the_slots(threads, jobs, cores, expected):
+    assert slots(threads, jobs, cores) == expected
+
+
+def test_cells_of_a_pretrained_model_come_after_it(write_recipe):
+    recipe = load_recipe(write_recipe(models=[*MODELS, {"name": "other", **SMALL}], seeds=[0]))
+    cells = plan_pretraining(recipe) + plan_classification(recipe)
+    tasks = plan_tasks(cells, Workbench(recipe, cells), 2)
+    assert tasks == [
+        Task("pretrain--mine", 1),
+        Task("mine--seed0", 1, after="pretrain--mine"),
+        Task("floor", 1),
+        Task("other--seed0", 1),
+    ]
+    only = plan_classification(recipe)  # the pretraining was finished before
+    assert all(task.after is None for task in plan_tasks(only, Workbench(recipe, only), 2))
+
+
+def test_threads_grow_with_the_work_up_to_the_cores():
+    assert [torch_threads(flops, 8) for flops in (0, 1.3e8, 1.9e9, 4.1e9, 1e12)] == [1, 1, 1, 2, 8]
+    assert torch_threads(1e12, 1) == 1
+
+
+def test_work_is_six_operations_for_each_token_and_parameter_of_a_matrix(write_recipe, rows):
+    recipe = load_recipe(write_recipe(models=MODELS, seeds=[0]))
+    pretraining, *_ = plan_pretraining(recipe)
+    classification, *_ = plan_classification(recipe)
+    bench = Workbench(recipe, [pretraining, classification])
+    width = CustomGPTConfig.from_preset("gpt-nano").n_embd
+    prepared = bench.prepared["mine"]
+    block = 12 * width**2  # embeddings are looked up, not multiplied
+    sentences = list(bench.corpus(pretraining.model).texts["train"])
+    reviews = list(bench.task.splits["train"]["text"])
+    for cell, head, batch, texts, passes in (
+        (pretraining, len(prepared.tokenizer) * width, 8, sentences, 4),
+        (classification, 2 * width, 16, reviews, 10),
+    ):
+        tokens = np.mean([len(ids) for ids in prepared.tokenizer(texts)["input_ids"]])
+        work = estimate(cell, bench)
+        assert work.pass_flops == pytest.approx(6 * (block + head) * batch * tokens)
+        assert work.passes == passes
+
+
+def test_the_record_says_the_threads_of_its_cell_and_they_are_set_back(
+    write_recipe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("hfbench.execution.cell.threads_of", lambda *_: 2)
+    before = torch.get_num_threads()
+    outcome, _ = run(write_recipe(seeds=[0]), tmp_path, jobs=1)
+    assert before == torch.get_num_threads() == 1
+    assert [record.environment["torch_threads"] for record in outcome.ran] == [2, 2]
+
+
+@pytest.fixture
+def tiny(write_recipe):
+    recipe = load_recipe(write_recipe(seeds=[0, 1, 2, 3]))
+    cells = plan_classification(recipe)
+    return cells, Workbench(recipe, cells)
+
+
+def test_by_default_short_work_is_done_in_one_process(tiny):
+    assert choose_jobs(None, *tiny) == 1
+    assert choose_jobs(3, *tiny) == 3
+
+
+def test_by_default_each_core_has_a_cell_that_cannot_use_more(tiny, monkeypatch):
+    monkeypatch.setattr(jobs, "_START_SECONDS", 0.0)
+    for cores, expected in ((1, 1), (3, 3), (8, 4)):  # four cells train
+        monkeypatch.setattr(jobs, "usable_cores", lambda cores=cores: cores)
+        assert choose_jobs(None, *tiny) == expected
+
+
+def test_by_default_cells_share_the_gpus(tiny, monkeypatch):
+    cells, bench = tiny
+    monkeypatch.setattr(jobs, "_device", lambda cell, bench: "" if cell.model.control else "cuda")
+    monkeypatch.setattr(jobs, "visible_gpus", lambda: ["0"])
+    monkeypatch.setattr(jobs, "_cells_that_fit", lambda *_: jobs.CELLS_PER_GPU)
+    monkeypatch.setattr(jobs, "_START_SECONDS", 0.0)
+    many = [cell for cell in cells if not cell.model.control] * 4
+    for cores, expected in ((16, jobs.CELLS_PER_GPU), (3, 2), (1, 1)):
+        monkeypatch.setattr(jobs, "usable_cores", lambda cores=cores: cores)
+        assert choose_jobs(None, many, bench) == expected
+    monkeypatch.setattr(jobs, "visible_gpus", lambda: ["0", "1", "2"])
+    monkeypatch.setattr(jobs, "usable_cores", lambda: 64)
+    assert choose_jobs(None, many, bench) == 3 * jobs.CELLS_PER_GPU
+
+
+def test_one_process_does_not_train_on_several_gpus(tiny, monkeypatch):
+    cells, bench = tiny
+    monkeypatch.setattr(jobs, "_device", lambda cell, bench: "" if cell.model.control else "cuda")
+    monkeypatch.setattr(jobs, "visible_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(jobs, "_most_jobs", lambda *_: 1)
+    with pytest.raises(UserError, match="2 GPUs are visible to one process"):
+        choose_jobs(1, cells, bench)
+    assert choose_jobs(None, cells, bench) == 2  # of one GPU each, however short the work
+    controls = [cell for cell in cells if cell.model.control]
+    assert choose_jobs(1, controls, bench) == 1
+
+
+# torchrun sets both; even of a single process workers would inherit rank and rendezvous
+@pytest.mark.parametrize(("name", "number"), [("WORLD_SIZE", "2"), ("LOCAL_RANK", "0")])
+def test_processes_that_train_together_have_no_jobs(tiny, monkeypatch, name, number):
+    monkeypatch.setenv(name, number)
+    with pytest.raises(UserError, match="--jobs 2: the processes of a launcher"):
+        choose_jobs(2, *tiny)
+    monkeypatch.setattr(jobs, "_START_SECONDS", 0.0)
+    assert choose_jobs(None, *tiny) == choose_jobs(1, *tiny) == 1
+
+
+def test_workers_take_the_visible_gpus_in_turn(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, GPU-ab")
+    assert [gpu_of_worker(n, visible_gpus()) for n in range(4)] == ["5", "GPU-ab", "5", "GPU-ab"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert [gpu_of_worker(n, visible_gpus()) for n in range(3)] == ["0", "1", "0"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert gpu_of_worker(0, visible_gpus()) is None
+
+
+def test_what_workers_import_first_asks_for_no_gpu_and_starts_no_thread():
+    """A fork of a process that has done one or the other cannot use CUDA, or waits for ever."""
+    code = """
+import threading, torch
+
+def asked(*_):
+    raise AssertionError("CUDA is asked")
+
+torch.cuda.is_available = torch.cuda.device_count = torch.cuda._lazy_init = asked
+torch.accelerator.is_available = torch.accelerator.device_count = asked
+import hfbench.workers, hfbench.evaluate_metrics
+assert threading.active_count() == 1
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 20])
+def test_shards_share_the_cells(write_recipe, count):
+    cells = plan_classification(load_recipe(write_recipe(seeds=[0, 1, 2])))
+    parts = [Shard(number, count).of(cells) for number in range(1, count + 1)]
+    assert sorted(cell.stem for part in parts for cell in part) == sorted(c.stem for c in cells)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1/0", "1", "a/b", "-1/2", "1/2/3", ""])
+def test_a_shard_that_does_not_exist_is_refused(text):
+    with pytest.raises(UserError, match="--shard"):
+        Shard.parse(text)
+
+
+def test_two_shards_make_the_whole_comparison(write_recipe, tmp_path):
+    path = write_recipe()
+    first, _ = run(path, tmp_path, shard=Shard.parse("1/2"))
+    assert [record.stem for record in first.ran] == ["mine--seed0", "floor"]
+    assert load_comparison(first.folder).models  # a table of what there is
+    second, _ = run(path, tmp_path, shard=Shard.parse("2/2"))
+    assert [record.stem for record in second.ran] == ["mine--seed1"]
+    whole, _ = run(path, tmp_path)
+    assert (whole.ran, whole.kept) == ([], 3)
+
+
+def test_a_shard_that_needs_a_pretraining_says_what_comes_before(write_recipe, tmp_path):
+    path = write_recipe(models=MODELS)
+    with pytest.raises(UserError, match=r"mine must be pretrained before.*hfbench pretrain"):
+        run(path, tmp_path, shard=Shard(1, 2))
+    assert run(path, tmp_path, shard=Shard(3, 3))[0].ran[0].stem == "floor"  # it needs none
+    run(path, tmp_path, only_pretraining=True)
+    outcome, _ = run(path, tmp_path, shard=Shard(1, 3))
+    assert [record.status for record in outcome.ran] == ["finished"]
+
+
+def test_the_slurm_example_gives_each_task_its_shard(tmp_path):
+    stub = tmp_path / "bin" / "hfbench"
+    stub.parent.mkdir()
+    stub.write_text('#!/bin/sh\necho "$@"\n')
+    stub.chmod(0o755)
+    slurm = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_CPUS_PER_TASK": "2"}
+    env = {**os.environ, **slurm, "PATH": f"{stub.parent}{os.pathsep}{os.environ['PATH']}"}
+    script = ROOT / "recipes" / "slurm" / "array.sbatch"
+    command = ["bash", str(script), "recipes/quickstart.yaml", "seeds=[0,1]"]
+    done = subprocess.run(
+        command, env=env, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["compare", *command[2:], "--shard", "3/4"]
+    first = next(line for line in script.read_text().splitlines() if "--array" in line)
+    assert first.startswith("#SBATCH --array=1-")  # shards count from 1
+
+
+def test_a_bar_moves_a_few_times_a_second_however_short_the_steps(monkeypatch):
+    shown, now = [], [0.0]
+    monkeypatch.setattr("hfbench.execution.progress.time.monotonic", lambda: now[0])
+    bar = StepBar(lambda step, total: shown.append((step, total)), print)
+    for step in range(1, 1001):
+        state = type("State", (), {"global_step": step, "max_steps": 1000})
+        bar.on_step_end(None, state, None)
+        now[0] += 0.001
+    assert shown[0] == (1, 1000)
+    assert 4 <= len(shown) <= 10
+
+
+def test_a_terminal_shows_a_bar_for_each_running_cell(write_recipe, tmp_path):
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    compare(load_recipe(write_recipe()), tmp_path, jobs=2, console=console)
+    shown = console.file.getvalue()
+    assert "1/3 mine--seed0" in shown
+    assert "2/3 mine--seed1" in shown
+    assert "validation accuracy" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_ends_the_command_and_its_workers(long_and_short, tmp_path):
+    command = [sys.executable, "-m", "hfbench", "compare", str(long_and_short), "--jobs", "2"]
+    command += ["--results-dir", str(tmp_path)]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert "short--seed0" in started.stdout.readline()
+    os.killpg(started.pid, signal.SIGINT)  # what a terminal does
+    assert started.wait(20) != 0
+    for _ in range(50):
+        if not _group_lives(started.pid):
+            return
+        time.sleep(0.1)
+    pytest.fail("processes are left")
+
+
+def _group_lives(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

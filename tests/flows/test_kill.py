@@ -1,0 +1,129 @@
+"""Killed at any moment, the same command goes on and ends as an undisturbed one, to the bit."""
+
+import random
+import time
+
+import pytest
+
+from hfbench.records.predictions import load_predictions
+from hfbench.records.store import load_record
+from hfbench.training.checkpoints import _damaged_files, _is_finished
+
+SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32, "resid_pdrop": 0.3}}
+PRETRAIN = {
+    "corpus": {"builtin": "pets"},
+    "training_arguments": {"max_steps": 40, "per_device_train_batch_size": 8, "eval_steps": 10,
+                           "logging_steps": 7, "save_strategy": "steps", "save_steps": 6},
+}  # fmt: skip
+MODELS = [
+    {"name": "pre", **SMALL, "pretrain": PRETRAIN},
+    {"name": "floor", "control": "tfidf-logreg"},
+]
+
+
+@pytest.fixture
+def recipe(write_recipe):
+    return write_recipe(models=MODELS, seeds=[0], save_models=True)
+
+
+@pytest.fixture
+def run(recipe, start_hfbench):
+    """A function that runs the recipe into a folder, to the end or until it is killed."""
+
+    def start(results, *, seconds=None, kill_at=()):
+        arguments = ["compare", recipe, "--results-dir", results, "--jobs", 1]
+        process = start_hfbench(*arguments, kill_at=kill_at)
+        process.join(seconds if seconds is not None else 120)
+        process.kill()
+        process.join()
+        return process.exitcode
+
+    start.said = start_hfbench.output
+    return start
+
+
+def contents(results, timeless):
+    """All that a run leaves, but for times."""
+    folder = results / "tiny"
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".json" and path.parent.name == "records":
+            found[name] = timeless(load_record(path))
+        elif path.suffix == ".parquet":
+            record = load_record(path.with_suffix(".json"))
+            found[name] = load_predictions(record, folder, "validation")["logits"].tolist()
+        elif path.is_file():
+            # times are in the table, too
+            found[name] = path.read_bytes() if "models/" in name else None
+    return found
+
+
+def assert_whole(results):
+    """Nothing in a folder where a process was killed is half of something."""
+    folder = results / "tiny"
+    for path in folder.glob("records/*.json"):
+        record = load_record(path)
+        if record.predictions:
+            load_predictions(record, folder, "validation")
+    for checkpoint in folder.glob("runs/*/checkpoint-*"):
+        assert not _is_finished(checkpoint) or not _damaged_files(checkpoint)
+    for path in (*folder.glob("*.md"), *folder.glob("*.csv"), *folder.glob("*.tex")):
+        assert path.read_text().endswith("\n")
+
+
+MOMENTS = [
+    ("hfbench.data.tokens", "_encode", 1),
+    ("hfbench.training.trainer", "BenchTrainer.training_step", 15),
+    ("hfbench.training.trainer", "BenchTrainer.training_step", 42),  # of the classifier
+    ("transformers.trainer", "Trainer._save_optimizer_and_scheduler", 2),  # weights are there
+    ("hfbench.training.checkpoints", "_hash_files", 2),  # all but the manifest is there
+    ("hfbench.system.files", "os.fsync", 1),  # of the note whose checkpoints they are
+    ("hfbench.system.files", "os.fsync", 8),  # a record is written but not in its place
+    ("hfbench.execution.cell", "_replace_folder", 1),
+    ("hfbench.execution.cell", "hash_files", 1),  # weights without a record
+    ("hfbench.execution.cell", "clear", 1),  # a record, and checkpoints that nobody needs
+    ("shutil", "rmtree", 3),
+    ("hfbench.records.schema", "atomic", 2),
+    ("hfbench.evidence.table", "atomic", 2),
+]
+
+
+@pytest.fixture
+def undisturbed(run, tmp_path, timeless):
+    assert run(tmp_path / "whole") == 0, run.said.read_text()
+    return contents(tmp_path / "whole", timeless)
+
+
+def test_killed_at_three_moments_it_goes_on_each_time(run, undisturbed, tmp_path, timeless):
+    for moment in (MOMENTS[1], MOMENTS[3], MOMENTS[8]):
+        assert run(tmp_path / "killed", kill_at=moment) == -9, (moment, run.said.read_text())
+        assert_whole(tmp_path / "killed")
+    assert run(tmp_path / "killed") == 0, run.said.read_text()
+    assert "resumes from its checkpoint of step" in run.said.read_text()
+    assert contents(tmp_path / "killed", timeless) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: f"{moment[1]}-{moment[2]}")
+def test_killed_at_each_kind_of_moment(run, undisturbed, tmp_path, timeless, moment):
+    assert run(tmp_path / "killed", kill_at=moment) == -9, run.said.read_text()
+    assert_whole(tmp_path / "killed")
+    assert run(tmp_path / "killed") == 0, run.said.read_text()
+    assert contents(tmp_path / "killed", timeless) == undisturbed
+
+
+@pytest.mark.slow
+def test_killed_at_24_random_moments(run, undisturbed, tmp_path, timeless):
+    start = time.monotonic()
+    assert run(tmp_path / "timed") == 0
+    whole = time.monotonic() - start
+    generator, killed = random.Random(7), 0
+    for number in range(24):
+        results = tmp_path / f"killed-{number}"
+        for _ in range(2):  # the second may fall into what the first left
+            killed += run(results, seconds=whole * generator.random()) == -9
+            assert_whole(results)
+        assert run(results) == 0, run.said.read_text()
+        assert contents(results, timeless) == undisturbed, number
+    assert killed >= 24

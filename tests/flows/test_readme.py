@@ -1,0 +1,195 @@
+"""README's commands are run and its figures are those of results/."""
+
+import itertools
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import answer
+from hfbench.evidence.table import as_markdown
+from hfbench.recipe.load import load_recipe
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def run(command, cwd=ROOT):
+    env = {**os.environ, "OMP_NUM_THREADS": "2"}
+    words = shlex.split(command)
+    assert words[0] == "hfbench"
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def first_table(text):
+    lines = text.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| model |"))
+    return list(itertools.takewhile(lambda line: line.startswith("|"), lines[start:]))
+
+
+def marked(kind, name):
+    return re.search(rf"<!-- {kind}: results/{name} -->\n(.*?)<!-- end -->", README, re.S).group(1)
+
+
+@pytest.mark.parametrize("name", re.findall(r"<!-- table: results/(\S+) -->", README))
+def test_tables_are_those_of_the_records(name):
+    expected = first_table(as_markdown(load_comparison(ROOT / "results" / name)))
+    assert first_table(marked("table", name)) == expected
+    assert len(expected) > 4
+
+
+@pytest.mark.parametrize("name", re.findall(r"<!-- answer: results/(\S+) -->", README))
+def test_answers_are_those_of_the_records(name):
+    expected = " ".join(answer(load_comparison(ROOT / "results" / name)))
+    assert " ".join(marked("answer", name).replace(">", "").split()) == expected
+
+
+def test_findings_are_those_of_the_study():
+    findings = " ".join((ROOT / "results" / "study" / "README.md").read_text("utf-8").split())
+    quoted = [
+        " ".join(line.lstrip(">") for line in block.splitlines()).split()
+        for block in marked("findings", "study").split("\n>\n")
+    ]
+    assert len(quoted) == 3
+    for words in quoted:
+        assert " ".join(words) in findings
+
+
+def test_what_the_readme_links_to_is_there():
+    linked = re.findall(r'(?:\]\(|src=")([^)"#:]+)[)"]', README)
+    assert len(linked) > 12
+    for target in linked:
+        assert (ROOT / target).exists(), target
+
+
+def test_make_targets_are_there():
+    for command in [c for c in COMMANDS if c.startswith("make ")]:
+        dry = subprocess.run(
+            ["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True
+        )
+        assert dry.returncode == 0, dry.stderr
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize(
+    ("python", "message"),
+    [
+        ("no-such-python", "there is no no-such-python here"),
+        ("false", "needs Python 3.10 or newer"),
+    ],
+)
+def test_make_says_what_the_system_lacks(python, message, tmp_path):
+    command = ["make", "test", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert message in run.stderr
+
+
+def test_commands_that_compare_and_pretrain_name_recipes_and_scripts_that_exist():
+    named = [word for c in COMMANDS for word in c.split() if word.startswith("recipes/")]
+    assert len(named) >= 8
+    for path in named:
+        assert (ROOT / path).is_file(), path
+
+
+@pytest.fixture
+def mine(tmp_path, rows):
+    """The commands on the reader's own recipe, of which the first has run on data of theirs."""
+    text = re.search(r"```yaml\n(.*?)```", README, re.S).group(1)
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    lines = ["text,label", *(f"{row['text']},{row['label']}" for row in rows)]
+    (tmp_path / "reviews.csv").write_text("\n".join(lines), encoding="utf-8")
+    commands = [command for command in COMMANDS if "mine.yaml" in command]
+    assert len(commands) == 3
+    assert "5 cells ran" in run(commands[0], cwd=tmp_path)
+    return commands
+
+
+def test_your_model_and_data_run_as_written(mine, tmp_path):
+    assert "0 of 5 cells to run" in run(mine[2], cwd=tmp_path)
+    verify = next(command for command in COMMANDS if command.startswith("hfbench verify "))
+    assert "1 of 1 cells are bit-identical" in run(verify, cwd=tmp_path)
+    assert (tmp_path / "results" / "mine" / "README.md").exists()
+
+
+@pytest.mark.slow
+def test_your_recipe_with_other_values_runs_as_written(mine, tmp_path):
+    again = run(mine[1], cwd=tmp_path)
+    assert "5 cells ran, 2 were finished before" in again
+
+
+def test_what_is_made_from_records_runs_as_written(tmp_path):
+    assert "gpt-nano" in run("hfbench list")
+    shutil.copytree(ROOT / "results" / "quickstart", tmp_path / "results" / "quickstart")
+    made = [c for c in COMMANDS if " results/quickstart" in c]
+    assert len(made) == 5
+    said = [run(command, cwd=tmp_path) for command in made]
+    assert "NLL" in said[1]
+    assert said[-1].startswith("gpt-nano relative to tfidf-logreg:")
+    for name in ("README.md", "accuracy.csv", "accuracy.tex", "report.html", "plots/accuracy.png"):
+        assert (tmp_path / "results" / "quickstart" / name).exists()
+
+
+@pytest.mark.slow
+def test_plans_run_as_written():
+    plans = [c for c in COMMANDS if c.startswith("hfbench plan recipes/quickstart.yaml")]
+    assert len(plans) == 2
+    shown = [run(command) for command in plans]
+    assert "to show 5.0 points" in shown[0]
+    assert "to show 3.0 points" in shown[1]
+
+
+@pytest.mark.slow
+def test_a_check_runs_as_written():
+    command = next(c for c in COMMANDS if c.startswith("hfbench check"))
+    assert "20 checks: 19 ok, 0 FAIL, 1 skipped" in run(command)
+
+
+def test_other_commands_name_what_there_is():
+    verbs = {command.split()[1] for command in COMMANDS if command.startswith("hfbench ")}
+    shown = run("hfbench --help")
+    assert {"generate", "convert", "pretrain"} <= verbs
+    for verb in verbs:
+        assert f" {verb} " in shown
+
+
+def test_every_key_of_a_recipe_is_explained_where_the_readme_says():
+    source = (ROOT / "hfbench" / "recipe.py").read_text("utf-8")
+    for key in load_recipe(ROOT / "recipes" / "quickstart.yaml").model_dump():
+        assert f"    {key}:" in source
+
+
+@pytest.mark.slow
+def test_quickstart_runs_as_written(tmp_path):
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    pretrain = next(command for command in COMMANDS if command.startswith("hfbench pretrain"))
+    assert "1 cells ran" in run(pretrain, cwd=tmp_path)
+    compare = next(command for command in COMMANDS if "bin/hfbench compare" in command)
+    assert "11 cells ran" in run(compare.removeprefix(".venv/bin/"), cwd=tmp_path)
+    results = tmp_path / "results" / "local" / "quickstart"
+    models = {model.name: model for model in load_comparison(results).models}
+    # what the task is built for
+    assert models["majority"].accuracy < models["tfidf-logreg"].accuracy
+    assert models["tfidf-logreg"].interval[1] < models["gpt-nano-pretrained"].interval[0]
+    assert max(model.accuracy for model in models.values()) < 0.96

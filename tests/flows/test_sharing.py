@@ -1,0 +1,132 @@
+"""Several processes on the same recipe: each cell runs once, and a dead process holds nothing."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from hfbench.execution.cell import run_cell
+from hfbench.execution.compare import compare
+from hfbench.recipe.load import load_recipe
+from hfbench.records.store import load_records
+from hfbench.system.locks import hold
+
+FLOOR = {"name": "floor", "control": "majority"}
+
+
+@pytest.fixture
+def forty(write_recipe):
+    """40 cells that take no time."""
+    return write_recipe(models=[FLOOR], train_sizes=[20, 40], seeds=[*range(20)])
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
+
+
+def test_eight_processes_share_forty_cells_and_run_each_once(forty, tmp_path, start_hfbench):
+    results = tmp_path / "results"
+    processes = [start_hfbench("compare", forty, "--results-dir", results) for _ in range(8)]
+    for process in processes:
+        process.join(120)
+    said = start_hfbench.output.read_text()
+    assert [process.exitcode for process in processes] == [0] * 8, said
+    records = load_records(results / "tiny")
+    assert len(records) == 40
+    assert not (results / "tiny" / "records" / "superseded").exists()  # no cell ran twice
+    ran = [line for line in said.splitlines() if "validation accuracy" in line]
+    assert len(ran) == 40
+    assert "were run by other processes" in said
+    left = {path.name for path in (results / "tiny").iterdir()}
+    assert left == {"records", "locks", "README.md", "accuracy.csv", "accuracy.tex"}
+    assert not list((results / "tiny" / "records").glob(".*"))
+
+
+def test_a_cell_that_another_holds_is_waited_for_and_the_others_run(write_recipe, tmp_path):
+    recipe = load_recipe(write_recipe(models=[FLOOR, {**FLOOR, "name": "other"}]))
+    ended = {}
+    with hold("floor", tmp_path / "tiny") as is_ours:
+        assert is_ours
+        thread = threading.Thread(target=lambda: ended.update(it=compare(recipe, tmp_path)))
+        thread.start()
+        wait_until((tmp_path / "tiny" / "records" / "other.json").exists)
+        time.sleep(0.2)
+        assert not (tmp_path / "tiny" / "records" / "floor.json").exists()
+        assert thread.is_alive()
+    thread.join(30)
+    assert [record.stem for record in ended["it"].ran] == ["floor", "other"]
+
+
+def test_what_another_made_meanwhile_is_taken_even_if_it_failed(
+    write_recipe, tmp_path, timeless, monkeypatch
+):
+    hot = {"name": "hot", "preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
+    hot["training_arguments"] = {"learning_rate": 1e30}
+    recipe = load_recipe(write_recipe(models=[hot], seeds=[0]))
+    (failed,) = compare(recipe, tmp_path / "theirs").ran
+    path = tmp_path / "ours" / "tiny" / "records" / "hot--seed0.json"
+    ended, asked = {}, threading.Event()
+
+    def ask(*arguments):
+        asked.set()
+        return run_cell(*arguments)
+
+    monkeypatch.setattr("hfbench.execution.compare.run_cell", ask)
+    with hold("hot--seed0", tmp_path / "ours" / "tiny"):
+        thread = threading.Thread(
+            target=lambda: ended.update(it=compare(recipe, tmp_path / "ours"))
+        )
+        thread.start()
+        assert asked.wait(60)  # it has looked at what there is
+        path.parent.mkdir()
+        path.write_text(failed.model_dump_json())
+    thread.join(30)
+    assert ended["it"].ran == []
+    assert ended["it"].by_others == 1
+    assert ended["it"].failed == [failed]
+    again = compare(recipe, tmp_path / "ours")  # a new start tries what has failed
+    assert [timeless(record) for record in again.ran] == [timeless(failed)]
+
+
+def test_a_lock_ends_with_its_process_however_that_ends(write_recipe, tmp_path, start_hfbench):
+    endless = {"max_steps": 100_000, "eval_strategy": "no", "logging_strategy": "no"}
+    model = {"name": "long", "preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
+    path = write_recipe(models=[{**model, "training_arguments": endless}], seeds=[0])
+    process = start_hfbench("compare", path, "--results-dir", tmp_path, "--jobs", 1)
+    lock = tmp_path / "tiny" / "locks" / "long--seed0.lock"
+    wait_until(lock.exists)
+    time.sleep(0.5)  # from the file to its lock
+    with hold("long--seed0", tmp_path / "tiny") as is_ours:
+        assert not is_ours
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(30)
+    with hold("long--seed0", tmp_path / "tiny") as is_ours:
+        assert is_ours
+
+
+def test_a_results_folder_that_cannot_be_written_is_an_error_at_once(
+    write_recipe, tmp_path, capsys
+):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "tiny").write_text("a file where a folder should be")
+    from hfbench.errors import StorageError
+
+    with pytest.raises(StorageError, match=r"tiny/locks/floor.lock cannot be written: .*Not a dir"):
+        compare(load_recipe(write_recipe(models=[FLOOR])), tmp_path / "results")
+
+
+def test_what_a_killed_process_left_half_written_is_removed(write_recipe, tmp_path):
+    records = tmp_path / "tiny" / "records"
+    records.mkdir(parents=True)
+    for name in (".floor.json.1234.tmp", ".floor.parquet.99.tmp", ".other.json.7.tmp"):
+        (records / name).write_text(json.dumps({})[:1])
+    compare(load_recipe(write_recipe(models=[FLOOR])), tmp_path)
+    assert sorted(path.name for path in records.iterdir()) == [
+        ".other.json.7.tmp", "floor.json", "floor.parquet",
+    ]  # fmt: skip

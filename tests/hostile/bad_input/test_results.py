@@ -1,0 +1,279 @@
+"""Results folders that were edited, cut off, mixed up, or are very large.
+
+`tests/test_record.py` has what the schema of a record refuses by itself.
+"""
+
+import json
+import math
+import shutil
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hfbench.errors import UserError
+from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.table import write_table
+
+N = 40  # examples
+WHAT_TO_DO = "; restore it from a copy, or move it away and run its recipe again"
+
+
+@pytest.fixture
+def results(tmp_path, write_record):
+    for model, one_in in (("one", 4), ("two", 5)):
+        for seed in (0, 1):
+            write_record(tmp_path, model, seed, np.arange(N) % one_in != seed)
+    return tmp_path
+
+
+@pytest.fixture
+def record(results):
+    return results / "records" / "one--seed0.json"
+
+
+def mistake(results):
+    with pytest.raises(UserError) as error:
+        write_table(load_comparison(results), results)
+    assert not (results / "README.md").exists()
+    return str(error.value).replace(str(results), "DIR")
+
+
+def edit(path, keys, value):
+    """Set the value at a key path; ``...`` for a value removes the key."""
+    values = json.loads(path.read_text())
+    part = values
+    *parents, last = keys.split(".")
+    for key in parents:
+        part = part[key]
+    part[last] = value
+    if value is ...:
+        del part[last]
+    path.write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[:300], "not a valid record: the file: Invalid JSON: EOF while parsing"),
+        (lambda _: "", "not a valid record: the file: Invalid JSON: EOF while parsing a value"),
+        (lambda _: "[1]", "not a valid record: the file: Input should be an object"),
+        (lambda text: "\ufeff" + text, "not a valid record: the file: Invalid JSON: expected"),
+        (
+            lambda text: text.replace('"settings": {', f'"settings": {{"a": {"[" * 10**5}'),
+            "not a valid record: the file: Invalid JSON: recursion limit exceeded",
+        ),
+        (
+            lambda text: text.replace('"model": "one"', '"model": "one", "model": "three"'),
+            "is the record of three--seed0",
+        ),
+    ],
+)  # fmt: skip
+def test_a_record_that_is_no_record_is_named(results, record, change, message):
+    record.write_text(change(record.read_text()))
+    found = mistake(results)
+    assert found.startswith(f"DIR/records/one--seed0.json: {message}")
+    assert found.endswith(WHAT_TO_DO)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("note", 1, "not a valid record: note: Extra inputs are not permitted"),
+        ("seed", "0", "not a valid record: seed: Input should be a valid integer"),
+        ("seed", True, "not a valid record: seed: Input should be a valid integer"),
+        ("cell_seconds", "3", "not a valid record: cell_seconds: Input should be a valid number"),
+        ("task.labels", "xy", "not a valid record: task.labels: Input should be a valid array"),
+        ("kind", ..., "not a valid record: kind: Field required"),
+        ("schema_version", ..., "not a valid record: it has no schema_version"),
+        (
+            "schema_version",
+            1,
+            "has schema_version 1, but this hfbench reads 2: read it with the hfbench that "
+            "wrote it",
+        ),
+        (
+            "schema_version",
+            99,
+            "has schema_version 99, but this hfbench reads 2: read it with the hfbench that "
+            "wrote it",
+        ),
+        ("seed", 1, "is the record of one--seed1"),
+        ("model", "two", "is the record of two--seed0"),
+        ("kind", "pretraining", "is the record of pretrain--one--seed0"),
+    ],
+)
+def test_a_record_that_was_edited_is_named(results, record, key, value, message):
+    edit(record, key, value)
+    assert mistake(results) == f"DIR/records/one--seed0.json: {message}{WHAT_TO_DO}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("task", None, "status is 'finished', but there is no task"),
+        ("model_facts", None, "status is 'finished', but there is no model_facts"),
+        ("predictions", None, "status is 'finished', but there is no predictions"),
+        ("status", "failed", "status is 'failed', but failure is None"),
+        ("task.evaluation_split", "test", "task.splits has no 'test'"),
+        ("task.splits.train", ..., "task.splits has no 'train'"),
+        (
+            "task.labels",
+            ["x", "z"],
+            "task.splits.train.label_counts are not those of task.labels",
+        ),
+        ("metrics", {}, "metrics has no accuracy of 'validation'"),
+        ("environment", {}, "environment has no 'packages'"),
+    ],
+)
+def test_a_record_that_does_not_fit_together_is_named(results, record, key, value, message):
+    edit(record, key, value)
+    assert mistake(results) == (
+        f"DIR: the record of one--seed0 does not fit together: {message}{WHAT_TO_DO}"
+    )
+
+
+def test_records_of_two_recipes_in_one_folder_are_named(results, record):
+    edit(record, "recipe", "another")
+    assert mistake(results) == (
+        "DIR: records of several recipes in one folder: 'r' (3), 'another' (1); give each its own"
+    )
+
+
+def change_predictions(results, **columns):
+    path = results / "records" / "one--seed0.parquet"
+    table = pq.read_table(path).to_pydict()
+    types = {"label": pa.int64(), "logits": pa.list_(pa.float32())}
+    changed = {name: change(table[name]) for name, change in columns.items()}
+    kept = {name: values for name, values in {**table, **changed}.items() if values is not None}
+    arrays = {name: pa.array(values, types.get(name)) for name, values in kept.items()}
+    pq.write_table(pa.table(arrays), path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            dict.fromkeys(("split", "id", "label", "logits"), lambda values: values[:3]),
+            "3 rows of 'validation', not 40",
+        ),
+        ({"split": lambda _: ["test"] * N}, "0 rows of 'validation', not 40"),
+        ({"id": lambda _: ["validation/0"] * N}, "an example more than once"),
+        ({"id": lambda ids: ids[::-1]}, "other examples or labels than those of one--seed1"),
+        ({"label": lambda _: [7] * N}, "labels that are not from 0 to 1"),
+        ({"label": lambda _: [-1] * N}, "labels that are not from 0 to 1"),
+        ({"logits": lambda rows: [[*row, 0.0] for row in rows]}, "logits of 3 labels, not 2"),
+        (
+            {"logits": lambda rows: [*rows[:-1], [math.nan, 0.0]]},
+            "logits of validation/39 that are not finite",
+        ),
+        (
+            {"logits": lambda rows: [[math.inf, 0.0], *rows[1:]]},
+            "logits of validation/0 that are not finite",
+        ),
+        (
+            {"logits": lambda rows: [[0.0, 1.0]] * N},
+            "an accuracy of 0.5000, not 0.7500 as the record says",
+        ),
+    ],
+)
+def test_predictions_that_are_not_the_records_are_named(results, columns, message):
+    change_predictions(results, **columns)
+    assert mistake(results) in {
+        f"DIR: the predictions of one--seed{seed} have {text}{WHAT_TO_DO}"
+        for seed, text in ((0, message), (1, message.replace("seed1", "seed0")))
+    }
+
+
+def test_a_metric_that_the_predictions_do_not_give_is_named(results, record):
+    edit(record, "metrics.validation.accuracy", 0.99)
+    assert mistake(results) == (
+        "DIR: the predictions of one--seed0 have an accuracy of 0.7500, not 0.9900 as the record "
+        f"says{WHAT_TO_DO}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "the predictions of one--seed0 are missing"),
+        (b"", "not valid predictions: Parquet file size is 0 bytes"),
+        (b"split,id,label\n", "not valid predictions: Parquet magic bytes not found in footer."),
+        (-30, "not valid predictions: Parquet magic bytes not found in footer."),
+    ],
+)
+def test_predictions_that_are_missing_or_cut_are_named(results, content, message):
+    path = results / "records" / "one--seed0.parquet"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:content])
+    assert mistake(results).startswith(f"DIR/records/one--seed0.parquet: {message}")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"label": lambda _: None}, "'Field \"label\" does not exist in schema'"),
+        ({"label": lambda _: [None] * N}, "Can only use DLPack on arrays with no nulls."),
+        (
+            {"logits": lambda rows: [*rows[:-1], [0.0]]},
+            "cannot reshape array of size 79 into shape",
+        ),
+        (
+            dict.fromkeys(("split", "id", "label", "logits"), lambda _: []),
+            "cannot reshape array of size 0 into shape",
+        ),
+    ],
+)
+def test_predictions_of_another_form_are_named(results, columns, message):
+    change_predictions(results, **columns)
+    found = mistake(results)
+    assert found.startswith(f"DIR/records/one--seed0.parquet: not valid predictions: {message}")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.write_text("{"), "one--seed0.json: not a valid record: the file: Inv"),
+        (lambda path: edit(path, "schema_version", 1), "has schema_version 1, but this hfbench"),
+        (lambda path: path.with_suffix(".parquet").unlink(), "the predictions of one--seed0 are"),
+        (lambda path: shutil.rmtree(path.parent), "no records here"),
+    ],
+)
+def test_on_the_command_line_it_is_one_message_and_exit_code_2(
+    results, record, command, spoil, message
+):
+    spoil(record)
+    code, error = command("table", results)
+    assert code == 2
+    assert error.startswith("error: ")
+    assert message in error
+    assert "Traceback" not in error
+
+
+def make_many(folder, write_record, models, seeds):
+    """Records of ``models`` times ``seeds`` runs; a model's are alike but for their seed."""
+    for number in range(models):
+        name = f"model{number}"
+        write_record(folder, name, 0, np.arange(N) % models <= number)
+        path = folder / "records" / f"{name}--seed0.json"
+        values = json.loads(path.read_text())
+        for seed in range(1, seeds):
+            copy = path.with_name(f"{name}--seed{seed}.json")
+            values |= {"seed": seed, "predictions": f"{copy.stem}.parquet"}
+            copy.write_text(json.dumps(values, indent=1))
+            shutil.copy(path.with_suffix(".parquet"), copy.with_suffix(".parquet"))
+
+
+@pytest.mark.slow
+def test_10000_records_are_a_table_in_seconds(tmp_path, write_record):
+    make_many(tmp_path, write_record, models=20, seeds=500)
+    started = time.process_time()
+    comparison = load_comparison(tmp_path)
+    write_table(comparison, tmp_path)
+    # 6 s of two cores that others use, too; where nobody does, fewer
+    assert time.process_time() - started < 10
+    assert sum(len(model.finished) for model in comparison.models) == 10_000

@@ -1,0 +1,259 @@
+"""The benchmark of speed runs, checks the losses, and makes its table from records alone."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+# `datasets` reads its cache's place when it is imported: not while the benchmark has one of its own
+import hfbench.execution.compare  # noqa: F401
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+ROWS = ["lm-small-corpus", "finetune-tiny-gpt2"]
+FEW = ["--steps", "3", "--repetitions", "1", "--epochs", "1", "--seeds", "1"]
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    """A function that runs the script and gives its exit code; the environment stays as it is."""
+    sys.path.insert(0, str(RECIPES))
+    before = dict(os.environ)
+    import benchmark_speed
+
+    def run(*arguments):
+        try:
+            return benchmark_speed.main(list(map(str, arguments)))
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    yield run
+    sys.path.remove(str(RECIPES))
+
+
+@pytest.fixture(scope="module")
+def out(benchmark, tmp_path_factory):
+    """Where two rows of a few steps were written to."""
+    out = tmp_path_factory.mktemp("speed")
+    assert benchmark("--rows", *ROWS, *FEW, "--out", out) == 0
+    return out
+
+
+def test_committed_findings_are_those_of_the_records(benchmark):
+    from speed.findings import render
+
+    speed = Path(__file__).parents[2] / "results" / "speed"
+    assert (speed / "README.md").read_text("utf-8") == render(speed)
+
+
+def test_findings_are_the_numbers_of_the_table(benchmark, out):
+    from speed.findings import Row
+    from speed.records import table
+
+    for name in ROWS:
+        row = Row("cpu", name, out)
+        lines = [line.split(" | ") for line in table("cpu", [row.record]).splitlines()[-3:]]
+        for _, side, median, _, ratio, tokens, _, _, memory, *_ in lines:
+            assert f"{row.median(side)} a step" == median
+            assert float(row.times(side)) == pytest.approx(float(ratio), abs=0.006)
+            assert (row.tokens(side), row.memory(side)) == (tokens, memory)
+        other = lines[1][1]
+        share = 100 / 2 / float(row.times(other))
+        assert float(row.pace(other, 2).removesuffix(" %")) == pytest.approx(share, abs=1)
+
+
+def test_findings_say_which_record_they_lack(benchmark, out, capsys):
+    assert benchmark("--findings", "--out", out) == 2
+    assert f"no {out / 'cpu' / 'lm-larger-corpus.json'}; measure" in capsys.readouterr().err
+
+
+def read(out, row):
+    return json.loads((out / "cpu" / f"{row}.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_record_has_every_run_of_every_side(out, row):
+    record = read(out, row)
+    assert (record["suite"], record["row"], record["unit"]) == ("cpu", row, "step")
+    assert record["settings"]["steps"] == 3
+    assert record["environment"]["packages"]["torch"] == torch.__version__
+    assert len(record["sides"]) == 3
+    for runs in record["sides"].values():
+        assert len(runs) == 1 + 1
+        for run in runs:
+            assert run["details"]["steps"] == 3
+            assert 0 < run["seconds"] < run["train_seconds"] < run["total_seconds"]
+            assert run["peak_memory_bytes"] > 2**27  # torch alone needs as much
+    run = record["sides"]["hfbench"][1]
+    # hfbench's own clock ran while the two steps after the warm-up were taken
+    assert run["details"]["record_train_seconds"] > run["seconds"]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_losses_are_those_of_the_stock_model_in_a_bare_loop(out, row):
+    check = read(out, row)["check"]
+    assert check["passed"]
+    found = check["details"]
+    assert len(found["hfbench"]) == len(found["stock"]) == 3
+    assert len(set(found["stock"])) == 3
+    assert found["first_difference"] < 1e-5
+
+
+def test_the_table_has_a_line_for_each_side(out):
+    lines = (out / "cpu.md").read_text("utf-8").splitlines()
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    assert len(table) == 2 + 3 * len(ROWS)
+    assert {len(cells) for cells in table} == {len(table[0])}
+    assert [cells[0] for cells in table[2:]] == [row for row in ROWS for _ in range(3)]
+    hfbench_line, stock_line = table[2], table[3]
+    assert hfbench_line[1] == "hfbench"
+    assert hfbench_line[4] == "1.00"
+    assert hfbench_line[-1] == read(out, ROWS[0])["check"]["summary"]
+    median = {
+        name: record_side[1]["seconds"] for name, record_side in read(out, ROWS[0])["sides"].items()
+    }
+    assert float(stock_line[4]) == pytest.approx(
+        median[stock_line[1]] / median["hfbench"], abs=0.01
+    )
+
+
+def test_the_table_is_made_again_from_records_byte_for_byte(benchmark, out):
+    before = (out / "cpu.md").read_bytes()
+    (out / "cpu.md").unlink()
+    assert benchmark("--table-only", "--out", out) == 0
+    assert (out / "cpu.md").read_bytes() == before
+
+
+def test_other_weights_fail_the_check_after_all_is_written(
+    benchmark, tmp_path, monkeypatch, capsys
+):
+    from speed import losses, training
+    from speed.measure import Run
+
+    def convert_otherwise(model):
+        converted = convert_model(model)
+        with torch.no_grad():
+            converted.lm_head.weight.mul_(1.1)
+        return converted
+
+    convert_model = losses.convert_model
+    monkeypatch.setattr(losses, "convert_model", convert_otherwise)
+    # how long each side takes has been seen above
+    monkeypatch.setattr(
+        training,
+        "in_turns",
+        lambda sides, rounds: {name: [Run(1.0, 2.0)] * rounds for name in sides},
+    )
+    assert benchmark("--rows", "lm-small-corpus", "--steps", 2, "--out", tmp_path) == 1
+    assert "lm-small-corpus: FAILED" in capsys.readouterr().err
+    check = read(tmp_path, "lm-small-corpus")["check"]
+    assert not check["passed"]
+    assert check["details"]["first_difference"] > check["details"]["tolerance_of_first"]
+    assert "FAILED" in (tmp_path / "cpu.md").read_text("utf-8")
+
+
+def test_a_loss_that_is_no_number_fails_the_check(benchmark):
+    from speed.losses import compare
+
+    assert compare([1.0, 2.0], [1.0, 2.0], "float32").passed
+    assert not compare([1.0, float("nan")], [1.0, 2.0], "float32").passed
+    assert not compare([1.0, 2.0], [1.0, 2.001], "float32").passed
+    assert compare([1.0, 2.0], [1.0, 2.001], "bfloat16").passed
+
+
+def test_generated_texts_are_as_varied_as_english(benchmark):
+    from speed.texts import BOOK, REVIEWS, texts
+
+    for number, lengths, tokens, different in (
+        (4950, BOOK, 105e3, 10.6e3),
+        (1200, REVIEWS, 15e3, 4e3),
+    ):
+        words = " ".join(texts(number, lengths, seed=0)).split()
+        assert len(words) == pytest.approx(tokens, rel=0.25)
+        assert len(set(words)) == pytest.approx(different, rel=0.15)
+
+
+def test_a_checkpoint_is_over_when_the_next_step_begins(benchmark, monkeypatch):
+    """What other callbacks do about it, as its hashes, is not of the steps."""
+    from speed import measure
+
+    time = 0.0
+    monkeypatch.setattr(measure, "_now", lambda: time)
+    clock = measure.Clock(warm_up=2)
+    clock.begin()
+    for step in range(1, 7):
+        clock.on_step_begin(None, None, None)
+        time += 5 if step <= 2 else 1
+        saves = step == 4
+        clock.on_step_end(None, None, SimpleNamespace(should_save=saves))
+        if saves:
+            time += 100  # the Trainer writes it
+            clock.on_save(None, None, None)
+            time += 20  # and others hash it
+    clock.end()
+    assert clock.checkpoint_seconds == [120]
+    assert clock.step_seconds == pytest.approx(1 + 120 / measure.CHECKPOINT_INTERVAL)
+
+
+def test_a_row_that_is_not_there_is_an_error_that_names_those_that_are(benchmark, tmp_path, capsys):
+    assert benchmark("--rows", "no-such-row", "--out", tmp_path) == 2
+    assert "finetune-gpt-nano" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("suite", "needed"), [("gpu", "1 GPU"), ("gpus", "2 GPUs")])
+def test_a_suite_for_gpus_is_refused_without_them(benchmark, tmp_path, capsys, suite, needed):
+    assert benchmark("--suite", suite, "--out", tmp_path) == 2
+    assert f"the suite {suite} needs {needed} or more" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_whole_processes_are_measured(benchmark, tmp_path):
+    rows = ["comparison", "start-up"]
+    assert benchmark("--rows", *rows, *FEW, "--out", tmp_path) == 0
+    comparison = read(tmp_path, "comparison")
+    ours, stock = comparison["sides"].values()
+    assert [len(run["details"]["accuracies"]) for run in [*ours, *stock]] == [2, 2, 2]
+    assert len(read(tmp_path, "start-up")["sides"]) == 4
+
+
+@pytest.mark.slow
+def test_a_custom_gpt_writes_the_tokens_of_gpt2(benchmark, tmp_path):
+    from speed.generation import Generating
+
+    measured = Generating("gpt-nano", new_tokens=5, repetitions=1).measure(tmp_path)
+    assert measured.check.passed
+    assert {len(tokens) for tokens in measured.check.details.values()} == {5}
+
+
+def as_on_gpus(arguments, variables):
+    """`run_python` with processes of the CPU, where `accelerate launch` would take GPUs."""
+    from speed.processes import run_python
+
+    number = arguments[arguments.index("--num_processes") + 1]
+    script = arguments[arguments.index("--num_processes") + 2 :]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", number]
+    return run_python([*launch, *script], {"OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.slow
+def test_a_pretraining_on_more_and_more_gpus_is_measured(benchmark, tmp_path, monkeypatch):
+    from speed import scaling
+    from speed.work import Work
+
+    work = Work(
+        kind="language model", preset="gpt-nano", batch=8, steps=9, warm_up=3, logging_steps=3,
+        corpus="book", texts=300, train_share=0.9, block_size=32, tied=True, dropout=0.0,
+    )  # fmt: skip
+    monkeypatch.setattr(scaling, "run_python", as_on_gpus)
+    monkeypatch.setattr(scaling, "ways", lambda config: [scaling.ONE, scaling.Way(2, config)])
+    monkeypatch.setattr(scaling, "_gpus", lambda: ["0", "1"])
+    measured = scaling.Scaling(work, "multi_gpu").measure(tmp_path)
+    assert [len(runs) for runs in measured.sides.values()] == [2, 2]  # laps of 3 steps
+    assert list(measured.sides) == ["1 GPU", "2 GPUs, DDP"]
+    assert measured.settings["devices"]["2 GPUs, DDP"].startswith("2 x ")
+    assert measured.check.passed
+    assert len(measured.check.details["losses"]["2 GPUs, DDP"]) == 1 + 3  # the first step, laps

@@ -1,0 +1,278 @@
+"""What the study's scripts conclude from the records of its comparisons."""
+
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from hfbench.errors import UserError
+from hfbench.evidence.comparison import load_comparison
+
+STUDY = Path(__file__).parents[2] / "recipes" / "study"
+
+
+def answers(text):
+    """Runs in words, whether each answer is right: ``"110 010"``."""
+    return np.array([[digit == "1" for digit in run] for run in text.split()])
+
+
+@pytest.mark.parametrize("examples", range(1, 8))
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ("1110110 1011011", "0110010 1000110 1100001"),
+        ("1111111", "0000000"),
+        ("1010101 0101010", "1010101 0101010"),
+    ],
+)
+def test_small_studies_are_all_subsets_of_the_examples(script, better, worse, examples):
+    better, worse = answers(better), answers(worse)
+    subsets = [list(subset) for subset in itertools.combinations(range(7), examples)]
+    signs = [
+        np.sign(int(one[subset].sum()) - int(other[subset].sum()))
+        for one, other in itertools.product(better, worse)
+        for subset in subsets
+    ]
+    found = script("wrong_order").small_studies(better, worse, examples)
+    by_sign = [signs.count(sign) / len(signs) for sign in (1, 0, -1)]
+    assert [found.right, found.equal, found.wrong] == pytest.approx(by_sign, abs=1e-12)
+
+
+@pytest.mark.parametrize("examples", [0, 8])
+def test_a_small_study_has_examples_of_the_test(script, examples):
+    with pytest.raises(UserError, match=f"--examples {examples}: the test has 7"):
+        script("wrong_order").small_studies(answers("1110110"), answers("0110010"), examples)
+
+
+def test_pairs_that_cannot_be_told_apart_have_no_wrong_order(script, tmp_path, write_record):
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        write_record(tmp_path, "good", seed, rng.random(200) < 0.9)
+        write_record(tmp_path, "bad", seed, rng.random(200) < 0.5)
+        write_record(tmp_path, "as-bad", seed, rng.random(200) < 0.5)
+    text = script("wrong_order").as_table(load_comparison(tmp_path), [20])
+    rows = [line.split("|")[1:4] for line in text.splitlines()[2:]]
+    assert {(one.strip(), other.strip()) for one, other, _ in rows} == {
+        ("good", "bad"),
+        ("good", "as-bad"),
+    }
+    named = script("wrong_order").as_table(load_comparison(tmp_path), [20], ["good", "bad"])
+    assert named.splitlines() == [line for line in text.splitlines() if "as-bad" not in line]
+
+
+def test_average_ranks_share_equal_places(script):
+    tasks = [
+        {"a": answers("1111"), "b": answers("0001"), "c": answers("1000"), "only here": None},
+        {"a": answers("11 00"), "c": answers("11"), "b": answers("01")},
+    ]
+    ranks = script("across_tasks").average_ranks(tasks)
+    # first task: 1, 2.5, 2.5; second: a and b have a half each: 2.5, 2.5 and c is the first
+    assert {name: rank.mean for name, rank in ranks.items()} == {"a": 1.75, "b": 2.5, "c": 1.75}
+    assert all(1 <= rank.low <= rank.mean <= rank.high <= 3 for rank in ranks.values())
+
+
+def test_the_interval_of_a_rank_is_that_of_drawing_examples_and_runs_again(script):
+    """Against a plain loop that draws them one by one and counts who is better."""
+    rng = np.random.default_rng(1)
+    shares = [{"a": 0.8, "b": 0.75, "c": 0.5, "d": 0.7}, {"a": 0.6, "b": 0.62, "c": 0.5, "d": 0.4}]
+    tasks = [
+        {
+            name: rng.random((3, 50)) < share + rng.normal(0, 0.1, (3, 1))
+            for name, share in s.items()
+        }
+        for s in shares
+    ]
+    tasks[1]["c"] = tasks[1]["c"][:1]  # a single run
+    drawn = []
+    for _ in range(2000):
+        of_tasks = []
+        for task in tasks:
+            examples = rng.integers(50, size=50)
+            means = [
+                correct[rng.integers(len(correct), size=len(correct))][:, examples].mean()
+                for correct in task.values()
+            ]
+            of_tasks.append(
+                [sum(other > mean for other in means) + means.count(mean) / 2 for mean in means]
+            )
+        drawn.append(np.mean(of_tasks, axis=0) + 0.5)
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    ranks = script("across_tasks").average_ranks(tasks)
+    assert [rank.low for rank in ranks.values()] == pytest.approx(low, abs=0.25)
+    assert [rank.high for rank in ranks.values()] == pytest.approx(high, abs=0.25)
+    assert min(high - low) > 0.5
+
+
+def test_results_without_common_models_have_no_ranks(script):
+    tasks = [{"a": answers("1"), "b": answers("0")}, {"b": answers("1"), "c": answers("0")}]
+    with pytest.raises(UserError, match="no two models that all of the results have"):
+        script("across_tasks").average_ranks(tasks)
+
+
+def test_a_table_across_tasks_has_the_best_first(script, tmp_path, write_record):
+    rng = np.random.default_rng(0)
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        for seed in range(2):
+            write_record(folder, "good", seed, rng.random(200) < 0.9)
+            write_record(folder, "bad", seed, rng.random(200) < 0.5)
+    text = script("across_tasks").as_table([load_comparison(folder) for folder in folders])
+    header, _, first, second = text.splitlines()
+    assert header == "| model | d/s | d/s | average rank |"
+    good = load_comparison(folders[0]).models[0]
+    low, high = good.interval
+    shown = f"{100 * good.accuracy:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+    assert first.startswith(f"| good | {shown} |")
+    assert first.endswith(" | 1.00 (1.00-1.00) |")
+    assert second.endswith(" | 2.00 (2.00-2.00) |")
+
+
+@pytest.fixture
+def study(script, tmp_path, write_record):
+    """The study's numbers, of two models and the majority answer in step 05."""
+    folder = tmp_path / "study_05_sst2"
+    rng = np.random.default_rng(0)
+    hard = rng.random(200)
+    for seed in range(4):
+        write_record(folder, "good", seed, hard < 0.8 + rng.normal(0, 0.1, 200))
+        write_record(folder, "bad", seed, hard < 0.6 + rng.normal(0, 0.1, 200))
+    write_record(folder, "majority", None, np.arange(200) % 2 == 1, control=True)
+    return script("write_up").Study(tmp_path)
+
+
+def test_numbers_in_the_findings_are_those_of_the_comparison(study):
+    comparison = study.comparison("05_sst2")
+    good, bad, _ = comparison.models
+    (pair,) = (p for p in comparison.pairs if {p.first, p.second} == {good, bad})
+    low_of_good, high_of_good = (100 * bound for bound in good.interval)
+    expected = f"{100 * good.correct.mean():.1f} % ({low_of_good:.1f} to {high_of_good:.1f})"
+    assert study.accuracy("good") == expected
+    means = 100 * bad.correct.mean(1)
+    assert study.single_runs("bad") == f"{means.min():.1f} to {means.max():.1f} %"
+    mean, low, high = (
+        100 * x for x in (pair.difference.mean, pair.difference.low, pair.difference.high)
+    )
+    assert study.difference("good", "bad") == f"+{mean:.1f} points ({low:.1f} to {high:.1f})"
+    assert study.difference("bad", "good") == f"-{mean:.1f} points ({-high:.1f} to {-low:.1f})"
+    assert study.relation("good", "bad") == "is better than"
+    assert study.relation("bad", "good") == "is worse than"
+    assert study.relation("bad", "majority") == "cannot be told from"
+    assert study.place(low_of_good - 0.1, "good") == "lies below"
+    assert study.place(100 * good.accuracy, "good") == "lies in"
+    assert study.place(high_of_good + 0.1, "good") == "lies above"
+    assert study.one_class_runs("majority") == "1 of 1"
+    assert study.one_class_runs("good") == "0 of 4"
+
+
+@pytest.mark.parametrize("examples", [2, 3])
+def test_a_small_study_of_one_run_is_any_subset_of_the_examples(script, study, examples):
+    correct = answers("1110110100 0110010111")
+    study.model = lambda name, step: SimpleNamespace(correct=correct)
+    subsets = [list(subset) for subset in itertools.combinations(range(10), examples)]
+    shares = [100 * run[subset].mean() for run in correct for subset in subsets]
+    low, high = np.quantile(shares, [0.025, 0.975], method="inverted_cdf")
+    assert study.small_study("good", examples) == f"{low:.1f} to {high:.1f} %"
+
+
+def test_as_many_examples_as_are_needed_have_the_power(study, script):
+    """Against small studies drawn from the same answers, two-sided and with their own test."""
+    from hfbench.evidence.stats import paired_difference
+
+    number = int(study.needed_examples("good", "bad").removesuffix(" examples").replace(",", ""))
+    good, bad, _ = study.comparison("05_sst2").models
+    rng = np.random.default_rng(1)
+    shown = 0
+    for _ in range(1000):
+        drawn = rng.integers(200, size=number)
+        runs = rng.integers(4, size=2)
+        found = paired_difference(good.correct[runs[:1]][:, drawn], bad.correct[runs[1:]][:, drawn])
+        shown += found.mean > 0 and found.p_value < 0.05
+    assert 0.72 < shown / 1000 < 0.88
+
+
+def test_findings_know_only_what_was_run(study, script):
+    render = script("write_up").render
+    found = render("{{ study.accuracy('good') }}:\n\n{{ study.table('05_sst2') }}\n", study.results)
+    assert found.startswith(study.accuracy("good"))
+    assert found.count("\n| ") == 5  # header, rule and three models
+    with pytest.raises(UserError, match="05_sst2 has no finished run of 'other'"):
+        render("{{ study.accuracy('other') }}", study.results)
+    with pytest.raises(UserError, match="no overlap of 'good' with a corpus"):
+        render("{{ study.overlap('good') }}", study.results)
+    with pytest.raises(UserError, match="does not compare 'good' and 'other'"):
+        render("{{ study.difference('good', 'other') }}", study.results)
+    with pytest.raises(Exception, match="'nothing' is undefined"):
+        render("{{ nothing }}", study.results)
+
+
+def test_next_tokens_are_those_of_the_table_also_at_another_temperature(study):
+    from hfbench.generation.generate import Candidate, Generation, Step
+    from hfbench.generation.table import write_generations
+
+    logits = np.array([2.0, 1.5, 0.0])
+    shares = np.exp(logits) / np.exp(logits).sum()
+    top = tuple(
+        Candidate(i, text, float(shares[i])) for i, text in enumerate((" can", " rub", "."))
+    )
+    later = tuple(Candidate(i, " later", 0.3) for i in range(3, 6))
+    steps = (Step(top[0], top), Step(later[0], later))
+    folder = study.results / "study_01_small_corpus" / "generations"
+    write_generations([Generation("He and I", " can later", steps)], folder)
+
+    def text(p):
+        return f"can {p[0]:.3f}, rub {p[1]:.3f}, . {p[2]:.3f}"
+
+    assert study.next_tokens("01_small_corpus", "He and I") == text(shares)
+    cooler = np.exp(logits / 0.8) / np.exp(logits / 0.8).sum()
+    assert study.next_tokens("01_small_corpus", "He and I", 0.8) == text(cooler)
+    with pytest.raises(UserError, match="nothing after the prompt 'She'"):
+        study.next_tokens("01_small_corpus", "She")
+
+
+def test_the_findings_ask_for_what_the_recipes_run(script, tmp_path, write_record):
+    """All of the template, with records of every model that the recipes name."""
+    from hfbench.generation.generate import Candidate, Generation, Step
+    from hfbench.generation.table import write_generations
+
+    rng = np.random.default_rng(0)
+    overlap = {"validation": {"exact": 3, "near": 4, "examples": 240, "short": 0}}
+    loaded = YAML(typ="safe", pure=True)
+    for path in sorted(STUDY.glob("*.yaml")):
+        values = loaded.load(path.read_text("utf-8"))
+        folder = tmp_path / values["name"]
+        if "task" not in values:
+            step = Step(Candidate(1, " can", 0.5), (Candidate(1, " can", 0.5),))
+            prompts = ("He and I", "She rubs", "They are", "Money is")
+            generations = [Generation(prompt, " can", (step,)) for prompt in prompts]
+            write_generations(generations, folder / "generations")
+            for model in values["models"]:
+                metrics = {"validation": {"loss": 5.678}}
+                curve = [{"step": 200.0, "loss": 5.432}, {"step": 400.0, "loss": 5.678}]
+                write_record(
+                    folder,
+                    model["name"],
+                    None,
+                    [True],
+                    kind="pretraining",
+                    metrics=metrics,
+                    curves={"train": curve[::-1], "validation": curve},
+                )
+            continue
+        names = [values["name"], f"{values['name']}_tuned"] if path.stem == "05_sst2" else [None]
+        for name in names:
+            for model in values["models"]:
+                for seed in range(2):
+                    place = tmp_path / name if name else folder
+                    correct = rng.random(240) < 0.6
+                    write_record(place, model["name"], seed, correct, corpus_overlap=overlap)
+    write_up = script("write_up")
+    text = write_up.render(write_up.TEMPLATE.read_text("utf-8"), tmp_path)
+    assert "{{" not in text
+    assert text.count("\n| gpt-nano-coins | ") == 3  # of both tables and of that across tasks
+    losses = "loss of 5.68 nats a token", "it has 5.68, on the way there at best 5.43 (step 200)"
+    assert all(loss in text for loss in losses)
+    assert "in which 7 of 240 test sentences occur" in text
+    assert "training loss goes from 5.68 to 5.43 nats" in text

@@ -1,0 +1,41 @@
+"""Body of a process that a test starts, by `runpy` with a dictionary ``given`` among its globals.
+
+It holds ``arguments`` of the command line; ``output``, a file for what is said; and ``kill_at``: a
+module, the name of what it calls and the number of the call before which the process is killed.
+"""
+
+import importlib
+import os
+import signal
+import sys
+
+
+def die_at(module, name, number):
+    *owners, last = name.split(".")
+    owner = importlib.import_module(module)
+    for part in owners:
+        owner = getattr(owner, part)
+    call, calls = getattr(owner, last), []
+
+    def counted(*args, **kwargs):
+        calls.append(name)
+        if len(calls) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*args, **kwargs)
+
+    setattr(owner, last, counted)
+
+
+if __name__ == "__main__":
+    given = globals()["given"]
+    descriptor = os.open(given["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    sys.argv = ["hfbench", *given["arguments"]]
+    from hfbench.cli.app import main
+
+    if given["kill_at"]:
+        die_at(*given["kill_at"])
+    main()

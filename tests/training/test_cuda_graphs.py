@@ -1,0 +1,217 @@
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from support import probe, probe_replayed
+from transformers import set_seed
+
+from hfbench.data.builtin import pets
+from hfbench.data.tokens import tokenize_corpus
+from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM
+from hfbench.models.tokenizer import train_tokenizer
+from hfbench.recipe.schema import Corpus
+from hfbench.training.arguments import training_arguments
+from hfbench.training.cuda_graphs import can_replay
+from hfbench.training.trainer import NonFiniteLossError, build_trainer
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+
+
+def arguments(**changes):
+    values = {
+        "device": torch.device("cuda"),
+        "n_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "optim": "adamw_torch_fused",
+        "fp16": False,
+        "gradient_checkpointing": False,
+        "neftune_noise_alpha": None,
+        "include_num_input_tokens_seen": "no",
+        "lr_scheduler_type": "linear",
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("device", torch.device("cpu")),
+        ("n_gpu", 2),
+        ("gradient_accumulation_steps", 2),
+        ("optim", "adafactor"),
+        ("fp16", True),
+        ("gradient_checkpointing", True),
+        ("neftune_noise_alpha", 5.0),
+        ("include_num_input_tokens_seen", "all"),
+        ("lr_scheduler_type", "reduce_lr_on_plateau"),
+    ],
+)
+def test_steps_are_replayed_only_where_nothing_else_happens_in_them(name, value):
+    model = probe.build_model("custom")
+    assert can_replay(model, arguments())
+    assert not can_replay(model, arguments(**{name: value}))
+
+
+def test_a_model_that_does_not_declare_itself_is_not_replayed():
+    assert not can_replay(SimpleNamespace(_can_compile_fullgraph=False), arguments())
+
+
+def test_a_model_of_several_types_is_not_replayed():
+    model = probe.build_model("custom")
+    model.score.double()
+    assert not can_replay(model, arguments())
+
+
+def launch(script, processes, batch, out, visible, epochs=2):
+    """A probe's findings, of so many processes with ``batch`` examples each."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [
+        "--nproc_per_node",
+        str(processes),
+        str(Path(probe.__file__).with_name(script)),
+    ]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": visible}
+    run = subprocess.run(
+        [*command, "custom", str(batch), "1", str(out), str(epochs)],
+        env=env, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads(out.read_text())
+
+
+@pytest.mark.slow
+def test_replayed_steps_add_up_what_processes_have(tmp_path):
+    """On a CPU, where nothing is recorded: the arithmetic alone."""
+    plain = launch("probe.py", 1, 16, tmp_path / "plain.json", visible="")
+    found = launch("probe_replayed.py", 2, 8, tmp_path / "out.json", visible="")
+    assert (plain.pop("world_size"), found.pop("world_size")) == (1, 2)
+    for name, values in plain.items():
+        assert found[name] == pytest.approx(values, abs=1e-5, rel=1e-5), name
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_replay_the_steps_of_one(tmp_path):
+    # 60 steps: those after the tenth of a length are replayed
+    one = launch("probe.py", 1, 16, tmp_path / "one.json", visible="0", epochs=20)
+    two = launch("probe.py", 2, 8, tmp_path / "two.json", visible="0,1", epochs=20)
+    assert (one.pop("world_size"), two.pop("world_size")) == (1, 2)
+    for name, values in one.items():
+        assert two[name] == pytest.approx(values, abs=1e-4, rel=1e-4), name
+
+
+def make(tmp_path, kind, cuda_graphs, dropout=0.1, **values):
+    tokenizer = train_tokenizer(pets.sentences(), 300)
+    if kind == "pretraining":
+        texts = {"train": pets.sentences()[:160], "validation": pets.sentences()[160:]}
+        data = tokenize_corpus(texts, tokenizer, Corpus(builtin="pets", cut="rows"), 32)
+        set_seed(0)
+        sizes = {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 32, "vocab_size": 300}
+        rates = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), dropout)
+        model = CustomGPTForCausalLM(CustomGPTConfig(**sizes, **rates))
+    else:
+        data, model = probe.build_data(), probe.build_model(kind)
+    values = {
+        "per_device_train_batch_size": 8,
+        "max_steps": 60,
+        "logging_steps": 1,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 5,
+        **values,
+    }
+    args = training_arguments(values, probe.STREAMS, tmp_path, "m")
+    which = "pretraining" if kind == "pretraining" else "classification"
+    tools = (tokenizer, data, args, "study", probe.STREAMS, [])
+    return build_trainer(which, model, *tools, cuda_graphs=cuda_graphs)
+
+
+def trained(*args, **values):
+    trainer = make(*args, **values)
+    trainer.train()
+    return trainer
+
+
+def assert_same_numbers(replayed, plain, **tolerance):
+    assert (replayed.replays, plain.replays) == (True, False)
+    logs = [
+        [entry for entry in trainer.state.log_history if "loss" in entry]
+        for trainer in (replayed, plain)
+    ]
+    assert len(logs[0]) == len(logs[1]) == plain.args.max_steps
+    for ours, theirs in zip(*logs, strict=True):
+        assert ours.keys() == theirs.keys()
+        for key in {"loss", "grad_norm", "accuracy", "learning_rate"} & ours.keys():
+            assert ours[key] == pytest.approx(theirs[key], rel=2e-4, abs=1e-6), key
+    weights = [trainer.model.state_dict() for trainer in (replayed, plain)]
+    torch.testing.assert_close(*weights, **tolerance)
+
+
+@pytest.mark.parametrize("kind", ["custom", "pretraining"])
+def test_a_step_that_updates_gives_the_numbers_of_a_plain_one(tmp_path, kind, monkeypatch):
+    """On a CPU, where nothing is recorded: the arithmetic alone."""
+    plain = trained(tmp_path, kind, False, dropout=0.0, max_steps=12)
+    probe_replayed.record_nothing(monkeypatch.setattr)
+    replayed = trained(tmp_path, kind, True, dropout=0.0, max_steps=12)
+    assert_same_numbers(replayed, plain, atol=2e-5, rtol=1e-3)
+
+
+@needs_cuda
+@pytest.mark.parametrize("kind", ["custom", "gpt2", "pretraining"])
+def test_replayed_steps_give_the_numbers_of_plain_ones(tmp_path, kind):
+    """Dropout included: a replay draws the random numbers that the plain step would draw."""
+    plain, replayed = (trained(tmp_path, kind, cuda_graphs) for cuda_graphs in (False, True))
+    assert replayed._replayed_step._graphs
+    # the rate is a float32 on the device; in a plain step it is a number of Python's
+    assert_same_numbers(replayed, plain, atol=2e-5, rtol=1e-3)
+
+
+@needs_cuda
+def test_a_non_finite_loss_in_a_replay_has_its_step(tmp_path):
+    trainer = make(tmp_path, "custom", True, max_steps=100, logging_steps=50)
+    step = trainer.training_step
+
+    def poison(*args):
+        if trainer.state.global_step == 80:
+            with torch.no_grad():
+                trainer.model.score.weight.fill_(math.nan)
+        return step(*args)
+
+    trainer.training_step = poison
+    with pytest.raises(NonFiniteLossError) as error:
+        trainer.train()
+    assert error.value.step == 81
+
+
+@needs_cuda
+def test_evaluation_between_replays_changes_nothing(tmp_path):
+    weights = []
+    for strategy in ("no", "steps"):
+        trainer = make(tmp_path, "custom", True, eval_strategy=strategy, eval_steps=7)
+        trainer.train()
+        weights.append({name: w.cpu() for name, w in trainer.model.state_dict().items()})
+    for name, one in weights[0].items():
+        assert torch.equal(one, weights[1][name]), name
+
+
+@needs_cuda
+def test_the_loss_of_a_replayed_language_model_is_that_of_its_tokens(tmp_path):
+    trainer = make(tmp_path, "pretraining", True, dropout=0.0, learning_rate=0.0)
+    trainer.train()
+    model = trainer.model.eval()
+    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    losses = []
+    for row in trainer.sampler.rows_seen(40)[-8:]:
+        length = int(trainer.train_dataset.lengths[row])  # the batch of one is padded, too
+        ids = trainer.train_dataset.__getitems__([int(row)])["input_ids"][:, :length]
+        ids = ids.to(model.device)
+        logits = model(input_ids=ids).logits
+        losses.append(F.cross_entropy(logits[0, :-1], ids[0, 1:], reduction="none"))
+    expected = torch.cat(losses).mean().item()
+    assert log[39]["loss"] == pytest.approx(expected, rel=1e-5)
