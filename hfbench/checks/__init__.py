@@ -8,9 +8,10 @@ from rich.progress import track
 
 from hfbench.checks import behaviour, files, processes, training
 from hfbench.checks.outcome import Check, Failed, Skipped, Verdict
-from hfbench.checks.subject import HEADS, Head, Subject, find_subject, from_prepared
+from hfbench.checks.subject import HEADS, Subject, find_subject, from_prepared
 from hfbench.errors import UserError
 from hfbench.models.prepare import PreparedModel
+from hfbench.recipe.types import Head
 
 _CHANGE = "logit change"
 _LM: tuple[Head, ...] = ("language model",)

@@ -9,7 +9,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
-from hfbench.checks.subject import Head, Subject
+from hfbench.checks.subject import Subject
+from hfbench.recipe.types import Head
 
 _NO_MAXIMUM = 1_000_000  # a tokenizer that knows no maximum length says 1e30
 _LONGEST_TRIED = 4096  # tokens

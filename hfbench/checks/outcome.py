@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from hfbench.checks.subject import Head, Subject
+from hfbench.checks.subject import Subject
+from hfbench.recipe.types import Head
 
 TOLERANCE = 1e-4
 """Largest change of a logit of size 1 that rounding may cause in float32; a defect makes 1e-3."""

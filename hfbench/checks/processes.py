@@ -15,8 +15,9 @@ import torch
 
 import hfbench
 from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
-from hfbench.checks.subject import Head, Subject, find_subject
+from hfbench.checks.subject import Subject, find_subject
 from hfbench.checks.training import largest_change, train_two_steps
+from hfbench.recipe.types import Head
 
 _SECONDS = 300  # for two processes that import torch and train two steps of each head
 

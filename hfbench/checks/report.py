@@ -7,7 +7,8 @@ from typing import Any
 
 from hfbench.checks import CHECKS
 from hfbench.checks.outcome import Check, Verdict
-from hfbench.checks.subject import HEADS, Head
+from hfbench.checks.subject import HEADS
+from hfbench.recipe.types import Head
 
 _ROW = "{:<9}{:<26}{:>11}{:>16}  {}"
 _WIDTH = 80

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -26,8 +26,8 @@ from hfbench.models.load import load_causal_lm, load_classifier
 from hfbench.models.prepare import PreparedModel, prepare_model
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.schema import Model
+from hfbench.recipe.types import Head
 
-Head = Literal["classifier", "language model"]
 HEADS: tuple[Head, Head] = ("classifier", "language model")
 AUTO_CLASSES: dict[Head, Any] = {
     "classifier": AutoModelForSequenceClassification,

@@ -14,8 +14,9 @@ from transformers import PreTrainedModel, set_seed
 
 from hfbench.checks.behaviour import difference, logits
 from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
-from hfbench.checks.subject import LABELS, Head, Subject
+from hfbench.checks.subject import LABELS, Subject
 from hfbench.data.tokens import TokenizedData
+from hfbench.recipe.types import Head
 from hfbench.training.arguments import training_arguments
 from hfbench.training.seeds import derive_streams
 from hfbench.training.trainer import build_trainer
@@ -198,7 +199,7 @@ def train_two_steps(
     streams = derive_streams(0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(
-            "classification" if head == "classifier" else "pretraining",
+            head,
             subject.strong(head),
             subject.prepared.tokenizer,
             _data(subject, head),

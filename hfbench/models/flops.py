@@ -12,12 +12,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
-from hfbench.recipe.types import Kind
+from hfbench.recipe.types import Head
 
 _COUNTED_LENGTH = 16  # tokens; short, and beyond what an architecture may treat as a special case
 
 
-def count_flops(model: PreTrainedModel, kind: Kind, longest: int) -> list[int]:
+def count_flops(model: PreTrainedModel, head: Head, longest: int) -> list[int]:
     """Operations of one example's forward and backward pass, for 0, 1, ..., ``longest`` tokens.
 
     Linear layers grow with the length and attention with its square, so that three lengths tell
@@ -26,13 +26,13 @@ def count_flops(model: PreTrainedModel, kind: Kind, longest: int) -> list[int]:
 
     Args:
         model: as loaded, not wrapped for several processes or for mixed precision.
-        kind: whether it classifies or models language.
+        head: whether it classifies or models language.
         longest: tokens of the longest example, at least 1.
     """
     top = min(longest, _COUNTED_LENGTH)
     start = max(1, top - 2)  # with one or two tokens at most, fewer lengths tell all
     with _plain(model):
-        counts = [_count(model, kind, length) for length in range(start, top + 1)]
+        counts = [_count(model, head, length) for length in range(start, top + 1)]
     first = counts[0]
     slope = counts[1] - first if len(counts) > 1 else 0
     bend = counts[2] - 2 * counts[1] + first if len(counts) > 2 else 0
@@ -46,15 +46,15 @@ def total_flops(flops: list[int], lengths: np.ndarray) -> int:
     return sum(flops[length] * int(times) for length, times in enumerate(np.bincount(lengths)))
 
 
-def _count(model: PreTrainedModel, kind: Kind, length: int) -> int:
+def _count(model: PreTrainedModel, head: Head, length: int) -> int:
     ids = torch.zeros((1, length), dtype=torch.long, device=model.device)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    if kind == "pretraining":
+    if head == "language model":
         inputs["labels"] = ids
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with FlopCounterMode(display=False) as counter:
         outputs = model(**inputs)
-        result = outputs["loss"] if kind == "pretraining" else outputs["logits"].sum()
+        result = outputs["loss"] if head == "language model" else outputs["logits"].sum()
         # not `backward()`, which would leave gradients behind
         torch.autograd.grad(result, trained, allow_unused=True)
     return counter.get_total_flops()

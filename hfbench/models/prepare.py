@@ -26,7 +26,7 @@ from hfbench.models.lora import find_targets
 from hfbench.models.sizes import refuse_impossible_sizes
 from hfbench.models.tokenizer import ensure_pad_token, load_tokenizer, refuse_empty
 from hfbench.recipe.schema import Lora, Model
-from hfbench.recipe.types import Kind
+from hfbench.recipe.types import Head
 from hfbench.system.hub import refuse_adapter, resolve_revision, user_errors
 
 
@@ -98,25 +98,25 @@ def prepare_model(entry: Model, texts_for: Callable[[str], Sequence[str]]) -> Pr
     return PreparedModel(entry, loaded, config, revision)
 
 
-def check_head(prepared: PreparedModel, kind: Kind) -> None:
-    """Refuse a model that cannot be built for ``kind``, without making any weights.
+def check_head(prepared: PreparedModel, head: Head) -> None:
+    """Refuse a model that cannot be built with this ``head``, without making any weights.
 
     Raises:
         UserError: if the architecture has no such head, or if its configuration contradicts itself.
     """
     entry, config = prepared.entry, prepared.config
     name = type(config).__name__
-    auto_class, mapping, head = {
-        "classification": (
+    auto_class, mapping, what = {
+        "classifier": (
             AutoModelForSequenceClassification,
             MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
             "classifier of texts",
         ),
-        "pretraining": (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING, "language model"),
-    }[kind]
+        "language model": (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING, "language model"),
+    }[head]
     if type(config) not in mapping and not entry.trust_remote_code:
         raise UserError(
-            f"models.{entry.name}: transformers has no {head} for {name} ({entry.source})"
+            f"models.{entry.name}: transformers has no {what} for {name} ({entry.source})"
         )
     with built(entry, name), torch.device("meta"):
         auto_class.from_config(config, trust_remote_code=entry.trust_remote_code)

@@ -83,6 +83,56 @@ PUBLISHING_ARGUMENTS = (
 )
 
 
+OBSERVING_ARGUMENTS = {
+    **dict.fromkeys(PUBLISHING_ARGUMENTS, "where checkpoints go"),
+    **dict.fromkeys(
+        ("logging_strategy", "logging_steps", "logging_first_step", "log_level",
+         "log_level_replica", "log_on_each_node"),
+        "how often the curve has a point",
+    ),
+    **dict.fromkeys(
+        ("report_to", "run_name", "project", "trackio_space_id", "trackio_bucket_id",
+         "trackio_static_space_id"),
+        "who is told of it",
+    ),
+    **dict.fromkeys(
+        ("save_strategy", "save_steps", "save_total_limit", "save_only_model", "save_on_each_node",
+         "enable_jit_checkpoint", "restore_callback_states_from_checkpoint"),
+        "a training that goes on from a checkpoint is the training that was not stopped",
+    ),
+    **dict.fromkeys(
+        ("per_device_eval_batch_size", "eval_accumulation_steps", "eval_use_gather_object"),
+        "logits do not depend on the batch, but for rounding",
+    ),
+    **dict.fromkeys(
+        ("dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers",
+         "dataloader_prefetch_factor", "dataloader_multiprocessing_context",
+         "dataloader_in_order"),
+        "batches come in the sampler's order, whoever fetches them",
+    ),
+    **dict.fromkeys(
+        ("use_cpu", "ddp_backend", "ddp_timeout", "ddp_find_unused_parameters",
+         "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_static_graph", "fsdp", "fsdp_config",
+         "local_rank", "torch_empty_cache_steps"),
+        "on what it runs; the record says it beside",
+    ),
+    **dict.fromkeys(
+        ("debug", "skip_memory_metrics", "include_num_input_tokens_seen"), "what is measured",
+    ),
+}  # fmt: skip
+"""Training arguments that have no part in a cell's identity, each with the reason.
+
+All others have: also `eval_strategy`, `eval_steps` and `eval_delay`, since an evaluation draws from
+the random stream of dropout, and `torch_compile`, since compiled code draws dropout otherwise.
+`full_determinism` chooses other kernels, but the same numbers within rounding are not promised.
+"""
+
+
+def deciding_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of ``arguments`` that decide what comes out of a training."""
+    return {name: v for name, v in arguments.items() if name not in OBSERVING_ARGUMENTS}
+
+
 def _check_training_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     for name, value in arguments.items():
         if name in PUBLISHING_ARGUMENTS:

@@ -42,7 +42,10 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """As NumPy and torch take them."""
 
-Kind = Literal["classification", "pretraining"]
+Kind = Literal["classification", "control", "pretraining"]
+"""A classifier is trained, a control is fitted, or a language model is pretrained."""
+Head = Literal["classifier", "language model"]
+"""What stands on the body of a neural network."""
 Selection = Literal["last", "best_loss", "best_accuracy"]
 
 

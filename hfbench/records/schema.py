@@ -7,16 +7,24 @@ predictions of every example beside it as Parquet. Shares are fractions in [0, 1
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
+from typing_extensions import Self
 
 from hfbench.recipe.types import Kind, Selection, cell_stem
 
-if TYPE_CHECKING:
-    pass
-
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_BEFORE = 2  # which is read, too, see `identity.upgrade`
 
 WEIGHT_FILES = (".safetensors",)
 """Endings of the weights that hfbench keeps."""
@@ -182,13 +190,11 @@ class Failure(RecordPart):
     step: int | None = Field(description="Optimizer step, where one is to blame.")
 
 
-class Record(RecordPart):
-    """One run: a model on a task with a seed, or one pretraining."""
+class RunRecord(RecordPart):
+    """What every record says: whose run it is, what decides its result, where it ran."""
 
-    schema_version: Literal[2] = Field(default=SCHEMA_VERSION, description="Of this schema.")
+    schema_version: Literal[3] = Field(default=SCHEMA_VERSION, description="Of this schema.")
     kind: Kind
-    status: Literal["finished", "failed"]
-    failure: Failure | None = Field(default=None, description="Given where status is 'failed'.")
     recipe: str = Field(description="Name of the recipe.")
     model: str = Field(description="Name of the model in the recipe.")
     seed: int | None = Field(description="Seed of the recipe; null if nothing is random.")
@@ -198,7 +204,12 @@ class Record(RecordPart):
     cell_id: str = Field(description="SHA-256 of `identity`: by this a result is known again.")
     identity: dict[str, Any] = Field(
         default={},
-        description="All that decides the result, by content, see `identity`; empty if it is old.",
+        description="All that decides the result, by content, see `execution.identity`; empty if "
+        "it is old.",
+    )
+    code_hashes: dict[str, str] | None = Field(
+        default=None,
+        description="Of a record from before concepts had versions: hashes of hfbench's modules.",
     )
     settings: dict[str, Any] = Field(description="A recipe with this one model and seed.")
     adopted_from: str | None = Field(
@@ -207,49 +218,12 @@ class Record(RecordPart):
     )
     started: str = Field(description="UTC time, ISO 8601.")
     environment: dict[str, Any] = Field(description="Versions, commit, platform, launch.")
-    task: TaskData | None = None
-    corpus: CorpusData | None = None
-    corpus_overlap: dict[str, Overlap] | None = Field(
-        default=None,
-        description="Split -> how many of its examples are in the training part of the corpus that "
-        "the model was pretrained on here; null for other models.",
-    )
-    model_facts: ModelFacts | None = None
-    training: TrainingFacts | None = Field(default=None, description="Null for a control.")
-    fit_seconds: float | None = Field(default=None, description="Wall time of fitting a control.")
     cell_seconds: float = Field(description="Wall time of the whole run, evaluations included.")
-    curves: dict[str, list[dict[str, float]]] = Field(
-        default={},
-        description=(
-            "train: loss (mean since the entry before), accuracy (of the training batches, with "
-            "dropout), grad_norm, learning_rate; validation: loss, accuracy, f1_macro or "
-            "perplexity. Each entry has step and epoch."
-        ),
-    )
-    metrics: dict[str, dict[str, float]] = Field(
-        default={},
-        description=(
-            "Split -> metric -> value, of the selected weights. Of a pretraining: loss (nats a "
-            "token), perplexity, and bits_per_byte of the text that is predicted."
-        ),
-    )
-    probe: Probe | None = Field(
-        default=None,
-        description="By which a copy of the model can be known; given where its weights were kept.",
-    )
-    saved_weights: str | None = Field(
-        default=None,
-        description="SHA-256 of the weight files under models/; null: none were kept.",
-    )
-    predictions: str | None = Field(
-        default=None,
-        description="Parquet file beside this one: split, id, label, logits (one row an example).",
-    )
 
     @model_validator(mode="after")
-    def _names_files_of_its_own(self) -> "Record":
+    def _names_files_of_its_own(self) -> Self:
         """A record may come from anybody: what it says must not lead out of its folder."""
-        for name in filter(None, (self.model, self.stem, self.predictions)):
+        for name in filter(None, (self.model, self.stem, getattr(self, "predictions", None))):
             # at the start: a hidden file or folders above; in a CSV file a spreadsheet's formula
             if not re.fullmatch(r"[^\s.=+@/\\\0-][^/\\\0]{0,199}", name):
                 raise ValueError(f"{name!r} cannot be the name of a file of its own")
@@ -261,3 +235,98 @@ class Record(RecordPart):
     def stem(self) -> str:
         """The file name without its ending."""
         return cell_stem(self.kind, self.model, self.train_size, self.seed)
+
+
+class FailedRecord(RunRecord):
+    """A run of any kind that has no result."""
+
+    status: Literal["failed"] = "failed"
+    failure: Failure
+
+
+class FinishedRecord(RunRecord):
+    """A run of any kind that has a result."""
+
+    status: Literal["finished"] = "finished"
+    model_facts: ModelFacts
+    metrics: dict[str, dict[str, float]] = Field(
+        description=(
+            "Split -> metric -> value, of the selected weights. Of a pretraining: loss (nats a "
+            "token), perplexity, and bits_per_byte of the text that is predicted."
+        ),
+    )
+
+
+class TrainedRecord(FinishedRecord):
+    """A neural network, trained."""
+
+    training: TrainingFacts
+    curves: Curves = Field(
+        description=(
+            "train: loss (mean since the entry before), accuracy (of the training batches, with "
+            "dropout), grad_norm, learning_rate; validation: loss and the metrics. Each entry has "
+            "step and epoch."
+        ),
+    )
+    saved_weights: str | None = Field(
+        default=None,
+        description="SHA-256 of the weight files under models/; null: none were kept.",
+    )
+
+
+class ComparedRecord(FinishedRecord):
+    """A row of the table with one seed: what answered the examples of a task."""
+
+    task: TaskData
+    predictions: str = Field(
+        description="Parquet file beside this one: split, id, label, logits (one row an example).",
+    )
+
+
+class PretrainingRecord(TrainedRecord):
+    """A language model, from whose weights every seed of its model starts."""
+
+    kind: Literal["pretraining"] = "pretraining"
+    corpus: CorpusData
+
+
+class ClassificationRecord(TrainedRecord, ComparedRecord):
+    """A model that was trained on a task."""
+
+    kind: Literal["classification"] = "classification"
+    seed: int
+    corpus_overlap: dict[str, Overlap] | None = Field(
+        default=None,
+        description="Split -> how many of its examples are in the training part of the corpus that "
+        "the model was pretrained on here; null for other models.",
+    )
+    probe: Probe | None = Field(
+        default=None,
+        description="By which a copy of the model can be known; given where its weights were kept.",
+    )
+
+
+class ControlRecord(ComparedRecord):
+    """What is no neural network."""
+
+    kind: Literal["control"] = "control"
+    fit_seconds: float = Field(description="Wall time of fitting.")
+
+
+def _which(value: Any) -> str:
+    """The kind of record, of the class or of what JSON holds; "" where there is none."""
+    get = value.get if isinstance(value, dict) else lambda name: getattr(value, name, None)
+    return "failed" if get("status") == "failed" else str(get("kind"))
+
+
+Compared = ClassificationRecord | ControlRecord
+Finished = PretrainingRecord | Compared
+Record = Annotated[
+    Annotated[FailedRecord, Tag("failed")]
+    | Annotated[PretrainingRecord, Tag("pretraining")]
+    | Annotated[ClassificationRecord, Tag("classification")]
+    | Annotated[ControlRecord, Tag("control")],
+    Discriminator(_which),
+]
+"""One run: a model on a task with a seed, a control, or one pretraining."""
+RECORD: TypeAdapter[Record] = TypeAdapter(Record)

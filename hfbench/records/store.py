@@ -3,14 +3,16 @@
 import gc
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from hfbench.errors import RecordError, UserError
-from hfbench.records.schema import SCHEMA_VERSION, Record
+from hfbench.records.identity import upgrade
+from hfbench.records.schema import RECORD, SCHEMA_BEFORE, SCHEMA_VERSION, Record
 from hfbench.system.files import atomic
 
 if TYPE_CHECKING:
@@ -47,14 +49,14 @@ def save_record(record: Record, folder: Path, predictions: "pa.Table | None" = N
 
 
 def load_record(path: Path) -> Record:
-    """Read and check a record.
+    """Read and check a record; one of the schema before this is read as if it were of this.
 
     Raises:
         RecordError: if it is not valid JSON, of another schema version, or not as its schema says.
     """
     refuse_link(path)
     try:
-        record = Record.model_validate_json(path.read_bytes(), strict=True)
+        record = _parse(path.read_bytes())
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error}") from None
     except ValidationError as error:
@@ -64,15 +66,29 @@ def load_record(path: Path) -> Record:
     return record
 
 
+def _parse(content: bytes) -> Record:
+    try:
+        return RECORD.validate_json(content, strict=True)
+    except ValidationError:
+        with suppress(ValueError, LookupError, TypeError, AttributeError):  # it may be anything
+            values = from_json(content)
+            if values["schema_version"] == SCHEMA_BEFORE:
+                return RECORD.validate_python(upgrade(values), strict=True)
+        raise
+
+
 def _what_is_wrong(error: ValidationError) -> str:
-    details = {detail["loc"]: detail for detail in error.errors(include_url=False)}
+    # the first part of a place is the kind of record
+    details = {detail["loc"][1:]: detail for detail in error.errors(include_url=False)}
     if ("schema_version",) in details:
         found = details[("schema_version",)]["input"]
         return (
-            f"has schema_version {found!r}, but this hfbench reads {SCHEMA_VERSION}: read it with "
-            "the hfbench that wrote it"
+            f"has schema_version {found!r}, but this hfbench reads {SCHEMA_BEFORE} and "
+            f"{SCHEMA_VERSION}: read it with the hfbench that wrote it"
         )
     where, detail = next(iter(details.items()))
+    if detail["type"] == "union_tag_invalid":
+        return "not a valid record: kind: it must be classification, control or pretraining"
     return f"not a valid record: {'.'.join(map(str, where)) or 'the file'}: {detail['msg']}"
 
 

@@ -29,7 +29,7 @@ from hfbench.data.tokens import TokenizedData
 from hfbench.metrics.scores import classification_metrics
 from hfbench.models.custom_gpt import CustomGPTForCausalLM, CustomGPTForSequenceClassification
 from hfbench.recipe.arguments import Optimizer
-from hfbench.recipe.types import Kind
+from hfbench.recipe.types import Head
 from hfbench.records.schema import Curves
 from hfbench.training.compact_embedding import can_be_compact, compact_embedding
 from hfbench.training.cuda_graphs import ReplayedAdamW, ReplayedFunction, can_replay
@@ -67,7 +67,7 @@ class BenchTrainer(ShardingTrainer):
     def __init__(
         self,
         *,
-        kind: Kind,
+        head: Head,
         train_dataset: Dataset,
         eval_dataset: Dataset,
         optimizer_name: Optimizer,
@@ -91,10 +91,10 @@ class BenchTrainer(ShardingTrainer):
             * self.args.world_size
         )
         self.sampler = EpochSampler(len(train_dataset), self.batch, streams.order)
-        self.kind = kind
+        self.head = head
         self.seconds_before = 0.0  # of training, in starts that this one goes on from
         device = self.args.device
-        self._can_skip_logits = kind == "pretraining" and "skip_logits" in self.parameters
+        self._can_skip_logits = head == "language model" and "skip_logits" in self.parameters
         self._can_skip_padding = (
             device.type == "cpu"  # a GPU would have to wait for the number of real tokens
             and not self.args.torch_compile
@@ -229,7 +229,7 @@ class BenchTrainer(ShardingTrainer):
 
     def prediction_step(self, model: nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer` does it; of a language model each row's losses in the place of logits."""
-        if self.kind == "classification":
+        if self.head == "classifier":
             return super().prediction_step(model, inputs, *args, **kwargs)
         inputs = self._prepare_inputs(inputs)
         labels = inputs.pop("labels")  # a model that saw them would compute the loss, too
@@ -287,7 +287,7 @@ class BenchTrainer(ShardingTrainer):
         self._items.copy_(self._counted(inputs["labels"]))
 
     def _counted(self, labels: torch.Tensor) -> torch.Tensor:
-        counted = labels[:, 1:] if self.kind == "pretraining" else labels
+        counted = labels[:, 1:] if self.head == "language model" else labels
         return (counted != IGNORED).sum()
 
     def _watch(self, loss: torch.Tensor) -> None:
@@ -320,7 +320,7 @@ class BenchTrainer(ShardingTrainer):
             NonFiniteLossError: in every process, if the loss of any was not finite.
         """
         self.refuse_non_finite()
-        if "loss" in logs and self.kind == "classification":
+        if "loss" in logs and self.head == "classifier":
             right, seen = self.accelerator.reduce(self._right_and_seen, "sum").tolist()
             logs["accuracy"] = right / max(seen, 1)
             self._right_and_seen.zero_()
@@ -334,7 +334,7 @@ class BenchTrainer(ShardingTrainer):
 
 
 def build_trainer(
-    kind: Kind,
+    head: Head,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     data: TokenizedData,
@@ -352,7 +352,7 @@ def build_trainer(
     on a GPU a little further. ``cuda_graphs`` replays steps where `can_replay` allows.
     """
     trainer = BenchTrainer(
-        kind=kind,
+        head=head,
         model=model,
         args=args,
         optimizer_name=optimizer_name,
@@ -364,7 +364,7 @@ def build_trainer(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    if kind == "classification":
+    if head == "classifier":
         trainer.compute_loss_func = trainer.classification_loss
         trainer.preprocess_logits_for_metrics = _first_output
         trainer.compute_metrics = lambda prediction: _classification(prediction, trainer)

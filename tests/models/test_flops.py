@@ -23,23 +23,23 @@ from hfbench.models.flops import count_flops, total_flops
 IDS = {"vocab_size": 40, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 0}
 SHAPES = {
     "custom GPT classifier": (
-        "classification",
+        "classifier",
         lambda: CustomGPTForSequenceClassification(
             CustomGPTConfig(n_layer=2, n_head=4, n_embd=32, n_positions=64, num_labels=3, **IDS)
         ),
     ),
     "custom GPT language model": (
-        "pretraining",
+        "language model",
         lambda: CustomGPTForCausalLM(
             CustomGPTConfig(n_layer=1, n_head=2, n_embd=48, n_positions=64, **IDS)
         ),
     ),
     "GPT-2 language model": (
-        "pretraining",
+        "language model",
         lambda: GPT2LMHeadModel(GPT2Config(n_layer=3, n_head=2, n_embd=16, n_positions=64, **IDS)),
     ),
     "BERT classifier": (
-        "classification",
+        "classifier",
         lambda: BertForSequenceClassification(
             BertConfig(
                 num_hidden_layers=2,
@@ -52,7 +52,7 @@ SHAPES = {
         ),
     ),
     "Llama classifier": (
-        "classification",
+        "classifier",
         lambda: LlamaForSequenceClassification(
             LlamaConfig(
                 num_hidden_layers=2,
@@ -73,7 +73,7 @@ def counted_as_trained(model, kind, length):
     model.set_attn_implementation("eager")
     model.train()
     ids = torch.randint(2, 40, (1, length))
-    labels = ids if kind == "pretraining" else torch.tensor([1])
+    labels = ids if kind == "language model" else torch.tensor([1])
     with FlopCounterMode(display=False) as counter:
         model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss.backward()
     return counter.get_total_flops()

@@ -70,7 +70,7 @@ def run(name: str, per_device: int, accumulation: int, folder: Path, **arguments
     }
     args = training_arguments(values, STREAMS, folder, "probe")
     trainer = build_trainer(
-        "classification", build_model(name), tokenizer, build_data(), args, "study", STREAMS, []
+        "classifier", build_model(name), tokenizer, build_data(), args, "study", STREAMS, []
     )
     return measure(trainer)
 

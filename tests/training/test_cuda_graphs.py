@@ -108,7 +108,7 @@ def test_two_gpus_replay_the_steps_of_one(tmp_path):
 
 def make(tmp_path, kind, cuda_graphs, dropout=0.1, **values):
     tokenizer = train_tokenizer(pets.sentences(), 300)
-    if kind == "pretraining":
+    if kind == "language model":
         texts = {"train": pets.sentences()[:160], "validation": pets.sentences()[160:]}
         data = tokenize_corpus(texts, tokenizer, Corpus(builtin="pets", cut="rows"), 32)
         set_seed(0)
@@ -127,7 +127,7 @@ def make(tmp_path, kind, cuda_graphs, dropout=0.1, **values):
         **values,
     }
     args = training_arguments(values, probe.STREAMS, tmp_path, "m")
-    which = "pretraining" if kind == "pretraining" else "classification"
+    which = "language model" if kind == "language model" else "classifier"
     tools = (tokenizer, data, args, "study", probe.STREAMS, [])
     return build_trainer(which, model, *tools, cuda_graphs=cuda_graphs)
 
@@ -153,7 +153,7 @@ def assert_same_numbers(replayed, plain, **tolerance):
     torch.testing.assert_close(*weights, **tolerance)
 
 
-@pytest.mark.parametrize("kind", ["custom", "pretraining"])
+@pytest.mark.parametrize("kind", ["custom", "language model"])
 def test_a_step_that_updates_gives_the_numbers_of_a_plain_one(tmp_path, kind, monkeypatch):
     """On a CPU, where nothing is recorded: the arithmetic alone."""
     plain = trained(tmp_path, kind, False, dropout=0.0, max_steps=12)
@@ -163,7 +163,7 @@ def test_a_step_that_updates_gives_the_numbers_of_a_plain_one(tmp_path, kind, mo
 
 
 @needs_cuda
-@pytest.mark.parametrize("kind", ["custom", "gpt2", "pretraining"])
+@pytest.mark.parametrize("kind", ["custom", "gpt2", "language model"])
 def test_replayed_steps_give_the_numbers_of_plain_ones(tmp_path, kind):
     """Dropout included: a replay draws the random numbers that the plain step would draw."""
     plain, replayed = (trained(tmp_path, kind, cuda_graphs) for cuda_graphs in (False, True))
@@ -202,7 +202,7 @@ def test_evaluation_between_replays_changes_nothing(tmp_path):
 
 @needs_cuda
 def test_the_loss_of_a_replayed_language_model_is_that_of_its_tokens(tmp_path):
-    trainer = make(tmp_path, "pretraining", True, dropout=0.0, learning_rate=0.0)
+    trainer = make(tmp_path, "language model", True, dropout=0.0, learning_rate=0.0)
     trainer.train()
     model = trainer.model.eval()
     log = [entry for entry in trainer.state.log_history if "loss" in entry]

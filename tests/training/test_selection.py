@@ -44,7 +44,7 @@ def train(folder, selection, name="custom", callbacks=(), **arguments):
     tokenizer = probe.train_tokenizer(["a b c"], 258)
     model, data = probe.build_model(name), probe.build_data()
     tools = (args, "study", probe.STREAMS, [*callbacks, watch, chosen])
-    trainer = build_trainer("classification", model, tokenizer, data, *tools)
+    trainer = build_trainer("classifier", model, tokenizer, data, *tools)
     trainer.train()
     step = chosen.load_into(trainer.model, trainer.state.global_step)
     return step, predict(trainer, data.splits["validation"]), watch.logits

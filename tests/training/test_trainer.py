@@ -65,9 +65,7 @@ def make_trainer(tmp_path, name="custom", optimizer="study", **arguments):
     args = training_arguments(values, probe.STREAMS, tmp_path, "models.x")
     tokenizer = probe.train_tokenizer(["a b c"], 258)
     model, data = probe.build_model(name), probe.build_data()
-    return build_trainer(
-        "classification", model, tokenizer, data, args, optimizer, probe.STREAMS, []
-    )
+    return build_trainer("classifier", model, tokenizer, data, args, optimizer, probe.STREAMS, [])
 
 
 def test_first_loss_and_accuracy_are_those_of_the_first_batch_by_hand(tmp_path):
@@ -122,7 +120,7 @@ def test_first_loss_of_a_language_model_is_that_of_its_tokens_by_hand(tmp_path, 
         model = load_causal_lm(prepared, 0)
         start = copy.deepcopy(model).eval()
         tools = (prepared.tokenizer, data, args, "study", probe.STREAMS, [])
-        trainer = build_trainer("pretraining", model, *tools)
+        trainer = build_trainer("language model", model, *tools)
         trainer.train()
         return trainer, start
 

@@ -272,39 +272,39 @@ SCRATCH = {"model_type": "gpt2", "tokenizer": {"train_on": "task"}}
     [
         (
             {"model_type": "mamba", **{"tokenizer": {"train_on": "task"}}},
-            "classification",
+            "classifier",
             ": transformers has no classifier of texts for MambaConfig (mamba)",
         ),
         (
             {"model_type": "distilbert", "tokenizer": {"train_on": "task"}},
-            "pretraining",
+            "language model",
             ": transformers has no language model for DistilBertConfig (distilbert)",
         ),
         (
             {**SCRATCH, "config": {"n_embd": 10, "n_head": 3}},
-            "pretraining",
+            "language model",
             ".config: GPT2Config (gpt2) cannot be built: ValueError: `embed_dim` must be divisible "
             "by num_heads (got `embed_dim`: 10 and `num_heads`: 3).",
         ),
         (
             {**SCRATCH, "model_type": "t5", "config": {"d_kv": -8}},
-            "classification",
+            "classifier",
             ".config: T5Config (t5) cannot be built: RuntimeError: Trying to create tensor with ",
         ),
         (
             {**SCRATCH, "model_type": "prophetnet", "config": {"hidden_size": 10}},
-            "pretraining",
+            "language model",
             ".config: ProphetNetConfig (prophetnet) cannot be built: AssertionError",
         ),
         (
             {**SCRATCH, "config": {"activation_function": "no"}},
-            "classification",
+            "classifier",
             ".config: GPT2Config (gpt2) cannot be built: KeyError: 'no'",
         ),
         (
             {"preset": "gpt-nano", "tokenizer": {"train_on": "task"},
              "config": {"activation_function": "no"}},
-            "classification",
+            "classifier",
             ".config: CustomGPTConfig (gpt-nano) cannot be built: KeyError: 'no'",
         ),
     ],
@@ -359,10 +359,10 @@ def test_a_size_is_named_also_where_a_checkpoint_brings_the_others(folder):
 
 def test_models_of_the_least_sizes_pass(folder):
     config = {"n_layer": 1, "n_head": 1, "n_embd": 1, "n_positions": 1, "n_inner": 1}
-    check_head(prepare(**SCRATCH, config={**config, "initializer_range": 0.0}), "classification")
+    check_head(prepare(**SCRATCH, config={**config, "initializer_range": 0.0}), "classifier")
     heads = {"num_attention_heads": 6, "hidden_size": 48, "num_key_value_heads": 2}
     grouped = prepare(**{**SCRATCH, "model_type": "mistral"}, config=heads)
-    check_head(grouped, "classification")
+    check_head(grouped, "classifier")
 
 
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])
@@ -426,13 +426,13 @@ def test_lora_that_does_not_fit_is_known_before_the_pretraining_runs(
 def test_a_checkpoint_of_another_kind_is_known_before_anything_runs(folder, config):
     config().save_pretrained(folder)
     with pytest.raises(UserError) as error:
-        check_head(prepare(model_name_or_path=str(folder)), "classification")
+        check_head(prepare(model_name_or_path=str(folder)), "classifier")
     message = f"transformers has no classifier of texts for {config.__name__} ({folder})"
     assert str(error.value) == f"models.m: {message}"
 
 
 def test_a_model_that_can_be_built_passes(folder):
-    for kind in ("classification", "pretraining"):
+    for kind in ("classifier", "language model"):
         check_head(prepare(model_name_or_path=str(folder)), kind)
         check_head(prepare(preset="gpt-nano", tokenizer={"train_on": "task"}), kind)
 
