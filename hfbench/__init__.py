@@ -42,7 +42,7 @@ _HOMES = {
     "Outcome": "hfbench.execution.compare",
     "compare": "hfbench.execution.compare",
     "Record": "hfbench.records.schema",
-    "load_records": "hfbench.records.schema",
+    "load_records": "hfbench.records.store",
     "Recipe": "hfbench.recipe.schema",
     "load_recipe": "hfbench.recipe.load",
     "UserError": "hfbench.errors",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import hfbench
-from hfbench.cli.app import app as cli
+from hfbench.cli import app as cli
 from hfbench.errors import WorkerError
 
 ROOT = Path(__file__).parents[2]

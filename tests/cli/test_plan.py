@@ -5,7 +5,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from hfbench.cli.app import app as cli
+from hfbench.cli import app as cli
 from hfbench.cli.plan import Target, print_plan
 from hfbench.errors import UserError
 from hfbench.evidence.power import Discordance, detectable_difference, needed_examples, needed_seeds

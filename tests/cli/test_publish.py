@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hfbench.cli.app import app as cli
+from hfbench.cli import app as cli
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

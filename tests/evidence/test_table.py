@@ -289,9 +289,9 @@ def test_latex_compiles(results, tmp_path, write_record):
 
 def test_no_torch_is_imported_for_a_table(results):
     script = (
-        "import sys; from pathlib import Path; from hfbench.comparison import load_comparison;"
-        "from hfbench.table import write_table; from hfbench.report import write_report;"
-        "from hfbench.plots import write_plots; import hfbench.flips;"
+        "import sys; from pathlib import Path; from hfbench.evidence.comparison import load_comparison;"
+        "from hfbench.evidence.table import write_table; from hfbench.evidence.page import write_report;"
+        "from hfbench.evidence.plots import write_plots; import hfbench.evidence.flips;"
         f"folder = Path({str(results)!r}); c = load_comparison(folder);"
         "write_table(c, folder); write_report(c, folder); write_plots(c, folder / 'plots');"
         "heavy = {'torch', 'transformers', 'datasets', 'evaluate'} & set(sys.modules);"

@@ -186,7 +186,7 @@ MAKE_WHAT_IS_HASHED = {
 
 def test_every_module_that_a_cell_loads_is_hashed_or_known_to_have_no_part():
     loaded = subprocess.run(
-        [sys.executable, "-c", "import sys, hfbench.experiment, hfbench.evaluate_metrics\n"
+        [sys.executable, "-c", "import sys, hfbench.execution.compare, hfbench.metrics.evaluate_metric\n"
          "print([m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'hfbench'])"],
         env=os.environ, capture_output=True, text=True, check=True,
     )  # fmt: skip

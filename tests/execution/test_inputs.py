@@ -2,7 +2,7 @@ import pytest
 
 from hfbench.execution import inputs as workbench
 from hfbench.execution.inputs import Workbench
-from hfbench.models import load
+from hfbench.models import tokenizer
 from hfbench.recipe.cells import plan_classification, plan_pretraining
 from hfbench.recipe.load import load_recipe
 
@@ -59,11 +59,11 @@ def test_models_that_pretrain_on_a_corpus_share_it_and_its_tokens(write_recipe, 
 
 
 def test_a_tokenizer_is_trained_once_and_each_model_has_its_own(write_recipe):
-    load._train_tokenizer.cache_clear()
+    tokenizer._train_tokenizer.cache_clear()
     models = [{"name": name, **SIZES} for name in ("one", "other")]
     recipe = load_recipe(write_recipe(models=models))
     bench = Workbench(recipe, plan_classification(recipe))
-    assert load._train_tokenizer.cache_info().misses == 1
+    assert tokenizer._train_tokenizer.cache_info().misses == 1
     one, other = (bench.prepared[name].tokenizer for name in ("one", "other"))
     assert one.get_vocab() == other.get_vocab()
     one.add_tokens(["a new one"])

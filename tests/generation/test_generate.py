@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hfbench.cli.app import app as cli
+from hfbench.cli import app as cli
 from hfbench.errors import UserError
 from hfbench.generation import generate as generation_module
 from hfbench.generation.decoding import CHUNK, can_decode, decode_greedily
@@ -342,7 +342,7 @@ def test_an_empty_prompt_is_refused(model, tokenizer):
 
 def test_a_clean_process_loads_a_saved_custom_gpt_by_its_class_without_its_code(folder):
     script = (
-        "import sys; from hfbench.generate import load_language_model; "
+        "import sys; from hfbench.generation.generate import load_language_model; "
         "print(type(load_language_model(sys.argv[1])[0]).__module__)"
     )
     command = [sys.executable, "-c", script, str(folder)]

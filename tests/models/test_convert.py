@@ -19,7 +19,7 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
-from hfbench.cli.app import app as cli
+from hfbench.cli import app as cli
 from hfbench.errors import UserError
 from hfbench.execution.compare import compare
 from hfbench.models import (

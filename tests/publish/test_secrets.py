@@ -12,7 +12,7 @@ from urllib.parse import quote
 import huggingface_hub
 import pytest
 
-from hfbench.cli.app import app as cli
+from hfbench.cli import app as cli
 from hfbench.execution.compare import compare
 from hfbench.recipe.load import load_recipe
 from hfbench.system.redaction import HIDDEN, redact, redact_output

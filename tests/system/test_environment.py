@@ -11,7 +11,7 @@ MEASURE = """
 import json
 import numpy as np
 import torch
-from hfbench.environment import peak_memory, reset_peak_memory
+from hfbench.system.environment import peak_memory, reset_peak_memory
 
 device = torch.device("cpu")
 block = np.ones(40 * 2**20, dtype=np.uint8)

@@ -337,7 +337,7 @@ def asked(*_):
 
 torch.cuda.is_available = torch.cuda.device_count = torch.cuda._lazy_init = asked
 torch.accelerator.is_available = torch.accelerator.device_count = asked
-import hfbench.workers, hfbench.evaluate_metrics
+import hfbench.execution.engines.workers, hfbench.metrics.evaluate_metric
 assert threading.active_count() == 1
 """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -397,7 +397,7 @@ def test_the_slurm_example_gives_each_task_its_shard(tmp_path):
 
 def test_a_bar_moves_a_few_times_a_second_however_short_the_steps(monkeypatch):
     shown, now = [], [0.0]
-    monkeypatch.setattr("hfbench.execution.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("hfbench.training.progress.time.monotonic", lambda: now[0])
     bar = StepBar(lambda step, total: shown.append((step, total)), print)
     for step in range(1, 1001):
         state = type("State", (), {"global_step": step, "max_steps": 1000})

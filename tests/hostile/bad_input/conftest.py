@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from hfbench.cli.app import app as cli
+from hfbench.cli import app as cli
 from hfbench.errors import UserError
 from hfbench.recipe.load import load_recipe
 
