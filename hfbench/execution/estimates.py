@@ -10,14 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from transformers import TrainingArguments
 
-from hfbench.execution.inputs import Workbench
+from hfbench.execution.inputs import Inputs, arguments, once_a_model
+from hfbench.models.facts import matrix_parameters, parameter_count
+from hfbench.models.prepare import PreparedModel
 from hfbench.recipe.cells import Cell
+from hfbench.recipe.types import Head
 
 _FLOPS_PER_THREAD = 2e9
-
+_SAMPLE = 1000  # training examples by which the mean length is told
 _CHARACTERS_PER_TOKEN = 4  # roughly, of English
 
 
@@ -61,11 +65,11 @@ def torch_threads(pass_flops: float, limit: int) -> int:
     return max(1, min(limit, int(pass_flops / _FLOPS_PER_THREAD)))
 
 
-def threads_of(cell: Cell, bench: Workbench) -> int:
+def threads_of(cell: Cell, inputs: Inputs) -> int:
     """Threads for ``cell``: at most those that torch has now, which OMP_NUM_THREADS bounds."""
-    if cell.model.control or bench.arguments(cell).device.type != "cpu":
+    if cell.head is None or arguments(cell, inputs).device.type != "cpu":
         return 1  # a control uses no torch, and a GPU is kept busy by one thread
-    return torch_threads(estimate(cell, bench).pass_flops, torch.get_num_threads())
+    return torch_threads(estimate(cell, inputs).pass_flops, torch.get_num_threads())
 
 
 @contextmanager
@@ -87,24 +91,60 @@ def optimizer_steps(args: TrainingArguments, examples: int) -> tuple[int, int]:
     return batch, math.ceil(args.num_train_epochs * math.ceil(examples / batch))
 
 
-def estimate(cell: Cell, bench: Workbench) -> Workload:
+def estimate(cell: Cell, inputs: Inputs) -> Workload:
     """The size of a cell that is no control; the same in every process, whatever else runs."""
-    args, tokens = bench.arguments(cell), bench.mean_tokens(cell)
-    _, steps = optimizer_steps(args, _examples(cell, bench))
-    rows = args.per_device_train_batch_size
+    args = arguments(cell, inputs)
+    _, steps = optimizer_steps(args, _roughly_examples(cell, inputs))
+    tokens = args.per_device_train_batch_size * _mean_tokens(cell, inputs)
     return Workload(
         passes=steps * args.gradient_accumulation_steps,
-        pass_flops=6 * bench.matrix_parameters(cell) * rows * tokens,
+        pass_flops=6 * _matrix_parameters(cell, inputs) * tokens,
     )
 
 
-def _examples(cell: Cell, bench: Workbench) -> int:
+@once_a_model
+def parameters(cell: Cell, inputs: Inputs) -> int:
+    """All parameters of a cell's network, counted without making its weights."""
+    return parameter_count(*_network(cell, inputs))
+
+
+@once_a_model
+def _matrix_parameters(cell: Cell, inputs: Inputs) -> int:
+    """Parameters that every token is multiplied by: matrices that are no embeddings."""
+    return matrix_parameters(*_network(cell, inputs))
+
+
+def _network(cell: Cell, inputs: Inputs) -> tuple[PreparedModel, Head, int]:
+    assert cell.head is not None
+    num_labels = len(inputs.task.facts.labels) if cell.head == "classifier" else 0
+    return inputs.prepared[cell.model.name], cell.head, num_labels
+
+
+@once_a_model
+def _mean_tokens(cell: Cell, inputs: Inputs) -> float:
+    """Tokens of a training example, by the first of them; a block's, where there are blocks."""
+    prepared, pairs = inputs.prepared[cell.model.name], None
+    if cell.head == "language model":
+        corpus = cell.pretraining.corpus
+        if corpus.cut == "blocks":
+            return min(corpus.block_size, prepared.max_length)
+        max_length = min(corpus.max_length, prepared.max_length)
+        texts = inputs.corpus(cell.model).texts["train"][:_SAMPLE]
+    else:
+        max_length = inputs.max_length(cell.model)
+        first = inputs.task.splits["train"][:_SAMPLE]
+        texts, pairs = first["text"], first.get("text_pair")
+    # cut here: a tokenizer that is asked to truncate keeps that as part of its state
+    encoded = prepared.tokenizer(texts, pairs, truncation=False, verbose=False)
+    return float(np.mean([min(len(ids), max_length) for ids in encoded["input_ids"]]))
+
+
+def _roughly_examples(cell: Cell, inputs: Inputs) -> int:
     """Training examples, roughly where a text is cut into blocks of tokens."""
-    if cell.kind == "classification":
-        return cell.train_size or bench.task.facts.splits["train"].examples
-    assert cell.model.pretrain is not None
-    texts = bench.corpus(cell.model).texts["train"]
-    if cell.model.pretrain.corpus.cut != "blocks":
+    if cell.head == "classifier":
+        return cell.train_size or inputs.task.facts.splits["train"].examples
+    texts = inputs.corpus(cell.model).texts["train"]
+    if cell.pretraining.corpus.cut != "blocks":
         return len(texts)
     characters = sum(map(len, texts))
-    return math.ceil(characters / _CHARACTERS_PER_TOKEN / bench.mean_tokens(cell))
+    return math.ceil(characters / _CHARACTERS_PER_TOKEN / _mean_tokens(cell, inputs))

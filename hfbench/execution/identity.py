@@ -4,151 +4,69 @@ No name of a recipe, a model, a file or a repo is part of it, but what they stan
 weights, tokenizer, configuration, arguments, the code that trains and the libraries under it. So
 the same content is found again under another name, and changed content is not taken for the same.
 
+hfbench's own code is in it by versions of its concepts, which stand beside the code that they are
+about and are raised by hand when its numbers change: a comma in a docstring runs nothing again. The
+golden numbers of the tests fail where a version was forgotten.
+
 What does not decide a result, but for rounding, is no part either: the hardware, the number of
-processes and threads, `cuda_graphs`. The record says them beside.
+processes and threads, `cuda_graphs`, and arguments that only observe, see
+`recipe.arguments.OBSERVING_ARGUMENTS`. The record says them beside.
 """
 
-import hashlib
 import json
-import sys
 from functools import cache
 from importlib import metadata
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hfbench.models.facts import describe_config, hash_weights
-from hfbench.models.prepare import PreparedModel
-from hfbench.recipe.cells import Cell, pretraining_of
-from hfbench.records.schema import CorpusData, TaskData
-from hfbench.system.hashes import hash_file, hash_files
+from hfbench import data, metrics, models, training
+from hfbench.execution.inputs import Inputs
+from hfbench.execution.kinds import KINDS
+from hfbench.models import custom_gpt, lora
+from hfbench.models.custom_gpt import CustomGPTConfig
+from hfbench.recipe.cells import Cell
+from hfbench.records.identity import cell_id, concepts
 
-if TYPE_CHECKING:
-    from hfbench.execution.inputs import Workbench
+VERSIONS = {
+    "data": data.VERSION,
+    "metrics": metrics.VERSION,
+    "models": models.VERSION,
+    "models.custom_gpt": custom_gpt.VERSION,
+    "models.lora": lora.VERSION,
+    "training": training.VERSION,
+}
+"""Concept -> version of the code by which its numbers come about."""
 
-_PACKAGE = Path(__file__).parents[1]
-
-# The modules by which a cell's numbers come about from its data, weights and arguments.
-_CODE = (
-    "execution/cell.py",
-    "training/checkpoints.py",
-    "training/compact_embedding.py",
-    "training/cuda_graphs.py",
-    "data/batches.py",
-    "data/tokens.py",
-    "metrics/evaluate_metric.py",
-    "metrics/scores.py",
-    "models/controls.py",
-    "models/custom_gpt/configuration_custom_gpt.py",
-    "models/custom_gpt/loss_custom_gpt.py",
-    "models/custom_gpt/modeling_custom_gpt.py",
-    "models/custom_gpt/padding_custom_gpt.py",
-    "models/load.py",
-    "models/lora.py",
-    "execution/kinds.py",
-    "training/sampler.py",
-    "training/seeds.py",
-    "training/selection.py",
-    "training/sharded.py",
-    "training/trainer.py",
-    "training/arguments.py",
-    "execution/estimates.py",
-)
-_CONTROL_CODE = (
-    "execution/cell.py",
-    "metrics/evaluate_metric.py",
-    "metrics/scores.py",
-    "models/controls.py",
-    "execution/kinds.py",
-)
 _CONTROL_LIBRARIES: tuple[str, ...] = ("numpy", "scikit-learn", "scipy")
-_MODEL_LIBRARIES: tuple[str, ...] = ("accelerate", "numpy", "tokenizers", "torch", "transformers")
+_NETWORK_LIBRARIES: tuple[str, ...] = ("accelerate", "numpy", "tokenizers", "torch", "transformers")
 
 
-def identify(cell: Cell, bench: "Workbench") -> dict[str, Any]:
+def identify(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """All that decides the result of ``cell``, as JSON would give it back."""
-    libraries = _CONTROL_LIBRARIES if cell.model.control else _MODEL_LIBRARIES
+    libraries = _NETWORK_LIBRARIES if cell.head else _CONTROL_LIBRARIES
     libraries += ("peft",) if cell.model.lora else ()
-    code = code_hashes()
     identity = {
-        **_describe(cell, bench),
-        "code": {name: code[name] for name in _CONTROL_CODE} if cell.model.control else code,
+        **KINDS[cell.kind].describe(cell, inputs),
+        "code": _versions_of(cell, inputs),
         "libraries": {name: _version(name) for name in libraries},
     }
     return json.loads(json.dumps(identity))
 
 
-@cache
-def code_hashes() -> dict[str, str]:
-    """SHA-256 (its first digits) of each of hfbench's modules that decide results."""
-    return {name: hashlib.sha256((_PACKAGE / name).read_bytes()).hexdigest()[:12] for name in _CODE}
+def cell_id_of(cell: Cell, inputs: Inputs) -> str:
+    """The hash of that."""
+    return cell_id(identify(cell, inputs))
+
+
+def _versions_of(cell: Cell, inputs: Inputs) -> dict[str, int]:
+    prepared = inputs.prepared.get(cell.model.name)
+    names = concepts(
+        control=cell.model.control,
+        is_custom_gpt=prepared is not None and isinstance(prepared.config, CustomGPTConfig),
+        has_lora=bool(cell.model.lora),
+    )
+    return {name: VERSIONS.get(name, 1) for name in names}
 
 
 @cache
 def _version(name: str) -> str:
     return metadata.version(name)
-
-
-def _describe(cell: Cell, bench: "Workbench") -> dict[str, Any]:
-    """The cell's own part, without what is common to all."""
-    model = cell.model
-    identity: dict[str, Any] = {"kind": cell.kind, "seed": cell.seed}
-    if cell.kind == "classification":
-        identity["task"] = _describe_task(bench.task_of(cell).facts)
-    if model.control:
-        return {**identity, "control": model.control}
-    prepared = bench.prepared[model.name]
-    training: dict[str, Any] = {"optimizer": cell.optimizer, "arguments": cell.training_arguments}
-    if cell.kind == "pretraining":
-        assert model.pretrain is not None
-        identity["seed"] = model.pretrain.seed
-        identity["corpus"] = _describe_corpus(bench.corpus(model).facts)
-        corpus = model.pretrain.corpus
-        training["cut"] = corpus.cut
-        length = corpus.block_size if corpus.cut == "blocks" else corpus.max_length
-        training["max_length"] = min(length, prepared.max_length)
-    else:
-        training["max_length"] = bench.max_length(model)
-        training["selection"] = bench.recipe.selection
-        training["lora"] = model.lora.model_dump() if model.lora else None
-        if model.pretrain:
-            identity["pretraining"] = _describe(pretraining_of(cell, bench.recipe), bench)
-    return {
-        **identity,
-        "model": _describe_model(prepared),
-        "tokenizer": bench.tokenizer_hashes[model.name],
-        "training": training,
-    }
-
-
-def _describe_task(facts: TaskData) -> dict[str, Any]:
-    splits = {name: split.content_hash for name, split in facts.splits.items()}
-    return {"labels": facts.labels, **splits}
-
-
-def _describe_corpus(facts: CorpusData) -> dict[str, Any]:
-    return dict(facts.content_hash)
-
-
-def _describe_model(prepared: PreparedModel) -> dict[str, Any]:
-    entry = prepared.entry
-    described = {
-        "class": type(prepared.config).__name__,
-        "config": describe_config(prepared.config),
-        "weights": None,
-    }
-    if entry.model_name_or_path and not entry.random_init:
-        # a commit of the Hub stands for the bytes of its files
-        described["weights"] = prepared.revision or hash_weights(entry.model_name_or_path)
-    if entry.trust_remote_code:
-        folder = Path(entry.model_name_or_path or "")
-        described["code"] = prepared.revision or hash_files(folder, (".py",))
-    elif prepared.is_own_architecture:  # one that this process has registered
-        described["code"] = _hash_source(sys.modules[type(prepared.config).__module__])
-    return described
-
-
-def _hash_source(module: ModuleType) -> str:
-    """Of the module's file, and of those beside it where they make up a package."""
-    path = Path(str(module.__file__))
-    return hash_files(path.parent, (".py",)) if module.__package__ else hash_file(path)

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, replace
 
 from hfbench.execution.estimates import threads_of
-from hfbench.execution.inputs import Workbench
+from hfbench.execution.inputs import Inputs
 from hfbench.recipe.cells import Cell
 from hfbench.system.launch import usable_cores
 
@@ -13,7 +13,7 @@ _SECONDS_PUT_OFF = 1.0
 
 
 @dataclass(frozen=True)
-class Task:
+class Waiting:
     """A cell as the schedule sees it."""
 
     name: str
@@ -25,18 +25,18 @@ class Task:
     """Of ``time.monotonic``: when it may be tried again."""
 
 
-def put_off(task: Task) -> Task:
+def put_off(task: Waiting) -> Waiting:
     """For a cell that another process runs now: it is looked at again after a second or so."""
     return replace(task, not_before=time.monotonic() + _SECONDS_PUT_OFF)
 
 
-def seconds_to_wait(waiting: list[Task]) -> float | None:
+def seconds_to_wait(waiting: list[Waiting]) -> float | None:
     """Until the next task that was put off may be tried; None where none was."""
     times = [task.not_before for task in waiting if task.not_before > -math.inf]
     return max(0.0, min(times) - time.monotonic()) if times else None
 
 
-def ready(waiting: list[Task], running: list[Task], jobs: int) -> list[Task]:
+def ready(waiting: list[Waiting], running: list[Waiting], jobs: int) -> list[Waiting]:
     """Those of ``waiting`` that may start now, in their order, into ``jobs`` slots.
 
     What does not fit is passed over, so that a task that takes every slot runs when no smaller one
@@ -53,14 +53,14 @@ def ready(waiting: list[Task], running: list[Task], jobs: int) -> list[Task]:
     return chosen
 
 
-def plan_tasks(cells: list[Cell], bench: Workbench, jobs: int) -> list[Task]:
+def line_up(cells: list[Cell], inputs: Inputs, jobs: int) -> list[Waiting]:
     """The cells in their order; those of a pretrained model wait for its pretraining."""
-    pretraining = {cell.model.name: cell.stem for cell in cells if cell.kind == "pretraining"}
+    pretraining = {cell.model.name: cell.stem for cell in cells if not cell.is_compared}
     return [
-        Task(
+        Waiting(
             name=cell.stem,
-            slots=slots(threads_of(cell, bench), jobs, usable_cores()),
-            after=pretraining.get(cell.model.name) if cell.kind == "classification" else None,
+            slots=slots(threads_of(cell, inputs), jobs, usable_cores()),
+            after=pretraining.get(cell.model.name) if cell.is_compared else None,
         )
         for cell in cells
     ]

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,24 @@ from rich.console import Console
 from hfbench.errors import UserError
 from hfbench.execution.cell import Session, run_cell
 from hfbench.execution.estimates import using_threads
-from hfbench.execution.inputs import Workbench
+from hfbench.execution.identity import cell_id_of
+from hfbench.execution.inputs import Inputs
 from hfbench.execution.progress import Reporter
-from hfbench.recipe.cells import Cell, plan_classification, plan_pretraining, pretraining_of
+from hfbench.recipe.cells import Cell, plan_comparison, plan_pretraining, pretraining_of
 from hfbench.recipe.load import describe_mistakes
 from hfbench.recipe.schema import Recipe
 from hfbench.records.identity import differences
 from hfbench.records.predictions import load_predictions
-from hfbench.records.schema import WEIGHT_FILES, Curves, Record
-from hfbench.records.store import load_records, save_record
-from hfbench.system.hashes import hash_files
+from hfbench.records.schema import (
+    ComparedRecord,
+    Curves,
+    FailedRecord,
+    Finished,
+    PretrainingRecord,
+    Record,
+    TrainedRecord,
+)
+from hfbench.records.store import ResultsFolder, load_records
 from hfbench.training.progress import StepBar
 
 OLD = "an older hfbench did not record all that decides a result"
@@ -36,10 +45,10 @@ _TRAINING_CIRCUMSTANCES = ("device", "world_size", "batch_parts", "cuda_graphs")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Repetition:
     """What came of running a record's cell again."""
 
-    record: Record
+    record: Finished
     difference: str | None
     """The first thing that differs; None: bit-identical."""
     changes: list[str]
@@ -53,7 +62,7 @@ def verify(
     console: Console,
     *,
     trust_remote_code: bool = False,
-) -> Iterator[Verdict]:
+) -> Iterator[Repetition]:
     """Run the cells of finished records again, one after another; nothing in ``results`` changes.
 
     A model that is pretrained starts from the weights that ``results`` has of it, if they are those
@@ -74,13 +83,13 @@ def verify(
     with Reporter(console, len(records), quiet=False) as reporter:
         for record in records:
             with tempfile.TemporaryDirectory() as temporary, reporter.cell(record.stem) as bar:
-                again = _Repetition(record, results, folder, Path(temporary), trust_remote_code)
+                again = _Rerun(record, results, folder, Path(temporary), trust_remote_code)
                 with using_threads(_threads(record)):
-                    verdict = again.run(bar)
-            yield verdict
+                    repetition = again.run(bar)
+            yield repetition
 
 
-def _threads(record: Record) -> int:
+def _threads(record: Finished) -> int:
     threads = record.environment.get("torch_threads")
     if not isinstance(threads, int) or threads < 1:
         raise UserError(
@@ -89,8 +98,8 @@ def _threads(record: Record) -> int:
     return threads
 
 
-def _choose(records: list[Record], patterns: list[str], results: Path) -> list[Record]:
-    finished = [record for record in records if record.status == "finished"]
+def _choose(records: list[Record], patterns: list[str], results: Path) -> list[Finished]:
+    finished = [record for record in records if not isinstance(record, FailedRecord)]
     chosen = [
         record
         for record in finished
@@ -102,21 +111,22 @@ def _choose(records: list[Record], patterns: list[str], results: Path) -> list[R
             f"{results}: no finished record is called {' or '.join(patterns) or 'anything'}; "
             f"there is {names or 'none'}{', ...' if len(finished) > 5 else ''}"
         )
-    return sorted(chosen, key=lambda record: record.kind == "classification")
+    return sorted(chosen, key=lambda record: not isinstance(record, PretrainingRecord))
 
 
-class _Repetition:
+class _Rerun:
     """A record's cell, made from the record."""
 
     def __init__(
         self,
-        record: Record,
+        record: Finished,
         results: Path,
         folder: Path,
         temporary: Path,
         trust_remote_code: bool,
     ) -> None:
-        self.record, self.results, self.temporary = record, results, temporary
+        self.record, self.results = record, ResultsFolder(results)
+        self.temporary = ResultsFolder(temporary)
         values = {"name": record.recipe, **record.settings}
         try:
             self.recipe = Recipe.from_values(values, folder)
@@ -135,44 +145,43 @@ class _Repetition:
                     f"{record.stem}: {key}: there is no file {str(path)!r}; say by --relative-to "
                     "where the relative paths of its recipe start"
                 )
-        plan = plan_pretraining if record.kind == "pretraining" else plan_classification
+        plan = plan_pretraining if isinstance(record, PretrainingRecord) else plan_comparison
         (self.cell,) = plan(self.recipe)
         self.cells = [*self._pretraining(), self.cell]
-        self.bench = Workbench(self.recipe, self.cells)
+        self.inputs = Inputs(self.recipe, self.cells)
 
-    def run(self, bar: StepBar) -> Verdict:
+    def run(self, bar: StepBar) -> Repetition:
         """Run it, with the pretraining that it needs."""
         session = Session(self.temporary)
         for cell in self.cells:
             if cell is self.cell or not self._take_weights(cell):
-                result = run_cell(cell, self.bench, session, bar)
+                result = run_cell(cell, self.inputs, session, bar)
         assert result is not None
         new = result.record
-        return Verdict(
+        return Repetition(
             self.record,
-            first_difference(self.record, self.results, new, self.temporary),
+            first_difference(self.record, self.results.path, new, self.temporary.path),
             _changes(self.record, new),
         )
 
     def _pretraining(self) -> list[Cell]:
-        is_needed = self.cell.kind == "classification" and self.cell.model.pretrain
+        is_needed = self.cell.is_compared and self.cell.model.pretrain
         return [pretraining_of(self.cell, self.recipe)] if is_needed else []
 
     def _take_weights(self, cell: Cell) -> bool:
         """Whether ``results`` has what the pretraining left, which is copied."""
-        record, weights = cell.recorded(self.results), cell.checkpoint(self.results)
-        if record is None or record.saved_weights is None or not weights.is_dir():
+        record = self.results.record(cell.stem)
+        if not (isinstance(record, PretrainingRecord) and self.results.has_weights_of(record)):
             return False
-        if hash_files(weights, WEIGHT_FILES) != record.saved_weights:
-            return False
-        shutil.copytree(weights, cell.checkpoint(self.temporary), symlinks=True)
         # taken as it is: whether it would come out again is for its own verification
-        taken = record.model_copy(update={"cell_id": self.bench.cell_id(cell)})
-        save_record(taken, self.temporary / "records")
+        taken = record.model_copy(update={"cell_id": cell_id_of(cell, self.inputs)})
+        weights = self.results.weights(cell.stem)
+        copy = partial(shutil.copytree, weights, dirs_exist_ok=True, symlinks=True)
+        self.temporary.keep(taken, save_model=copy)
         return True
 
 
-def first_difference(old: Record, old_results: Path, new: Record, results: Path) -> str | None:
+def first_difference(old: Finished, old_results: Path, new: Record, results: Path) -> str | None:
     """Where two runs of a cell part, in the order of training; None: nowhere.
 
     Args:
@@ -181,18 +190,20 @@ def first_difference(old: Record, old_results: Path, new: Record, results: Path)
         new: what came out now, with predictions in ``results``.
         results: a results folder.
     """
-    if new.failure:
+    if isinstance(new, FailedRecord):
         return f"failed now: {new.failure.type}: {new.failure.message}"
-    if found := _first_of_curves(old.curves, new.curves):
-        return found
-    if old.predictions and (found := _first_of_predictions(old, old_results, new, results)):
+    found = None
+    if isinstance(old, TrainedRecord) and isinstance(new, TrainedRecord):
+        found = _first_of_curves(old.curves, new.curves)
+    if not found and isinstance(old, ComparedRecord) and isinstance(new, ComparedRecord):
+        found = _first_of_predictions(old, old_results, new, results)
+    if found:
         return found
     for split, metrics in old.metrics.items():
         for name, value in metrics.items():
             if new.metrics[split][name] != value:
                 return f"{split} {name}: {value!r} -> {new.metrics[split][name]!r}"
-    weights = [record.model_facts and record.model_facts.final_weights for record in (old, new)]
-    if weights[0] != weights[1]:
+    if old.model_facts.final_weights != new.model_facts.final_weights:
         return "the weights after training"
     return None
 
@@ -212,7 +223,9 @@ def _first_of_curves(old: Curves, new: Curves) -> str | None:
     return None
 
 
-def _first_of_predictions(old: Record, old_results: Path, new: Record, results: Path) -> str | None:
+def _first_of_predictions(
+    old: ComparedRecord, old_results: Path, new: ComparedRecord, results: Path
+) -> str | None:
     for split in old.metrics:
         before = load_predictions(old, old_results, split)
         after = load_predictions(new, results, split)
@@ -227,10 +240,10 @@ def _first_of_predictions(old: Record, old_results: Path, new: Record, results: 
     return None
 
 
-def _changes(old: Record, new: Record) -> list[str]:
+def _changes(old: Finished, new: Record) -> list[str]:
     lines = differences(old.identity, new.identity) if old.identity else [OLD]
     pairs = [(old.environment, new.environment, _CIRCUMSTANCES)]
-    if old.training and new.training:
+    if isinstance(old, TrainedRecord) and isinstance(new, TrainedRecord):
         trained = old.training.model_dump(), new.training.model_dump()
         pairs.append((*trained, _TRAINING_CIRCUMSTANCES))
     for before, after, names in pairs:

@@ -17,3 +17,6 @@ __all__ = [
     "CustomGPTModel",
     "CustomGPTPreTrainedModel",
 ]
+
+VERSION = 1  # of numbers, see `execution.identity`
+"""To be raised when a model is loaded, initialised or given a head otherwise."""

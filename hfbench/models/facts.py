@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
-from transformers import PreTrainedConfig
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig
 
 from hfbench.system.hashes import hash_files
 
@@ -35,3 +36,29 @@ def hash_weights(model_name_or_path: str | None) -> str | None:
     if model_name_or_path is None or not Path(model_name_or_path).is_dir():
         return None
     return hash_files(Path(model_name_or_path), (".safetensors", ".bin"))
+
+
+def model_without_weights(prepared, head, num_labels):  # noqa
+    config = prepared.config
+    if head == "classifier":
+        config = type(config).from_dict({**config.to_dict(), "num_labels": num_labels})
+    cls = AutoModelForCausalLM if head == "language model" else AutoModelForSequenceClassification
+    with torch.device("meta"):
+        model = cls.from_config(config, trust_remote_code=prepared.entry.trust_remote_code)
+        if prepared.embedding_rows > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(prepared.embedding_rows, mean_resizing=False)
+    return model
+
+
+def parameter_count(prepared, head, num_labels):  # noqa
+    return count_parameters(model_without_weights(prepared, head, num_labels))[0]
+
+
+def matrix_parameters(prepared, head, num_labels):  # noqa
+    return sum(
+        p.numel()
+        for m in model_without_weights(prepared, head, num_labels).modules()
+        if not isinstance(m, nn.Embedding)
+        for p in m.parameters(recurse=False)
+        if p.ndim >= 2
+    )

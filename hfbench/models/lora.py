@@ -13,6 +13,9 @@ from transformers.pytorch_utils import Conv1D
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.schema import Lora
 
+VERSION = 1  # of numbers, see `execution.identity`
+"""To be raised when adapters train or merge otherwise."""
+
 
 def find_targets(model: PreTrainedModel, lora: Lora, key: str) -> list[str] | str:
     """The layers that get an adapter, as ``peft.LoraConfig`` takes them.

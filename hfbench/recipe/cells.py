@@ -2,15 +2,12 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hfbench.errors import UserError
 from hfbench.recipe.arguments import OPTIMIZER_ARGUMENTS, PUBLISHING_ARGUMENTS, Optimizer
 from hfbench.recipe.schema import Model, Pretrain, Recipe
-from hfbench.recipe.types import Kind, cell_stem
-from hfbench.records.schema import Record
-from hfbench.records.store import load_record
+from hfbench.recipe.types import Head, Kind, cell_stem
 
 # Where a recipe leaves them open: curves of a useful length, whatever the length of training.
 _CLASSIFICATION_ARGUMENTS: dict[str, Any] = {"eval_strategy": "epoch", "logging_strategy": "epoch"}
@@ -42,10 +39,35 @@ class Cell:
         return cell_stem(self.kind, self.model.name, self.train_size, self.seed)
 
     @property
+    def is_compared(self) -> bool:
+        """Whether it is a row of the table with one seed, and not what rows start from."""
+        return self.kind != "pretraining"
+
+    @property
+    def subset(self) -> tuple[int, int] | None:
+        """Seed and size of its part of the train split; None: all of it."""
+        if self.train_size is None:
+            return None
+        assert self.seed is not None  # a subset is drawn
+        return self.seed, self.train_size
+
+    @property
+    def head(self) -> Head | None:
+        """Of its network; None for a control."""
+        heads: dict[Kind, Head] = {"classification": "classifier", "pretraining": "language model"}
+        return heads.get(self.kind)
+
+    @property
+    def pretraining(self) -> Pretrain:
+        """Of its model, which has one."""
+        assert self.model.pretrain is not None
+        return self.model.pretrain
+
+    @property
     def optimizer(self) -> Optimizer:
         """Which parameters decay."""
         optimizer = (
-            _pretrain(self).optimizer if self.kind == "pretraining" else self.model.optimizer
+            self.pretraining.optimizer if self.kind == "pretraining" else self.model.optimizer
         )
         assert optimizer is not None
         return optimizer
@@ -54,7 +76,7 @@ class Cell:
     def training_arguments(self) -> dict[str, Any]:
         """TrainingArguments by name: hfbench's choices, the optimizer's, the recipe's."""
         if self.kind == "pretraining":
-            own, defaults = _pretrain(self).training_arguments, _PRETRAINING_ARGUMENTS
+            own, defaults = self.pretraining.training_arguments, _PRETRAINING_ARGUMENTS
         else:
             own, defaults = self.model.training_arguments, _CLASSIFICATION_ARGUMENTS
         own = {name: value for name, value in own.items() if name not in PUBLISHING_ARGUMENTS}
@@ -63,21 +85,8 @@ class Cell:
     @property
     def publishing(self) -> dict[str, Any]:
         """The arguments by which a pretraining publishes its checkpoints; empty if it does not."""
-        own = _pretrain(self).training_arguments if self.kind == "pretraining" else {}
+        own = self.pretraining.training_arguments if self.kind == "pretraining" else {}
         return {n: v for n, v in own.items() if n in PUBLISHING_ARGUMENTS and own["push_to_hub"]}
-
-    def checkpoint(self, folder: Path) -> Path:
-        """Where its weights are, if they are kept."""
-        return folder / "models" / self.stem
-
-    def run_folder(self, folder: Path) -> Path:
-        """Where its Trainer writes while it trains."""
-        return folder / "runs" / self.stem
-
-    def recorded(self, folder: Path) -> Record | None:
-        """The record that stands under this cell's name."""
-        path = folder / "records" / f"{self.stem}.json"
-        return load_record(path) if path.exists() else None
 
 
 def plan_pretraining(recipe: Recipe) -> list[Cell]:
@@ -98,8 +107,8 @@ def pretraining_of(cell: Cell, recipe: Recipe) -> Cell:
     return next(other for other in plan_pretraining(recipe) if other.model.name == cell.model.name)
 
 
-def plan_classification(recipe: Recipe) -> list[Cell]:
-    """Each model with each train size and seed.
+def plan_comparison(recipe: Recipe) -> list[Cell]:
+    """Each model of the table with each train size and seed.
 
     A control on the whole train split runs once, since nothing in it is random; a subset is.
     """
@@ -111,13 +120,11 @@ def plan_classification(recipe: Recipe) -> list[Cell]:
         model = _write_out(entry, recipe)
         is_random = recipe.train_sizes or not entry.control
         seeds: list[int | None] = [*recipe.seeds] if is_random else [None]
-        cells += [_classification_cell(recipe, model, n, seed) for n in sizes for seed in seeds]
+        cells += [_compared_cell(recipe, model, n, seed) for n in sizes for seed in seeds]
     return cells
 
 
-def _classification_cell(
-    recipe: Recipe, model: Model, train_size: int | None, seed: int | None
-) -> Cell:
+def _compared_cell(recipe: Recipe, model: Model, train_size: int | None, seed: int | None) -> Cell:
     settings = _settings(recipe, model)
     if seed is not None:
         settings["seeds"] = [seed]
@@ -125,7 +132,8 @@ def _classification_cell(
         settings["train_sizes"] = [train_size]
     if not model.control:
         settings["selection"] = recipe.selection
-    return Cell("classification", model, seed, train_size, settings)
+    kind: Kind = "control" if model.control else "classification"
+    return Cell(kind, model, seed, train_size, settings)
 
 
 def _write_out(entry: Model, recipe: Recipe) -> Model:
@@ -155,11 +163,6 @@ def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
     if recipe.task:
         settings["task"] = recipe.task.model_dump(mode="json", exclude_none=True)
     return settings
-
-
-def _pretrain(cell: Cell) -> Pretrain:
-    assert cell.model.pretrain is not None
-    return cell.model.pretrain
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import gc
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,18 @@ from pydantic_core import from_json
 
 from hfbench.errors import RecordError, UserError
 from hfbench.records.identity import upgrade
-from hfbench.records.schema import RECORD, SCHEMA_BEFORE, SCHEMA_VERSION, Record
-from hfbench.system.files import atomic
+from hfbench.records.schema import (
+    RECORD,
+    SCHEMA_BEFORE,
+    SCHEMA_VERSION,
+    WEIGHT_FILES,
+    Compared,
+    Record,
+    TrainedRecord,
+)
+from hfbench.system.files import atomic, clear_unfinished, replace_folder, writing
+from hfbench.system.hashes import hash_files
+from hfbench.system.locks import hold
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,29 +34,162 @@ WHAT_TO_DO = "restore it from a copy, or move it away and run its recipe again"
 """With a record that cannot be used."""
 
 
-def save_record(record: Record, folder: Path, predictions: "pa.Table | None" = None) -> Path:
-    """Write the predictions, then the record; each appears whole or not at all.
+class ResultsFolder:
+    """The results of one recipe on the disk. What lies where is known here alone.
 
-    The record comes last, so that where there is a record its predictions are complete. What stood
-    there for the same cell is moved to ``superseded/`` and not lost.
+    ``records/`` has a record for each cell with its predictions beside it, ``models/`` the weights
+    that are kept, ``runs/`` what a Trainer writes while it trains, ``locks/`` who runs which cell,
+    ``push/`` what is about to be published.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{record.stem}.json"
-    if path.exists():
-        supersede(path)
-    if predictions is not None:
-        import pyarrow.parquet as pq
 
-        with atomic(path.with_suffix(".parquet")) as temporary:
-            # of so few rows as are evaluated, these are the smallest files and the fastest to read
-            pq.write_table(
-                predictions, temporary, compression="snappy", use_dictionary=["split"],
-                write_statistics=False, store_schema=False,
-            )  # fmt: skip
+    def __init__(self, path: Path) -> None:
+        """``<results>/<recipe>``, which may not exist yet."""
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The recipe's."""
+        return self.path.name
+
+    @property
+    def records(self) -> Path:
+        """The folder of all records."""
+        return self.path / "records"
+
+    def record_path(self, stem: str) -> Path:
+        """Of the record with this name."""
+        return self.records / f"{stem}.json"
+
+    def predictions_path(self, record: Compared) -> Path:
+        """Of a record's predictions."""
+        return self.records / record.predictions
+
+    def weights(self, stem: str) -> Path:
+        """The folder of a cell's weights, if they are kept."""
+        return self.path / "models" / stem
+
+    def run(self, stem: str) -> Path:
+        """Where a cell's Trainer writes while it trains."""
+        return self.path / "runs" / stem
+
+    def push(self, name: str) -> Path:
+        """What is about to be published under this name."""
+        return self.path / "push" / name
+
+    def lock(self, stem: str) -> AbstractContextManager[bool]:
+        """Whether this process, and no other, has the cell until the end; see `locks.hold`."""
+        return hold(self.path / "locks" / f"{stem}.lock")
+
+    def record(self, stem: str) -> Record | None:
+        """The record that stands under this name.
+
+        Raises:
+            RecordError: if it cannot be read.
+        """
+        path = self.record_path(stem)
+        return load_record(path) if path.exists() else None
+
+    def has_weights_of(self, record: TrainedRecord) -> bool:
+        """Whether the weights are there that were saved with ``record``, to the last bit."""
+        path = self.weights(record.stem)
+        return path.is_dir() and hash_files(path, WEIGHT_FILES) == record.saved_weights
+
+    def keep(
+        self,
+        record: Record,
+        predictions: "pa.Table | None" = None,
+        save_model: Callable[[Path], None] | None = None,
+    ) -> None:
+        """Write what came of a cell: its weights, its predictions, its record last.
+
+        Each appears whole or not at all, so that where there is a record all else is complete. What
+        stood there for the same cell is moved to ``superseded/`` and not lost.
+
+        Args:
+            record: of the cell.
+            predictions: its table of predictions, if it has one.
+            save_model: writes the weights to a folder, if they are kept.
+
+        Raises:
+            StorageError: if the disk is full, or whatever else prevents it.
+        """
+        with writing(f"the result of {record.stem}"):
+            if save_model and isinstance(record, TrainedRecord):
+                weights = self.weights(record.stem)
+                replace_folder(weights, save_model)
+                changes = {"saved_weights": hash_files(weights, WEIGHT_FILES)}
+                record = record.model_copy(update=changes)
+            path = self.record_path(record.stem)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                self.supersede(record.stem)
+            if predictions is not None:
+                _write_predictions(predictions, path.with_suffix(".parquet"))
+            with atomic(path) as temporary:
+                text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
+                temporary.write_text(text + "\n", encoding="utf-8")
+
+    def supersede(self, stem: str) -> None:
+        """Move a record and its predictions to ``superseded/``, under the time of its start."""
+        path = self.record_path(stem)
+        attic = self.records / "superseded" / load_record(path).started.replace(":", "")
+        attic.mkdir(parents=True, exist_ok=True)
+        # the record goes first: predictions without one count for nothing, the reverse is an error
+        for file in (path, path.with_suffix(".parquet")):
+            if file.exists():
+                file.rename(attic / file.name)
+
+    def set_weights_aside(self, stem: str) -> Path:
+        """Give weights that are not what was saved another name, which is returned."""
+        weights = self.weights(stem)
+        taken = len(list(weights.parent.glob(f"{stem}.damaged*")))
+        aside = f"{stem}.damaged" + (f"-{taken}" if taken else "")
+        return weights.rename(weights.with_name(aside))
+
+    def clear_unfinished(self, stem: str) -> None:
+        """Remove what processes left that were killed while they wrote this cell's result.
+
+        To be called where no other process may be writing it.
+        """
+        for ending in (".json", ".parquet"):
+            clear_unfinished(self.records / f"{stem}{ending}")
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a record stands, of whichever recipe."""
+
+    folder: ResultsFolder
+    stem: str
+
+    def __str__(self) -> str:
+        return f"{self.folder.name}/{self.stem}"
+
+
+def find_finished(results: Path) -> dict[str, list[Location]]:
+    """Cell id -> where finished records of it stand, of all recipes below ``results``."""
+    found: dict[str, list[Location]] = {}
+    for path in sorted(results.glob("*/records/*.json")):
+        # whatever cannot be read is no result for us, and another recipe's to complain of
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            content = from_json(path.read_bytes())
+            if content["schema_version"] == SCHEMA_BEFORE:
+                content = upgrade(content)
+            if content["status"] == "finished":
+                location = Location(ResultsFolder(path.parents[1]), path.stem)
+                found.setdefault(content["cell_id"], []).append(location)
+    return found
+
+
+def _write_predictions(predictions: "pa.Table", path: Path) -> None:
+    import pyarrow.parquet as pq
+
     with atomic(path) as temporary:
-        text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-    return path
+        # of so few rows as are evaluated, these are the smallest files and the fastest to read
+        pq.write_table(
+            predictions, temporary, compression="snappy", use_dictionary=["split"],
+            write_statistics=False, store_schema=False,
+        )  # fmt: skip
 
 
 def load_record(path: Path) -> Record:
@@ -99,9 +243,10 @@ def load_records(results: Path) -> list[Record]:
         UserError: if there are none.
         RecordError: if one cannot be read, or says of itself that it is another.
     """
-    paths = sorted((results / "records").glob("*.json"), key=lambda path: path.name)
+    folder = ResultsFolder(Path(results)).records
+    paths = sorted(folder.glob("*.json"), key=lambda path: path.name)
     if not paths:
-        raise UserError(f"{results}: no records here (looked for {results / 'records' / '*.json'})")
+        raise UserError(f"{results}: no records here (looked for {folder / '*.json'})")
     with _no_garbage_collection():
         records = [load_record(path) for path in paths]
     for path, record in zip(paths, records, strict=True):
@@ -128,14 +273,3 @@ def refuse_link(path: Path) -> None:
     """Nothing outside of a results folder is read because of what is in it."""
     if path.is_symlink():
         raise RecordError(f"{path}: is a link to {path.readlink()}, not a file; links are not read")
-
-
-def supersede(path: Path) -> None:
-    """Move a record and its predictions to ``superseded/``, under the time of its start."""
-    old = load_record(path)
-    attic = path.parent / "superseded" / old.started.replace(":", "")
-    attic.mkdir(parents=True, exist_ok=True)
-    # the record goes first: predictions without a record count for nothing, the reverse is an error
-    for file in (path, path.with_suffix(".parquet")):
-        if file.exists():
-            file.rename(attic / file.name)

@@ -1,7 +1,8 @@
 """Files that appear whole or not at all, whatever happens while they are written."""
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,3 +45,24 @@ def clear_unfinished(path: Path) -> None:
     """
     for temporary in path.parent.glob(f".{path.name}.*.tmp"):
         temporary.unlink()
+
+
+def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``path`` hold all that ``write`` writes to the folder it is given, or be as before.
+
+    Raises:
+        OSError: also where the libraries that write weights and tokenizers have another for it.
+    """
+    from safetensors import SafetensorError  # here: tables need none
+
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        write(temporary)
+    except Exception as error:  # broad: a plain Exception is what tokenizers raises
+        if type(error) in (SafetensorError, Exception):  # the file system's, in other clothes
+            raise OSError(str(error)) from error
+        raise
+    shutil.rmtree(path, ignore_errors=True)
+    temporary.rename(path)

@@ -16,16 +16,15 @@ from hfbench.system.files import writing
 
 
 @contextmanager
-def hold(name: str, folder: Path) -> Iterator[bool]:
-    """Whether this process, and no other, has the cell ``name`` of ``folder`` until the end.
+def hold(path: Path) -> Iterator[bool]:
+    """Whether this process, and no other, has the lock ``path`` until the end.
 
-    Files in ``<folder>/locks`` are left there, empty: to delete one would break the lock of a
-    process that has just opened it.
+    The file is left there, empty: to delete it would break the lock of a process that has just
+    opened it.
 
     Raises:
         StorageError: if there can be no lock there.
     """
-    path = folder / "locks" / f"{name}.lock"
     lock = FileLock(path, blocking=False)
     with writing(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)

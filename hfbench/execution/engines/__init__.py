@@ -1,1 +1,32 @@
+"""The engines: how the cells of a comparison are run. To add one: a class as `engine.Engine`."""
 
+from typing import Literal
+
+from hfbench.execution.engines.engine import Engine
+from hfbench.execution.engines.ray import RayCluster
+from hfbench.execution.engines.serial import Serial
+from hfbench.execution.engines.workers import Workers
+from hfbench.execution.inputs import Inputs
+from hfbench.execution.jobs import choose_jobs
+from hfbench.recipe.cells import Cell
+
+EngineName = Literal["local", "ray"]
+
+
+def choose_engine(
+    engine: EngineName | Engine, jobs: int | None, cells: list[Cell], inputs: Inputs
+) -> Engine:
+    """The engine of this name: a given one as it is; of "local", processes where they pay.
+
+    Raises:
+        UserError: see `jobs.choose_jobs`.
+    """
+    if engine == "ray":
+        return RayCluster()
+    if engine != "local":
+        return engine
+    jobs = choose_jobs(jobs, cells, inputs)
+    return Serial() if jobs == 1 else Workers(jobs)
+
+
+__all__ = ["Engine", "EngineName", "RayCluster", "Serial", "Workers", "choose_engine"]

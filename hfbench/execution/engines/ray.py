@@ -21,14 +21,17 @@ import pyarrow.parquet as pq
 import torch
 
 from hfbench.errors import HubError, UserError, WorkerError
-from hfbench.execution.cell import CellResult, Session, keep, run_cell, turn
+from hfbench.execution.cell import CellResult, Session, run_cell, turn
 from hfbench.execution.estimates import threads_of, using_threads
-from hfbench.execution.inputs import Workbench
+from hfbench.execution.identity import cell_id_of
+from hfbench.execution.inputs import Inputs
 from hfbench.execution.jobs import CELLS_PER_GPU
-from hfbench.execution.schedule import Task, plan_tasks, put_off, ready, seconds_to_wait
+from hfbench.execution.progress import Reporter
+from hfbench.execution.schedule import Waiting, line_up, put_off, ready, seconds_to_wait
 from hfbench.recipe.cells import Cell, pretraining_of
 from hfbench.recipe.schema import Recipe
-from hfbench.records.store import load_record
+from hfbench.records.schema import ComparedRecord
+from hfbench.records.store import ResultsFolder, load_record
 from hfbench.system.launch import is_launched
 from hfbench.system.quiet import quiet_libraries
 from hfbench.training.progress import StepBar
@@ -37,90 +40,97 @@ Files = dict[str, bytes]
 """Contents of a folder by path in it."""
 
 
-def run_on_ray(cells: list[Cell], bench: Workbench, session: Session) -> Generator[CellResult]:
-    """Run cells on the cluster at RAY_ADDRESS or, without it, on a new one of this machine alone.
+class RayCluster:
+    """See `engine.Engine`: cells on the cluster at RAY_ADDRESS or on a new one of this machine.
 
     A cell on a CPU takes as many of its node's CPUs as it has threads; one on a GPU shares it with
     `CELLS_PER_GPU` - 1 others. A pretraining that is interrupted starts from its beginning.
-
-    Raises:
-        UserError: if Ray is missing, or for what it cannot do.
-        WorkerError: in the end, if Ray gave up cells; it names them.
     """
-    ray = _import_ray()
-    _refuse(cells)
-    is_ours = not ray.is_initialized()
-    if is_ours:
-        # by itself Ray would try, for minutes, whatever cluster this machine has seen last
-        address = os.environ.get("RAY_ADDRESS", "local")
-        ray.init(address, logging_level="error", log_to_driver=False)
-    remote = ray.remote(_run_there)
-    waiting = [replace(task, slots=0) for task in plan_tasks(cells, bench, 1)]  # room: Ray's matter
-    cell_of = {cell.stem: cell for cell in cells}
-    running: dict[Any, Task] = {}
-    lost: list[str] = []
-    turns: dict[Task, ExitStack] = {}
-    try:
-        places = _Places(ray, bench)
-        while True:
-            for task in [] if lost else ready(waiting, list(running.values()), 0):
-                waiting.remove(task)
-                cell = cell_of[task.name]
-                turns[task] = ExitStack()
-                is_ours, found = turns[task].enter_context(turn(cell, bench, session))
-                if found:
-                    turns[task].close()
-                    yield CellResult(found, is_ours=False)
-                elif not is_ours:
-                    waiting.append(put_off(task))
-                else:
-                    running[_start(remote, places, cell, bench, session.folder)] = task
-            if not running and (lost or not waiting):
-                break
-            references, _ = ray.wait(list(running), timeout=seconds_to_wait(waiting))
-            for reference in references:
-                task = running.pop(reference)
-                with turns.pop(task):
-                    try:
-                        returned = ray.get(reference)
-                    except ray.exceptions.RayError as error:
-                        lost.append(f"{task.name}: {type(error).__name__}: {error}")
-                        continue
-                    if isinstance(returned, Exception):
-                        raise returned
-                    result = _keep(returned, cell_of[task.name], session.folder)
-                yield result
-    finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
-        for held in turns.values():
-            held.close()
+
+    def run(
+        self, cells: list[Cell], inputs: Inputs, session: Session, reporter: Reporter
+    ) -> Generator[CellResult]:
+        """See `engine.Engine`; also raises UserError if Ray is missing."""
+        ray = _import_ray()
+        _refuse(cells)
+        is_ours = not ray.is_initialized()
         if is_ours:
-            ray.shutdown()
-    if lost:
-        raise WorkerError(f"{'; '.join(lost)}. What is finished is kept and is not run again")
+            # by itself Ray would try, for minutes, whatever cluster this machine has seen last
+            address = os.environ.get("RAY_ADDRESS", "local")
+            ray.init(address, logging_level="error", log_to_driver=False)
+        remote = ray.remote(_run_there)
+        # room is Ray's matter
+        waiting = [replace(one, slots=0) for one in line_up(cells, inputs, 1)]
+        cell_of = {cell.stem: cell for cell in cells}
+        running: dict[Any, Waiting] = {}
+        lost: list[str] = []
+        turns: dict[Waiting, ExitStack] = {}
+        try:
+            places = _Places(ray, inputs)
+            while True:
+                for chosen in [] if lost else ready(waiting, list(running.values()), 0):
+                    waiting.remove(chosen)
+                    cell = cell_of[chosen.name]
+                    turns[chosen] = ExitStack()
+                    is_ours_now, found = turns[chosen].enter_context(
+                        turn(cell, cell_id_of(cell, inputs), session)
+                    )
+                    if found:
+                        turns[chosen].close()
+                        yield CellResult(found, is_ours=False)
+                    elif not is_ours_now:
+                        waiting.append(put_off(chosen))
+                    else:
+                        reference = _start(remote, places, cell, inputs, session.folder)
+                        running[reference] = chosen
+                if not running and (lost or not waiting):
+                    break
+                references, _ = ray.wait(list(running), timeout=seconds_to_wait(waiting))
+                for reference in references:
+                    ended = running.pop(reference)
+                    with turns.pop(ended):
+                        try:
+                            returned = ray.get(reference)
+                        except ray.exceptions.RayError as error:
+                            lost.append(f"{ended.name}: {type(error).__name__}: {error}")
+                            continue
+                        if isinstance(returned, Exception):
+                            raise returned
+                        result = _keep(returned, cell_of[ended.name], session.folder)
+                    yield result
+        finally:
+            for reference in running:
+                ray.cancel(reference, force=True)
+            for held in turns.values():
+                held.close()
+            if is_ours:
+                ray.shutdown()
+        if lost:
+            raise WorkerError(f"{'; '.join(lost)}. What is finished is kept and is not run again")
 
 
-def _start(remote: Any, places: "_Places", cell: Cell, bench: Workbench, folder: Path) -> Any:
+def _start(
+    remote: Any, places: "_Places", cell: Cell, inputs: Inputs, folder: ResultsFolder
+) -> Any:
     """Ray's reference to what a cell that was started now will give."""
     threads = places.threads(cell)
     start = remote.options(num_cpus=threads, num_gpus=places.gpus(cell))
-    needed = _pack(folder, _needed(cell, bench.recipe, folder))
-    return start.remote(bench.recipe, cell, threads, needed)
+    needed = _pack(folder.path, _needed(cell, inputs.recipe, folder))
+    return start.remote(inputs.recipe, cell, threads, needed)
 
 
 class _Places:
     """What the nodes of the cluster can give to a cell."""
 
-    def __init__(self, ray: Any, bench: Workbench) -> None:
+    def __init__(self, ray: Any, inputs: Inputs) -> None:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self.bench = bench
+        self.inputs = inputs
         self.has_gpus = any(node.get("GPU") for node in nodes)
         self.most_threads = max(int(node.get("CPU", 0)) for node in nodes)
 
     def gpus(self, cell: Cell) -> float:
         """The share of a GPU."""
-        wants = not (cell.model.control or cell.training_arguments.get("use_cpu"))
+        wants = cell.head and not cell.training_arguments.get("use_cpu")
         return 1 / CELLS_PER_GPU if self.has_gpus and wants else 0
 
     def threads(self, cell: Cell) -> int:
@@ -128,7 +138,7 @@ class _Places:
         if self.gpus(cell):
             return 1
         with using_threads(max(1, min(torch.get_num_threads(), self.most_threads))):
-            return threads_of(cell, self.bench)
+            return threads_of(cell, self.inputs)
 
 
 def _run_there(
@@ -143,36 +153,37 @@ def _run_there(
         bar = StepBar(lambda step, total: None, print)
         try:
             cells = [pretraining_of(cell, recipe)] if cell.model.pretrain else []
-            run_cell(cell, Workbench(recipe, [*cells, cell]), Session(folder), bar)
+            session = Session(ResultsFolder(folder))
+            run_cell(cell, Inputs(recipe, [*cells, cell]), session, bar)
         except (UserError, HubError) as error:
             node = platform.node()
             return type(error)(f"on the Ray node {node}: {error}")
         return _pack(folder, [path for path in _files(folder) if str(path) not in needed])
 
 
-def _keep(files: Files, cell: Cell, folder: Path) -> CellResult:
+def _keep(files: Files, cell: Cell, folder: ResultsFolder) -> CellResult:
     """Write what a node has sent as if it had come about here."""
     with tempfile.TemporaryDirectory() as temporary:
-        there = Path(temporary)
-        _unpack(files, there)
-        record = load_record(there / "records" / f"{cell.stem}.json")
+        there = ResultsFolder(Path(temporary))
+        _unpack(files, there.path)
+        record = load_record(there.record_path(cell.stem))
         predictions = None
-        if record.predictions:
-            predictions = pq.read_table(there / "records" / record.predictions)
-        weights = cell.checkpoint(there)
+        if isinstance(record, ComparedRecord):
+            predictions = pq.read_table(there.predictions_path(record))
+        weights = there.weights(cell.stem)
         copy = partial(shutil.copytree, weights, dirs_exist_ok=True) if weights.is_dir() else None
-        keep(cell, folder, record, predictions, copy)
+        folder.keep(record, predictions, copy)
     return CellResult(record)
 
 
-def _needed(cell: Cell, recipe: Recipe, folder: Path) -> list[Path]:
-    """Files of the pretraining that a cell starts from, relative to ``folder``."""
-    if cell.kind == "pretraining" or not cell.model.pretrain:
+def _needed(cell: Cell, recipe: Recipe, folder: ResultsFolder) -> list[Path]:
+    """Files of the pretraining that a cell starts from, relative to the folder."""
+    if not (cell.is_compared and cell.model.pretrain):
         return []
     source = pretraining_of(cell, recipe)
-    weights = source.checkpoint(folder)
-    record = Path("records", f"{source.stem}.json")
-    return [record, *(path.relative_to(folder) for path in weights.rglob("*") if path.is_file())]
+    weights = folder.weights(source.stem)
+    paths = [folder.record_path(source.stem), *filter(Path.is_file, weights.rglob("*"))]
+    return [path.relative_to(folder.path) for path in paths]
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """Cells side by side in worker processes, which import once and stay warm.
 
-Each worker makes the workbench of the comparison for itself and runs its cells as `--jobs 1` does,
+Each worker loads the inputs of the comparison for itself and runs its cells as `--jobs 1` does,
 one after another. An import of seconds is paid once, see `fork_server`.
 """
 
@@ -10,20 +10,19 @@ import signal
 import threading
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
 from rich.progress import TaskID
 
-from hfbench.errors import HubError, StorageError, UserError, WorkerError
+from hfbench.errors import HfbenchError, WorkerError
 from hfbench.execution.cell import CellResult, Session, run_cell
 from hfbench.execution.engines import fork_server
-from hfbench.execution.inputs import Workbench
+from hfbench.execution.inputs import Inputs
 from hfbench.execution.progress import Reporter
-from hfbench.execution.schedule import Task, plan_tasks, put_off, ready, seconds_to_wait
-from hfbench.publish.checkpoint_push import open_pushes
+from hfbench.execution.schedule import Waiting, line_up, put_off, ready, seconds_to_wait
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.schema import Recipe
 from hfbench.system.interruption import Interrupted, interruptible
@@ -46,81 +45,75 @@ class _Setup:
     environment: dict[str, str]
 
 
-def run_in_workers(
-    cells: list[Cell], bench: Workbench, session: Session, jobs: int, reporter: Reporter
-) -> Generator[CellResult]:
-    """Run cells in up to ``jobs`` processes; their results as they come.
+class Workers:
+    """See `engine.Engine`: cells in up to ``jobs`` processes.
 
-    When it is left before its end, the processes are ended. When one of them dies, no cell is
-    started any more, and those under way are waited for.
-
-    Args:
-        cells: in the order in which they are started, as far as there are free cores.
-        bench: of these cells.
-        session: of this comparison; the workers write to its folder.
-        jobs: at least 1.
-        reporter: shows a bar for each cell under way.
-
-    Raises:
-        WorkerError: in the end, if a process died; it names the cells that were lost.
-        UserError, HubError: if what this process could load cannot be had a second time.
+    When one of them dies, no cell is started any more, and those under way are waited for.
     """
-    waiting = plan_tasks(cells, bench, jobs)
-    cell_of = {cell.stem: cell for cell in cells}
-    workers: list[_Worker] = []
-    lost: list[str] = []
-    try:
-        while True:
-            running = [worker.task for worker in workers if worker.task]
-            for task in [] if lost else ready(waiting, running, jobs):
-                waiting.remove(task)
-                worker = next((w for w in workers if w.is_idle()), None)
-                if worker is None:
-                    worker = _Worker(len(workers), bench, cells, session, reporter)
-                    workers.append(worker)
-                worker.start(task, cell_of[task.name])
-            busy = {worker.connection: worker for worker in workers if worker.task}
-            if not busy and (lost or not waiting):
-                break
-            for connection in wait(list(busy), seconds_to_wait(waiting)):
-                worker = busy[connection]
-                given = worker.task
-                try:
-                    result = worker.receive()
-                except EOFError:
-                    workers.remove(worker)
-                    lost.append(worker.bury())
-                    reporter.say(lost[-1])
-                else:
-                    if result:
-                        yield result
-                    elif given and not worker.task:  # another process has the cell
-                        waiting.append(put_off(given))
-    finally:
-        for worker in workers:
-            worker.dismiss()
-        for worker in workers:
-            worker.end()
-    if lost:
-        raise WorkerError(
-            f"{'; '.join(lost)}. What is finished is kept and is not run again; a lack of memory "
-            "is met by fewer --jobs"
-        )
+
+    def __init__(self, jobs: int) -> None:
+        """``jobs``: at least 1."""
+        self.jobs = jobs
+
+    def run(
+        self, cells: list[Cell], inputs: Inputs, session: Session, reporter: Reporter
+    ) -> Generator[CellResult]:
+        """See `engine.Engine`; also raises UserError for what cannot be had a second time."""
+        waiting = line_up(cells, inputs, self.jobs)
+        cell_of = {cell.stem: cell for cell in cells}
+        setup = _Setup(inputs.recipe, cells, session, torch.get_num_threads(), dict(os.environ))
+        session.publishers(cells)  # before the first cell runs: whether the Hub will take them
+        workers: list[_Worker] = []
+        lost: list[str] = []
+        try:
+            while True:
+                running = [worker.given for worker in workers if worker.given]
+                for chosen in [] if lost else ready(waiting, running, self.jobs):
+                    waiting.remove(chosen)
+                    worker = next((w for w in workers if w.is_idle()), None)
+                    if worker is None:
+                        worker = _Worker(len(workers), setup, reporter)
+                        workers.append(worker)
+                    worker.start(chosen, cell_of[chosen.name])
+                busy = {worker.connection: worker for worker in workers if worker.given}
+                if not busy and (lost or not waiting):
+                    break
+                for connection in wait(list(busy), seconds_to_wait(waiting)):
+                    worker = busy[connection]
+                    given = worker.given
+                    try:
+                        result = worker.receive()
+                    except EOFError:
+                        workers.remove(worker)
+                        lost.append(worker.bury())
+                        reporter.say(lost[-1])
+                    else:
+                        if result:
+                            yield result
+                        elif given and not worker.given:  # another process has the cell
+                            waiting.append(put_off(given))
+        finally:
+            for worker in workers:
+                worker.dismiss()
+            for worker in workers:
+                worker.end()
+        if lost:
+            raise WorkerError(
+                f"{'; '.join(lost)}. What is finished is kept and is not run again; a lack of "
+                "memory is met by fewer --jobs"
+            )
 
 
 class _Worker:
     """A worker process, seen from the one that started it."""
 
-    def __init__(
-        self, number: int, bench: Workbench, cells: list[Cell], session: Session, reporter: Reporter
-    ) -> None:
+    def __init__(self, number: int, setup: "_Setup", reporter: Reporter) -> None:
         self.reporter = reporter
-        self.task: Task | None = None
-        self._bar: TaskID  # of the task
-        environment = dict(os.environ)
+        self.given: Waiting | None = None
+        self._bar: TaskID  # of the cell that it was given
         if gpu := gpu_of_worker(number, visible_gpus()):
-            environment["CUDA_VISIBLE_DEVICES"] = gpu
-        setup = _Setup(bench.recipe, cells, session, torch.get_num_threads(), environment)
+            environment = {**setup.environment, "CUDA_VISIBLE_DEVICES": gpu}
+            setup = replace(setup, environment=environment)
         context = fork_server.context()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, setup))
@@ -129,11 +122,11 @@ class _Worker:
 
     def is_idle(self) -> bool:
         """Whether it can be given a cell."""
-        return self.task is None and self.process.is_alive()
+        return self.given is None and self.process.is_alive()
 
-    def start(self, task: Task, cell: Cell) -> None:
+    def start(self, chosen: Waiting, cell: Cell) -> None:
         """Give it a cell."""
-        self.task, self._bar = task, self.reporter.start(task.name)
+        self.given, self._bar = chosen, self.reporter.start(chosen.name)
         with suppress(OSError):  # it has died: `receive` says so
             self.connection.send(cell)
 
@@ -150,7 +143,7 @@ class _Worker:
         match message:
             case CellResult() | None:
                 self._remove_bar()
-                self.task = None
+                self.given = None
                 return message
             case (step, total):
                 self.reporter.step(self._bar, step, total)
@@ -162,7 +155,7 @@ class _Worker:
 
     def bury(self) -> str:
         """How its cell was lost, in words."""
-        assert self.task
+        assert self.given
         self._remove_bar()
         self.process.join(_PATIENCE)
         code = self.process.exitcode
@@ -170,12 +163,12 @@ class _Worker:
             how = f"was killed by {signal.Signals(-code).name}"
         else:
             how = f"ended with exit code {code}"
-        return f"{self.task.name}: its worker process {how}"
+        return f"{self.given.name}: its worker process {how}"
 
     def dismiss(self) -> None:
         """Tell it to end, whatever it does."""
         self.connection.close()  # one that is idle waits for this
-        if self.task:
+        if self.given:
             self._remove_bar()
             self.process.terminate()
 
@@ -211,18 +204,18 @@ def _serve(connection: Connection, setup: _Setup) -> None:
         except OSError:
             os._exit(1)  # nobody waits for this cell any more
 
-    bench = None
+    inputs = None
     while True:
         try:
             cell = connection.recv()
         except EOFError:
             return
         try:
-            if bench is None:
-                bench = Workbench(setup.recipe, setup.cells)
+            if inputs is None:
+                inputs = Inputs(setup.recipe, setup.cells)
                 gc.freeze()  # it outlasts the cells, after each of which garbage is collected
-            push = open_pushes([cell]).get(cell.stem)
             bar = StepBar(lambda step, total: send((step, total)), send)
-            send(run_cell(cell, bench, setup.session, bar, push))
-        except (UserError, HubError, StorageError) as error:
+            publisher = setup.session.publishers([cell]).get(cell.stem)
+            send(run_cell(cell, inputs, setup.session, bar, publisher))
+        except HfbenchError as error:
             send(error)

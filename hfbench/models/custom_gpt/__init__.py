@@ -36,3 +36,6 @@ __all__ = [
     "CustomGPTModel",
     "CustomGPTPreTrainedModel",
 ]
+
+VERSION = 1  # of numbers, see `execution.identity`
+"""To be raised when the custom GPT computes or initialises otherwise."""

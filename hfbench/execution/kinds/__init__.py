@@ -1,0 +1,16 @@
+"""The kinds of cells. To add one: a module as `run.KindOfRun` says, and an entry here.
+
+Which cells of a recipe are of which kind is `recipe.cells`' matter.
+"""
+
+from hfbench.execution.kinds import classification, control, pretraining
+from hfbench.execution.kinds.run import KindOfRun, Run, Surroundings
+from hfbench.recipe.types import Kind
+
+KINDS: dict[Kind, KindOfRun] = {
+    "classification": classification,
+    "control": control,
+    "pretraining": pretraining,
+}
+
+__all__ = ["KINDS", "KindOfRun", "Run", "Surroundings"]

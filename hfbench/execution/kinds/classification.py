@@ -1,0 +1,101 @@
+"""A classifier is trained on the task."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hfbench.execution.inputs import Inputs
+from hfbench.execution.kinds import pretraining
+from hfbench.execution.kinds.facts import (
+    compared_outcome,
+    describe_network,
+    describe_task,
+    measure,
+    tabulate,
+)
+from hfbench.execution.kinds.run import Run, Surroundings
+from hfbench.execution.kinds.train import Training, in_parts_that_fit, model_facts, save_model
+from hfbench.models.load import load_classifier
+from hfbench.models.lora import merge_adapters
+from hfbench.models.probe import probe_model
+from hfbench.recipe.arguments import deciding_arguments
+from hfbench.recipe.cells import Cell, pretraining_of
+from hfbench.records.schema import ClassificationRecord, PretrainingRecord
+from hfbench.training.limits import TimeLimit
+from hfbench.training.seeds import derive_streams
+from hfbench.training.trainer import predict
+
+RECORD = ClassificationRecord
+KEEPS_WEIGHTS = False
+
+
+def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
+    """See `run.KindOfRun`."""
+    start = {}
+    if cell.model.pretrain:
+        start = {"pretraining": pretraining.describe(pretraining_of(cell, inputs.recipe), inputs)}
+    return {
+        "kind": cell.kind,
+        "seed": cell.seed,
+        "task": describe_task(cell, inputs),
+        **start,
+        **describe_network(cell, inputs),
+        "training": {
+            "optimizer": cell.optimizer,
+            "arguments": deciding_arguments(cell.training_arguments),
+            "max_length": inputs.max_length(cell.model),
+            "selection": inputs.recipe.selection,
+            "lora": cell.model.lora.model_dump() if cell.model.lora else None,
+        },
+    }
+
+
+def run(cell: Cell, surroundings: Surroundings) -> Run:
+    """Train it, and predict the other splits."""
+    return in_parts_that_fit(cell, surroundings, partial(_train, cell, surroundings))
+
+
+def outcome(record: ClassificationRecord) -> str:
+    """See `run.KindOfRun`."""
+    return f"{compared_outcome(record)}, {record.training.train_seconds:.1f} s"
+
+
+def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int) -> Run:
+    assert cell.seed is not None
+    inputs, lora = surroundings.inputs, cell.model.lora
+    prepared, task = inputs.prepared[cell.model.name], inputs.task_of(cell)
+    streams = derive_streams(cell.seed)
+    start = _weights_to_start_from(cell, surroundings)
+    model = load_classifier(prepared, task.facts.labels, streams.init, start, lora)
+    data, selection = inputs.tokenized_task(cell), inputs.recipe.selection
+    training = Training(cell, surroundings, model, data, streams, selection, limit, parts)
+    facts, curves = training.run()
+    trainer = training.trainer
+    # before predicting: the model that is evaluated is the model that is kept, to the last bit
+    trainable = merge_adapters(model) if lora else None
+    evaluated = [split for split in data.splits if split != "train"]
+    logits = {split: predict(trainer, data.splits[split]) for split in evaluated}
+    max_length, kept = inputs.max_length(cell.model), inputs.recipe.save_models
+    weights = trainer.weights()
+    fields = {
+        "task": task.facts,
+        "corpus_overlap": inputs.corpus_overlap(cell.model),
+        "model_facts": model_facts(cell, trainer, weights, prepared, max_length, trainable),
+        "training": facts,
+        "curves": curves,
+        "metrics": measure(logits, inputs),
+        "probe": probe_model(model, prepared.tokenizer, max_length) if kept else None,
+    }
+    return Run(fields, tabulate(logits, inputs), lambda path: save_model(trainer, weights, path))
+
+
+def _weights_to_start_from(cell: Cell, surroundings: Surroundings) -> Path | None:
+    """The folder that its pretraining left; None for a model that is not pretrained here."""
+    if cell.model.pretrain is None:
+        return None
+    source = pretraining_of(cell, surroundings.inputs.recipe)
+    record = surroundings.folder.record(source.stem)
+    expected = surroundings.cell_id(source)
+    if not (isinstance(record, PretrainingRecord) and record.cell_id == expected):
+        raise RuntimeError(f"its pretraining failed: see the record of {source.stem}")
+    return surroundings.folder.weights(source.stem)

@@ -1,0 +1,74 @@
+"""A control is fitted: what is no neural network, and what a model must beat."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from hfbench.execution.inputs import Inputs
+from hfbench.execution.kinds.facts import compared_outcome, describe_task, measure, tabulate
+from hfbench.execution.kinds.run import Run, Surroundings
+from hfbench.models.controls import build_control
+from hfbench.recipe.cells import Cell
+from hfbench.records.schema import ControlRecord, ModelFacts
+
+RECORD = ControlRecord
+KEEPS_WEIGHTS = False
+
+
+def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
+    """See `run.KindOfRun`."""
+    return {
+        "kind": cell.kind,
+        "seed": cell.seed,
+        "task": describe_task(cell, inputs),
+        "control": cell.model.control,
+    }
+
+
+def run(cell: Cell, surroundings: Surroundings) -> Run:
+    """Fit it to the training texts, and answer the other splits."""
+    inputs = surroundings.inputs
+    task = inputs.task_of(cell)
+    texts = {
+        # a pair of texts is one text to a bag of words
+        split: [" ".join(map(str, pair)) for pair in zip(*_text_columns(data), strict=True)]
+        for split, data in task.splits.items()
+    }
+    control = build_control(cell.model.source)
+    started = time.perf_counter()
+    labels = np.array(task.splits["train"]["label"][:])
+    control.fit(texts["train"], labels, len(task.facts.labels))
+    seconds = time.perf_counter() - started
+    logits = {
+        split: control.logits(texts[split]).astype(np.float32)
+        for split in texts
+        if split != "train"
+    }
+    facts = ModelFacts(
+        source=cell.model.source,
+        revision=None,
+        weights_hash=None,
+        class_name=type(control).__name__,
+        parameters=control.parameter_count(),
+        embedding_parameters=None,
+        config={},
+        vocab_size=None,
+        max_length=None,
+    )
+    fields = {
+        "task": task.facts,
+        "model_facts": facts,
+        "fit_seconds": seconds,
+        "metrics": measure(logits, inputs),
+    }
+    return Run(fields, tabulate(logits, inputs))
+
+
+def outcome(record: ControlRecord) -> str:
+    """See `run.KindOfRun`."""
+    return f"{compared_outcome(record)}, {record.fit_seconds:.1f} s"
+
+
+def _text_columns(data: Any) -> list[list[str]]:
+    return [data[name][:] for name in ("text", "text_pair") if name in data.column_names]

@@ -1,0 +1,87 @@
+"""What identities and records of several kinds have in common."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hfbench.execution.inputs import Inputs, once_a_model
+from hfbench.metrics.scores import classification_metrics
+from hfbench.models.facts import describe_config, hash_weights
+from hfbench.models.prepare import PreparedModel
+from hfbench.recipe.cells import Cell
+from hfbench.records.schema import ComparedRecord, TaskData
+from hfbench.system.hashes import hash_file, hash_files
+
+
+def describe_task(cell: Cell, inputs: Inputs) -> dict[str, Any]:
+    """The task as ``cell`` sees it, as a part of its identity."""
+    facts: TaskData = inputs.task_of(cell).facts
+    splits = {name: split.content_hash for name, split in facts.splits.items()}
+    return {"labels": facts.labels, **splits}
+
+
+@once_a_model
+def describe_network(cell: Cell, inputs: Inputs) -> dict[str, Any]:
+    """Architecture, weights and tokenizer of a cell's model, as a part of its identity."""
+    prepared = inputs.prepared[cell.model.name]
+    return {
+        "model": _describe_model(prepared),
+        "tokenizer": inputs.tokenizer_hashes[cell.model.name],
+    }
+
+
+def measure(logits: dict[str, np.ndarray], inputs: Inputs) -> dict[str, dict[str, float]]:
+    """Split -> metric -> value, of the logits of each split, shape (examples, labels)."""
+    return {
+        split: classification_metrics(values, np.array(inputs.task.splits[split]["label"][:]))
+        for split, values in logits.items()
+    }
+
+
+def tabulate(logits: dict[str, np.ndarray], inputs: Inputs) -> pa.Table:
+    """Columns split, id, label, logits; no texts, which may not be ours to copy."""
+    tables = []
+    for split, values in logits.items():
+        data = inputs.task.splits[split]
+        columns = {
+            "split": [split] * len(data),
+            "id": data["id"][:],
+            "label": pa.array(data["label"][:], pa.int64()),
+            "logits": pa.array(list(values), pa.list_(pa.float32())),
+        }
+        tables.append(pa.table(columns))
+    return pa.concat_tables(tables)
+
+
+def compared_outcome(record: ComparedRecord) -> str:
+    """The figure that the table will show."""
+    split = record.task.evaluation_split
+    return f"{split} accuracy {100 * record.metrics[split]['accuracy']:.2f} %"
+
+
+def _describe_model(prepared: PreparedModel) -> dict[str, Any]:
+    entry = prepared.entry
+    described = {
+        "class": type(prepared.config).__name__,
+        "config": describe_config(prepared.config),
+        "weights": None,
+    }
+    if entry.model_name_or_path and not entry.random_init:
+        # a commit of the Hub stands for the bytes of its files
+        described["weights"] = prepared.revision or hash_weights(entry.model_name_or_path)
+    if entry.trust_remote_code:
+        folder = Path(entry.model_name_or_path or "")
+        described["code"] = prepared.revision or hash_files(folder, (".py",))
+    elif prepared.is_own_architecture:  # one that this process has registered
+        described["code"] = _hash_source(sys.modules[type(prepared.config).__module__])
+    return described
+
+
+def _hash_source(module: ModuleType) -> str:
+    """Of the module's file, and of those beside it where they make up a package."""
+    path = Path(str(module.__file__))
+    return hash_files(path.parent, (".py",)) if module.__package__ else hash_file(path)

@@ -1,0 +1,173 @@
+"""The training of a neural network, as its record tells it; common to all kinds that train one."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from hfbench.data.tokens import TokenizedData
+from hfbench.execution.inputs import Inputs, arguments, once_a_model
+from hfbench.execution.kinds.run import Run, Surroundings
+from hfbench.models.facts import count_parameters, describe_config, hash_weights
+from hfbench.models.flops import count_flops, total_flops
+from hfbench.models.prepare import PreparedModel
+from hfbench.recipe.cells import Cell
+from hfbench.recipe.types import Selection
+from hfbench.records.schema import Curves, ModelFacts, TrainingFacts
+from hfbench.system.environment import device_names, peak_memory, reset_peak_memory
+from hfbench.system.hashes import hash_tensors
+from hfbench.training.arguments import training_arguments
+from hfbench.training.limits import TimeLimit, divide_batch, in_parts
+from hfbench.training.seeds import Streams
+from hfbench.training.selection import WeightSelection
+from hfbench.training.trainer import BenchTrainer, build_trainer, training_curves
+
+
+class Training:
+    """One training of a network, from its model to what its record says."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        surroundings: Surroundings,
+        model: PreTrainedModel,
+        data: TokenizedData,
+        streams: Streams,
+        selection: Selection,
+        limit: TimeLimit,
+        parts: int,
+    ) -> None:
+        """Build the Trainer; ``parts`` are those in which a batch is passed, see `limits`."""
+        assert cell.head is not None
+        self.cell, self.inputs, self.data = cell, surroundings.inputs, data
+        self.streams, self.parts = streams, parts
+        self.selection = WeightSelection(selection)
+        run_folder = surroundings.folder.run(cell.stem)
+        if parts > 1:  # another way of training: its checkpoints are others
+            run_folder /= f"in-{parts}-parts"
+        key = f"models.{cell.model.name}.training_arguments"
+        args = training_arguments(cell.training_arguments, streams, run_folder, key)
+        divide_batch(args, parts)
+        self.trainer = build_trainer(
+            cell.head,
+            model,
+            self.inputs.prepared[cell.model.name].tokenizer,
+            data,
+            args,
+            cell.optimizer,
+            streams,
+            [surroundings.bar, limit, self.selection],
+            cuda_graphs=self.inputs.recipe.cuda_graphs,
+        )
+
+    def run(self, checkpoint: Path | None = None) -> tuple[TrainingFacts, Curves]:
+        """Train, from ``checkpoint`` if there is one; then the model has the selected weights."""
+        trainer, args, lengths = self.trainer, self.trainer.args, self.data.lengths("train")
+        # before training, which wraps the model
+        flops = self._flops(int(lengths.max()))
+        reset_peak_memory(args.device)
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        evaluation = sum(entry.get("eval_runtime", 0.0) for entry in trainer.state.log_history)
+        peak, peak_of = peak_memory(args.device)
+        steps = trainer.state.global_step
+        selected_step = self.selection.load_into(trainer.model, steps)
+        seen = lengths[trainer.sampler.rows_seen(steps)]
+        # where files lie, and what concerns publishing, is no part of how a model was trained
+        private = ("output_dir", "run_name", "hub_", "push_to_hub", "logging_dir")
+        facts = TrainingFacts(
+            arguments={k: v for k, v in args.to_dict().items() if not k.startswith(private)},
+            optimizer=trainer.optimizer_name,
+            streams=asdict(self.streams),
+            world_size=args.world_size,
+            batch=trainer.batch,
+            steps=steps,
+            selection=self.selection.selection,
+            selected_step=selected_step,
+            examples_seen=len(seen),
+            tokens_seen=int(seen.sum()),
+            tokens=self.data.tokens,
+            flops=total_flops(flops, seen),
+            device=device_names(args.device),
+            batch_parts=self.parts,
+            cuda_graphs=trainer.replays,
+            train_seconds=trainer.seconds_before + result.metrics["train_runtime"] - evaluation,
+            peak_memory_bytes=peak,
+            peak_memory_of=peak_of,
+        )
+        return facts, training_curves(trainer)
+
+    def _flops(self, longest: int) -> list[int]:
+        """Operations of an example by its tokens, see `flops.count_flops`; once for all seeds."""
+        assert self.cell.head is not None
+        known = _known_flops(self.cell, self.inputs)
+        if longest not in known:
+            known[longest] = count_flops(self.trainer.model, self.cell.head, longest)
+        return known[longest]
+
+
+@once_a_model
+def _known_flops(cell: Cell, inputs: Inputs) -> dict[int, list[int]]:
+    """Tokens of the longest example -> what was counted; filled as cells run."""
+    return {}
+
+
+def in_parts_that_fit(
+    cell: Cell, surroundings: Surroundings, train: Callable[[TimeLimit, int], Run]
+) -> Run:
+    """What ``train`` gives, with a batch in as many parts as are needed; see `limits.in_parts`."""
+    limit = TimeLimit(surroundings.inputs.recipe.max_cell_seconds)
+    rows = arguments(cell, surroundings.inputs).per_device_train_batch_size
+
+    def say(message: str) -> None:
+        free_memory()  # here: what was thrown away is no longer held by the exception
+        surroundings.bar.say(f"{cell.stem}: {message}")
+
+    return in_parts(rows, partial(train, limit), say)
+
+
+def free_memory() -> None:
+    """A Trainer and its model hold each other; without this, models of past cells pile up."""
+    gc.collect()
+    gc.freeze()  # what is left outlasts the cells, as what they import: not to be looked at again
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def model_facts(
+    cell: Cell,
+    trainer: BenchTrainer,
+    weights: dict[str, Tensor],
+    prepared: PreparedModel,
+    max_length: int,
+    trainable_parameters: int | None = None,
+) -> ModelFacts:
+    """What was trained, from the Trainer that did it."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    parameters, embedding_parameters = count_parameters(model)
+    return ModelFacts(
+        source=cell.model.source,
+        revision=prepared.revision,
+        weights_hash=hash_weights(cell.model.model_name_or_path),
+        final_weights=hash_tensors(weights),
+        class_name=type(model).__name__.removeprefix("FSDP"),
+        parameters=parameters,
+        embedding_parameters=embedding_parameters,
+        trainable_parameters=trainable_parameters,
+        config=describe_config(model.config),
+        vocab_size=len(prepared.tokenizer),
+        max_length=max_length,
+    )
+
+
+def save_model(trainer: BenchTrainer, weights: dict[str, Tensor], path: Path) -> None:
+    """Weights as safetensors, configuration, tokenizer; not the pickled training arguments."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if "use_cache" in model.config.to_dict():
+        model.config.use_cache = True  # the Trainer turned it off for training
+    model.save_pretrained(path, state_dict=weights)
+    trainer.processing_class.save_pretrained(path)
