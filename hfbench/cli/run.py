@@ -135,14 +135,15 @@ def _expect_workers(
 ) -> None:
     """Let what workers are forked from import while this process does, if there may be any."""
     from hfbench.execution.engines import fork_server
-    from hfbench.recipe.cells import plan_classification, plan_pretraining
+    from hfbench.recipe.cells import plan_comparison, plan_pretraining
+    from hfbench.records.store import ResultsFolder
 
     if jobs == 1 or is_launched():
         return
-    cells = plan_pretraining(recipe) if only_pretraining else plan_classification(recipe)
-    folder = results_dir / recipe.name
+    cells = plan_pretraining(recipe) if only_pretraining else plan_comparison(recipe)
+    folder = ResultsFolder(results_dir / recipe.name)
     # whether a record is still a result is known only when everything is loaded
-    if sum(not cell.model.control and cell.recorded(folder) is None for cell in cells) > 1:
+    if sum(not cell.model.control and folder.record(cell.stem) is None for cell in cells) > 1:
         fork_server.start()
 
 
@@ -187,7 +188,7 @@ def _process_group() -> Iterator[None]:
 def _summarise(outcome: "Outcome", what: str) -> None:
     failed = outcome.failed
     if is_main_process():
-        ran = [record for record in outcome.ran if not record.failure]
+        ran = [record for record in outcome.ran if record.status == "finished"]
         counts = [f"{len(ran)} cells ran", f"{outcome.kept} were finished before"]
         if outcome.by_others:
             counts.append(f"{outcome.by_others} were run by other processes")
@@ -196,7 +197,6 @@ def _summarise(outcome: "Outcome", what: str) -> None:
         if outcome.not_run:
             counts.append(f"{outcome.not_run} were not run")
         for record in failed:
-            assert record.failure is not None
             print(f"  {record.stem}: {record.failure.type}: {record.failure.message}")
         for problem in outcome.unpublished:
             print(f"  {problem}")

@@ -38,7 +38,7 @@ def hash_weights(model_name_or_path: str | None) -> str | None:
     return hash_files(Path(model_name_or_path), (".safetensors", ".bin"))
 
 
-def model_without_weights(prepared, head, num_labels):  # noqa
+def model_without_weights(prepared, head, num_labels):
     config = prepared.config
     if head == "classifier":
         config = type(config).from_dict({**config.to_dict(), "num_labels": num_labels})
@@ -50,11 +50,11 @@ def model_without_weights(prepared, head, num_labels):  # noqa
     return model
 
 
-def parameter_count(prepared, head, num_labels):  # noqa
+def parameter_count(prepared, head, num_labels):
     return count_parameters(model_without_weights(prepared, head, num_labels))[0]
 
 
-def matrix_parameters(prepared, head, num_labels):  # noqa
+def matrix_parameters(prepared, head, num_labels):
     return sum(
         p.numel()
         for m in model_without_weights(prepared, head, num_labels).modules()

@@ -28,7 +28,7 @@ from hfbench.models.load import load_causal_lm, load_classifier
 from hfbench.models.lora import merge_adapters
 from hfbench.models.prepare import check_lora, prepare_model
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.cells import plan_classification, plan_pretraining
+from hfbench.recipe.cells import plan_comparison, plan_pretraining
 from hfbench.recipe.load import load_recipe
 from hfbench.recipe.schema import Lora, Model, Recipe
 from hfbench.records.predictions import load_predictions
@@ -149,7 +149,7 @@ def test_lora_goes_with_a_checkpoint_and_with_what_is_pretrained_here():
 
 def test_settings_without_lora_are_those_of_committed_records():
     recipe = load_recipe(ROOT / "recipes" / "quickstart.yaml")
-    cells = plan_pretraining(recipe) + plan_classification(recipe)
+    cells = plan_pretraining(recipe) + plan_comparison(recipe)
     records = load_records(ROOT / "results" / "quickstart")
     assert {cell.stem: cell.settings for cell in cells} == {r.stem: r.settings for r in records}
 
