@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from hfbench.errors import RecordError, UserError
 from hfbench.records.identity import upgrade
 from hfbench.records.schema import RECORD, SCHEMA_BEFORE, SCHEMA_VERSION, Record
-from hfbench.system.files import atomic
+from hfbench.system.files import atomic, make_folder, writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +29,7 @@ def save_record(record: Record, folder: Path, predictions: "pa.Table | None" = N
     The record comes last, so that where there is a record its predictions are complete. What stood
     there for the same cell is moved to ``superseded/`` and not lost.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{record.stem}.json"
     if path.exists():
         supersede(path)
@@ -134,8 +134,9 @@ def supersede(path: Path) -> None:
     """Move a record and its predictions to ``superseded/``, under the time of its start."""
     old = load_record(path)
     attic = path.parent / "superseded" / old.started.replace(":", "")
-    attic.mkdir(parents=True, exist_ok=True)
+    make_folder(attic)
     # the record goes first: predictions without a record count for nothing, the reverse is an error
     for file in (path, path.with_suffix(".parquet")):
         if file.exists():
-            file.rename(attic / file.name)
+            with writing(str(attic / file.name)):
+                file.rename(attic / file.name)
