@@ -138,7 +138,7 @@ def stage_model(
 
 
 def push_model(
-    results: Path,
+    results: str | Path,
     model: str,
     repo_id: str,
     *,
@@ -173,7 +173,7 @@ def push_model(
     with tempfile.TemporaryDirectory(prefix="hfbench-push-") as temporary:
         folder = Path(temporary) / "model"
         staged = stage_model(
-            results, model, folder, repo_id, seed=seed, licence=licence,
+            Path(results), model, folder, repo_id, seed=seed, licence=licence,
             trust_remote_code=trust_remote_code,
         )  # fmt: skip
         assert staged.probe is not None

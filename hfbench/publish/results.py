@@ -60,7 +60,7 @@ def stage_results(
 
 
 def push_results(
-    results: Path,
+    results: str | Path,
     repo_id: str,
     *,
     private: bool | None = None,
@@ -93,7 +93,7 @@ def push_results(
     place = look_at(repo_id, "space", private=private) if space else None
     with tempfile.TemporaryDirectory(prefix="hfbench-push-") as temporary:
         folder = Path(temporary) / "results"
-        staged = stage_results(results, folder, repo_id, licence=licence)
+        staged = stage_results(Path(results), folder, repo_id, licence=licence)
         say(f"{staged.what}\n{staged.listing()}")
         stale = [name for name in destination.files if name.startswith(("records/", "data/"))]
         commit = upload(destination, folder, "Publish results with hfbench", stale)

@@ -92,13 +92,14 @@ def _what_is_wrong(error: ValidationError) -> str:
     return f"not a valid record: {'.'.join(map(str, where)) or 'the file'}: {detail['msg']}"
 
 
-def load_records(results: Path) -> list[Record]:
+def load_records(results: str | Path) -> list[Record]:
     """All records of a results folder, in the order of their file names.
 
     Raises:
         UserError: if there are none.
         RecordError: if one cannot be read, or says of itself that it is another.
     """
+    results = Path(results)
     paths = sorted((results / "records").glob("*.json"), key=lambda path: path.name)
     if not paths:
         raise UserError(f"{results}: no records here (looked for {results / 'records' / '*.json'})")
