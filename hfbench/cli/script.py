@@ -1,4 +1,7 @@
-"""The body of the scripts that a launcher starts."""
+"""The body of scripts: of those in recipes/, and of your own.
+
+`run_script` is for what a launcher starts, `exit_on_user_error` for any that uses hfbench.
+"""
 
 import argparse
 import sys
