@@ -6,13 +6,24 @@ from hfbench.models.tokenizer import train_tokenizer
 from hfbench.system.files import atomic, clear_unfinished, make_folder, saving
 
 
+def write(path, text, error=None):
+    with atomic(path) as temporary:
+        temporary.write_text(text)
+        if error:
+            raise error
+
+
+def save(parts, folder):
+    with saving(str(folder)):
+        for part in parts:
+            part.save_pretrained(folder)
+
+
 def test_a_file_is_whole_or_as_it_was(tmp_path):
     path = tmp_path / "file"
-    with atomic(path) as temporary:
-        temporary.write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic(path) as temporary:
-        temporary.write_text("ne")
-        1 / 0  # noqa: B018
+    write(path, "old")
+    with pytest.raises(ZeroDivisionError):
+        write(path, "ne", ZeroDivisionError())
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -28,8 +39,7 @@ def test_a_file_below_a_file_names_itself(tmp_path):
     (tmp_path / "folder").write_text("a file")
     path = tmp_path / "folder" / "file"
     with pytest.raises(StorageError, match=f"^{path} cannot be written: .*Not a directory"):
-        with atomic(path) as temporary:
-            temporary.write_text("text")
+        write(path, "text")
     with pytest.raises(StorageError, match=f"^{path} cannot be written: .*Not a directory"):
         make_folder(path)
 
@@ -41,9 +51,7 @@ def test_the_libraries_own_errors_of_the_file_system_are_known(name, tmp_path):
     ids = {"bos_token_id": 0, "eos_token_id": 0}
     parts = [GPT2LMHeadModel(GPT2Config(**shape, **ids)), train_tokenizer(["a b"], 270)]
     with pytest.raises(StorageError, match=f"^{tmp_path} cannot be written: .*Is a directory"):
-        with saving(str(tmp_path)):
-            for part in parts:
-                part.save_pretrained(tmp_path)
+        save(parts, tmp_path)
 
 
 @pytest.mark.parametrize("error", [ValueError("of ours"), KeyError("of ours")])
