@@ -10,6 +10,7 @@ from hfbench.cli import publish as commands
 from hfbench.cli.run import run_comparison, run_pretraining, run_verification
 from hfbench.cli.script import exit_on_user_error
 from hfbench.system.quiet import quiet_libraries
+from hfbench.version import __version__
 
 if TYPE_CHECKING:
     from hfbench.evidence.comparison import ModelRuns
@@ -64,6 +65,22 @@ FailFast = Annotated[
     bool,
     typer.Option("--fail-fast", help="Stop when a cell has failed; by default the others run."),
 ]
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"hfbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -400,7 +417,7 @@ app.command()(commands.verify_push)
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one message and exit code 2, never a traceback."""
+    """Entry point: what can be expected to go wrong is one message, never a traceback."""
     with exit_on_user_error():
         app()
 

@@ -183,19 +183,14 @@ def _design(
 def _discordance(records: list[Record], folder: Path, target: Target) -> tuple[Discordance, str]:
     """Measured on what is finished, else assumed; and which of the two."""
     measured = None
-    compared = [record for record in records if record.kind == "classification"]
+    compared: list[Record] = [record for record in records if record.kind != "pretraining"]
     if compared:
         models = compare_records(compared, folder).finished
         pairs = itertools.combinations([model.correct for model in models], 2)
         measured = measure_discordance(list(pairs))
-    found, source = (
-        (measured, "measured on the finished runs")
-        if measured
-        else (
-            Discordance(),
-            "assumed",
-        )
-    )
+    found, source = Discordance(), "assumed"
+    if measured:
+        found, source = measured, "measured on the finished runs"
     if target.discordance is not None:
         found, source = replace(found, share=target.discordance), "given and assumed"
     return found, source

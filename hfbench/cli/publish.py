@@ -1,4 +1,4 @@
-"""The verbs that publish. Heavy imports are inside them, as in `hfbench.cli`."""
+"""The verbs that publish. Heavy imports are inside them, as in `cli.app`."""
 
 import sys
 from collections.abc import Sequence
@@ -191,15 +191,17 @@ def _empty(results: Path, repo_id: str, prefix: str = "") -> Path:
 
     Raises:
         UserError: if that is no name of a repo, before anything is removed.
+        StorageError: if it cannot be made.
     """
     import shutil
 
     from hfbench.publish.repos import check_repo_id
+    from hfbench.system.files import make_folder
 
     check_repo_id(repo_id)
     folder = results / "push" / f"{prefix}{repo_id.replace('/', '--')}"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    make_folder(folder)
     return folder
 
 

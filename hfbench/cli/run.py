@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
+from hfbench import api
 from hfbench.errors import UserError
-from hfbench.system.files import writing
 from hfbench.system.launch import is_launched, is_main_process
 from hfbench.system.quiet import quiet_libraries
 
@@ -41,7 +41,8 @@ def run_comparison(
     """
     from hfbench.recipe.cells import Shard
 
-    part = Shard.parse(shard) if shard is not None else None
+    if shard is not None:
+        Shard.parse(shard)  # here: a mistake is told before torch is imported
     if engine == "ray" and jobs is not None:
         raise UserError(
             "--jobs is for this machine; with --engine ray, Ray decides where cells run"
@@ -51,22 +52,20 @@ def run_comparison(
     quiet_libraries()
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.table import print_table, write_table
-    from hfbench.execution.compare import compare
 
     with _stoppable(), _process_group():
-        outcome = compare(
+        outcome = api.compare(
             recipe,
             results_dir,
             rerun=rerun,
             jobs=jobs,
             fail_fast=fail_fast,
-            shard=part,
+            shard=shard,
             engine=engine,
         )
     if is_main_process() and (outcome.results or outcome.kept):  # more shards than cells
         comparison = load_comparison(outcome.folder)
-        with writing("the tables"):
-            write_table(comparison, outcome.folder)
+        write_table(comparison, outcome.folder)
         print_table(comparison, Console())
     _summarise(outcome, "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/")
 
@@ -86,22 +85,13 @@ def run_pretraining(
     """
     _expect_workers(recipe, results_dir, jobs, only_pretraining=True)
     quiet_libraries()
-    from hfbench.execution.compare import compare
-
     with _stoppable(), _process_group():
-        outcome = compare(
-            recipe,
-            results_dir,
-            rerun=rerun,
-            only_pretraining=True,
-            jobs=jobs,
-            fail_fast=fail_fast,
-        )
+        outcome = api.pretrain(recipe, results_dir, rerun=rerun, jobs=jobs, fail_fast=fail_fast)
     _summarise(outcome, "weights: models/; evidence: records/")
 
 
 def run_verification(
-    results: Path, patterns: list[str], folder: Path, *, trust_remote_code: bool = False
+    results: Path, cells: list[str], relative_to: Path, *, trust_remote_code: bool = False
 ) -> None:
     """Run cells again and say of each whether the same came out.
 
@@ -109,14 +99,16 @@ def run_verification(
         SystemExit: with code 1, if one differs.
     """
     quiet_libraries()
-    from hfbench.execution.verify import verify
-
     console = Console(highlight=False)
     say = partial(console.print, markup=False, soft_wrap=True)
     equal: list[bool] = []
     with _stoppable():
-        for verdict in verify(
-            results, patterns, folder, console, trust_remote_code=trust_remote_code
+        for verdict in api.verify(
+            results,
+            cells,
+            relative_to=relative_to,
+            trust_remote_code=trust_remote_code,
+            console=console,
         ):
             equal.append(verdict.difference is None)
             found = (

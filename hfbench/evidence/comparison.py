@@ -172,7 +172,7 @@ class Comparison(Standing):
         return finished[0].task if finished else None
 
 
-def load_comparison(results: Path, *, different_examples: bool = False) -> Comparison:
+def load_comparison(results: str | Path, *, different_examples: bool = False) -> Comparison:
     """Compare the models of a results folder from its records alone.
 
     Where there is a learning curve, models are compared at its largest size.
@@ -186,7 +186,8 @@ def load_comparison(results: Path, *, different_examples: bool = False) -> Compa
         UserError: if no model was compared yet, or the models were evaluated on different examples.
         RecordError: if a record or its predictions cannot be read.
     """
-    return compare_records(load_records(results), results, different_examples=different_examples)
+    records = load_records(results)
+    return compare_records(records, Path(results), different_examples=different_examples)
 
 
 def compare_records(

@@ -16,6 +16,7 @@ from scipy.optimize import isotonic_regression
 from hfbench.evidence.comparison import Comparison, ModelRuns
 from hfbench.evidence.findings import enumerate_names, percent, points
 from hfbench.metrics.calibration import reliability
+from hfbench.system.files import atomic, make_folder
 
 # Okabe and Ito's palette, which people with any kind of colour vision can tell apart; its yellow
 # is left out, too pale for lines on white.
@@ -91,12 +92,13 @@ def write_plots(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def write_figures(plots: Sequence[Plot], folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     paths = []
     for plot in plots:
         for ending in ("png", "svg"):
             path = folder / f"{plot.name}.{ending}"
-            save_figure(plot, path, facecolor="white")
+            with atomic(path) as temporary:
+                save_figure(plot, temporary, format=ending, facecolor="white")
             paths.append(path)
     return paths
 

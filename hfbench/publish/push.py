@@ -29,6 +29,7 @@ from hfbench.publish.published_run import Subject
 from hfbench.publish.repos import Commit, Destination, check_repo_id, hub_errors, look_at, upload
 from hfbench.records.schema import Probe
 from hfbench.records.store import load_record, load_records
+from hfbench.system.files import make_folder, writing
 
 BEST_OF_VALIDATION = "best-of-validation"
 
@@ -99,6 +100,7 @@ def stage_model(
         UserError: if there is no such run, its weights were not kept or are not those of the
             record, something would leak, it brings code that may not run, or it does not load by
             itself.
+        StorageError: if the folder cannot be written.
     """
     check_repo_id(repo_id)
     records = [shorten_paths(record) for record in load_records(results)]
@@ -106,7 +108,8 @@ def stage_model(
     runs = find_model(comparison.models, model, results)
     choice = choose_run(runs, seed, results)
     record, checkpoint = choice.record, results / "models" / choice.record.stem
-    left_out = stage_files(checkpoint, folder)
+    with writing(str(folder)):
+        left_out = stage_files(checkpoint, folder)
     if record.probe is None:
         raise UserError(
             f"{results / 'records' / record.stem}.json has no logits by which the weights could be "
@@ -123,8 +126,9 @@ def stage_model(
     if entries := eval_results_yaml(subject):
         texts[EVAL_RESULTS] = entries
     for name, text in texts.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
+        make_folder((folder / name).parent)
+        with writing(str(folder / name)):
+            (folder / name).write_text(text, encoding="utf-8")
     refuse_leaks(folder, repo_id)
     try:
         prove(Source(str(folder.resolve()), trust_remote_code=brings_code), record.probe)
@@ -134,7 +138,7 @@ def stage_model(
 
 
 def push_model(
-    results: Path,
+    results: str | Path,
     model: str,
     repo_id: str,
     *,
@@ -169,7 +173,7 @@ def push_model(
     with tempfile.TemporaryDirectory(prefix="hfbench-push-") as temporary:
         folder = Path(temporary) / "model"
         staged = stage_model(
-            results, model, folder, repo_id, seed=seed, licence=licence,
+            Path(results), model, folder, repo_id, seed=seed, licence=licence,
             trust_remote_code=trust_remote_code,
         )  # fmt: skip
         assert staged.probe is not None

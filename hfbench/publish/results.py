@@ -20,6 +20,7 @@ from hfbench.publish.push import Pushed, Say, Staged
 from hfbench.publish.repos import check_repo_id, hub_errors, look_at, upload
 from hfbench.records.schema import Record
 from hfbench.records.store import load_records, save_record
+from hfbench.system.files import atomic, make_folder
 
 CARD, TABLE = "README.md", "table.md"
 REBUILT = (TABLE, "accuracy.csv", "accuracy.tex")
@@ -35,6 +36,7 @@ def stage_results(
 
     Raises:
         UserError: if there is nothing to publish, or something would leak.
+        StorageError: if the folder cannot be written.
     """
     check_repo_id(repo_id)
     records = [shorten_paths(record) for record in load_records(results)]
@@ -44,21 +46,21 @@ def stage_results(
     comparison = load_comparison(folder)
     rebuild(comparison, folder)
     write_report(comparison, folder)
-    (folder / "data").mkdir()
     predicted = [record for record in records if record.predictions]
     if predicted:
         together = pa.concat_tables([_with_run(record, folder) for record in predicted])
-        pq.write_table(together, folder / "data" / "predictions.parquet", compression="zstd")
+        _write_parquet(together, folder / "data" / "predictions.parquet")
     runs = pa.Table.from_pylist([_run_row(record) for record in records], _RUN_SCHEMA)
-    pq.write_table(runs, folder / "data" / "runs.parquet", compression="zstd")
+    _write_parquet(runs, folder / "data" / "runs.parquet")
     card = render_results_card(comparison, repo_id, licence)
-    (folder / CARD).write_text(card, encoding="utf-8")
+    with atomic(folder / CARD) as temporary:
+        temporary.write_text(card, encoding="utf-8")
     refuse_leaks(folder, repo_id)
     return Staged(folder, f"{len(records)} records of {comparison.recipe}", [])
 
 
 def push_results(
-    results: Path,
+    results: str | Path,
     repo_id: str,
     *,
     private: bool | None = None,
@@ -91,7 +93,7 @@ def push_results(
     place = look_at(repo_id, "space", private=private) if space else None
     with tempfile.TemporaryDirectory(prefix="hfbench-push-") as temporary:
         folder = Path(temporary) / "results"
-        staged = stage_results(results, folder, repo_id, licence=licence)
+        staged = stage_results(Path(results), folder, repo_id, licence=licence)
         say(f"{staged.what}\n{staged.listing()}")
         stale = [name for name in destination.files if name.startswith(("records/", "data/"))]
         commit = upload(destination, folder, "Publish results with hfbench", stale)
@@ -168,6 +170,12 @@ def differing_tables(folder: Path, comparison: Comparison) -> list[str]:
         if not (folder / name).is_file()
         or (folder / name).read_bytes() != (made / name).read_bytes()
     ]
+
+
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    make_folder(path.parent)
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def _with_run(record: Record, folder: Path) -> pa.Table:

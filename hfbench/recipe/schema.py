@@ -238,7 +238,7 @@ class Model(Section):
     """Default: the checkpoint's own, else the recipe's."""
     pretrain: Pretrain | None = None
     lora: Lora | None = None
-    """Fine-tune adapters in place of all weights; needs ``pip install 'hfbench[clients]'``."""
+    """Fine-tune adapters in place of all weights; needs ``pip install 'hfbench[lora]'``."""
     optimizer: Optimizer | None = None
     """Default: the recipe's."""
     training_arguments: TrainingArgumentsDict = {}

@@ -239,7 +239,7 @@ def _what_is_wrong(error: ValidationError) -> str:
     return f"not a valid record: {'.'.join(map(str, where)) or 'the file'}: {detail['msg']}"
 
 
-def load_records(results: Path) -> list[Record]:
+def load_records(results: str | Path) -> list[Record]:
     """All records of a results folder, in the order of their file names.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from hfbench import compare, load_recipe, load_records
+from hfbench import compare, load_recipe, load_records, pretrain
 from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Model, Recipe
@@ -52,7 +52,7 @@ def tune(path: Path, results: Path) -> Path:
     recipe = load_recipe(path)
     variants = variants_of(recipe)
     if any(model.pretrain for model in recipe.models):  # once; the variants then find it
-        compare(recipe, results, only_pretraining=True, jobs=None)
+        pretrain(recipe, results, jobs=None)
     outcome = compare(tuning_recipe(recipe, variants), results, jobs=None)
     measured = accuracies(load_records(outcome.folder), variants)
     tuned = path.with_name(f"{path.stem}_tuned.yaml")

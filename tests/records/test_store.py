@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hfbench.errors import RecordError, UserError
+from hfbench.errors import RecordError, StorageError, UserError
 from hfbench.records.identity import cell_id
 from hfbench.records.predictions import load_all_predictions, load_predictions
 from hfbench.records.schema import Record
@@ -94,7 +94,7 @@ def test_a_write_that_fails_leaves_no_half_record(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StorageError, match="No space left"):
         save_record(make(), tmp_path, PREDICTIONS)
     assert list(tmp_path.iterdir()) == []
 
