@@ -10,18 +10,17 @@ processes and threads, `cuda_graphs`. The record says them beside.
 
 import hashlib
 import json
-import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from hfbench.models.architecture import hash_source
 from hfbench.models.facts import describe_config, hash_weights
 from hfbench.models.prepare import PreparedModel
 from hfbench.recipe.cells import Cell, pretraining_of
 from hfbench.records.schema import CorpusData, TaskData
-from hfbench.system.hashes import hash_file, hash_files
+from hfbench.system.hashes import hash_files
 
 if TYPE_CHECKING:
     from hfbench.execution.inputs import Workbench
@@ -144,11 +143,5 @@ def _describe_model(prepared: PreparedModel) -> dict[str, Any]:
         folder = Path(entry.model_name_or_path or "")
         described["code"] = prepared.revision or hash_files(folder, (".py",))
     elif prepared.is_own_architecture:  # one that this process has registered
-        described["code"] = _hash_source(sys.modules[type(prepared.config).__module__])
+        described["code"] = hash_source(type(prepared.config))
     return described
-
-
-def _hash_source(module: ModuleType) -> str:
-    """Of the module's file, and of those beside it where they make up a package."""
-    path = Path(str(module.__file__))
-    return hash_files(path.parent, (".py",)) if module.__package__ else hash_file(path)

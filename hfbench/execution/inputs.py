@@ -27,6 +27,7 @@ from hfbench.data.tokens import TokenizedData, predicted_bytes, tokenize_corpus,
 from hfbench.execution.identity import identify
 from hfbench.models.facts import count_parameters
 from hfbench.models.flops import count_flops
+from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
 from hfbench.models.tokenizer import tokenizer_hash
 from hfbench.recipe.cells import Cell
@@ -48,6 +49,7 @@ class Workbench:
         Raises:
             UserError: for whatever cannot be loaded or does not fit.
         """
+        import_code(recipe)
         self.recipe = recipe
         self._corpora: dict[Corpus, LoadedCorpus] = {}
         self._corpus_overlaps: dict[Corpus, dict[str, Overlap]] = {}

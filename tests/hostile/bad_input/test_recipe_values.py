@@ -34,8 +34,8 @@ NO_LINE = "must be one line of text, and not an empty one"
         (
             ", preset: gpt-nano",
             "",
-            "models[0]: give exactly one of model_name_or_path, preset, model_type, control; none "
-            "is given",
+            "models[0]: give exactly one of model_name_or_path, preset, model_type, model, "
+            "control; none is given",
         ),
         (
             "task: {builtin: sentiment, validation_split: validation}\n",
