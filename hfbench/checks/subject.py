@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from hfbench.errors import UserError
-from hfbench.models.architecture import AUTO_CLASSES, MODEL_CLASSES, find_config_class
+from hfbench.models.architecture import AUTO_CLASSES, find_config_class, find_model_class
 from hfbench.models.imports import import_modules
 from hfbench.models.load import load_causal_lm, load_classifier
 from hfbench.models.prepare import PreparedModel, prepare_model
@@ -150,7 +150,7 @@ def from_prepared(prepared: PreparedModel) -> Subject:
     missing: dict[Head, str] = {}
     for head, auto_class in AUTO_CLASSES.items():
         name = auto_class.__name__
-        if type(config) not in MODEL_CLASSES[head] and name not in auto_map:
+        if not find_model_class(head, type(config)) and name not in auto_map:
             missing[head] = f"no {name} is registered for {type(config).__name__} or lies beside it"
     return Subject(prepared, _complete(missing, config))
 

@@ -30,11 +30,10 @@ AUTO_CLASSES: dict[Head, Any] = {
     "classifier": AutoModelForSequenceClassification,
     "language model": AutoModelForCausalLM,
 }
-MODEL_CLASSES: dict[Head, Any] = {
+_MODEL_CLASSES: dict[Head, Any] = {
     "classifier": MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     "language model": MODEL_FOR_CAUSAL_LM_MAPPING,
 }
-"""Configuration class -> the Auto class's model, where it knows one."""
 
 
 def find_config_class(name: str, key: str) -> type[PreTrainedConfig]:
@@ -64,14 +63,26 @@ def is_own(architecture: type) -> bool:
     return architecture.__module__.partition(".")[0] not in (transformers.__name__, "hfbench")
 
 
+def find_model_class(head: Head, config_class: type[PreTrainedConfig]) -> Any:
+    """The model with this ``head`` that the Auto classes know for a configuration, or None.
+
+    They go by its name: a changed copy of GPT-2 whose configuration is still called GPT2Config
+    would get the model of transformers.
+    """
+    known = _MODEL_CLASSES[head].get(config_class, None)
+    if known is None or (is_own(config_class) and known.config_class is not config_class):
+        return None
+    return known
+
+
 def hash_source(config_class: type[PreTrainedConfig]) -> str:
     """SHA-256 over the source of an architecture of one's own: its configuration and its models.
 
     Of each module it is the file, and those beside it where they make up a package.
     """
-    models = [known[config_class] for known in MODEL_CLASSES.values() if config_class in known]
+    models = [find_model_class(head, config_class) for head in AUTO_CLASSES]
     hashes = set()
-    for name in {owned.__module__ for owned in (config_class, *models) if is_own(owned)}:
+    for name in {found.__module__ for found in (config_class, *filter(None, models))}:
         module = sys.modules[name]
         path = Path(str(module.__file__))
         is_package = bool(module.__package__)
@@ -82,12 +93,12 @@ def hash_source(config_class: type[PreTrainedConfig]) -> str:
 def _register_models(config_class: type[PreTrainedConfig]) -> None:
     """Tell the Auto classes of the models beside a configuration, where they know none for it."""
     for head, auto_class in AUTO_CLASSES.items():
-        if config_class in MODEL_CLASSES[head]:
+        if find_model_class(head, config_class):
             continue
         ending = auto_class.__name__.removeprefix("AutoModel")
         for model_class in _models_beside(config_class):
             if model_class.__name__.endswith(ending):
-                # the class may be called as one of transformers', of which it is a changed copy
+                # its configuration may be called as one of transformers', of which it is a copy
                 auto_class.register(config_class, model_class, exist_ok=True)
                 break
 

@@ -11,7 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from hfbench.errors import UserError, nearest
-from hfbench.models.architecture import AUTO_CLASSES, MODEL_CLASSES, find_config_class, is_own
+from hfbench.models.architecture import AUTO_CLASSES, find_config_class, find_model_class, is_own
 from hfbench.models.custom_gpt import CustomGPTConfig
 from hfbench.models.lora import find_targets
 from hfbench.models.sizes import refuse_impossible_sizes
@@ -100,7 +100,7 @@ def check_head(prepared: PreparedModel, head: Head) -> None:
     """
     entry, config = prepared.entry, prepared.config
     name = type(config).__name__
-    if type(config) not in MODEL_CLASSES[head] and not entry.trust_remote_code:
+    if not (find_model_class(head, type(config)) or entry.trust_remote_code):
         what = "classifier of texts" if head == "classifier" else head
         beside = ", and none lies beside it" if entry.model else ""
         raise UserError(
