@@ -42,12 +42,11 @@ def test_a_module_is_found_beside_the_recipe_with_those_that_it_imports(write, t
     assert sys.modules[name].value() == 3  # also when it asks later
 
 
-def test_a_relative_folder_stays_where_it_was(write, tmp_path, monkeypatch):
-    late = write("VALUE = 3", tmp_path / "recipes")
+def test_a_relative_folder_is_put_on_the_path_as_it_is_now(write, tmp_path, monkeypatch):
+    name = write(folder=tmp_path / "recipes")
     monkeypatch.chdir(tmp_path)
-    import_modules({write(folder=tmp_path / "recipes"): "imports"}, Path("recipes"))
-    monkeypatch.chdir("/")
-    assert importlib.import_module(late).VALUE == 3
+    import_modules({name: "imports"}, Path("recipes"))
+    assert sys.path[-1] == str(tmp_path / "recipes")
 
 
 def test_a_recipe_that_names_no_module_opens_no_folder_to_imports(tmp_path):
@@ -55,10 +54,11 @@ def test_a_recipe_that_names_no_module_opens_no_folder_to_imports(tmp_path):
     assert str(tmp_path) not in sys.path
 
 
-def test_a_library_is_not_hidden_by_a_file_beside_the_recipe(write, tmp_path):
-    (tmp_path / "colorsys.py").write_text("raise RuntimeError", encoding="utf-8")
-    import_modules({write("import colorsys"): "imports"}, tmp_path)
-    assert not sys.modules["colorsys"].__file__.startswith(str(tmp_path))
+def test_a_library_is_not_hidden_by_a_file_beside_the_recipe(write, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "tabnanny", raising=False)
+    (tmp_path / "tabnanny.py").write_text("raise RuntimeError", encoding="utf-8")
+    import_modules({write("import tabnanny"): "imports"}, tmp_path)
+    assert not sys.modules["tabnanny"].__file__.startswith(str(tmp_path))
 
 
 def test_a_module_that_is_not_there_is_named_with_the_places(tmp_path, monkeypatch):
