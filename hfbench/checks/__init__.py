@@ -83,9 +83,16 @@ def quick_check(prepared: PreparedModel, head: Head) -> None:
             if verdict.status == "FAIL":
                 raise UserError(
                     f"models.{prepared.entry.name}: the check {check.name!r} fails: {verdict.note} "
-                    f"(`hfbench check {prepared.entry.source}` tells more; unfair: true has it "
+                    f"(`hfbench check {_argument(prepared)}` tells more; unfair: true has it "
                     "compared all the same)"
                 )
+
+
+def _argument(prepared: PreparedModel) -> str:
+    """By which `hfbench check` finds the model."""
+    config_class = type(prepared.config)
+    path = f"{config_class.__module__}:{config_class.__name__}"
+    return prepared.entry.model_name_or_path or path
 
 
 def _verdict(check: Check, subject: Subject, head: Head) -> Verdict:

@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from hfbench.checks.behaviour import logits
 from hfbench.checks.outcome import Failed, Skipped, at_most
-from hfbench.checks.subject import AUTO_CLASSES, Subject
+from hfbench.checks.subject import Subject
+from hfbench.models.architecture import AUTO_CLASSES
 from hfbench.recipe.types import Head
 from hfbench.system.stranger import last_line, run_stranger
 

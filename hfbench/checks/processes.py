@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-import hfbench
+from hfbench import version
 from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
 from hfbench.checks.subject import Subject, find_subject
 from hfbench.checks.training import largest_change, train_two_steps
@@ -52,7 +52,7 @@ def _launch(subject: Subject, out: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "hfbench.checks.processes", subject.name, str(out)]
     command += ["--trust-remote-code"] if subject.prepared.entry.trust_remote_code else []
-    paths = [str(Path(hfbench.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(version.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),

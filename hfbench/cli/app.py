@@ -400,7 +400,10 @@ def verify(
     ] = Path(),
     trust_remote_code: Annotated[
         bool,
-        typer.Option("--trust-remote-code", help="Run the code that comes with a record's model."),
+        typer.Option(
+            "--trust-remote-code",
+            help="Run code that is not hfbench's: a checkpoint's, and modules that a record names.",
+        ),
     ] = False,
 ) -> None:
     """Run cells again from their records alone, and say whether the same comes out to the last bit.

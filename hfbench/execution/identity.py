@@ -22,6 +22,7 @@ from hfbench import data, metrics, models, training
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds import KINDS
 from hfbench.models import custom_gpt, lora
+from hfbench.models.controls import CONTROLS
 from hfbench.models.custom_gpt import CustomGPTConfig
 from hfbench.recipe.cells import Cell
 from hfbench.records.identity import cell_id, concepts
@@ -34,7 +35,7 @@ VERSIONS = {
     "models.lora": lora.VERSION,
     "training": training.VERSION,
 }
-"""Concept -> version of the code by which its numbers come about."""
+"""Concept -> version of the code by which its numbers come about; a control has its own."""
 
 _CONTROL_LIBRARIES: tuple[str, ...] = ("numpy", "scikit-learn", "scipy")
 _NETWORK_LIBRARIES: tuple[str, ...] = ("accelerate", "numpy", "tokenizers", "torch", "transformers")
@@ -58,13 +59,16 @@ def cell_id_of(cell: Cell, inputs: Inputs) -> str:
 
 
 def _versions_of(cell: Cell, inputs: Inputs) -> dict[str, int]:
+    versions = dict(VERSIONS)
+    if control := cell.model.control:
+        versions[f"control.{control}"] = CONTROLS[control].version
     prepared = inputs.prepared.get(cell.model.name)
     names = concepts(
         control=cell.model.control,
         is_custom_gpt=prepared is not None and isinstance(prepared.config, CustomGPTConfig),
         has_lora=bool(cell.model.lora),
     )
-    return {name: VERSIONS.get(name, 1) for name in names}
+    return {name: versions[name] for name in names}
 
 
 @cache

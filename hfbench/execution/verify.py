@@ -73,7 +73,8 @@ def verify(
         patterns: of records' names, as in a shell (``gpt-nano--*``); empty: all.
         folder: where relative paths of the records' recipes start.
         console: where progress goes.
-        trust_remote_code: run the code of models whose records say that it was run.
+        trust_remote_code: run code that is not hfbench's where records say that it was run: that
+            of checkpoints, and the modules that a recipe names.
 
     Raises:
         UserError: if no finished record fits, if what a record names cannot be had, or if its model
@@ -134,10 +135,10 @@ class _Rerun:
             mistakes = describe_mistakes(f"{record.stem}: settings", error)
             raise UserError("\n".join(mistakes)) from None
         # the permission that was given then is in the record, which may be anybody's
-        if self.recipe.models[0].trust_remote_code and not trust_remote_code:
+        if (code := self.recipe.foreign_code) and not trust_remote_code:
             raise UserError(
-                f"{record.stem}: {self.recipe.models[0].source} brings code of its own: read it, "
-                "then allow it with --trust-remote-code"
+                f"{record.stem}: {' and '.join(code)} brings code of its own: read it, then allow "
+                "it with --trust-remote-code"
             )
         for key, path in self.recipe.file_paths.items():
             if not path.is_file():

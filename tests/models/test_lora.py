@@ -105,7 +105,7 @@ def finished(recipe, tmp_path_factory):
 @pytest.fixture
 def record(finished):
     records = {record.stem: record for record in load_records(finished)}
-    assert records["lora--seed0"].failure is None
+    assert records["lora--seed0"].status == "finished"
     return records["lora--seed0"]
 
 
