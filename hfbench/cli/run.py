@@ -50,6 +50,7 @@ def run_comparison(
         _expect_workers(recipe, results_dir, jobs)
     quiet_libraries()
     from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.findings import Findings
     from hfbench.evidence.table import print_table, write_table
     from hfbench.execution.compare import compare
 
@@ -64,10 +65,10 @@ def run_comparison(
             engine=engine,
         )
     if is_main_process() and (outcome.results or outcome.kept):  # more shards than cells
-        comparison = load_comparison(outcome.folder)
+        findings = Findings.of(load_comparison(outcome.folder))
         with writing("the tables"):
-            write_table(comparison, outcome.folder)
-        print_table(comparison, Console())
+            write_table(findings, outcome.folder)
+        print_table(findings, Console())
     _summarise(outcome, "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/")
 
 

@@ -20,7 +20,7 @@ from hfbench.execution.jobs import choose_jobs
 from hfbench.execution.progress import Reporter
 from hfbench.execution.schedule import plan_tasks, put_off, ready, seconds_to_wait
 from hfbench.execution.survey import Survey, cells_to_look_at
-from hfbench.publish.checkpoint_push import CheckpointPush, open_pushes
+from hfbench.publish.checkpoint_push import CheckpointPush, open_publishers
 from hfbench.recipe.cells import Cell, Shard, plan_classification, plan_pretraining
 from hfbench.recipe.schema import Recipe
 from hfbench.records.schema import Record
@@ -121,7 +121,7 @@ def compare(
     is_main = is_main_process()
     if is_main:
         survey.settle(statuses, console)
-    pushes = open_pushes(cells) if is_main else {}
+    pushes = open_publishers(cells) if is_main else {}
     ended: dict[str, CellResult] = {}
     with Reporter(console, len(cells), quiet=not is_main) as reporter:
         if jobs is None:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from hfbench.data.tokens import TokenizedData
 from hfbench.execution.inputs import Workbench
+from hfbench.metrics.registry import METRICS
 from hfbench.metrics.scores import bits_per_byte, classification_metrics
 from hfbench.models.controls import build_control
 from hfbench.models.facts import count_parameters, describe_config, hash_weights
@@ -79,7 +80,7 @@ def pretrain(
     metrics = {
         name.removeprefix("eval_"): value
         for name, value in trainer.evaluate().items()
-        if name in ("eval_loss", "eval_perplexity")
+        if name.removeprefix("eval_") in ("loss", *METRICS)
     }
     if num_bytes := bench.predicted_bytes(cell.model):
         predicted = int((data.lengths("validation") - 1).sum())  # but the first of each example

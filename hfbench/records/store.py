@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -70,11 +70,18 @@ def _parse(content: bytes) -> Record:
     try:
         return RECORD.validate_json(content, strict=True)
     except ValidationError:
-        with suppress(ValueError, LookupError, TypeError, AttributeError):  # it may be anything
-            values = from_json(content)
-            if values["schema_version"] == SCHEMA_BEFORE:
-                return RECORD.validate_python(upgrade(values), strict=True)
-        raise
+        if (values := _upgraded(content)) is None:
+            raise
+    return RECORD.validate_python(values, strict=True)
+
+
+def _upgraded(content: bytes) -> dict[str, Any] | None:
+    """What a record of the schema before this one says; None if it is none, whatever it is."""
+    with suppress(ValueError, LookupError, TypeError, AttributeError):
+        values = from_json(content)
+        if values["schema_version"] == SCHEMA_BEFORE:
+            return upgrade(values)
+    return None
 
 
 def _what_is_wrong(error: ValidationError) -> str:
@@ -82,13 +89,17 @@ def _what_is_wrong(error: ValidationError) -> str:
     details = {detail["loc"][1:]: detail for detail in error.errors(include_url=False)}
     if ("schema_version",) in details:
         found = details[("schema_version",)]["input"]
+        if found == SCHEMA_BEFORE:
+            return f"not a valid record of schema {SCHEMA_BEFORE}"
         return (
             f"has schema_version {found!r}, but this hfbench reads {SCHEMA_BEFORE} and "
             f"{SCHEMA_VERSION}: read it with the hfbench that wrote it"
         )
     where, detail = next(iter(details.items()))
-    if detail["type"] == "union_tag_invalid":
+    if detail["type"] == "union_tag_invalid" and isinstance(detail["input"], dict):
         return "not a valid record: kind: it must be classification, control or pretraining"
+    if detail["type"] == "union_tag_invalid":
+        return "not a valid record: the file: it must hold an object"
     return f"not a valid record: {'.'.join(map(str, where)) or 'the file'}: {detail['msg']}"
 
 

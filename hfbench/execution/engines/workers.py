@@ -23,7 +23,7 @@ from hfbench.execution.engines import fork_server
 from hfbench.execution.inputs import Workbench
 from hfbench.execution.progress import Reporter
 from hfbench.execution.schedule import Task, plan_tasks, put_off, ready, seconds_to_wait
-from hfbench.publish.checkpoint_push import open_pushes
+from hfbench.publish.checkpoint_push import open_publishers
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.schema import Recipe
 from hfbench.system.interruption import Interrupted, interruptible
@@ -221,7 +221,7 @@ def _serve(connection: Connection, setup: _Setup) -> None:
             if bench is None:
                 bench = Workbench(setup.recipe, setup.cells)
                 gc.freeze()  # it outlasts the cells, after each of which garbage is collected
-            push = open_pushes([cell]).get(cell.stem)
+            push = open_publishers([cell]).get(cell.stem)
             bar = StepBar(lambda step, total: send((step, total)), send)
             send(run_cell(cell, bench, setup.session, bar, push))
         except (UserError, HubError, StorageError) as error:
