@@ -214,6 +214,7 @@ def table(
     Of results on the Hub nothing is written; the tables there must be those of their records.
     """
     from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.findings import Findings
     from hfbench.evidence.table import ACCURACY, check_columns, print_table, write_table
 
     chosen = check_columns(columns.split(",")) if columns else ACCURACY
@@ -223,9 +224,9 @@ def table(
             commands.print_remote_table(place, chosen, console)
             continue
         folder = Path(place)
-        comparison = load_comparison(folder, different_examples=different_examples)
-        paths = write_table(comparison, folder, chosen)
-        print_table(comparison, console, chosen)
+        findings = Findings.of(load_comparison(folder, different_examples=different_examples))
+        paths = write_table(findings, folder, chosen)
+        print_table(findings, console, chosen)
         _say_written(paths)
 
 
@@ -235,12 +236,13 @@ def report(
 ) -> None:
     """Write report.html, one page with all figures and tables that needs nothing else."""
     from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.findings import Findings
     from hfbench.evidence.page import write_report
 
     for folder in results:
         comparison = load_comparison(folder, different_examples=different_examples)
         loaded = _load_texts(texts, comparison.finished) if texts else None
-        _say_written([write_report(comparison, folder, loaded)])
+        _say_written([write_report(Findings.of(comparison), folder, loaded)])
 
 
 @app.command()

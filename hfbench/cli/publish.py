@@ -161,6 +161,7 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
 
     from hfbench.errors import HubError
     from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.findings import Findings
     from hfbench.evidence.table import print_table
     from hfbench.publish.results import REBUILT, differing_tables, fetch_results
 
@@ -168,9 +169,9 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
 
     with tempfile.TemporaryDirectory() as folder:
         commit = fetch_results(address, Path(folder))
-        comparison = load_comparison(Path(folder))
-        differing = differing_tables(Path(folder), comparison)
-    print_table(comparison, console, columns)
+        findings = Findings.of(load_comparison(Path(folder)))
+        differing = differing_tables(Path(folder), findings)
+    print_table(findings, console, columns)
     if differing:
         raise HubError(f"{address}: {', '.join(differing)} there are not those of its records")
     same = f"{', '.join(REBUILT)} there are those of its records, byte for byte."

@@ -51,6 +51,7 @@ def run_comparison(
         _expect_workers(recipe, results_dir, jobs)
     quiet_libraries()
     from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.findings import Findings
     from hfbench.evidence.table import print_table, write_table
 
     with _stoppable(), _process_group():
@@ -64,9 +65,9 @@ def run_comparison(
             engine=engine,
         )
     if is_main_process() and (outcome.results or outcome.kept):  # more shards than cells
-        comparison = load_comparison(outcome.folder)
-        write_table(comparison, outcome.folder)
-        print_table(comparison, Console())
+        findings = Findings.of(load_comparison(outcome.folder))
+        write_table(findings, outcome.folder)
+        print_table(findings, Console())
     _summarise(outcome, "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/")
 
 

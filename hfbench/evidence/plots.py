@@ -78,7 +78,7 @@ def draw_plots(comparison: Comparison) -> list[Plot]:
         plots = [_accuracy(comparison)]
         if comparison.pairs:
             plots.append(_differences(comparison))
-        if any(record.curves for model in comparison.finished for record in model.finished):
+        if any(model.trained for model in comparison.finished):
             plots += [_training(comparison, "loss"), _training(comparison, "accuracy")]
         if comparison.curve:
             plots.append(_learning_curve(comparison))
@@ -239,8 +239,10 @@ def _curve(model: ModelRuns, part: str, metric: str) -> tuple[np.ndarray, np.nda
     """Epochs (points,) and values (runs, points), at the points that all runs have."""
     curves = [
         {point["epoch"]: point[metric] for point in record.curves.get(part, []) if metric in point}
-        for record in model.finished
+        for record in model.trained
     ]
+    if not curves:
+        return np.empty(0), np.empty((0, 0))
     epochs = sorted(set.intersection(*(set(curve) for curve in curves)))
     return np.array(epochs), np.array([[curve[epoch] for epoch in epochs] for curve in curves])
 
@@ -315,7 +317,7 @@ def _reliability(comparison: Comparison) -> Plot:
 def _cost(comparison: Comparison) -> Plot:
     models = comparison.finished
     figure, axes = _new(_height(comparison))
-    seconds = [_train_seconds(model) for model in models]
+    seconds = [max(model.mean_seconds, 1e-3) for model in models]  # for the log scale
     shares = [100 * model.accuracy for model in models]
     front = pareto_front(seconds, shares)
     axes.step(
@@ -342,11 +344,6 @@ def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
         if not front or values[number] > values[front[-1]]:
             front.append(number)
     return front
-
-
-def _train_seconds(model: ModelRuns) -> float:
-    times = [r.training.train_seconds if r.training else r.fit_seconds for r in model.finished]
-    return max(float(np.mean([time or 0.0 for time in times])), 1e-3)  # for the log scale
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from hfbench.recipe.schema import Recipe
 from hfbench.records.identity import differences
 from hfbench.records.predictions import load_predictions
 from hfbench.records.schema import (
-    ComparedRecord,
+    Compared,
     Curves,
     FailedRecord,
     Finished,
@@ -196,7 +196,7 @@ def first_difference(old: Finished, old_results: Path, new: Record, results: Pat
     found = None
     if isinstance(old, TrainedRecord) and isinstance(new, TrainedRecord):
         found = _first_of_curves(old.curves, new.curves)
-    if not found and isinstance(old, ComparedRecord) and isinstance(new, ComparedRecord):
+    if not found and isinstance(old, Compared) and isinstance(new, Compared):
         found = _first_of_predictions(old, old_results, new, results)
     if found:
         return found
@@ -217,7 +217,8 @@ def _first_of_curves(old: Curves, new: Curves) -> str | None:
         points += [(split, before, after) for before, after in pairs]
     points.sort(key=lambda point: (point[1] or point[2])["step"])
     for split, before, after in points:
-        for name in dict.fromkeys((*before, *after)):
+        # a metric that is new since then tells nothing of a difference
+        for name in before or after:
             if before.get(name) != after.get(name):
                 step = (before or after)["step"]
                 return f"step {step:g}, {split} {name}: {before.get(name)!r} -> {after.get(name)!r}"
@@ -225,7 +226,7 @@ def _first_of_curves(old: Curves, new: Curves) -> str | None:
 
 
 def _first_of_predictions(
-    old: ComparedRecord, old_results: Path, new: ComparedRecord, results: Path
+    old: Compared, old_results: Path, new: Compared, results: Path
 ) -> str | None:
     for split in old.metrics:
         before = load_predictions(old, old_results, split)

@@ -291,7 +291,7 @@ class ClassificationRecord(TrainedRecord, ComparedRecord):
     """A model that was trained on a task."""
 
     kind: Literal["classification"] = "classification"
-    seed: int
+    seed: int = Field(description="Seed of the recipe.")
     corpus_overlap: dict[str, Overlap] | None = Field(
         default=None,
         description="Split -> how many of its examples are in the training part of the corpus that "

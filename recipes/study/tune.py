@@ -19,7 +19,7 @@ from hfbench import compare, load_recipe, load_records, pretrain
 from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Model, Recipe
-from hfbench.records.schema import Record
+from hfbench.records.schema import ClassificationRecord, Record
 from hfbench.system.quiet import quiet_libraries
 
 SEEDS = [1000, 1001, 1002]
@@ -98,8 +98,8 @@ def accuracies(
     """Model -> what each setting gave, in the order of the grid."""
     measured: dict[str, Accuracies] = {}
     for name, (model, setting) in variants.items():
-        runs = [r for r in records if r.kind == "classification" and r.model == name]
-        right = [r.metrics["validation"]["accuracy"] for r in runs if r.status == "finished"]
+        runs = [r for r in records if isinstance(r, ClassificationRecord) and r.model == name]
+        right = [run.metrics["validation"]["accuracy"] for run in runs]
         # rounded, since equal means of other runs differ in the last bit and are to be equal
         mean = round(sum(right) / len(right), 9) if len(right) == len(SEEDS) else None
         measured.setdefault(model.name, {})[setting] = mean

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hfbench import load_comparison, load_recipe
-from hfbench.evidence.findings import answer
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import as_markdown
 
 ROOT = Path(__file__).parents[2]
@@ -53,14 +53,14 @@ def marked(kind, name):
 
 @pytest.mark.parametrize("name", re.findall(r"<!-- table: results/(\S+) -->", README))
 def test_tables_are_those_of_the_records(name):
-    expected = first_table(as_markdown(load_comparison(ROOT / "results" / name)))
+    expected = first_table(as_markdown(Findings.of(load_comparison(ROOT / "results" / name))))
     assert first_table(marked("table", name)) == expected
     assert len(expected) > 4
 
 
 @pytest.mark.parametrize("name", re.findall(r"<!-- answer: results/(\S+) -->", README))
 def test_answers_are_those_of_the_records(name):
-    expected = " ".join(answer(load_comparison(ROOT / "results" / name)))
+    expected = " ".join(Findings.of(load_comparison(ROOT / "results" / name)).answer)
     assert " ".join(marked("answer", name).replace(">", "").split()) == expected
 
 

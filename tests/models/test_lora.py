@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from hfbench.errors import UserError
-from hfbench.evidence.fairness import differences
+from hfbench.evidence.fairness import unlike
 from hfbench.execution.compare import compare
 from hfbench.models.facts import count_parameters
 from hfbench.models.load import load_causal_lm, load_classifier
@@ -218,7 +218,7 @@ def test_facts_tell_how_many_parameters_were_trained_and_how_many_there_are(fini
     assert record.model_facts.class_name == full.model_facts.class_name
     # no gradients of frozen weights, and none at all below the first adapter
     assert record.training.flops < full.training.flops
-    told = differences([record, full, others["full--seed1"]])
+    told = unlike([record, full, others["full--seed1"]])
     assert told["lora"] == ["trained parameters LoRA's and the head's, not all"]
 
 

@@ -11,6 +11,7 @@ import pytest
 from hfbench.cli.app import main
 from hfbench.errors import RecordError, UserError
 from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import write_report
 from hfbench.evidence.plots import write_plots
 from hfbench.evidence.table import write_table
@@ -181,8 +182,11 @@ def test_what_a_record_says_stays_text(results):
         table = pq.read_table(results / "records" / record.predictions)
         save_record(record.model_copy(update=changed), results / "records", table)
     comparison = load_comparison(results)
-    written = write_table(comparison, results)
-    written += [write_report(comparison, results), *write_plots(comparison, results / "plots")]
+    written = write_table(Findings.of(comparison), results)
+    written += [
+        write_report(Findings.of(comparison), results),
+        *write_plots(comparison, results / "plots"),
+    ]
     shown = {path.name: path.read_text("utf-8") for path in written if path.suffix != ".png"}
     for name, content in shown.items():
         assert "20997" not in content  # no template of anybody's was rendered
