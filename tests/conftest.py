@@ -86,7 +86,7 @@ def write_record():
         Tokens,
         TrainingFacts,
     )
-    from hfbench.records.store import save_record
+    from hfbench.records.store import ResultsFolder
 
     def write(
         folder, model, seed, correct, *, train=None, training=None, control=False, labels=None,
@@ -132,7 +132,7 @@ def write_record():
         kind = "control" if control else "classification"
         if failure:
             record = FailedRecord(**run, kind=kind, failure=failure, **changes)
-            save_record(record, folder / "records")
+            ResultsFolder(folder).keep(record)
             return record
         trained = {
             "model_facts": facts, "training": TrainingFacts(**training),
@@ -140,7 +140,7 @@ def write_record():
         }  # fmt: skip
         if corpus:
             record = PretrainingRecord(**{**run, **trained, "corpus": corpus, **changes})
-            save_record(record, folder / "records")
+            ResultsFolder(folder).keep(record)
             return record
         finished = {
             **run, "task": task, "model_facts": facts,
@@ -159,7 +159,7 @@ def write_record():
                 "logits": pa.array(list(logits), pa.list_(pa.float32())),
             }
         )
-        save_record(record, folder / "records", table)
+        ResultsFolder(folder).keep(record, table)
         return record
 
     return write

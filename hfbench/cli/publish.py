@@ -197,10 +197,11 @@ def _empty(results: Path, repo_id: str, prefix: str = "") -> Path:
     import shutil
 
     from hfbench.publish.repos import check_repo_id
+    from hfbench.records.store import ResultsFolder
     from hfbench.system.files import make_folder
 
     check_repo_id(repo_id)
-    folder = results / "push" / f"{prefix}{repo_id.replace('/', '--')}"
+    folder = ResultsFolder(results).push(f"{prefix}{repo_id.replace('/', '--')}")
     shutil.rmtree(folder, ignore_errors=True)
     make_folder(folder)
     return folder

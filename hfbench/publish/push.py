@@ -29,7 +29,7 @@ from hfbench.publish.proof import NotTheModelError, Source, prove
 from hfbench.publish.published_run import PublishedRun
 from hfbench.publish.repos import Commit, Destination, check_repo_id, hub_errors, look_at, upload
 from hfbench.records.schema import ClassificationRecord, Probe
-from hfbench.records.store import load_record, load_records
+from hfbench.records.store import ResultsFolder, load_record, load_records
 from hfbench.system.files import make_folder, writing
 
 BEST_OF_VALIDATION = "best-of-validation"
@@ -116,7 +116,7 @@ def stage_model(
     findings = Findings.of(compare_records(records, results))
     runs = find_model(findings.comparison.models, model, results)
     choice = choose_run(runs, seed, results)
-    record, checkpoint = choice.record, results / "models" / choice.record.stem
+    record, checkpoint = choice.record, ResultsFolder(results).weights(choice.record.stem)
     with writing(str(folder)):
         left_out = stage_files(checkpoint, folder)
     if record.probe is None:

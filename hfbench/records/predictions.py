@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hfbench.errors import RecordError
 from hfbench.records.schema import Compared
-from hfbench.records.store import WHAT_TO_DO, refuse_link
+from hfbench.records.store import WHAT_TO_DO, ResultsFolder, refuse_link
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ def load_all_predictions(
 
     found: list[dict[str, np.ndarray]] = []
     examples: _Examples | None = None
-    folder = results / "records"
+    folder = ResultsFolder(results)
     for record in records:
         path = _predictions_path(record, folder)
         try:
@@ -52,8 +52,8 @@ def load_all_predictions(
     return found
 
 
-def _predictions_path(record: Compared, folder: Path) -> Path:
-    path = folder / record.predictions
+def _predictions_path(record: Compared, folder: ResultsFolder) -> Path:
+    path = folder.predictions_path(record)
     if not path.is_file():
         raise RecordError(f"{path}: the predictions of {record.stem} are missing")
     refuse_link(path)

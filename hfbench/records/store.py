@@ -99,7 +99,7 @@ class ResultsFolder:
         record: Record,
         predictions: "pa.Table | None" = None,
         save_model: Callable[[Path], None] | None = None,
-    ) -> None:
+    ) -> Path:
         """Write what came of a cell: its weights, its predictions, its record last.
 
         Each appears whole or not at all, so that where there is a record all else is complete. What
@@ -109,6 +109,9 @@ class ResultsFolder:
             record: of the cell.
             predictions: its table of predictions, if it has one.
             save_model: writes the weights to a folder, if they are kept.
+
+        Returns:
+            The record's path.
 
         Raises:
             StorageError: if the disk is full, or whatever else prevents it.
@@ -128,6 +131,7 @@ class ResultsFolder:
             with atomic(path) as temporary:
                 text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
                 temporary.write_text(text + "\n", encoding="utf-8")
+        return path
 
     def supersede(self, stem: str) -> None:
         """Move a record and its predictions to ``superseded/``, under the time of its start."""

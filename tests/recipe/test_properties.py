@@ -27,7 +27,7 @@ from hfbench.records.schema import (
     ModelFacts,
     TaskData,
 )
-from hfbench.records.store import load_record, save_record
+from hfbench.records.store import ResultsFolder, load_record
 
 quick = settings(derandomize=True, deadline=None, database=None, max_examples=60)
 slower = settings(quick, max_examples=15)
@@ -295,7 +295,7 @@ def test_a_record_that_is_saved_and_loaded_is_the_same(
         cell_seconds=value,
     )
     with tempfile.TemporaryDirectory() as folder:
-        path = save_record(record, Path(folder) / "records")
+        path = ResultsFolder(Path(folder)).keep(record)
         assert path.parent == Path(folder) / "records"
         assert load_record(path) == record
 
@@ -327,7 +327,7 @@ def test_predictions_that_are_saved_and_loaded_are_the_same(rows):
         predictions="m--seed0.parquet",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        save_record(record, Path(folder) / "records", table)
+        ResultsFolder(Path(folder)).keep(record, table)
         for split in set(splits):
             found = load_predictions(record, Path(folder), split)
             expected = [row for row in rows if row[0] == split]

@@ -5,19 +5,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import TypeAdapter
 
 from hfbench.errors import RecordError, StorageError, UserError
 from hfbench.records.identity import cell_id
 from hfbench.records.predictions import load_all_predictions, load_predictions
 from hfbench.records.schema import (
-    RECORD,
     ClassificationRecord,
     ControlRecord,
     FailedRecord,
     PretrainingRecord,
     Record,
 )
-from hfbench.records.store import load_record, load_records, save_record
+from hfbench.records.store import ResultsFolder, load_record, load_records
 
 RUN = {
     "recipe": "r",
@@ -70,7 +70,7 @@ PREDICTIONS = pa.table(
 
 
 def test_a_record_reads_back_as_it_was_written(tmp_path):
-    path = save_record(make(), tmp_path / "records", PREDICTIONS)
+    path = ResultsFolder(tmp_path).keep(make(), PREDICTIONS)
     assert path.name == "m--seed3.json"
     assert load_record(path) == make()
     assert load_records(tmp_path) == [make()]
@@ -85,7 +85,7 @@ def test_runs_share_the_examples_that_they_have_in_common(tmp_path):
     tables = [PREDICTIONS, PREDICTIONS.set_column(3, "logits", other["logits"].take([2, 1, 0]))]
     records = [make(seed=seed, predictions=f"m--seed{seed}.parquet") for seed in range(4)]
     for record, table in zip(records, [*tables, other, PREDICTIONS], strict=True):
-        save_record(record, tmp_path / "records", table)
+        ResultsFolder(tmp_path).keep(record, table)
     found = load_all_predictions(records, tmp_path, "test")
     assert found[1]["id"] is found[0]["id"]
     assert [list(one["id"]) for one in found] == [["b/0", "b/1"]] * 2 + [["b/0", "b/2"]] + [
@@ -96,7 +96,7 @@ def test_runs_share_the_examples_that_they_have_in_common(tmp_path):
 
 
 def test_reading_records_leaves_the_garbage_collection_as_it_was(tmp_path):
-    path = save_record(make(), tmp_path / "records")
+    path = ResultsFolder(tmp_path).keep(make())
     load_records(tmp_path)
     assert gc.isenabled()
     path.write_text("{")
@@ -106,12 +106,13 @@ def test_reading_records_leaves_the_garbage_collection_as_it_was(tmp_path):
 
 
 def test_a_record_that_is_replaced_is_kept_aside(tmp_path):
-    save_record(make(), tmp_path, PREDICTIONS)
+    ResultsFolder(tmp_path).keep(make(), PREDICTIONS)
     newer = make_failed(started="2026-01-02T00:00:00.000+00:00")
-    save_record(newer, tmp_path)
-    assert load_record(tmp_path / "m--seed3.json") == newer
-    assert not (tmp_path / "m--seed3.parquet").exists()
-    attic = tmp_path / "superseded" / "2026-01-01T000000.000+0000"
+    ResultsFolder(tmp_path).keep(newer)
+    records = tmp_path / "records"
+    assert load_record(records / "m--seed3.json") == newer
+    assert not (records / "m--seed3.parquet").exists()
+    attic = records / "superseded" / "2026-01-01T000000.000+0000"
     assert load_record(attic / "m--seed3.json") == make()
     assert (attic / "m--seed3.parquet").exists()
 
@@ -122,8 +123,8 @@ def test_a_write_that_fails_leaves_no_half_record(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(StorageError, match="No space left"):
-        save_record(make(), tmp_path, PREDICTIONS)
-    assert list(tmp_path.iterdir()) == []
+        ResultsFolder(tmp_path).keep(make(), PREDICTIONS)
+    assert list((tmp_path / "records").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_write_that_fails_leaves_no_half_record(tmp_path, monkeypatch):
     ],
 )
 def test_a_record_that_is_not_as_its_schema_says_is_named(tmp_path, change, message):
-    path = save_record(make(), tmp_path)
+    path = ResultsFolder(tmp_path).keep(make())
     path.write_text(change(path.read_text()))
     with pytest.raises(RecordError) as error:
         load_record(path)
@@ -146,7 +147,7 @@ def test_a_record_that_is_not_as_its_schema_says_is_named(tmp_path, change, mess
 
 
 def test_missing_predictions_and_records_are_named(tmp_path):
-    save_record(make(), tmp_path / "records")
+    ResultsFolder(tmp_path).keep(make())
     with pytest.raises(RecordError, match=r"m--seed3\.parquet.*missing"):
         load_predictions(make(), tmp_path, "test")
     with pytest.raises(UserError, match="no records here"):
@@ -165,7 +166,7 @@ def test_the_id_of_a_cell_follows_its_settings_and_not_their_order():
 
 
 def test_every_key_of_the_schema_is_explained():
-    schema = RECORD.json_schema()
+    schema = TypeAdapter(Record).json_schema()
     parts = schema["$defs"].values()
     # their type says it
     plain = {"kind", "status", "task", "corpus", "model_facts", "training", "failure"}
@@ -185,7 +186,7 @@ def test_files_that_others_wrote_are_not_taken_for_each_other(layout, tmp_path):
     other = PREDICTIONS.set_column(1, "id", pa.array(["a/0", "b/0", "b/2"]))
     records = [make(seed=seed, predictions=f"m--seed{seed}.parquet") for seed in range(2)]
     for record, table in zip(records, [PREDICTIONS, other], strict=True):
-        path = save_record(record, tmp_path / "records", table).with_suffix(".parquet")
+        path = ResultsFolder(tmp_path).keep(record, table).with_suffix(".parquet")
         if layout == "logits first":
             pq.write_table(table.select(["logits", "split", "id", "label"]), path)
         else:
@@ -311,7 +312,7 @@ def test_a_record_of_schema_2_from_before_identities_has_none(tmp_path):
 
 def test_a_record_of_schema_2_is_written_as_one_of_schema_3(tmp_path):
     record = load_record(write(tmp_path, of_schema_2("classification")))
-    path = save_record(record, tmp_path / "records")
+    path = ResultsFolder(tmp_path).keep(record)
     assert json.loads(path.read_text())["schema_version"] == 3
     assert load_record(path) == record
 

@@ -16,7 +16,7 @@ from hfbench.evidence.page import write_report
 from hfbench.evidence.plots import write_plots
 from hfbench.evidence.table import write_table
 from hfbench.publish.bundle import stage_files
-from hfbench.records.store import load_record, load_records, save_record
+from hfbench.records.store import ResultsFolder, load_record, load_records
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_what_is_superseded_stays_in_its_folder(results, tmp_path, started):
     change(results, started=started)
     before = files(tmp_path)
     with pytest.raises(RecordError, match="started"):
-        save_record(new, results / "records", pa.table({"x": [1]}))
+        ResultsFolder(results).keep(new, pa.table({"x": [1]}))
     assert files(tmp_path) == before
 
 
@@ -180,7 +180,7 @@ def test_what_a_record_says_stays_text(results):
         training = record.training.model_copy(update={"device": text})
         changed = {"task": task, "model_facts": facts, "training": training, "recipe": text}
         table = pq.read_table(results / "records" / record.predictions)
-        save_record(record.model_copy(update=changed), results / "records", table)
+        ResultsFolder(results).keep(record.model_copy(update=changed), table)
     comparison = load_comparison(results)
     written = write_table(Findings.of(comparison), results)
     written += [
