@@ -15,11 +15,11 @@ from hfbench.evidence.comparison import Comparison, load_comparison
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import write_report
 from hfbench.evidence.table import write_table
+from hfbench.metrics.registry import metrics_of
 from hfbench.publish.card import render_results_card, render_space_card
 from hfbench.publish.leaks import refuse_leaks, shorten_paths
 from hfbench.publish.push import Pushed, Say, Staged
 from hfbench.publish.repos import check_repo_id, hub_errors, look_at, upload
-from hfbench.metrics.registry import metrics_of
 from hfbench.records.schema import (
     Compared,
     ControlRecord,
