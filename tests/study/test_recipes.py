@@ -239,7 +239,7 @@ def test_a_tuned_recipe_shares_nothing_between_its_models(script, write_recipe):
 
 def test_the_tuned_recipe_comes_from_the_records_of_the_tuning(script, study):
     tune = script("tune")
-    records = load_records(STUDY.parents[2] / "results" / "study" / "study_05_sst2_tuning")
+    records = load_records(STUDY.parents[1] / "results" / "study" / "study_05_sst2_tuning")
     measured = tune.accuracies(records, tune.variants_of(study["05_sst2"]))
     made = tune.tuned_yaml(STUDY / "05_sst2.yaml", measured)
     assert made == (STUDY / f"05_sst2{TUNED}.yaml").read_text("utf-8")
