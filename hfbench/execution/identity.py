@@ -22,11 +22,12 @@ from hfbench import data, metrics, models, training
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds import KINDS
 from hfbench.models import custom_gpt, lora
+from hfbench.models.controls import CONTROLS
 from hfbench.models.custom_gpt import CustomGPTConfig
 from hfbench.recipe.cells import Cell
 from hfbench.records.identity import cell_id, concepts
 
-VERSIONS = {
+VERSIONS: dict[str, int] = {
     "data": data.VERSION,
     "metrics": metrics.VERSION,
     "models": models.VERSION,
@@ -34,7 +35,7 @@ VERSIONS = {
     "models.lora": lora.VERSION,
     "training": training.VERSION,
 }
-"""Concept -> version of the code by which its numbers come about."""
+"""Concept -> version of the code by which its numbers come about; a control says its own."""
 
 _CONTROL_LIBRARIES: tuple[str, ...] = ("numpy", "scikit-learn", "scipy")
 _NETWORK_LIBRARIES: tuple[str, ...] = ("accelerate", "numpy", "tokenizers", "torch", "transformers")
@@ -57,6 +58,12 @@ def cell_id_of(cell: Cell, inputs: Inputs) -> str:
     return cell_id(identify(cell, inputs))
 
 
+def version_of(concept: str) -> int:
+    """The version of one of `records.identity.concepts`."""
+    controls = {f"control.{name}": control.version for name, control in CONTROLS.items()}
+    return {**VERSIONS, **controls}[concept]
+
+
 def _versions_of(cell: Cell, inputs: Inputs) -> dict[str, int]:
     prepared = inputs.prepared.get(cell.model.name)
     names = concepts(
@@ -64,7 +71,7 @@ def _versions_of(cell: Cell, inputs: Inputs) -> dict[str, int]:
         is_custom_gpt=prepared is not None and isinstance(prepared.config, CustomGPTConfig),
         has_lora=bool(cell.model.lora),
     )
-    return {name: VERSIONS.get(name, 1) for name in names}
+    return {name: version_of(name) for name in names}
 
 
 @cache

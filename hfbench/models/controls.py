@@ -1,5 +1,7 @@
 """Trivial controls: what a model must beat before its accuracy means anything."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from hfbench.recipe.schema import Control
@@ -7,6 +9,8 @@ from hfbench.recipe.schema import Control
 
 class MajorityClassifier:
     """The shares of the classes in the training data, whatever the text."""
+
+    version: ClassVar[int] = 1
 
     def fit(self, texts: list[str], labels: np.ndarray, num_labels: int) -> "MajorityClassifier":
         """Count the labels, shape (examples,)."""
@@ -23,6 +27,8 @@ class MajorityClassifier:
 
 class TfidfLogisticRegression:
     """TF-IDF of words and pairs of words, and logistic regression with scikit-learn's defaults."""
+
+    version: ClassVar[int] = 1
 
     def __init__(self) -> None:
         """Import scikit-learn, for which a run without this control does not wait."""
@@ -51,6 +57,13 @@ class TfidfLogisticRegression:
         return regression.coef_.size + regression.intercept_.size
 
 
+CONTROLS: dict[Control, type[MajorityClassifier] | type[TfidfLogisticRegression]] = {
+    "majority": MajorityClassifier,
+    "tfidf-logreg": TfidfLogisticRegression,
+}
+"""By the name that a recipe's ``control`` gives."""
+
+
 def build_control(control: Control) -> MajorityClassifier | TfidfLogisticRegression:
     """The control of this name, not yet fitted."""
-    return MajorityClassifier() if control == "majority" else TfidfLogisticRegression()
+    return CONTROLS[control]()
