@@ -58,17 +58,20 @@ def cell_id_of(cell: Cell, inputs: Inputs) -> str:
     return cell_id(identify(cell, inputs))
 
 
+def version_of(concept: str) -> int:
+    """The version of one of `records.identity.concepts`."""
+    controls = {f"control.{name}": control.version for name, control in CONTROLS.items()}
+    return {**VERSIONS, **controls}[concept]
+
+
 def _versions_of(cell: Cell, inputs: Inputs) -> dict[str, int]:
-    versions = dict(VERSIONS)
-    if control := cell.model.control:
-        versions[f"control.{control}"] = CONTROLS[control].version
     prepared = inputs.prepared.get(cell.model.name)
     names = concepts(
         control=cell.model.control,
         is_custom_gpt=prepared is not None and isinstance(prepared.config, CustomGPTConfig),
         has_lora=bool(cell.model.lora),
     )
-    return {name: versions[name] for name in names}
+    return {name: version_of(name) for name in names}
 
 
 @cache
