@@ -7,7 +7,6 @@ is made known to them with the models that lie beside it.
 import pkgutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,9 +21,9 @@ from transformers import (
 )
 
 from hfbench.errors import UserError, nearest
-from hfbench.models.imports import import_module
+from hfbench.models.imports import hash_module, import_module
 from hfbench.recipe.types import Head
-from hfbench.system.hashes import hash_file, hash_files, hash_texts
+from hfbench.system.hashes import hash_texts
 
 AUTO_CLASSES: dict[Head, Any] = {
     "classifier": AutoModelForSequenceClassification,
@@ -76,18 +75,10 @@ def find_model_class(head: Head, config_class: type[PreTrainedConfig]) -> Any:
 
 
 def hash_source(config_class: type[PreTrainedConfig]) -> str:
-    """SHA-256 over the source of an architecture of one's own: its configuration and its models.
-
-    Of each module it is the file, and those beside it where they make up a package.
-    """
+    """SHA-256 over the source of an architecture of one's own: of configuration and models."""
     models = [find_model_class(head, config_class) for head in AUTO_CLASSES]
-    hashes = set()
-    for name in {found.__module__ for found in (config_class, *filter(None, models))}:
-        module = sys.modules[name]
-        path = Path(str(module.__file__))
-        is_package = bool(module.__package__)
-        hashes.add(hash_files(path.parent, (".py",)) if is_package else hash_file(path))
-    return hash_texts(sorted(hashes))
+    modules = {found.__module__ for found in (config_class, *filter(None, models))}
+    return hash_texts(sorted({hash_module(name) for name in modules}))
 
 
 def _register_models(config_class: type[PreTrainedConfig]) -> None:

@@ -15,6 +15,7 @@ from types import ModuleType
 from hfbench.errors import UserError
 from hfbench.models.controls import refuse_unknown_control
 from hfbench.recipe.schema import Recipe
+from hfbench.system.hashes import hash_file, hash_files
 
 
 def import_code(recipe: Recipe) -> None:
@@ -70,6 +71,13 @@ def import_module(name: str, key: str, where: str = "") -> ModuleType:
     except Exception as error:  # a stranger's code runs, and may raise anything
         reason = f"{type(error).__name__}: {error}{_line_of(error)}"
         raise UserError(f"{key}: {name} cannot be imported: {reason}") from error
+
+
+def hash_module(name: str) -> str:
+    """SHA-256 of the source of an imported module: its file, and its package's where it has one."""
+    module = sys.modules[name]
+    path = Path(str(module.__file__))
+    return hash_files(path.parent, (".py",)) if module.__package__ else hash_file(path)
 
 
 def _line_of(error: Exception) -> str:

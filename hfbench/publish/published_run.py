@@ -104,7 +104,7 @@ def what_it_is(run: PublishedRun) -> str:
     name = entry.get("model_name_or_path")
     if lora := entry.get("lora"):
         start = (
-            f"`{name or entry.get('preset')}` fine-tuned with LoRA (rank {lora['r']}); the "
+            f"`{run.record.model_facts.source}` fine-tuned with LoRA (rank {lora['r']}); the "
             f"adapters are merged into its {size}, so that it loads without PEFT."
         )
     elif entry.get("random_init"):
@@ -116,7 +116,7 @@ def what_it_is(run: PublishedRun) -> str:
         start = f"`{name}`, fine-tuned ({size})."
     else:
         kind = f"the size {entry['preset']} of hfbench's custom GPT" if "preset" in entry else ""
-        kind = kind or f"the architecture {entry['model_type']}"
+        kind = kind or f"the architecture {entry.get('model') or entry['model_type']}"
         how = "pretrained on other text, then fine-tuned"
         how = how if "pretrain" in entry else "trained from scratch, without any pretraining"
         start = f"A `{facts.class_name}` ({kind}; {size}), {how}."
