@@ -158,6 +158,6 @@ def check(model: str | Path, *, trust_remote_code: bool = False) -> "dict[str, l
     Raises:
         UserError: if there is no such model.
     """
-    from hfbench.checks import find_subject, run_checks
+    from hfbench.checks import find_checked_model, run_checks
 
-    return run_checks(find_subject(str(model), trust_remote_code=trust_remote_code))
+    return run_checks(find_checked_model(str(model), trust_remote_code=trust_remote_code))

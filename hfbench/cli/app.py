@@ -374,15 +374,15 @@ def check(
     Exit code 1 if a check fails.
     """
     quiet_libraries()
-    from hfbench.checks import find_subject, run_checks
+    from hfbench.checks import find_checked_model, run_checks
     from hfbench.checks.report import failed_checks, format_json, format_report
 
-    subject = find_subject(model, trust_remote_code=trust_remote_code)
-    found = run_checks(subject, show_progress=not as_json)
+    checked = find_checked_model(model, trust_remote_code=trust_remote_code)
+    found = run_checks(checked, show_progress=not as_json)
     if as_json:
         print(format_json(model, found))
     else:
-        print(format_report(model, found, subject.missing))
+        print(format_report(model, found, checked.missing))
     if failed_checks(found):
         raise SystemExit(1)
 

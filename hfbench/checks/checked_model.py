@@ -36,14 +36,14 @@ _SMALL_SIZES = {
 
 
 @dataclass(frozen=True)
-class Subject:
+class CheckedModel:
     """A model under check; every method builds it anew."""
 
     prepared: PreparedModel
     missing: dict[Head, str]
     """Why there is no model with this head."""
     name: str = ""
-    """As `find_subject` was asked for it; empty for a model of a recipe."""
+    """As `find_checked_model` was asked for it; empty for a model of a recipe."""
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -114,20 +114,20 @@ class Subject:
         return torch.arange(len(ids)) % len(LABELS) if head == "classifier" else ids.clone()
 
 
-def find_subject(model: str, *, trust_remote_code: bool = False) -> Subject:
+def find_checked_model(model: str, *, trust_remote_code: bool = False) -> CheckedModel:
     """The model that a Hub id, a folder or ``package.module:ConfigClass`` stands for.
 
     Raises:
         UserError: if there is none.
     """
     is_class = re.fullmatch(r"[\w.]+:\w+", model)
-    subject = _from_class(model) if is_class else _from_checkpoint(model, trust_remote_code)
-    if subject.config.is_encoder_decoder:
+    checked = _from_class(model) if is_class else _from_checkpoint(model, trust_remote_code)
+    if checked.config.is_encoder_decoder:
         raise UserError(f"{model}: encoders with a decoder cannot be checked")
-    return replace(subject, name=model)
+    return replace(checked, name=model)
 
 
-def _from_checkpoint(model: str, trust_remote_code: bool) -> Subject:
+def _from_checkpoint(model: str, trust_remote_code: bool) -> CheckedModel:
     entry: dict[str, Any] = {"name": _NAME, "model_name_or_path": model}
     folder = Path(model)
     if folder.is_dir() and not any(folder.glob("tokenizer*")):
@@ -143,7 +143,7 @@ def _from_checkpoint(model: str, trust_remote_code: bool) -> Subject:
         raise UserError(message.removeprefix(": ")) from error
 
 
-def from_prepared(prepared: PreparedModel) -> Subject:
+def from_prepared(prepared: PreparedModel) -> CheckedModel:
     """The model of a recipe."""
     config = prepared.config
     auto_map = getattr(config, "auto_map", None) or {}  # only remote code has one
@@ -152,10 +152,10 @@ def from_prepared(prepared: PreparedModel) -> Subject:
         name = auto_class.__name__
         if not find_model_class(head, type(config)) and name not in auto_map:
             missing[head] = f"no {name} is registered for {type(config).__name__} or lies beside it"
-    return Subject(prepared, _complete(missing, config))
+    return CheckedModel(prepared, _complete(missing, config))
 
 
-def _from_class(name: str) -> Subject:
+def _from_class(name: str) -> CheckedModel:
     import_modules({name.partition(":")[0]: name}, Path())  # from the current directory, too
     config_class = find_config_class(name, name)
     tokenizer = train_tokenizer(_TEXTS, 260)
