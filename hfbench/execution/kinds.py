@@ -28,13 +28,15 @@ from hfbench.system.environment import device_names, peak_memory, reset_peak_mem
 from hfbench.system.hashes import hash_tensors
 from hfbench.system.interruption import until_saved
 from hfbench.training.arguments import training_arguments
+from hfbench.training.build import build_trainer
 from hfbench.training.checkpoints import ExactResumption, claim
+from hfbench.training.curves import training_curves
 from hfbench.training.limits import TimeLimit, divide_batch
 from hfbench.training.progress import StepBar
 from hfbench.training.seeds import Streams, derive_streams
 from hfbench.training.selection import WeightSelection
 from hfbench.training.stopping import SaveBeforeLeaving
-from hfbench.training.trainer import BenchTrainer, build_trainer, predict, training_curves
+from hfbench.training.trainer import FairTrainer, predict
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ def _build(
     folder: Path,
     parts: int,
     callbacks: list[TrainerCallback],
-) -> BenchTrainer:
+) -> FairTrainer:
     key = f"models.{cell.model.name}.training_arguments"
     run_folder = cell.run_folder(folder)
     if parts > 1:  # another way of training: its checkpoints are others
@@ -210,7 +212,7 @@ def _build(
 
 
 def _train(
-    trainer: BenchTrainer,
+    trainer: FairTrainer,
     cell: Cell,
     bench: Workbench,
     data: TokenizedData,
@@ -256,7 +258,7 @@ def _train(
 
 
 def _model_facts(
-    trainer: BenchTrainer,
+    trainer: FairTrainer,
     weights: dict[str, Tensor],
     cell: Cell,
     bench: Workbench,
@@ -307,7 +309,7 @@ def _text_columns(data: Any) -> list[list[str]]:
     return [data[name][:] for name in ("text", "text_pair") if name in data.column_names]
 
 
-def _save_model(trainer: BenchTrainer, weights: dict[str, Tensor], path: Path) -> None:
+def _save_model(trainer: FairTrainer, weights: dict[str, Tensor], path: Path) -> None:
     """Weights as safetensors, configuration, tokenizer; not the pickled training arguments."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if "use_cache" in model.config.to_dict():
