@@ -276,8 +276,11 @@ def run_cells(
         rows = [{**row, "more": WORDS["other"][n * n % 6]} for n, row in enumerate(make_rows(40))]
         write_rows(folder / "train.jsonl", rows[:27])
         write_rows(folder / "validation.jsonl", rows[27:])
-        # each row with the label of the other class: learning makes the loss higher
-        turned = [{**row, "label": LABELS[row["label"] == LABELS[0]]} for row in rows[27:]]
+        # a third with the label of the other class: what is learned makes the loss higher
+        turned = [
+            {**row, "label": LABELS[(row["label"] == LABELS[1]) != (n % 3 == 0)]}
+            for n, row in enumerate(rows[27:])
+        ]
         write_rows(folder / "contrary.jsonl", turned)
         (folder / "corpus.txt").write_text("\n".join(TEXTS), encoding="utf-8")
         splits = ("train", "validation", "contrary")

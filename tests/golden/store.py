@@ -1,7 +1,7 @@
 """Store the golden numbers anew, after a version was raised: python tests/golden/store.py
 
-It refuses numbers that changed without a raised version. Of a case of `measure` that is another
-now, take the old numbers out of numbers.json first. PEFT must be installed.
+It refuses numbers that changed without a raised version. Where a case of `measure` is another now,
+take its concept out of numbers.json first. PEFT must be installed.
 """
 
 import sys
