@@ -19,6 +19,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "hfbench needs Python 3.10 or newer: there is no $(PYTHON) here (Debian, Ubuntu: apt install python3 python3-venv)" >&2; exit 1; }

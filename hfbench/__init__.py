@@ -1,34 +1,21 @@
 """hfbench: compare text classifiers honestly.
 
->>> from hfbench import compare, load_recipe
->>> compare(load_recipe("recipes/quickstart.yaml"), Path("results"))  # doctest: +SKIP
+>>> from hfbench import compare, load_comparison, load_recipe
+>>> outcome = compare(load_recipe("recipes/quickstart.yaml"), "results")  # doctest: +SKIP
+>>> load_comparison(outcome.folder).models  # doctest: +SKIP
+
+What is in ``__all__`` is promised to stay; the modules behind it are not.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from hfbench.version import __version__
 
-__all__ = [
-    "Comparison",
-    "HubError",
-    "Outcome",
-    "Recipe",
-    "Record",
-    "UserError",
-    "__version__",
-    "compare",
-    "load_comparison",
-    "load_recipe",
-    "load_records",
-    "push_model",
-    "push_results",
-    "verify_push",
-]
-
 if TYPE_CHECKING:
-    from hfbench.errors import HubError, UserError
+    from hfbench.api import check, compare, plan, pretrain, verify
+    from hfbench.errors import HfbenchError, HubError, UserError
     from hfbench.evidence.comparison import Comparison, load_comparison
-    from hfbench.execution.compare import Outcome, compare
+    from hfbench.execution.compare import Outcome
     from hfbench.publish.push import push_model, verify_push
     from hfbench.publish.results import push_results
     from hfbench.recipe.load import load_recipe
@@ -36,20 +23,47 @@ if TYPE_CHECKING:
     from hfbench.records.schema import Record
     from hfbench.records.store import load_records
 
+__all__ = [
+    "Comparison",
+    "HfbenchError",
+    "HubError",
+    "Outcome",
+    "Recipe",
+    "Record",
+    "UserError",
+    "__version__",
+    "check",
+    "compare",
+    "load_comparison",
+    "load_recipe",
+    "load_records",
+    "plan",
+    "pretrain",
+    "push_model",
+    "push_results",
+    "verify",
+    "verify_push",
+]
+
 _HOMES = {
-    "Comparison": "hfbench.evidence.comparison",
-    "load_comparison": "hfbench.evidence.comparison",
-    "Outcome": "hfbench.execution.compare",
-    "compare": "hfbench.execution.compare",
-    "Record": "hfbench.records.schema",
-    "load_records": "hfbench.records.store",
-    "Recipe": "hfbench.recipe.schema",
-    "load_recipe": "hfbench.recipe.load",
-    "UserError": "hfbench.errors",
-    "HubError": "hfbench.errors",
-    "push_model": "hfbench.publish.push",
-    "verify_push": "hfbench.publish.push",
-    "push_results": "hfbench.publish.results",
+    "Comparison": "evidence.comparison",
+    "HfbenchError": "errors",
+    "HubError": "errors",
+    "Outcome": "execution.compare",
+    "Recipe": "recipe.schema",
+    "Record": "records.schema",
+    "UserError": "errors",
+    "check": "api",
+    "compare": "api",
+    "load_comparison": "evidence.comparison",
+    "load_recipe": "recipe.load",
+    "load_records": "records.store",
+    "plan": "api",
+    "pretrain": "api",
+    "push_model": "publish.push",
+    "push_results": "publish.results",
+    "verify": "api",
+    "verify_push": "publish.push",
 }
 
 
@@ -59,4 +73,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'hfbench' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"hfbench.{_HOMES[name]}"), name)

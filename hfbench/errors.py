@@ -8,6 +8,7 @@ class HfbenchError(Exception):
     """Whatever the command line shows as one message, without a traceback."""
 
     exit_code = 1
+    """2 where what somebody gave is wrong and has to be changed; 1 where something failed."""
 
 
 class UserError(HfbenchError, ValueError):

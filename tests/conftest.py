@@ -68,22 +68,29 @@ def write_recipe(tmp_path, rows):
 
 @pytest.fixture(scope="session")
 def write_record():
-    """A function that writes a record whose predictions are right where ``correct`` says so."""
+    """A function that writes a record whose predictions are right where ``correct`` says so.
+
+    With a ``corpus`` it is a pretraining's, with a ``failure`` that of a run without a result.
+    """
     import pyarrow as pa
 
+    from hfbench.recipe.types import cell_stem
     from hfbench.records.schema import (
+        ClassificationRecord,
+        ControlRecord,
+        FailedRecord,
         ModelFacts,
-        Record,
+        PretrainingRecord,
         SplitData,
         TaskData,
         Tokens,
         TrainingFacts,
     )
-    from hfbench.records.store import save_record
+    from hfbench.records.store import ResultsFolder
 
     def write(
         folder, model, seed, correct, *, train=None, training=None, control=False, labels=None,
-        **changes,
+        failure=None, corpus=None, **changes,
     ):  # fmt: skip
         n = len(correct)
         labels = np.arange(n) % 2 if labels is None else labels
@@ -112,23 +119,38 @@ def write_record():
         }  # fmt: skip
         point = {"step": 10, "epoch": 1.0, "loss": 0.5, "accuracy": 0.75}
         points = [{**point, "step": 5, "epoch": 0.5, "loss": 0.75}, point]
-        fields = {
-            "kind": "classification", "status": "finished", "recipe": "r", "model": model,
-            "seed": seed, "cell_id": "0" * 64, "settings": {"models": [{"name": model}]},
-            "started": "2026-01-01T00:00:00",
+        run = {
+            "recipe": "r", "model": model, "seed": seed, "cell_id": "0" * 64,
+            "settings": {"models": [{"name": model}]}, "started": "2026-01-01T00:00:00",
             "environment": {
                 "packages": {"hfbench": "0", "torch": "2", "transformers": "5"}, "python": "3",
                 "commit": "f" * 40, "uncommitted_changes": False,
             },
-            "task": task, "model_facts": facts,
-            "training": None if control else TrainingFacts(**training),
-            "cell_seconds": 3.0, "curves": {"train": points, "validation": points},
+            "cell_seconds": 3.0,
+        }  # fmt: skip
+        size = changes.get("train_size")
+        kind = "control" if control else "classification"
+        if failure:
+            record = FailedRecord(**run, kind=kind, failure=failure, **changes)
+            ResultsFolder(folder).keep(record)
+            return record
+        trained = {
+            "model_facts": facts, "training": TrainingFacts(**training),
+            "curves": {"train": points, "validation": points},
+        }  # fmt: skip
+        if corpus:
+            record = PretrainingRecord(**{**run, **trained, "corpus": corpus, **changes})
+            ResultsFolder(folder).keep(record)
+            return record
+        finished = {
+            **run, "task": task, "model_facts": facts,
+            "predictions": f"{cell_stem(kind, model, size, seed)}.parquet",
             "metrics": {"validation": {"accuracy": float(np.mean(correct)), "f1_macro": 0.25}},
-            **changes,
         }  # fmt: skip
         if control:
-            fields |= {"curves": {}, "fit_seconds": 0.5}
-        record = Record(**fields)
+            record = ControlRecord(**{**finished, "fit_seconds": 0.5, **changes})
+        else:
+            record = ClassificationRecord(**{**finished, **trained, **changes})
         table = pa.table(
             {
                 "split": ["validation"] * n,
@@ -137,9 +159,7 @@ def write_record():
                 "logits": pa.array(list(logits), pa.list_(pa.float32())),
             }
         )
-        if record.status == "finished":
-            record = record.model_copy(update={"predictions": f"{record.stem}.parquet"})
-        save_record(record, folder / "records", table if record.predictions else None)
+        ResultsFolder(folder).keep(record, table)
         return record
 
     return write
@@ -184,7 +204,7 @@ def timeless():
         for name in ("commit", "uncommitted_changes", "command"):
             kept["environment"].pop(name)
         for name in ("train_seconds", "peak_memory_bytes"):
-            (kept["training"] or {}).pop(name, None)
+            kept.get("training", {}).pop(name, None)
         return kept
 
     return strip

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.progress import track
 
 from hfbench.checks import behaviour, files, processes, training
+from hfbench.checks.checked_model import HEADS, CheckedModel, find_checked_model, from_prepared
 from hfbench.checks.outcome import Check, Failed, Skipped, Verdict
-from hfbench.checks.subject import HEADS, Subject, find_subject, from_prepared
 from hfbench.errors import UserError
 from hfbench.models.prepare import PreparedModel
 from hfbench.recipe.types import Head
@@ -54,20 +54,20 @@ CHECKS = [
 _QUICK = {"every parameter learns", "labels", "padding", "company"}
 
 
-def run_check(check: Check, subject: Subject) -> list[Verdict]:
+def run_check(check: Check, checked: CheckedModel) -> list[Verdict]:
     """What a check says of each head that it is meant for."""
     heads = check.heads
     if check.once:
-        heads = tuple(subject.heads[:1])
-    return [_verdict(check, subject, head) for head in heads]
+        heads = tuple(checked.heads[:1])
+    return [_verdict(check, checked, head) for head in heads]
 
 
-def run_checks(subject: Subject, *, show_progress: bool = False) -> dict[str, list[Verdict]]:
+def run_checks(checked: CheckedModel, *, show_progress: bool = False) -> dict[str, list[Verdict]]:
     """Check -> what it says of each head."""
     console = Console(stderr=True)  # the report alone is on standard output
     hidden = not (show_progress and console.is_terminal)
     checks = track(CHECKS, "checking", console=console, transient=True, disable=hidden)
-    return {check.name: run_check(check, subject) for check in checks}
+    return {check.name: run_check(check, checked) for check in checks}
 
 
 def quick_check(prepared: PreparedModel, head: Head) -> None:
@@ -76,23 +76,30 @@ def quick_check(prepared: PreparedModel, head: Head) -> None:
     Raises:
         UserError: naming the model and the first check that it fails.
     """
-    subject = from_prepared(prepared)
+    checked = from_prepared(prepared)
     for check in CHECKS:
         if check.name in _QUICK:
-            verdict = _verdict(check, subject, head)
+            verdict = _verdict(check, checked, head)
             if verdict.status == "FAIL":
                 raise UserError(
                     f"models.{prepared.entry.name}: the check {check.name!r} fails: {verdict.note} "
-                    f"(`hfbench check {prepared.entry.source}` tells more; unfair: true has it "
+                    f"(`hfbench check {_argument(prepared)}` tells more; unfair: true has it "
                     "compared all the same)"
                 )
 
 
-def _verdict(check: Check, subject: Subject, head: Head) -> Verdict:
-    if head in subject.missing:
-        return Verdict(head, "skipped", None, subject.missing[head])
+def _argument(prepared: PreparedModel) -> str:
+    """By which `hfbench check` finds the model."""
+    config_class = type(prepared.config)
+    path = f"{config_class.__module__}:{config_class.__name__}"
+    return prepared.entry.model_name_or_path or path
+
+
+def _verdict(check: Check, checked: CheckedModel, head: Head) -> Verdict:
+    if head in checked.missing:
+        return Verdict(head, "skipped", None, checked.missing[head])
     try:
-        return Verdict(head, "ok", check.run(subject, head), "")
+        return Verdict(head, "ok", check.run(checked, head), "")
     except Failed as failure:
         return Verdict(head, "FAIL", failure.value, failure.advice)
     except Skipped as skipped:
@@ -105,9 +112,9 @@ def _verdict(check: Check, subject: Subject, head: Head) -> Verdict:
 __all__ = [
     "CHECKS",
     "Check",
-    "Subject",
+    "CheckedModel",
     "Verdict",
-    "find_subject",
+    "find_checked_model",
     "quick_check",
     "run_check",
     "run_checks",

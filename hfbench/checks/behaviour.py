@@ -8,48 +8,48 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hfbench.checks.checked_model import CheckedModel
 from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
-from hfbench.checks.subject import Subject
 from hfbench.recipe.types import Head
 
 _NO_MAXIMUM = 1_000_000  # a tokenizer that knows no maximum length says 1e30
 _LONGEST_TRIED = 4096  # tokens
 
 
-def check_own_side_padding(subject: Subject, head: Head) -> float:
+def check_own_side_padding(checked: CheckedModel, head: Head) -> float:
     """Padding as the tokenizer does it, which is how hfbench trains."""
-    side = subject.prepared.tokenizer.padding_side
+    side = checked.prepared.tokenizer.padding_side
     advice = (
         f"padding on the {side} changes logits: mask padded keys in the attention, and pool by "
         "the attention mask"
     )
-    return at_most(_padding_change(subject, head, side), TOLERANCE, advice)
+    return at_most(_padding_change(checked, head, side), TOLERANCE, advice)
 
 
-def check_other_side_padding(subject: Subject, head: Head) -> float:
+def check_other_side_padding(checked: CheckedModel, head: Head) -> float:
     """Padding on the side that the tokenizer does not choose."""
-    own = subject.prepared.tokenizer.padding_side
+    own = checked.prepared.tokenizer.padding_side
     side = "left" if own == "right" else "right"
     advice = (
         f"padding on the {side} changes logits, as it does where positions ignore the mask: count "
         "them from attention_mask.cumsum(-1) - 1. hfbench is not affected: it pads on the "
         f"{own}, as the tokenizer says"
     )
-    return at_most(_padding_change(subject, head, side), TOLERANCE, advice)
+    return at_most(_padding_change(checked, head, side), TOLERANCE, advice)
 
 
-def check_company(subject: Subject, head: Head) -> float:
+def check_company(checked: CheckedModel, head: Head) -> float:
     """One by one against all together."""
-    model, ids = subject.strong(head), subject.rows(6, 9)
+    model, ids = checked.strong(head), checked.rows(6, 9)
     together = logits(model, ids)
     alone = torch.cat([logits(model, row[None]) for row in ids])
     advice = "a row's logits depend on the other rows: compute nothing across the batch"
     return at_most(difference(alone, together), TOLERANCE, advice)
 
 
-def check_future(subject: Subject, head: Head) -> float:
+def check_future(checked: CheckedModel, head: Head) -> float:
     """Another token at place 6 against the logits before it."""
-    model, ids = subject.strong(head), subject.rows(2, 10)
+    model, ids = checked.strong(head), checked.rows(2, 10)
     changed = ids.clone()
     changed[0, 6], changed[1, 6] = ids[1, 5], ids[0, 5]
     before, after = logits(model, ids), logits(model, changed)
@@ -59,9 +59,9 @@ def check_future(subject: Subject, head: Head) -> float:
     return at_most(difference(before[:, :6], after[:, :6]), TOLERANCE, advice)
 
 
-def check_cache(subject: Subject, head: Head) -> float:
+def check_cache(checked: CheckedModel, head: Head) -> float:
     """Token by token with the cache against all tokens at once."""
-    model, ids = subject.strong(head), subject.rows(2, 10)
+    model, ids = checked.strong(head), checked.rows(2, 10)
     cache, parts = None, []
     with torch.no_grad():
         for position in range(ids.shape[1]):
@@ -77,9 +77,9 @@ def check_cache(subject: Subject, head: Head) -> float:
     return at_most(difference(logits(model, ids), torch.cat(parts, 1)), TOLERANCE, advice)
 
 
-def check_attention(subject: Subject, head: Head) -> float:
+def check_attention(checked: CheckedModel, head: Head) -> float:
     """Eager attention against sdpa, without padding and with it."""
-    model, ids = subject.strong(head), subject.rows(2, 9)
+    model, ids = checked.strong(head), checked.rows(2, 9)
     if not model._supports_sdpa:
         raise Skipped("the class does not say _supports_sdpa = True")
     mask = torch.ones_like(ids)
@@ -95,12 +95,12 @@ def check_attention(subject: Subject, head: Head) -> float:
     return at_most(difference(found["eager"], found["sdpa"]), TOLERANCE, advice)
 
 
-def check_eos(subject: Subject, head: Head) -> float:
+def check_eos(checked: CheckedModel, head: Head) -> float:
     """A text that ends in EOS against the same without; gives what EOS changes, which is not 0."""
-    tokenizer = subject.prepared.tokenizer
+    tokenizer = checked.prepared.tokenizer
     if tokenizer.eos_token_id is None:
         raise Skipped("the tokenizer has no EOS token")
-    model, ids = subject.strong(head), subject.rows(2, 7)
+    model, ids = checked.strong(head), checked.rows(2, 7)
     ended = torch.cat([ids, torch.full((2, 1), tokenizer.eos_token_id)], 1)
     effect = difference(logits(model, ids), logits(model, ended))
     if effect < TOLERANCE:
@@ -112,14 +112,14 @@ def check_eos(subject: Subject, head: Head) -> float:
     return effect
 
 
-def check_truncation(subject: Subject, head: Head) -> float:
+def check_truncation(checked: CheckedModel, head: Head) -> float:
     """A text of the longest length that there is; it gives that length."""
-    longest = subject.prepared.max_length
+    longest = checked.prepared.max_length
     if _LONGEST_TRIED < longest < _NO_MAXIMUM:
         raise Skipped(f"the maximum of {longest} tokens is too long to try")
-    model = subject.strong(head)
+    model = checked.strong(head)
     tried = longest if longest < _NO_MAXIMUM else _LONGEST_TRIED
-    truncated = _truncate(subject.prepared.tokenizer, tried)
+    truncated = _truncate(checked.prepared.tokenizer, tried)
     if truncated.shape[1] > tried:
         raise Failed(truncated.shape[1], f"the tokenizer does not truncate at {tried} tokens")
     try:
@@ -147,11 +147,11 @@ def difference(first: Tensor, second: Tensor) -> float:
     return (first - second).abs().max().item() / scale
 
 
-def _padding_change(subject: Subject, head: Head, side: str) -> float:
-    model, ids = subject.strong(head), subject.rows(3, 8)
+def _padding_change(checked: CheckedModel, head: Head, side: str) -> float:
+    model, ids = checked.strong(head), checked.rows(3, 8)
     plain, changes = logits(model, ids), []
     for amount in (1, 6):
-        padded = logits(model, *_pad(ids, amount, side, _pad_id(subject)))
+        padded = logits(model, *_pad(ids, amount, side, _pad_id(checked)))
         if head == "language model":
             padded = padded[:, amount:] if side == "left" else padded[:, :-amount]
         changes.append(difference(plain, padded))
@@ -166,8 +166,8 @@ def _pad(ids: Tensor, amount: int, side: str, pad_id: int) -> tuple[Tensor, Tens
     return torch.cat(parts, 1), torch.cat(masks, 1)
 
 
-def _pad_id(subject: Subject) -> int:
-    pad_id = subject.prepared.tokenizer.pad_token_id
+def _pad_id(checked: CheckedModel) -> int:
+    pad_id = checked.prepared.tokenizer.pad_token_id
     assert pad_id is not None  # `prepare_model` sees to it
     return pad_id
 

@@ -10,8 +10,9 @@ from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from hfbench.checks.behaviour import logits
+from hfbench.checks.checked_model import CheckedModel
 from hfbench.checks.outcome import Failed, Skipped, at_most
-from hfbench.checks.subject import AUTO_CLASSES, Subject
+from hfbench.models.architecture import AUTO_CLASSES
 from hfbench.recipe.types import Head
 from hfbench.system.stranger import last_line, run_stranger
 
@@ -35,9 +36,9 @@ for head in sys.argv[2:]:
 """
 
 
-def check_config(subject: Subject, head: Head) -> float:
+def check_config(checked: CheckedModel, head: Head) -> float:
     """To a dictionary and to a file, and back; gives the number of fields."""
-    config = subject.config
+    config = checked.config
     expected = _fields(config.to_dict())
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
@@ -54,19 +55,19 @@ def check_config(subject: Subject, head: Head) -> float:
     return len(expected)
 
 
-def check_loads_elsewhere(subject: Subject, head: Head) -> float:
+def check_loads_elsewhere(checked: CheckedModel, head: Head) -> float:
     """Saved, then loaded by a process without network, caches and hfbench; all heads at once.
 
     Gives the largest change of a logit, which has to be 0.
     """
-    ids = subject.rows(2, 9)
+    ids = checked.rows(2, 9)
     expected = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         torch.save(ids, root / "ids.pt")
-        for one in subject.heads:
+        for one in checked.heads:
             name = AUTO_CLASSES[one].__name__
-            model = subject.load(one)
+            model = checked.load(one)
             expected[name] = logits(model, ids)
             model.save_pretrained(root / name)
         run = run_stranger(_STRANGER, [str(root), *expected], root, seconds=_SECONDS)
@@ -87,14 +88,14 @@ def check_loads_elsewhere(subject: Subject, head: Head) -> float:
     )
 
 
-def check_tied(subject: Subject, head: Head) -> float:
+def check_tied(checked: CheckedModel, head: Head) -> float:
     """A head tied to the word embedding: saved once, and still tied when loaded.
 
     Gives the number of copies in the file.
     """
-    if not hasattr(subject.config, "tie_word_embeddings"):
+    if not hasattr(checked.config, "tie_word_embeddings"):
         raise Skipped("the configuration has no tie_word_embeddings")
-    model = subject.new(head, tie_word_embeddings=True)
+    model = checked.new(head, tie_word_embeddings=True)
     advice = (
         'say which weights are tied: _tied_weights_keys = {"lm_head.weight": '
         '"transformer.wte.weight"}, and call post_init() last'
@@ -108,13 +109,13 @@ def check_tied(subject: Subject, head: Head) -> float:
     return copies
 
 
-def check_no_pickle(subject: Subject, head: Head) -> float:
+def check_no_pickle(checked: CheckedModel, head: Head) -> float:
     """Neither the given folder nor a saved one has a pickle; gives their number."""
     with tempfile.TemporaryDirectory() as folder:
-        subject.new(head).save_pretrained(folder)
+        checked.new(head).save_pretrained(folder)
         found = _pickles(Path(folder))
-    source = Path(subject.prepared.entry.model_name_or_path or "")
-    if subject.prepared.entry.model_name_or_path and source.is_dir():
+    source = Path(checked.prepared.entry.model_name_or_path or "")
+    if checked.prepared.entry.model_name_or_path and source.is_dir():
         found += _pickles(source)
     if found:
         raise Failed(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from hfbench.checks.subject import Subject
+from hfbench.checks.checked_model import CheckedModel
 from hfbench.recipe.types import Head
 
 TOLERANCE = 1e-4
@@ -39,7 +39,7 @@ class Check:
     name: str
     measures: str
     """What the number is."""
-    run: Callable[[Subject, Head], float]
+    run: Callable[[CheckedModel, Head], float]
     heads: tuple[Head, ...]
     """The heads it is asked of, each for itself."""
     once: bool = False

@@ -6,8 +6,8 @@ import textwrap
 from typing import Any
 
 from hfbench.checks import CHECKS
+from hfbench.checks.checked_model import HEADS
 from hfbench.checks.outcome import Check, Verdict
-from hfbench.checks.subject import HEADS
 from hfbench.recipe.types import Head
 
 _ROW = "{:<9}{:<26}{:>11}{:>16}  {}"

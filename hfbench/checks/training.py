@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, set_seed
 
 from hfbench.checks.behaviour import difference, logits
+from hfbench.checks.checked_model import LABELS, CheckedModel
 from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
-from hfbench.checks.subject import LABELS, Subject
 from hfbench.data.tokens import TokenizedData
 from hfbench.recipe.types import Head
 from hfbench.training.arguments import training_arguments
@@ -26,9 +26,9 @@ _LARGEST_NEW_WEIGHT = 10.0
 _IGNORED = -100
 
 
-def check_initialisation(subject: Subject, head: Head) -> float:
+def check_initialisation(checked: CheckedModel, head: Head) -> float:
     """New weights are finite and moderate, and know nothing; gives the loss less ln(classes)."""
-    model = subject.new(head)
+    model = checked.new(head)
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all() or weight.abs().max() > _LARGEST_NEW_WEIGHT:
             raise Failed(
@@ -36,11 +36,11 @@ def check_initialisation(subject: Subject, head: Head) -> float:
                 f"{name} starts non-finite or above {_LARGEST_NEW_WEIGHT:g}: give it a branch in "
                 "_init_weights (a bare nn.Parameter needs one of its own)",
             )
-    ids = subject.rows(24, 12)
+    ids = checked.rows(24, 12)
     scores = logits(model, ids)
     if head == "language model":
         scores = scores[:, :-1].flatten(0, 1)
-    targets = subject.labels(head, ids)
+    targets = checked.labels(head, ids)
     targets = targets[:, 1:].flatten() if head == "language model" else targets
     excess = F.cross_entropy(scores.float(), targets).item() - math.log(scores.shape[-1])
     at_most(
@@ -52,14 +52,14 @@ def check_initialisation(subject: Subject, head: Head) -> float:
     return excess
 
 
-def check_scaled_initialisation(subject: Subject, head: Head) -> float:
+def check_scaled_initialisation(checked: CheckedModel, head: Head) -> float:
     """GPT-2's 1/sqrt(2 * n_layer) on what is added to the residual stream; gives the ratio."""
-    config = subject.config
+    config = checked.config
     if not (hasattr(config, "n_layer") and hasattr(config, "initializer_range")):
         raise Skipped("no GPT of ours or of OpenAI's kind: no n_layer and initializer_range")
     weights = [
         weight.flatten()
-        for name, weight in subject.new(head).named_parameters()
+        for name, weight in checked.new(head).named_parameters()
         if name.endswith("c_proj.weight")
     ]
     if not weights:
@@ -76,12 +76,12 @@ def check_scaled_initialisation(subject: Subject, head: Head) -> float:
     return ratio
 
 
-def check_every_parameter_learns(subject: Subject, head: Head) -> float:
+def check_every_parameter_learns(checked: CheckedModel, head: Head) -> float:
     """One step of AdamW; gives the number of parameters that it moved."""
-    model = subject.strong(head).train()
+    model = checked.strong(head).train()
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
-    _backward(subject, head, model)
+    _backward(checked, head, model)
     still = [name for name, weight in model.named_parameters() if not _has_gradient(weight)]
     optimizer.step()
     still += [
@@ -98,17 +98,17 @@ def check_every_parameter_learns(subject: Subject, head: Head) -> float:
     return len(before)
 
 
-def check_checkpointing(subject: Subject, head: Head) -> float:
+def check_checkpointing(checked: CheckedModel, head: Head) -> float:
     """Gradients with activation checkpointing against those without."""
-    model = subject.strong(head).train()
+    model = checked.strong(head).train()
     if not model.supports_gradient_checkpointing:
         raise Skipped("the class does not say supports_gradient_checkpointing = True")
-    plain = _backward(subject, head, model)
+    plain = _backward(checked, head, model)
     with warnings.catch_warnings():
         # its new name is not in the oldest transformers that hfbench allows
         warnings.simplefilter("ignore", FutureWarning)
         model.gradient_checkpointing_enable()
-    checkpointed = _backward(subject, head, model)
+    checkpointed = _backward(checked, head, model)
     changes = [difference(plain[name], checkpointed[name]) for name in plain]
     advice = (
         "activation checkpointing changes gradients: the block must compute the same again from "
@@ -117,10 +117,10 @@ def check_checkpointing(subject: Subject, head: Head) -> float:
     return at_most(max(changes), TOLERANCE, advice)
 
 
-def check_labels(subject: Subject, head: Head) -> float:
+def check_labels(checked: CheckedModel, head: Head) -> float:
     """The model's loss against the mean by hand over the labels that are not -100."""
-    model, ids = subject.strong(head), subject.rows(6, 8)
-    labels = subject.labels(head, ids)
+    model, ids = checked.strong(head), checked.rows(6, 8)
+    labels = checked.labels(head, ids)
     labels[1] = _IGNORED
     if head == "language model":
         labels[0, :5] = _IGNORED
@@ -137,13 +137,13 @@ def check_labels(subject: Subject, head: Head) -> float:
     return at_most(difference(expected, output.loss), TOLERANCE, advice)
 
 
-def check_determinism(subject: Subject, head: Head) -> float:
+def check_determinism(checked: CheckedModel, head: Head) -> float:
     """The same seed twice: new weights, evaluation, and a training step with dropout."""
-    first, second = (subject.new(head, dropout=True) for _ in range(2))
+    first, second = (checked.new(head, dropout=True) for _ in range(2))
     for name, weight in first.named_parameters():
         if not torch.allclose(weight, second.get_parameter(name), rtol=0, atol=0, equal_nan=True):
             raise Failed(None, f"{name} starts otherwise with the same seed: draw it by torch")
-    model, ids = subject.strong(head, dropout=True), subject.rows(3, 9)
+    model, ids = checked.strong(head, dropout=True), checked.rows(3, 9)
     evaluated = difference(logits(model, ids), logits(model, ids))
     at_most(
         evaluated,
@@ -158,15 +158,15 @@ def check_determinism(subject: Subject, head: Head) -> float:
     return at_most(difference(*trained), 0.0, advice)
 
 
-def check_fairness(subject: Subject, head: Head) -> float:
+def check_fairness(checked: CheckedModel, head: Head) -> float:
     """Batches of 16 against 8 with 2 accumulated, in hfbench's own Trainer.
 
     Gives the largest difference, relative, of losses, gradient norms and evaluation loss over two
     optimizer steps. The rows have one length, for padding is another check's; the language model's
     have different numbers of labels, so that a mean of means is not the mean.
     """
-    whole = train_two_steps(subject, head, batch=16)
-    halves = train_two_steps(subject, head, batch=8, accumulation=2)
+    whole = train_two_steps(checked, head, batch=16)
+    halves = train_two_steps(checked, head, batch=8, accumulation=2)
     advice = (
         "the same 16 examples train otherwise as 8 x 2: the language model must pass **kwargs "
         "(num_items_in_batch) on to self.loss_function, and no layer look across the batch"
@@ -180,7 +180,7 @@ def largest_change(first: list[float], second: list[float]) -> float:
 
 
 def train_two_steps(
-    subject: Subject, head: Head, *, batch: int, accumulation: int = 1
+    checked: CheckedModel, head: Head, *, batch: int, accumulation: int = 1
 ) -> list[float]:
     """Losses and gradient norms of two steps, and the evaluation loss.
 
@@ -200,9 +200,9 @@ def train_two_steps(
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(
             head,
-            subject.strong(head),
-            subject.prepared.tokenizer,
-            _data(subject, head),
+            checked.strong(head),
+            checked.prepared.tokenizer,
+            _data(checked, head),
             training_arguments(values, streams, Path(folder), "check"),
             "study",
             streams,
@@ -214,9 +214,9 @@ def train_two_steps(
     return [entry[key] for entry in steps for key in ("loss", "grad_norm")] + [evaluated]
 
 
-def _data(subject: Subject, head: Head) -> TokenizedData:
-    ids = subject.rows(32, 10)
-    labels = subject.labels(head, ids)
+def _data(checked: CheckedModel, head: Head) -> TokenizedData:
+    ids = checked.rows(32, 10)
+    labels = checked.labels(head, ids)
     if head == "language model":
         for number, row in enumerate(labels):
             row[: number % 8] = _IGNORED
@@ -229,11 +229,11 @@ def _data(subject: Subject, head: Head) -> TokenizedData:
     return TokenizedData(DatasetDict(train=split, validation=split.select(range(21))), {})
 
 
-def _backward(subject: Subject, head: Head, model: PreTrainedModel) -> dict[str, Tensor]:
+def _backward(checked: CheckedModel, head: Head, model: PreTrainedModel) -> dict[str, Tensor]:
     """Gradients of the loss of a few rows that are as long as is allowed, up to 32 tokens."""
-    ids = subject.rows(len(LABELS) * 2, min(32, subject.prepared.max_length))
+    ids = checked.rows(len(LABELS) * 2, min(32, checked.prepared.max_length))
     model.zero_grad()
-    labels = subject.labels(head, ids)
+    labels = checked.labels(head, ids)
     model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss.backward()
     return {
         name: weight.grad.clone()

@@ -10,6 +10,7 @@ from hfbench.cli import publish as commands
 from hfbench.cli.run import run_comparison, run_pretraining, run_verification
 from hfbench.cli.script import exit_on_user_error
 from hfbench.system.quiet import quiet_libraries
+from hfbench.version import __version__
 
 if TYPE_CHECKING:
     from hfbench.evidence.comparison import ModelRuns
@@ -64,6 +65,22 @@ FailFast = Annotated[
     bool,
     typer.Option("--fail-fast", help="Stop when a cell has failed; by default the others run."),
 ]
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"hfbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -197,6 +214,7 @@ def table(
     Of results on the Hub nothing is written; the tables there must be those of their records.
     """
     from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.findings import Findings
     from hfbench.evidence.table import ACCURACY, check_columns, print_table, write_table
 
     chosen = check_columns(columns.split(",")) if columns else ACCURACY
@@ -206,9 +224,9 @@ def table(
             commands.print_remote_table(place, chosen, console)
             continue
         folder = Path(place)
-        comparison = load_comparison(folder, different_examples=different_examples)
-        paths = write_table(comparison, folder, chosen)
-        print_table(comparison, console, chosen)
+        findings = Findings.of(load_comparison(folder, different_examples=different_examples))
+        paths = write_table(findings, folder, chosen)
+        print_table(findings, console, chosen)
         _say_written(paths)
 
 
@@ -218,12 +236,13 @@ def report(
 ) -> None:
     """Write report.html, one page with all figures and tables that needs nothing else."""
     from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.findings import Findings
     from hfbench.evidence.page import write_report
 
     for folder in results:
         comparison = load_comparison(folder, different_examples=different_examples)
         loaded = _load_texts(texts, comparison.finished) if texts else None
-        _say_written([write_report(comparison, folder, loaded)])
+        _say_written([write_report(Findings.of(comparison), folder, loaded)])
 
 
 @app.command()
@@ -355,15 +374,15 @@ def check(
     Exit code 1 if a check fails.
     """
     quiet_libraries()
-    from hfbench.checks import find_subject, run_checks
+    from hfbench.checks import find_checked_model, run_checks
     from hfbench.checks.report import failed_checks, format_json, format_report
 
-    subject = find_subject(model, trust_remote_code=trust_remote_code)
-    found = run_checks(subject, show_progress=not as_json)
+    checked = find_checked_model(model, trust_remote_code=trust_remote_code)
+    found = run_checks(checked, show_progress=not as_json)
     if as_json:
         print(format_json(model, found))
     else:
-        print(format_report(model, found, subject.missing))
+        print(format_report(model, found, checked.missing))
     if failed_checks(found):
         raise SystemExit(1)
 
@@ -383,7 +402,10 @@ def verify(
     ] = Path(),
     trust_remote_code: Annotated[
         bool,
-        typer.Option("--trust-remote-code", help="Run the code that comes with a record's model."),
+        typer.Option(
+            "--trust-remote-code",
+            help="Run code that is not hfbench's: a checkpoint's, and modules that a record names.",
+        ),
     ] = False,
 ) -> None:
     """Run cells again from their records alone, and say whether the same comes out to the last bit.
@@ -400,7 +422,7 @@ app.command()(commands.verify_push)
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one message and exit code 2, never a traceback."""
+    """Entry point: what can be expected to go wrong is one message, never a traceback."""
     with exit_on_user_error():
         app()
 

@@ -18,9 +18,9 @@ from hfbench.evidence.power import (
     needed_seeds,
 )
 from hfbench.evidence.stats import ALPHA
-from hfbench.execution.estimates import optimizer_steps
-from hfbench.execution.inputs import Workbench
-from hfbench.execution.survey import NEW, Status, Survey, cells_to_look_at, name_of
+from hfbench.execution.estimates import optimizer_steps, parameters
+from hfbench.execution.inputs import Inputs, arguments
+from hfbench.execution.survey import NEW, Status, Survey, cells_to_look_at
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
 from hfbench.records.schema import Record
@@ -54,17 +54,17 @@ def print_plan(
         UserError: as the comparison would, before anything runs.
     """
     folder = results / recipe.name
-    bench = Workbench(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
-    survey = Survey(bench, results)
+    inputs = Inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
+    survey = Survey(inputs, results)
     planned = survey.statuses(rerun=rerun, only_pretraining=only_pretraining)
     statuses = survey.statuses(rerun=rerun, shard=shard) if shard else planned
     to_run = [status.cell for status in statuses if status.reasons]
     say = partial(console.print, highlight=False, markup=False)
     if recipe.task and not only_pretraining:
-        facts = bench.task.facts
+        facts = inputs.task.facts
         sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
         say(f"Data: {facts.source}: {sizes} examples; labels {', '.join(facts.labels)}")
-    console.print(_cells_table(statuses, bench))
+    console.print(_cells_table(statuses, inputs))
     for line in _reasons(statuses):
         say(line)
     part = f"shard {shard.number}/{shard.count}: " if shard else ""
@@ -72,7 +72,7 @@ def print_plan(
     records = [s.record for s in planned if s.record and not s.reasons]
     say(_time(to_run, records))
     if recipe.task and not only_pretraining and len(recipe.models) > 1:
-        examples = bench.task.facts.splits[bench.task.facts.evaluation_split].examples
+        examples = inputs.task.facts.splits[inputs.task.facts.evaluation_split].examples
         for line in _design(recipe, examples, records, folder, target or Target()):
             say(line)
 
@@ -91,33 +91,33 @@ def _reasons(statuses: list[Status]) -> list[str]:
     return lines
 
 
-def _cells_table(statuses: list[Status], bench: Workbench) -> Table:
+def _cells_table(statuses: list[Status], inputs: Inputs) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in ("cell", "parameters", "batch", "steps", "max\nlength", "state"):
         is_text = name in ("cell", "state")
         table.add_column(name, justify="left" if is_text else "right", overflow="fold")
     for status in statuses:
-        table.add_row(status.cell.stem, *_sizes(status.cell, bench), _state(status))
+        table.add_row(status.cell.stem, *_sizes(status.cell, inputs), _state(status))
     return table
 
 
 def _state(status: Status) -> str:
     if status.elsewhere:
-        return f"finished as {name_of(status.elsewhere)}"
+        return f"finished as {status.elsewhere}"
     return "to run" if status.reasons else "finished"
 
 
-def _sizes(cell: Cell, bench: Workbench) -> list[str]:
-    if cell.model.control:
+def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
+    if cell.head is None:
         return ["", "", "", ""]
-    if cell.kind == "pretraining":
-        examples = len(bench.tokenized_corpus(cell.model).splits["train"])
-        max_length = bench.prepared[cell.model.name].max_length
+    if cell.head == "language model":
+        examples = len(inputs.tokenized_corpus(cell.model).splits["train"])
+        max_length = inputs.prepared[cell.model.name].max_length
     else:
-        examples = cell.train_size or bench.task.facts.splits["train"].examples
-        max_length = bench.max_length(cell.model)
-    batch, steps = optimizer_steps(bench.arguments(cell), examples)
-    sizes = [bench.parameter_count(cell), batch, steps, max_length]
+        examples = cell.train_size or inputs.task.facts.splits["train"].examples
+        max_length = inputs.max_length(cell.model)
+    batch, steps = optimizer_steps(arguments(cell, inputs), examples)
+    sizes = [parameters(cell, inputs), batch, steps, max_length]
     return [f"{size:,}" for size in sizes]
 
 
@@ -183,19 +183,14 @@ def _design(
 def _discordance(records: list[Record], folder: Path, target: Target) -> tuple[Discordance, str]:
     """Measured on what is finished, else assumed; and which of the two."""
     measured = None
-    compared = [record for record in records if record.kind == "classification"]
+    compared: list[Record] = [record for record in records if record.kind != "pretraining"]
     if compared:
         models = compare_records(compared, folder).finished
         pairs = itertools.combinations([model.correct for model in models], 2)
         measured = measure_discordance(list(pairs))
-    found, source = (
-        (measured, "measured on the finished runs")
-        if measured
-        else (
-            Discordance(),
-            "assumed",
-        )
-    )
+    found, source = Discordance(), "assumed"
+    if measured:
+        found, source = measured, "measured on the finished runs"
     if target.discordance is not None:
         found, source = replace(found, share=target.discordance), "given and assumed"
     return found, source

@@ -1,4 +1,4 @@
-"""The verbs that publish. Heavy imports are inside them, as in `hfbench.cli`."""
+"""The verbs that publish. Heavy imports are inside them, as in `cli.app`."""
 
 import sys
 from collections.abc import Sequence
@@ -161,6 +161,7 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
 
     from hfbench.errors import HubError
     from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.findings import Findings
     from hfbench.evidence.table import print_table
     from hfbench.publish.results import REBUILT, differing_tables, fetch_results
 
@@ -168,9 +169,9 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
 
     with tempfile.TemporaryDirectory() as folder:
         commit = fetch_results(address, Path(folder))
-        comparison = load_comparison(Path(folder))
-        differing = differing_tables(Path(folder), comparison)
-    print_table(comparison, console, columns)
+        findings = Findings.of(load_comparison(Path(folder)))
+        differing = differing_tables(Path(folder), findings)
+    print_table(findings, console, columns)
     if differing:
         raise HubError(f"{address}: {', '.join(differing)} there are not those of its records")
     same = f"{', '.join(REBUILT)} there are those of its records, byte for byte."
@@ -191,15 +192,18 @@ def _empty(results: Path, repo_id: str, prefix: str = "") -> Path:
 
     Raises:
         UserError: if that is no name of a repo, before anything is removed.
+        StorageError: if it cannot be made.
     """
     import shutil
 
     from hfbench.publish.repos import check_repo_id
+    from hfbench.records.store import ResultsFolder
+    from hfbench.system.files import make_folder
 
     check_repo_id(repo_id)
-    folder = results / "push" / f"{prefix}{repo_id.replace('/', '--')}"
+    folder = ResultsFolder(results).push(f"{prefix}{repo_id.replace('/', '--')}")
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    make_folder(folder)
     return folder
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
+from hfbench import api
 from hfbench.errors import UserError
-from hfbench.system.files import writing
 from hfbench.system.launch import is_launched, is_main_process
 from hfbench.system.quiet import quiet_libraries
 
@@ -41,7 +41,8 @@ def run_comparison(
     """
     from hfbench.recipe.cells import Shard
 
-    part = Shard.parse(shard) if shard is not None else None
+    if shard is not None:
+        Shard.parse(shard)  # here: a mistake is told before torch is imported
     if engine == "ray" and jobs is not None:
         raise UserError(
             "--jobs is for this machine; with --engine ray, Ray decides where cells run"
@@ -50,24 +51,23 @@ def run_comparison(
         _expect_workers(recipe, results_dir, jobs)
     quiet_libraries()
     from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.findings import Findings
     from hfbench.evidence.table import print_table, write_table
-    from hfbench.execution.compare import compare
 
     with _stoppable(), _process_group():
-        outcome = compare(
+        outcome = api.compare(
             recipe,
             results_dir,
             rerun=rerun,
             jobs=jobs,
             fail_fast=fail_fast,
-            shard=part,
+            shard=shard,
             engine=engine,
         )
     if is_main_process() and (outcome.results or outcome.kept):  # more shards than cells
-        comparison = load_comparison(outcome.folder)
-        with writing("the tables"):
-            write_table(comparison, outcome.folder)
-        print_table(comparison, Console())
+        findings = Findings.of(load_comparison(outcome.folder))
+        write_table(findings, outcome.folder)
+        print_table(findings, Console())
     _summarise(outcome, "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/")
 
 
@@ -86,22 +86,13 @@ def run_pretraining(
     """
     _expect_workers(recipe, results_dir, jobs, only_pretraining=True)
     quiet_libraries()
-    from hfbench.execution.compare import compare
-
     with _stoppable(), _process_group():
-        outcome = compare(
-            recipe,
-            results_dir,
-            rerun=rerun,
-            only_pretraining=True,
-            jobs=jobs,
-            fail_fast=fail_fast,
-        )
+        outcome = api.pretrain(recipe, results_dir, rerun=rerun, jobs=jobs, fail_fast=fail_fast)
     _summarise(outcome, "weights: models/; evidence: records/")
 
 
 def run_verification(
-    results: Path, patterns: list[str], folder: Path, *, trust_remote_code: bool = False
+    results: Path, cells: list[str], relative_to: Path, *, trust_remote_code: bool = False
 ) -> None:
     """Run cells again and say of each whether the same came out.
 
@@ -109,14 +100,16 @@ def run_verification(
         SystemExit: with code 1, if one differs.
     """
     quiet_libraries()
-    from hfbench.execution.verify import verify
-
     console = Console(highlight=False)
     say = partial(console.print, markup=False, soft_wrap=True)
     equal: list[bool] = []
     with _stoppable():
-        for verdict in verify(
-            results, patterns, folder, console, trust_remote_code=trust_remote_code
+        for verdict in api.verify(
+            results,
+            cells,
+            relative_to=relative_to,
+            trust_remote_code=trust_remote_code,
+            console=console,
         ):
             equal.append(verdict.difference is None)
             found = (
@@ -135,14 +128,15 @@ def _expect_workers(
 ) -> None:
     """Let what workers are forked from import while this process does, if there may be any."""
     from hfbench.execution.engines import fork_server
-    from hfbench.recipe.cells import plan_classification, plan_pretraining
+    from hfbench.recipe.cells import plan_comparison, plan_pretraining
+    from hfbench.records.store import ResultsFolder
 
     if jobs == 1 or is_launched():
         return
-    cells = plan_pretraining(recipe) if only_pretraining else plan_classification(recipe)
-    folder = results_dir / recipe.name
+    cells = plan_pretraining(recipe) if only_pretraining else plan_comparison(recipe)
+    folder = ResultsFolder(results_dir / recipe.name)
     # whether a record is still a result is known only when everything is loaded
-    if sum(not cell.model.control and cell.recorded(folder) is None for cell in cells) > 1:
+    if sum(not cell.model.control and folder.record(cell.stem) is None for cell in cells) > 1:
         fork_server.start()
 
 
@@ -187,7 +181,7 @@ def _process_group() -> Iterator[None]:
 def _summarise(outcome: "Outcome", what: str) -> None:
     failed = outcome.failed
     if is_main_process():
-        ran = [record for record in outcome.ran if not record.failure]
+        ran = [record for record in outcome.ran if record.status == "finished"]
         counts = [f"{len(ran)} cells ran", f"{outcome.kept} were finished before"]
         if outcome.by_others:
             counts.append(f"{outcome.by_others} were run by other processes")
@@ -196,7 +190,6 @@ def _summarise(outcome: "Outcome", what: str) -> None:
         if outcome.not_run:
             counts.append(f"{outcome.not_run} were not run")
         for record in failed:
-            assert record.failure is not None
             print(f"  {record.stem}: {record.failure.type}: {record.failure.message}")
         for problem in outcome.unpublished:
             print(f"  {problem}")

@@ -1,4 +1,7 @@
-"""The body of the scripts that a launcher starts."""
+"""The body of scripts: of those in recipes/, and of your own.
+
+`run_script` is for what a launcher starts, `exit_on_user_error` for any that uses hfbench.
+"""
 
 import argparse
 import sys
@@ -30,11 +33,19 @@ def run_script(run: "Callable[[Recipe, Path], None]", description: str | None) -
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turn an expected error into its message and its exit code."""
+    """Turn an expected error into its message and its exit code: 2 for a user's mistake, else 1."""
     redact_output()
     try:
         yield
     except HfbenchError as error:
-        if is_main_process():
-            print(redact(f"error: {error}"), file=sys.stderr)
+        _say_error(error)
         raise SystemExit(error.exit_code) from None
+    # of what is no result: standard output that goes to a full disk, the folder of temporary files
+    except OSError as error:
+        _say_error(error)
+        raise SystemExit(HfbenchError.exit_code) from None
+
+
+def _say_error(error: Exception) -> None:
+    if is_main_process():
+        print(redact(f"error: {error}"), file=sys.stderr)

@@ -3,15 +3,16 @@
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from hfbench.errors import RecordError, UserError
-from hfbench.evidence.fairness import differences, evaluation_hash, refuse_different_examples
+from hfbench.evidence.fairness import evaluation_hash, refuse_different_examples, unlike
 from hfbench.evidence.stats import (
     ALPHA,
     Answers,
@@ -24,13 +25,25 @@ from hfbench.evidence.stats import (
     holm,
     split_variance,
 )
-from hfbench.metrics.calibration import Calibration, calibrations
+from hfbench.metrics.registry import Scores, score
 from hfbench.records.consistency import contradiction, misfit
 from hfbench.records.predictions import load_all_predictions
-from hfbench.records.schema import Record, TaskData
+from hfbench.records.schema import (
+    ClassificationRecord,
+    Compared,
+    FailedRecord,
+    PretrainingRecord,
+    Record,
+    TaskData,
+)
 from hfbench.records.store import WHAT_TO_DO, load_records
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _MAJORITY = "always the commonest class"  # no name of a model, which has no spaces
+_Row = Compared | FailedRecord
+_AnyRow = TypeVar("_AnyRow", bound=_Row)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +51,9 @@ class ModelRuns:
     """The runs of one model with their answers to the evaluation examples."""
 
     name: str
-    finished: list[Record]
+    finished: list[Compared]
     """In the order of their seeds; all arrays below follow it."""
-    failed: list[Record]
+    failed: list[FailedRecord]
     ids: np.ndarray
     """Shape (examples,)."""
     labels: np.ndarray
@@ -84,9 +97,31 @@ class ModelRuns:
         return split_variance(self.correct)
 
     @cached_property
-    def calibrations(self) -> list[Calibration]:
-        """How far each run's probabilities can be trusted."""
-        return calibrations(self.logits, self.labels)
+    def scores(self) -> list[Scores]:
+        """What the metrics say of each run, from its predictions."""
+        return [score("classifier", logits, self.labels) for logits in self.logits]
+
+    def mean_score(self, metric: str) -> float | None:
+        """Over the runs; None if of any run the metric gave no number."""
+        values = [scores.values.get(metric) for scores in self.scores]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if values and len(known) == len(values) else None
+
+    @property
+    def trained(self) -> list[ClassificationRecord]:
+        """The finished runs that trained a network: none of a control."""
+        return [record for record in self.finished if isinstance(record, ClassificationRecord)]
+
+    @property
+    def mean_seconds(self) -> float:
+        """Of one training or fit."""
+        seconds = [
+            record.training.train_seconds
+            if isinstance(record, ClassificationRecord)
+            else record.fit_seconds
+            for record in self.finished
+        ]
+        return float(np.mean(seconds))
 
     @property
     def one_class_runs(self) -> int:
@@ -163,7 +198,7 @@ class Comparison(Standing):
     """Model -> in what else than the model its runs differ from the others, in words."""
     curve: dict[int, Standing]
     """Training examples -> standing, of a learning curve; empty where there is none."""
-    pretraining: list[Record]
+    pretraining: list[PretrainingRecord | FailedRecord]
 
     @property
     def task(self) -> TaskData | None:
@@ -171,8 +206,17 @@ class Comparison(Standing):
         finished = [record for model in self.models for record in model.finished]
         return finished[0].task if finished else None
 
+    def to_dataframe(self) -> "pd.DataFrame":
+        """A row for each model, with the columns of accuracy.csv."""
+        import pandas as pd
 
-def load_comparison(results: Path, *, different_examples: bool = False) -> Comparison:
+        from hfbench.evidence.findings import Findings
+        from hfbench.evidence.table import build_rows, row_values
+
+        return pd.DataFrame([row_values(row) for row in build_rows(Findings.of(self))])
+
+
+def load_comparison(results: str | Path, *, different_examples: bool = False) -> Comparison:
     """Compare the models of a results folder from its records alone.
 
     Where there is a learning curve, models are compared at its largest size.
@@ -186,14 +230,15 @@ def load_comparison(results: Path, *, different_examples: bool = False) -> Compa
         UserError: if no model was compared yet, or the models were evaluated on different examples.
         RecordError: if a record or its predictions cannot be read.
     """
-    return compare_records(load_records(results), results, different_examples=different_examples)
+    records = load_records(results)
+    return compare_records(records, Path(results), different_examples=different_examples)
 
 
 def compare_records(
-    records: list[Record], results: Path, *, different_examples: bool = False
+    records: Sequence[Record], results: Path, *, different_examples: bool = False
 ) -> Comparison:
     """As `load_comparison`, of some of the records in ``results``."""
-    compared = [record for record in records if record.kind == "classification"]
+    compared = [record for record in records if record.kind != "pretraining"]
     if not compared:
         raise UserError(f"{results}: no model was compared yet; run `hfbench compare`")
     _refuse_mixture(compared, results)
@@ -203,7 +248,7 @@ def compare_records(
                 f"{results}: the record of {record.stem} does not fit together: {problem}; "
                 f"{WHAT_TO_DO}"
             )
-    finished = [record for record in compared if record.status == "finished"]
+    finished = [record for record in compared if isinstance(record, Compared)]
     for runs in _by_model(finished).values() if different_examples else [finished]:
         refuse_different_examples(runs, results)
     sizes = sorted({r.train_size for r in compared if r.train_size is not None})
@@ -217,13 +262,13 @@ def compare_records(
         letters=standing.letters,
         recipe=compared[0].recipe,
         floors=standing.floors,
-        differences=differences(shown),
+        differences=unlike(shown),
         curve=curve if len(curve) > 1 else {},
         pretraining=[record for record in records if record.kind == "pretraining"],
     )
 
 
-def _refuse_mixture(records: list[Record], results: Path) -> None:
+def _refuse_mixture(records: Sequence[_Row], results: Path) -> None:
     recipes = Counter(record.recipe for record in records)
     if len(recipes) > 1:
         found = ", ".join(f"{name!r} ({count:,})" for name, count in recipes.most_common(5))
@@ -232,14 +277,14 @@ def _refuse_mixture(records: list[Record], results: Path) -> None:
         )
 
 
-def _by_model(records: Iterable[Record]) -> dict[str, list[Record]]:
-    models: dict[str, list[Record]] = {}
+def _by_model(records: Iterable[_AnyRow]) -> dict[str, list[_AnyRow]]:
+    models: dict[str, list[_AnyRow]] = {}
     for record in records:
         models.setdefault(record.model, []).append(record)
     return models
 
 
-def _stand(records: list[Record], results: Path) -> Standing:
+def _stand(records: Sequence[_Row], results: Path) -> Standing:
     models = [_load_runs(runs, results) for runs in _by_model(records).values()]
     models.sort(key=_rank)
     finished = [model for model in models if model.finished]
@@ -260,15 +305,14 @@ def _rank(model: ModelRuns) -> tuple[float, str]:
     return (-model.accuracy if model.finished else math.inf, model.name)
 
 
-def _load_runs(records: list[Record], results: Path) -> ModelRuns:
-    finished = [record for record in records if record.status == "finished"]
+def _load_runs(records: Sequence[_Row], results: Path) -> ModelRuns:
+    finished = [record for record in records if isinstance(record, Compared)]
     finished.sort(key=lambda record: -1 if record.seed is None else record.seed)
-    failed = [record for record in records if record.status == "failed"]
+    failed = [record for record in records if isinstance(record, FailedRecord)]
     name = records[0].model
     if not finished:
         nothing = np.empty(0)
         return ModelRuns(name, finished, failed, nothing, nothing, np.empty((0, 0, 0)))
-    assert finished[0].task is not None
     split = finished[0].task.evaluation_split
     predictions = load_all_predictions(finished, results, split)
     first = predictions[0]
@@ -298,7 +342,7 @@ def _compare_pairs(models: list[ModelRuns]) -> list[Pair]:
 def _floors(models: list[ModelRuns], floor: ModelRuns, pairs: list[Pair]) -> dict[str, Floor]:
     chance = 1 / models[0].logits.shape[-1]
     p_chance = holm([accuracy_p_value(model.correct, chance) for model in models])
-    label = _task(floor).labels[floor.predicted[0, 0]]
+    label = floor.finished[0].task.labels[floor.predicted[0, 0]]
     against = {}
     for pair in pairs:
         if pair.second is floor and not _always_majority(pair.first):
@@ -327,11 +371,5 @@ def _always_majority(model: ModelRuns) -> bool:
 
 def _commonest(model: ModelRuns) -> int:
     """The first among equals."""
-    task = _task(model)
-    return int(np.argmax([task.splits["train"].label_counts[label] for label in task.labels]))
-
-
-def _task(model: ModelRuns) -> TaskData:
     task = model.finished[0].task
-    assert task is not None
-    return task
+    return int(np.argmax([task.splits["train"].label_counts[label] for label in task.labels]))

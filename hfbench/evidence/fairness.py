@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hfbench.errors import UserError
-from hfbench.records.schema import Record
+from hfbench.records.schema import ClassificationRecord, Compared, FailedRecord
 
 _OPTIMIZER_ARGUMENTS = (
     "learning_rate",
@@ -29,7 +29,7 @@ _PRECISION_ARGUMENTS = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eva
 _Facts = tuple[tuple[str, int | None, str], ...]
 
 
-def differences(records: Iterable[Record]) -> dict[str, list[str]]:
+def unlike(records: Iterable[Compared | FailedRecord]) -> dict[str, list[str]]:
     """Model -> what differs from what most runs have, apart from the model, in words.
 
     Runs are compared with those of the same seed where a learning curve gives each seed a subset
@@ -53,19 +53,18 @@ def differences(records: Iterable[Record]) -> dict[str, list[str]]:
     }
 
 
-def evaluation_hash(record: Record) -> str:
-    """The content hash of the examples that a finished run was evaluated on."""
-    assert record.task is not None
+def evaluation_hash(record: Compared) -> str:
+    """The content hash of the examples that a run was evaluated on."""
     return record.task.splits[record.task.evaluation_split].content_hash
 
 
-def refuse_different_examples(records: Iterable[Record], results: Path) -> None:
+def refuse_different_examples(records: Iterable[Compared], results: Path) -> None:
     """Models can be compared on the same evaluation examples only.
 
     Raises:
         UserError: naming two runs that were evaluated on different examples.
     """
-    by_hash: dict[str, Record] = {}
+    by_hash: dict[str, Compared] = {}
     for record in records:
         by_hash.setdefault(evaluation_hash(record), record)
     if len(by_hash) > 1:
@@ -95,9 +94,9 @@ def _unusual(kinds: list[_Facts], runs: Counter[int]) -> list[list[str]]:
     ]
 
 
-def _facts(record: Record) -> _Facts:
+def _facts(record: Compared | FailedRecord) -> _Facts:
     facts: dict[str, Any] = {}
-    if record.task:
+    if isinstance(record, Compared):
         train = record.task.splits["train"]
         facts["task"] = record.task.source
         facts["data revision"] = record.task.revision
@@ -108,16 +107,15 @@ def _facts(record: Record) -> _Facts:
     facts |= environment["packages"]
     facts["Python"] = environment["python"]
     facts["hfbench commit"] = (environment["commit"] or "unknown")[:8]
-    if record.training:
+    if isinstance(record, ClassificationRecord):
         facts |= _training_facts(record)
     seed = record.seed if record.train_size is not None else None
     own = {"training data": seed}
     return tuple((name, own.get(name), str(value)) for name, value in facts.items())
 
 
-def _training_facts(record: Record) -> dict[str, Any]:
+def _training_facts(record: ClassificationRecord) -> dict[str, Any]:
     training = record.training
-    assert training is not None
     precision = [name for name in _PRECISION_ARGUMENTS if training.arguments.get(name)]
     arguments = {name: training.arguments.get(name) for name in _OPTIMIZER_ARGUMENTS}
     return {
@@ -134,17 +132,13 @@ def _training_facts(record: Record) -> dict[str, Any]:
     }
 
 
-def _trained(record: Record) -> str:
+def _trained(record: ClassificationRecord) -> str:
     """All parameters, or those that LoRA trains."""
-    assert record.model_facts is not None
     return "all" if record.model_facts.trainable_parameters is None else "LoRA's and the head's"
 
 
-def _truncation(record: Record) -> str:
+def _truncation(record: ClassificationRecord) -> str:
     """Which texts of which split were cut; most often none."""
-    assert record.training is not None
-    assert record.task is not None
-    assert record.model_facts is not None
     cut = [
         f"of {tokens.truncated_examples:,} of {record.task.splits[split].examples:,} {split} texts"
         for split, tokens in record.training.tokens.items()
@@ -153,7 +147,6 @@ def _truncation(record: Record) -> str:
     return f"{' and '.join(cut)} at {record.model_facts.max_length} tokens" if cut else "of no text"
 
 
-def _evaluation(record: Record) -> str:
-    assert record.task is not None
+def _evaluation(record: Compared) -> str:
     split = record.task.evaluation_split
     return f"{record.task.splits[split].examples:,} {split}, {evaluation_hash(record)[:8]}"

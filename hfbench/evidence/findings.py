@@ -1,10 +1,19 @@
 """What a comparison found, in sentences: each number in them is one of the comparison's."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hfbench.evidence.comparison import Comparison, ModelRuns, Pair
+from hfbench.metrics.registry import METRICS, metrics_of
 from hfbench.recipe.types import Selection
-from hfbench.records.schema import NEAR_SHARE, RUN, Overlap, Record
+from hfbench.records.schema import (
+    NEAR_SHARE,
+    RUN,
+    ClassificationRecord,
+    FailedRecord,
+    Overlap,
+    PretrainingRecord,
+)
 
 _SELECTION: dict[Selection, str] = {
     "last": "after the last step",
@@ -14,28 +23,74 @@ _SELECTION: dict[Selection, str] = {
 _NAMED = 6
 """Models that the best one beats and a sentence may name; the table has them all."""
 
+_BULLET = 200
+"""Letters of short sentences that stand in one line of notes."""
 
-def question(comparison: Comparison) -> str:
+
+@dataclass(frozen=True)
+class Findings:
+    """What a comparison found, in words: made once, for each thing that is written of it."""
+
+    comparison: Comparison
+    question: str
     """What was asked."""
+    answer: list[str]
+    """What is to be said: about the best model, and about the floor. Two sentences or fewer."""
+    data: str
+    """The data in a sentence or two."""
+    footnotes: dict[str, str]
+    """Model -> its numbered footnote: what differs, what it saw before, what failed and why."""
+    notes: list[str]
+    """What the columns mean, and what cannot be concluded."""
+    cost: list[str]
+    """What the columns of cost mean."""
+    confidence: list[str]
+    """What the columns of the metrics mean, and which have no number and why."""
+    curve: list[str]
+    """What the learning curve shows and how to read it; empty where there is none."""
+    pretraining: list[str]
+    """A line for each pretraining."""
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> "Findings":
+        """Of all that it has."""
+        return cls(
+            comparison=comparison,
+            question=_question(comparison),
+            answer=_answer(comparison),
+            data=_describe_data(comparison),
+            footnotes=_footnotes(comparison),
+            notes=_notes(comparison),
+            cost=_cost_notes(comparison),
+            confidence=_confidence_notes(comparison),
+            curve=[*_curve_findings(comparison), CURVE_NOTE] if comparison.curve else [],
+            pretraining=[describe_pretraining(record) for record in comparison.pretraining],
+        )
+
+    @property
+    def all_notes(self) -> list[str]:
+        """Those of the models and those of the columns: what stands below the first table."""
+        return [*self.footnotes.values(), *self.notes]
+
+
+def _question(comparison: Comparison) -> str:
     number = len(comparison.models)
     source = comparison.task.source if comparison.task else "the data"
     return f"Which of these {number} models classifies {source} best, and how sure is that?"
 
 
-def answer(comparison: Comparison) -> list[str]:
-    """What is to be said: about the best model, and about the floor. Two sentences or fewer."""
+def _answer(comparison: Comparison) -> list[str]:
     finished = comparison.finished
     if not finished:
         return ["No run of any model finished."]
     return [_about_the_best(comparison), _about_the_floor(comparison)]
 
 
-def footnotes(comparison: Comparison) -> dict[str, str]:
-    """Model -> its numbered footnote: what differs, what it saw before, what failed and why."""
+def _footnotes(comparison: Comparison) -> dict[str, str]:
     marks: dict[str, str] = {}
     for model in comparison.models:
         reasons = list(comparison.differences.get(model.name, []))
-        reasons += filter(None, [one_class(model)] if _is_trained(model) else [])
+        reasons += filter(None, [one_class(model)] if model.trained else [])
         reasons += filter(None, [_pretrained_on(model), _unfair(model)])
         if model.failed:
             left_out = "run is" if len(model.failed) == 1 else "runs are"
@@ -45,13 +100,11 @@ def footnotes(comparison: Comparison) -> dict[str, str]:
     return marks
 
 
-def notes(comparison: Comparison) -> list[str]:
-    """What the columns mean, and what cannot be concluded."""
+def _notes(comparison: Comparison) -> list[str]:
     finished = comparison.finished
     if not finished:
         return []
-    runs = [record for model in finished for record in model.finished]
-    selections = {record.training.selection for record in runs if record.training}
+    selections = {record.training.selection for record in _trained(finished)}
     selected = enumerate_names([text for rule, text in _SELECTION.items() if rule in selections])
     label = comparison.floors[finished[0].name].label
     lines = [
@@ -72,7 +125,7 @@ def notes(comparison: Comparison) -> list[str]:
         lines.append(
             f"Not shown to be better than guessing ({chance}): {enumerate_names(guessing)}."
         )
-    single = [m.name for m in finished if _is_trained(m) and len(m.finished) == 1]
+    single = [m.name for m in finished if m.trained and len(m.finished) == 1]
     if single:
         lines.append(
             f"One seed only ({enumerate_names(single)}): intervals and groups say nothing about "
@@ -83,7 +136,7 @@ def notes(comparison: Comparison) -> list[str]:
 
 def _trained_on(models: list[ModelRuns]) -> str | None:
     """How many evaluation examples are training examples; None where that was not counted."""
-    tasks = [record.task for model in models for record in model.finished if record.task]
+    tasks = [record.task for model in models for record in model.finished]
     counts = [task.overlap[task.evaluation_split] for task in tasks if task.overlap]
     if not counts:
         return None
@@ -97,8 +150,8 @@ def _pretrained_on(model: ModelRuns) -> str | None:
     """How many evaluation examples its pretraining corpus has; None where it has none."""
     counts = [
         record.corpus_overlap[record.task.evaluation_split]
-        for record in model.finished
-        if record.task and record.corpus_overlap
+        for record in model.trained
+        if record.corpus_overlap
     ]
     if not any(count.exact + count.near for count in counts):
         return None
@@ -129,10 +182,8 @@ def _overlap(counts: Sequence[Overlap], place: str) -> str:
     )
 
 
-def cost_notes(comparison: Comparison) -> list[str]:
-    """What the columns of cost mean."""
-    runs = [record for model in comparison.finished for record in model.finished]
-    trainings = [record.training for record in runs if record.training]
+def _cost_notes(comparison: Comparison) -> list[str]:
+    trainings = [record.training for record in _trained(comparison.finished)]
     devices = sorted({training.device for training in trainings})
     memory = sorted({training.peak_memory_of for training in trainings})
     return [
@@ -144,19 +195,29 @@ def cost_notes(comparison: Comparison) -> list[str]:
     ]
 
 
-CONFIDENCE_NOTES = (
-    "Means over the runs. macro F1: mean of the classes' F1. NLL: negative log-likelihood, in "
-    "nats. Brier: squared distance of the probabilities to the answer, 0 to 2.",
-    "ECE: expected calibration error over 10 bins of equal width of the highest probability.",
-)
-CURVE_NOTES = (
+CURVE_NOTE = (
     "Accuracy %, 95 % interval and group by number of training examples: nested subsets, "
-    "stratified by label, others for each seed; groups hold within a row.",
+    "stratified by label, others for each seed; groups hold within a row."
 )
 
 
-def describe_data(comparison: Comparison) -> str:
-    """The data in a sentence or two."""
+def _confidence_notes(comparison: Comparison) -> list[str]:
+    lines = ["Means over the runs."]
+    for note in filter(None, [metric.note for metric in metrics_of("classifier")]):
+        if len(lines[-1]) + len(note) < _BULLET:
+            lines[-1] += f" {note}"
+        else:
+            lines.append(note)
+    missing = [
+        f"{METRICS[metric].title}: no number of {model.name} ({reason})."
+        for model in comparison.finished
+        for scores in model.scores
+        for metric, reason in scores.left_out.items()
+    ]
+    return [*lines, *dict.fromkeys(missing)]
+
+
+def _describe_data(comparison: Comparison) -> str:
     task = comparison.task
     if task is None:
         return "No run finished."
@@ -168,24 +229,29 @@ def describe_data(comparison: Comparison) -> str:
     )
 
 
-def describe_pretraining(record: Record) -> str:
+def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:
     """One pretraining in a line."""
-    if record.failure or not record.training or not record.corpus:
-        reason = record.failure.message if record.failure else "no result"
-        return f"{record.model}: failed ({reason})"
-    metrics, training = record.metrics["validation"], record.training
+    if isinstance(record, FailedRecord):
+        return f"{record.model}: failed ({record.failure.message})"
+    found, training = record.metrics["validation"], record.training
     first = record.curves["train"][0]["loss"]
-    per_byte = metrics.get("bits_per_byte")
-    bits = "" if per_byte is None else f", {per_byte:.3f} bits per byte"
+    further = [
+        f"{metric.title} {metric.text(found[metric.name])}"
+        for metric in metrics_of("language model")
+        if metric.name in found
+    ]
+    if "bits_per_byte" in found:
+        further.append(f"{found['bits_per_byte']:.3f} bits per byte")
+    told = f" ({', '.join(further)})" if further else ""
     return (
         f"{record.model}: {record.corpus.source}, {record.corpus.examples['train']:,} training "
         f"examples, {training.steps:,} steps of {training.batch}; training loss from {first:.2f}, "
-        f"validation loss {metrics['loss']:.3f} (perplexity {metrics['perplexity']:.2f}{bits}); "
+        f"validation loss {found['loss']:.3f}{told}; "
         f"{training.train_seconds:.0f} s, {training.flops / 1e12:.3g} TFLOP"
     )
 
 
-def curve_findings(comparison: Comparison) -> list[str]:
+def _curve_findings(comparison: Comparison) -> list[str]:
     """From how many training examples on which model beats which, at every larger size, too."""
     sizes = list(comparison.curve)
     told = {
@@ -280,12 +346,11 @@ def failures(model: ModelRuns) -> list[str]:
     """Each failed run with its reason."""
     lines = []
     for record in model.failed:
-        assert record.failure is not None
         step = f" at step {record.failure.step}" if record.failure.step is not None else ""
         seed = "" if record.seed is None else f"seed {record.seed} "
         lines.append(f"{seed}failed{step} ({record.failure.type}: {record.failure.message})")
     return lines
 
 
-def _is_trained(model: ModelRuns) -> bool:
-    return any(record.training for record in model.finished)
+def _trained(models: Sequence[ModelRuns]) -> list[ClassificationRecord]:
+    return [record for model in models for record in model.trained]

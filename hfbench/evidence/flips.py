@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich import box
@@ -17,9 +16,6 @@ from hfbench.evidence.comparison import ModelRuns
 from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.findings import p_text
 from hfbench.evidence.stats import McNemar, mcnemar
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -93,9 +89,7 @@ def _count(flips: Flips, numbers: np.ndarray, names: list[str]) -> list[FlipCoun
 
 
 def _label_names(flips: Flips) -> list[str]:
-    task = flips.first.finished[0].task
-    assert task is not None
-    return task.labels
+    return flips.first.finished[0].task.labels
 
 
 def find_flips(first: ModelRuns, second: ModelRuns) -> Flips:

@@ -15,19 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from hfbench.evidence.comparison import Comparison, ModelRuns, Pair
-from hfbench.evidence.findings import (
-    CONFIDENCE_NOTES,
-    CURVE_NOTES,
-    answer,
-    cost_notes,
-    curve_findings,
-    describe_data,
-    describe_pretraining,
-    footnotes,
-    notes,
-    p_text,
-    question,
-)
+from hfbench.evidence.findings import Findings, p_text
 from hfbench.evidence.flips import (
     FlipCounts,
     Flips,
@@ -38,7 +26,7 @@ from hfbench.evidence.flips import (
 )
 from hfbench.evidence.plots import FAINT, INK, PAIRS, PALETTE, Plot, draw_plots, save_figure
 from hfbench.evidence.stats import VarianceSplit
-from hfbench.evidence.table import ACCURACY, CONFIDENCE, COST, build_rows, curve_cells, table_cells
+from hfbench.evidence.table import ACCURACY, COST, build_rows, confidence, curve_table, text_table
 from hfbench.metrics.calibration import class_scores, confusion_matrix
 from hfbench.records.schema import Record
 from hfbench.system.files import atomic
@@ -92,24 +80,22 @@ class _FlipTable:
     left_out: int
 
 
-def write_report(
-    comparison: Comparison, results: Path, texts: Mapping[str, str] | None = None
-) -> Path:
+def write_report(findings: Findings, results: Path, texts: Mapping[str, str] | None = None) -> Path:
     """Write ``report.html`` into the results folder; the same bytes each time.
 
     Args:
-        comparison: what to report.
+        findings: what to report.
         results: the folder.
         texts: id -> text of the evaluation examples, to be shown with the flips; by default no text
             is in the report, since it may not be ours to copy.
     """
     path = results / "report.html"
     with atomic(path) as temporary:
-        temporary.write_text(render_report(comparison, texts), encoding="utf-8", newline="\n")
+        temporary.write_text(render_report(findings, texts), encoding="utf-8", newline="\n")
     return path
 
 
-def render_report(comparison: Comparison, texts: Mapping[str, str] | None = None) -> str:
+def render_report(findings: Findings, texts: Mapping[str, str] | None = None) -> str:
     """The page. All that comes from records or data is escaped."""
     folder = files("hfbench.evidence") / "templates"
     script = (folder / "report.js").read_text("utf-8")
@@ -118,22 +104,16 @@ def render_report(comparison: Comparison, texts: Mapping[str, str] | None = None
     environment.filters["percent"] = lambda share: f"{100 * share:.0f} %"
     environment.filters["p"] = p_text
     template = environment.from_string((folder / "report.html.j2").read_text("utf-8"))
-    rows, task = build_rows(comparison), comparison.task
+    rows, comparison = build_rows(findings), findings.comparison
+    task = comparison.task
     return template.render(
         comparison=comparison,
         labels=task.labels if task else [],
-        question=question(comparison),
-        answer=answer(comparison),
-        data=describe_data(comparison),
-        footnotes=list(footnotes(comparison).values()),
-        notes=notes(comparison),
-        accuracy=table_cells(rows, ACCURACY, footnotes(comparison)),
-        cost=table_cells(rows, COST, {}),
-        cost_notes=cost_notes(comparison),
-        confidence=table_cells(rows, CONFIDENCE, {}),
-        confidence_notes=CONFIDENCE_NOTES,
-        curve=curve_cells(comparison) if comparison.curve else None,
-        curve_notes=[*curve_findings(comparison), *CURVE_NOTES] if comparison.curve else [],
+        findings=findings,
+        accuracy=text_table(rows, ACCURACY, findings.footnotes),
+        cost=text_table(rows, COST, {}),
+        confidence=text_table(rows, confidence(), {}),
+        curve=curve_table(comparison) if comparison.curve else None,
         plots={plot.name: (plot, _inline_svg(plot)) for plot in draw_plots(comparison)},
         pairs=[_pair_line(pair) for pair in comparison.pairs],
         pairs_fit=len(comparison.pairs) <= PAIRS,
@@ -141,7 +121,6 @@ def render_report(comparison: Comparison, texts: Mapping[str, str] | None = None
         classes=[_class_table(model) for model in comparison.finished],
         flips=_flip_tables(comparison, texts),
         with_texts=texts is not None,
-        pretraining=[describe_pretraining(record) for record in comparison.pretraining],
         records=_records(comparison),
         script=Markup(script),  # ours; its hash is in the page's security policy
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -202,7 +181,6 @@ def _flip_tables(comparison: Comparison, texts: Mapping[str, str] | None) -> lis
 
 def _flip_table(flips: Flips, texts: Mapping[str, str] | None) -> _FlipTable:
     task = flips.first.finished[0].task
-    assert task is not None
     counts = count_by_label(flips) + (count_by_length(flips, texts) if texts else [])
     lines = []
     for number in flips.examples[:_LISTED]:
@@ -224,7 +202,7 @@ def _flip_table(flips: Flips, texts: Mapping[str, str] | None) -> _FlipTable:
 def _records(comparison: Comparison) -> list[Record]:
     """Of every run that the report is about, learning curve and pretraining included."""
     standings = [comparison, *comparison.curve.values()]
-    records = {
+    records: dict[str, Record] = {
         record.stem: record
         for standing in standings
         for model in standing.models

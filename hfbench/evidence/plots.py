@@ -16,6 +16,7 @@ from scipy.optimize import isotonic_regression
 from hfbench.evidence.comparison import Comparison, ModelRuns
 from hfbench.evidence.findings import enumerate_names, percent, points
 from hfbench.metrics.calibration import reliability
+from hfbench.system.files import atomic, make_folder
 
 # Okabe and Ito's palette, which people with any kind of colour vision can tell apart; its yellow
 # is left out, too pale for lines on white.
@@ -77,7 +78,7 @@ def draw_plots(comparison: Comparison) -> list[Plot]:
         plots = [_accuracy(comparison)]
         if comparison.pairs:
             plots.append(_differences(comparison))
-        if any(record.curves for model in comparison.finished for record in model.finished):
+        if any(model.trained for model in comparison.finished):
             plots += [_training(comparison, "loss"), _training(comparison, "accuracy")]
         if comparison.curve:
             plots.append(_learning_curve(comparison))
@@ -91,12 +92,13 @@ def write_plots(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def write_figures(plots: Sequence[Plot], folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     paths = []
     for plot in plots:
         for ending in ("png", "svg"):
             path = folder / f"{plot.name}.{ending}"
-            save_figure(plot, path, facecolor="white")
+            with atomic(path) as temporary:
+                save_figure(plot, temporary, format=ending, facecolor="white")
             paths.append(path)
     return paths
 
@@ -237,8 +239,10 @@ def _curve(model: ModelRuns, part: str, metric: str) -> tuple[np.ndarray, np.nda
     """Epochs (points,) and values (runs, points), at the points that all runs have."""
     curves = [
         {point["epoch"]: point[metric] for point in record.curves.get(part, []) if metric in point}
-        for record in model.finished
+        for record in model.trained
     ]
+    if not curves:
+        return np.empty(0), np.empty((0, 0))
     epochs = sorted(set.intersection(*(set(curve) for curve in curves)))
     return np.array(epochs), np.array([[curve[epoch] for epoch in epochs] for curve in curves])
 
@@ -313,7 +317,7 @@ def _reliability(comparison: Comparison) -> Plot:
 def _cost(comparison: Comparison) -> Plot:
     models = comparison.finished
     figure, axes = _new(_height(comparison))
-    seconds = [_train_seconds(model) for model in models]
+    seconds = [max(model.mean_seconds, 1e-3) for model in models]  # for the log scale
     shares = [100 * model.accuracy for model in models]
     front = pareto_front(seconds, shares)
     axes.step(
@@ -340,11 +344,6 @@ def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
         if not front or values[number] > values[front[-1]]:
             front.append(number)
     return front
-
-
-def _train_seconds(model: ModelRuns) -> float:
-    times = [r.training.train_seconds if r.training else r.fit_seconds for r in model.finished]
-    return max(float(np.mean([time or 0.0 for time in times])), 1e-3)  # for the log scale
 
 
 @dataclass(frozen=True)

@@ -16,19 +16,9 @@ from rich.table import Table
 from hfbench.errors import UserError, nearest
 from hfbench.evidence import markdown
 from hfbench.evidence.comparison import Comparison, ModelRuns, Standing
-from hfbench.evidence.findings import (
-    CONFIDENCE_NOTES,
-    CURVE_NOTES,
-    answer,
-    cost_notes,
-    curve_findings,
-    describe_data,
-    describe_pretraining,
-    footnotes,
-    notes,
-    p_text,
-)
-from hfbench.records.schema import ModelFacts, Record
+from hfbench.evidence.findings import Findings, p_text
+from hfbench.metrics.registry import METRICS, Metric, metrics_of
+from hfbench.records.schema import ModelFacts
 from hfbench.system.files import atomic
 
 
@@ -58,10 +48,8 @@ class Row:
     """Runs that predict the same class for every example."""
     examples: int
     """Evaluation examples of each run."""
-    f1_macro: float | None
-    nll: float | None
-    brier: float | None
-    ece: float | None
+    scores: dict[str, float | None]
+    """Metric -> mean; of each but the accuracy."""
     parameters: int | None
     body_parameters: int | None
     """Without those of embeddings."""
@@ -76,7 +64,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Cells:
+class TextTable:
     """A table as texts."""
 
     header: list[str]
@@ -111,8 +99,10 @@ def _scaled(value: float | None, unit: float) -> str:
     return "" if value is None else f"{value / unit:.3g}"
 
 
-COLUMNS = {
-    "accuracy": Column("accuracy %", lambda row: f"{100 * (row.accuracy or 0):.2f}"),
+_COLUMNS = {
+    "accuracy": Column(
+        METRICS["accuracy"].title, lambda row: METRICS["accuracy"].text(row.accuracy or 0)
+    ),
     "interval": Column(
         "95 % interval", lambda row: f"{100 * (row.low or 0):.1f}-{100 * (row.high or 0):.1f}"
     ),
@@ -129,17 +119,30 @@ COLUMNS = {
     "train_seconds": Column("train s", lambda row: _number(row.train_seconds, ",.1f")),
     "tokens_per_second": Column("tokens/s", lambda row: _number(row.tokens_per_second, ",.0f")),
     "peak_memory": Column("peak MiB", lambda row: _scaled(row.peak_memory_bytes, 2**20)),
-    "f1_macro": Column("macro F1", lambda row: _number(row.f1_macro, ".3f")),
-    "nll": Column("NLL", lambda row: _number(row.nll, ".3f")),
-    "brier": Column("Brier", lambda row: _number(row.brier, ".3f")),
-    "ece": Column("ECE", lambda row: _number(row.ece, ".3f")),
 }  # fmt: skip
 ACCURACY = ("accuracy", "interval", "group", "majority", "runs", "examples")
 COST = (
     "parameters", "body_parameters", "train_tokens", "train_flops", "train_seconds",
     "tokens_per_second", "peak_memory",
 )  # fmt: skip
-CONFIDENCE = ("f1_macro", "nll", "brier", "ece")
+
+
+def columns() -> dict[str, Column]:
+    """Every column that there is, by name."""
+    return _COLUMNS | {name: _score_column(METRICS[name]) for name in confidence()}
+
+
+def confidence() -> list[str]:
+    """The columns of the metrics, but for the accuracy, which has more than one."""
+    return [metric.name for metric in metrics_of("classifier") if metric.name != "accuracy"]
+
+
+def _score_column(metric: Metric) -> Column:
+    def text(row: Row) -> str:
+        value = row.scores[metric.name]
+        return "" if value is None else metric.text(value)
+
+    return Column(metric.title, text)
 
 
 def check_columns(names: Sequence[str]) -> Sequence[str]:
@@ -148,30 +151,43 @@ def check_columns(names: Sequence[str]) -> Sequence[str]:
     Raises:
         UserError: for a name that is no column.
     """
+    known = columns()
     for name in names:
-        if name not in COLUMNS:
-            known = ", ".join(COLUMNS)
+        if name not in known:
             raise UserError(
-                f"--columns: no column {name!r}{nearest(name, COLUMNS)} (known: {known})"
+                f"--columns: no column {name!r}{nearest(name, known)} (known: {', '.join(known)})"
             )
     return names
 
 
-def build_rows(comparison: Comparison) -> list[Row]:
+def build_rows(findings: Findings) -> list[Row]:
     """A row for each model, in the comparison's order."""
-    marks = footnotes(comparison)
-    notes_of = {name: mark.partition(": ")[2] for name, mark in marks.items()}
+    notes_of = {name: mark.partition(": ")[2] for name, mark in findings.footnotes.items()}
+    comparison = findings.comparison
     return [_row(m, comparison, notes_of.get(m.name, "")) for m in comparison.models]
 
 
-def write_table(
-    comparison: Comparison, results: Path, columns: Sequence[str] = ACCURACY
-) -> list[Path]:
-    """Write README.md, accuracy.csv and accuracy.tex; the same bytes each time."""
+def row_values(row: Row) -> dict[str, Any]:
+    """Column of the CSV -> value: the row's fields, and each metric by its own name."""
+    values: dict[str, Any] = {}
+    for field in fields(Row):
+        value = getattr(row, field.name)
+        values |= value if field.name == "scores" else {field.name: value}
+    return values
+
+
+def write_table(findings: Findings, results: Path, names: Sequence[str] = ACCURACY) -> list[Path]:
+    """Write README.md, accuracy.csv and accuracy.tex; the same bytes each time.
+
+    Args:
+        findings: what to write.
+        results: the folder.
+        names: the columns of the first table, see `columns`.
+    """
     outputs = {
-        results / "README.md": as_markdown(comparison, columns),
-        results / "accuracy.csv": as_csv(comparison),
-        results / "accuracy.tex": as_latex(comparison, columns),
+        results / "README.md": as_markdown(findings, names),
+        results / "accuracy.csv": as_csv(findings),
+        results / "accuracy.tex": as_latex(findings, names),
     }
     for path, text in outputs.items():
         with atomic(path) as temporary:
@@ -179,97 +195,82 @@ def write_table(
     return list(outputs)
 
 
-def as_markdown(comparison: Comparison, columns: Sequence[str] = ACCURACY) -> str:
+def as_markdown(findings: Findings, names: Sequence[str] = ACCURACY) -> str:
     """A page for people."""
-    rows, marks = build_rows(comparison), footnotes(comparison)
+    rows, comparison = build_rows(findings), findings.comparison
     lines = [
         f"# {markdown.escape(comparison.recipe)}",
         "<!-- generated from records/ by `hfbench table`; do not edit -->",
-        markdown.escape(" ".join(answer(comparison))),
-        markdown.escape(describe_data(comparison)),
-        _markdown(table_cells(rows, columns, marks)),
-        markdown.bullets([*marks.values(), *notes(comparison)]),
+        markdown.escape(" ".join(findings.answer)),
+        markdown.escape(findings.data),
+        _markdown(text_table(rows, names, findings.footnotes)),
+        markdown.bullets(findings.all_notes),
     ]
     if comparison.finished:
-        lines += [
-            "## Cost",
-            _markdown(table_cells(rows, COST, {})),
-            markdown.bullets(cost_notes(comparison)),
-        ]
-        lines += [
-            "## Confidence",
-            _markdown(table_cells(rows, CONFIDENCE, {})),
-            markdown.bullets(CONFIDENCE_NOTES),
-        ]
+        lines += _section("Cost", text_table(rows, COST, {}), findings.cost)
+        lines += _section("Confidence", text_table(rows, confidence(), {}), findings.confidence)
     if comparison.curve:
-        lines += [
-            "## Learning curve",
-            _markdown(curve_cells(comparison)),
-            markdown.bullets([*curve_findings(comparison), *CURVE_NOTES]),
-        ]
-    if comparison.pretraining:
-        lines += [
-            "## Pretraining",
-            markdown.bullets([describe_pretraining(r) for r in comparison.pretraining]),
-        ]
+        lines += _section("Learning curve", curve_table(comparison), findings.curve)
+    if findings.pretraining:
+        lines += ["## Pretraining", markdown.bullets(findings.pretraining)]
     return "\n\n".join(lines) + "\n"
 
 
-def as_csv(comparison: Comparison) -> str:
+def _section(title: str, table: TextTable, notes: Sequence[str]) -> list[str]:
+    return [f"## {title}", _markdown(table), markdown.bullets(notes)]
+
+
+def as_csv(findings: Findings) -> str:
     """For programs, all columns: fractions in [0, 1], an empty field where there is no value.
 
     Six decimals: further ones differ between versions of NumPy and SciPy.
     """
-    names = [field.name for field in fields(Row)]
+    lines = [row_values(row) for row in build_rows(findings)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in build_rows(comparison):
-        values = (getattr(row, name) for name in names)
-        writer.writerow([f"{v:.6f}" if isinstance(v, float) else v for v in values])
+    writer.writerow(lines[0])
+    for line in lines:
+        writer.writerow([f"{v:.6f}" if isinstance(v, float) else v for v in line.values()])
     return text.getvalue()
 
 
-def as_latex(comparison: Comparison, columns: Sequence[str] = ACCURACY) -> str:
+def as_latex(findings: Findings, names: Sequence[str] = ACCURACY) -> str:
     r"""A ``table`` environment for ``\usepackage{booktabs}``, with its notes."""
-    marks = footnotes(comparison)
-    cells = table_cells(build_rows(comparison), columns, marks)
+    table = text_table(build_rows(findings), names, findings.footnotes)
     rule = " \\\\"
     lines = [
         "% generated from records/ by `hfbench table`; needs \\usepackage{booktabs}",
         "\\begin{table}",
         "\\centering",
-        f"\\caption{{{_latex(describe_data(comparison))}}}",
-        f"\\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        f"\\caption{{{_latex(findings.data)}}}",
+        f"\\begin{{tabular}}{{l{'r' * len(names)}}}",
         "\\toprule",
-        " & ".join(map(_latex, cells.header)) + rule,
+        " & ".join(map(_latex, table.header)) + rule,
         "\\midrule",
-        *(" & ".join(map(_latex, texts)) + rule for texts in cells.rows),
+        *(" & ".join(map(_latex, texts)) + rule for texts in table.rows),
         "\\bottomrule",
         "\\end{tabular}",
         "\\par\\smallskip\\footnotesize\\raggedright",
-        *(f"{_latex(note)}\\par" for note in [*marks.values(), *notes(comparison)]),
+        *(f"{_latex(note)}\\par" for note in findings.all_notes),
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def print_table(
-    comparison: Comparison, console: Console, columns: Sequence[str] = ACCURACY
-) -> None:
+def print_table(findings: Findings, console: Console, names: Sequence[str] = ACCURACY) -> None:
     """The answer, the rows and their footnotes on the terminal; the default fits 80 columns."""
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     shown.add_column("model", overflow="fold", min_width=16)
-    for name in columns:
+    table = text_table(build_rows(findings), names, findings.footnotes)
+    for title in table.header[1:]:
         # narrow columns leave the room to the names
-        *upper, lower = COLUMNS[name].title.rsplit(" ", 1)
+        *upper, lower = title.rsplit(" ", 1)
         shown.add_column("\n".join([*upper, lower]), justify="right", no_wrap=True)
-    marks = footnotes(comparison)
-    for row in build_rows(comparison):
-        shown.add_row(*_texts(row, columns, marks))
-    console.print(f"\n{describe_data(comparison)}\n", markup=False, highlight=False)
+    for texts in table.rows:
+        shown.add_row(*texts)
+    console.print(f"\n{findings.data}\n", markup=False, highlight=False)
     console.print(shown)
-    for line in [*marks.values(), "", *answer(comparison)]:
+    for line in [*findings.footnotes.values(), "", *findings.answer]:
         console.print(line, markup=False, highlight=False)
 
 
@@ -277,10 +278,9 @@ def _row(model: ModelRuns, comparison: Comparison, note: str) -> Row:
     if not model.finished:
         nothing: dict[str, Any] = dict.fromkeys([field.name for field in fields(Row)])
         counts = {"runs": 0, "failed": len(model.failed), "one_class_runs": 0, "examples": 0}
-        return Row(**{**nothing, "model": model.name, "group": "", **counts, "notes": note})
+        known = {"model": model.name, "group": "", "scores": dict.fromkeys(confidence()), **counts}
+        return Row(**{**nothing, **known, "notes": note})
     floor, facts = comparison.floors[model.name], model.finished[0].model_facts
-    scores = model.calibrations
-    split = _split(model.finished[0])
     return Row(
         model=model.name,
         accuracy=model.accuracy,
@@ -294,61 +294,54 @@ def _row(model: ModelRuns, comparison: Comparison, note: str) -> Row:
         failed=len(model.failed),
         one_class_runs=model.one_class_runs,
         examples=len(model.labels),
-        f1_macro=float(np.mean([record.metrics[split]["f1_macro"] for record in model.finished])),
-        nll=float(np.mean([score.nll for score in scores])),
-        brier=float(np.mean([score.brier for score in scores])),
-        ece=float(np.mean([score.ece for score in scores])),
-        parameters=facts.parameters if facts else None,
+        scores={name: model.mean_score(name) for name in confidence()},
+        parameters=facts.parameters,
         body_parameters=_body_parameters(facts),
-        **_cost(model.finished),
+        train_seconds=model.mean_seconds,
+        **_cost(model),
         notes=note,
     )
 
 
-def _body_parameters(facts: ModelFacts | None) -> int | None:
-    if facts is None or facts.parameters is None or facts.embedding_parameters is None:
+def _body_parameters(facts: ModelFacts) -> int | None:
+    if facts.parameters is None or facts.embedding_parameters is None:
         return None
     return facts.parameters - facts.embedding_parameters
 
 
-def _cost(records: list[Record]) -> dict[str, float | None]:
-    trainings = [record.training for record in records if record.training]
+def _cost(model: ModelRuns) -> dict[str, float | None]:
+    """What is known of networks alone."""
+    trainings = [record.training for record in model.trained]
     if not trainings:
-        seconds = float(np.mean([record.fit_seconds or 0.0 for record in records]))
         names = ("train_tokens", "train_flops", "tokens_per_second", "peak_memory_bytes")
-        return {**dict.fromkeys(names), "train_seconds": seconds}
+        return dict.fromkeys(names)
     tokens = [training.tokens_seen for training in trainings]
-    seconds_each = [training.train_seconds for training in trainings]
     return {
         "train_tokens": float(np.mean(tokens)),
         "train_flops": float(np.mean([training.flops for training in trainings])),
-        "train_seconds": float(np.mean(seconds_each)),
-        "tokens_per_second": sum(tokens) / sum(seconds_each),
+        "tokens_per_second": sum(tokens) / sum(training.train_seconds for training in trainings),
         "peak_memory_bytes": float(max(training.peak_memory_bytes for training in trainings)),
     }
 
 
-def _split(record: Record) -> str:
-    assert record.task is not None
-    return record.task.evaluation_split
+def text_table(rows: list[Row], names: Sequence[str], marks: dict[str, str]) -> TextTable:
+    """The texts of a table with a line for each model; ``marks``: model -> footnote."""
+    known = columns()
+    shown = {name: known[name] for name in names}
+    header = ["model", *(column.title for column in shown.values())]
+    return TextTable(header, [_texts(row, shown, marks) for row in rows])
 
 
-def _texts(row: Row, columns: Sequence[str], marks: dict[str, str]) -> list[str]:
+def _texts(row: Row, shown: dict[str, Column], marks: dict[str, str]) -> list[str]:
     """The cells of a row; one whose runs all failed shows how many they were."""
     mark = marks.get(row.model, "").partition(" ")[0]
     name = f"{row.model} {mark}".strip()
     if row.accuracy is None:
-        return [name, *(_runs(row) if column == "runs" else "" for column in columns)]
-    return [name, *(COLUMNS[column].text(row) for column in columns)]
+        return [name, *(_runs(row) if column == "runs" else "" for column in shown)]
+    return [name, *(column.text(row) for column in shown.values())]
 
 
-def table_cells(rows: list[Row], columns: Sequence[str], marks: dict[str, str]) -> Cells:
-    """The texts of a table with a line for each model."""
-    header = ["model", *(COLUMNS[name].title for name in columns)]
-    return Cells(header, [_texts(row, columns, marks) for row in rows])
-
-
-def curve_cells(comparison: Comparison) -> Cells:
+def curve_table(comparison: Comparison) -> TextTable:
     """The texts of a learning curve: a line for each size, a column for each model."""
     names = [model.name for model in comparison.models]
     lines = []
@@ -356,7 +349,7 @@ def curve_cells(comparison: Comparison) -> Cells:
         found = {model.name: model for model in standing.finished}
         texts = [_curve_text(found[name], standing) if name in found else "" for name in names]
         lines.append([f"{size:,}", *texts])
-    return Cells(["training examples", *names], lines)
+    return TextTable(["training examples", *names], lines)
 
 
 def _curve_text(model: ModelRuns, standing: Standing) -> str:
@@ -365,8 +358,8 @@ def _curve_text(model: ModelRuns, standing: Standing) -> str:
     return f"{100 * model.accuracy:.1f} ({interval}) {standing.letters[model.name]}"
 
 
-def _markdown(cells: Cells) -> str:
-    return markdown.table(cells.header, cells.rows)
+def _markdown(table: TextTable) -> str:
+    return markdown.table(table.header, table.rows)
 
 
 def _latex(text: str) -> str:

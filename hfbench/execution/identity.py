@@ -27,7 +27,7 @@ from hfbench.models.custom_gpt import CustomGPTConfig
 from hfbench.recipe.cells import Cell
 from hfbench.records.identity import cell_id, concepts
 
-VERSIONS: dict[str, int] = {
+VERSIONS = {
     "data": data.VERSION,
     "metrics": metrics.VERSION,
     "models": models.VERSION,
@@ -35,7 +35,7 @@ VERSIONS: dict[str, int] = {
     "models.lora": lora.VERSION,
     "training": training.VERSION,
 }
-"""Concept -> version of the code by which its numbers come about; a control says its own."""
+"""Concept -> version of the code by which its numbers come about; a control has its own."""
 
 _CONTROL_LIBRARIES: tuple[str, ...] = ("numpy", "scikit-learn", "scipy")
 _NETWORK_LIBRARIES: tuple[str, ...] = ("accelerate", "numpy", "tokenizers", "torch", "transformers")

@@ -18,6 +18,7 @@ from hfbench.data.corpus import LoadedCorpus, load_corpus
 from hfbench.data.subsets import check_train_sizes, nested_order
 from hfbench.data.task import LoadedTask, load_task
 from hfbench.data.tokens import TokenizedData, predicted_bytes, tokenize_corpus, tokenize_task
+from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
 from hfbench.models.tokenizer import tokenizer_hash
 from hfbench.recipe.cells import Cell
@@ -38,6 +39,7 @@ class Inputs:
         Raises:
             UserError: for whatever cannot be loaded or does not fit.
         """
+        import_code(recipe)
         self.recipe = recipe
         self._corpora: dict[Corpus, LoadedCorpus] = {}
         self._corpus_overlaps: dict[Corpus, dict[str, Overlap]] = {}

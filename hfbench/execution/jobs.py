@@ -1,5 +1,7 @@
 """How many cells run side by side, and on what."""
 
+from dataclasses import dataclass
+
 import torch
 
 from hfbench.errors import UserError
@@ -15,17 +17,35 @@ CELLS_PER_GPU = 4
 # the command line does, 9 s where it was not; meanwhile this process would have trained.
 _START_SECONDS = 5.0
 
-
 # For the choice alone: what a step takes even of the smallest model, and how fast the rest goes.
+# Nothing is known of other devices: their cells run one after another.
 _STEP_SECONDS = {"cpu": 5e-3, "cuda": 2e-3}
 _FLOPS_PER_SECOND = {"cpu": 3e10, "cuda": 1e13}
 
 
+@dataclass(frozen=True)
+class Demand:
+    """What a cell that trains asks of the machine, roughly."""
+
+    device: str
+    """The type that torch has for it."""
+    threads: int
+    seconds: float
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this process may use."""
+
+    cores: int
+    gpus: int
+    gpu_memory: int
+    """Bytes of the first one; 0 without one."""
+
+
 def choose_jobs(jobs: int | None, cells: list[Cell], inputs: Inputs) -> int:
     """``jobs`` or, for None, as many as pay.
-
-    That is, on CPUs, a core for each cell that cannot use more, and on GPUs `CELLS_PER_GPU` each,
-    unless the models are large; and one, where the work is done before workers have started.
 
     Raises:
         UserError: if a launcher started this process, or if one process is to train where it sees
@@ -38,64 +58,76 @@ def choose_jobs(jobs: int | None, cells: list[Cell], inputs: Inputs) -> int:
                 "to `hfbench compare` without a launcher"
             )
         return 1
-    if jobs == 1:
-        _refuse_several_gpus(cells, inputs)
-    if jobs is not None:
+    if jobs is not None and jobs > 1:
         return jobs
-    trained = [cell for cell in cells if cell.head]
-    most = _most_jobs(trained, inputs)
-    seconds = sum(_seconds(cell, inputs) for cell in trained) if most > 1 else 0.0
+    demands = [_demand(cell, inputs) for cell in cells if cell.head]
+    if jobs is None:
+        return as_many_as_pay(demands, _this_machine())
+    refuse_several_gpus(demands, _this_machine())
+    return 1
+
+
+def as_many_as_pay(demands: list[Demand], machine: Machine) -> int:
+    """Jobs: on CPUs a core for each cell that cannot use more, on GPUs `CELLS_PER_GPU` each.
+
+    Fewer where models are large, and one where the work is done before workers have started.
+    """
+    most = _most_jobs(demands, machine)
+    seconds = sum(demand.seconds for demand in demands) if most > 1 else 0.0
     pays = seconds * (1 - 1 / most) > _START_SECONDS
     # this process would train on all GPUs at once; a worker has one
-    least = 2 if _uses_several_gpus(trained, inputs) else 1
+    least = 2 if _uses_several_gpus(demands, machine) else 1
     return max(most if pays else 1, least)
 
 
-def _refuse_several_gpus(cells: list[Cell], inputs: Inputs) -> None:
+def refuse_several_gpus(demands: list[Demand], machine: Machine) -> None:
     """The Trainer would spread each batch over all GPUs that it sees.
 
     Raises:
         UserError: if it would.
     """
-    if _uses_several_gpus(cells, inputs):
+    if _uses_several_gpus(demands, machine):
         raise UserError(
-            f"{len(visible_gpus())} GPUs are visible to one process: leave out --jobs (cells side "
-            "by side on all of them), launch with `accelerate launch` (one process a GPU, all for "
-            "one cell) or choose one by CUDA_VISIBLE_DEVICES=0"
+            f"{machine.gpus} GPUs are visible to one process: leave out --jobs (cells side by side "
+            "on all of them), launch with `accelerate launch` (one process a GPU, all for one "
+            "cell) or choose one by CUDA_VISIBLE_DEVICES=0"
         )
 
 
-def _uses_several_gpus(cells: list[Cell], inputs: Inputs) -> bool:
-    return len(visible_gpus()) > 1 and any(_device(cell, inputs) == "cuda" for cell in cells)
+def _uses_several_gpus(demands: list[Demand], machine: Machine) -> bool:
+    return machine.gpus > 1 and any(demand.device == "cuda" for demand in demands)
 
 
-def _most_jobs(trained: list[Cell], inputs: Inputs) -> int:
-    cores = usable_cores()
-    devices = {_device(cell, inputs) for cell in trained}
+def _most_jobs(demands: list[Demand], machine: Machine) -> int:
+    devices = {demand.device for demand in demands}
     if devices == {"cpu"}:
-        narrow = [cell for cell in trained if 2 * threads_of(cell, inputs) <= cores]
-        most = min(cores, len(narrow))
+        narrow = [demand for demand in demands if 2 * demand.threads <= machine.cores]
+        most = min(machine.cores, len(narrow))
     elif "cuda" in devices:
-        each = min(_cells_that_fit(c, inputs) for c in trained if _device(c, inputs) == "cuda")
-        most = min(len(trained), cores - 1, each * len(visible_gpus()))
-    else:  # nothing is known of others
+        each = min(_cells_that_fit(d, machine) for d in demands if d.device == "cuda")
+        most = min(len(demands), machine.cores - 1, each * machine.gpus)
+    else:
         most = 1
     return max(1, most)
 
 
-def _cells_that_fit(cell: Cell, inputs: Inputs) -> int:
+def _cells_that_fit(demand: Demand, machine: Machine) -> int:
     """Cells like this one that share a GPU: so many that its memory is not in question."""
     # weights, gradients and two moments in float32, and as much again; CUDA itself
-    needed = 2 * 16 * parameters(cell, inputs) + 2**30
-    memory = torch.cuda.get_device_properties(arguments(cell, inputs).device).total_memory
-    return max(1, min(CELLS_PER_GPU, memory // needed))
+    needed = 2 * 16 * demand.parameters + 2**30
+    return max(1, min(CELLS_PER_GPU, machine.gpu_memory // needed))
 
 
-def _seconds(cell: Cell, inputs: Inputs) -> float:
-    """A guess, for the choice of jobs alone."""
-    device, work = _device(cell, inputs), estimate(cell, inputs)
-    return work.passes * (_STEP_SECONDS[device] + work.pass_flops / _FLOPS_PER_SECOND[device])
+def _demand(cell: Cell, inputs: Inputs) -> Demand:
+    device, work = arguments(cell, inputs).device.type, estimate(cell, inputs)
+    seconds = 0.0
+    if device in _STEP_SECONDS:
+        step = _STEP_SECONDS[device] + work.pass_flops / _FLOPS_PER_SECOND[device]
+        seconds = work.passes * step
+    return Demand(device, threads_of(cell, inputs), seconds, parameters(cell, inputs))
 
 
-def _device(cell: Cell, inputs: Inputs) -> str:
-    return "" if cell.head is None else arguments(cell, inputs).device.type
+def _this_machine() -> Machine:
+    gpus = len(visible_gpus())
+    memory = torch.cuda.get_device_properties(0).total_memory if gpus else 0
+    return Machine(usable_cores(), gpus, memory)

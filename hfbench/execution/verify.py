@@ -26,7 +26,7 @@ from hfbench.recipe.schema import Recipe
 from hfbench.records.identity import differences
 from hfbench.records.predictions import load_predictions
 from hfbench.records.schema import (
-    ComparedRecord,
+    Compared,
     Curves,
     FailedRecord,
     Finished,
@@ -73,7 +73,8 @@ def verify(
         patterns: of records' names, as in a shell (``gpt-nano--*``); empty: all.
         folder: where relative paths of the records' recipes start.
         console: where progress goes.
-        trust_remote_code: run the code of models whose records say that it was run.
+        trust_remote_code: run code that is not hfbench's where records say that it was run: that
+            of checkpoints, and the modules that a recipe names.
 
     Raises:
         UserError: if no finished record fits, if what a record names cannot be had, or if its model
@@ -134,10 +135,10 @@ class _Rerun:
             mistakes = describe_mistakes(f"{record.stem}: settings", error)
             raise UserError("\n".join(mistakes)) from None
         # the permission that was given then is in the record, which may be anybody's
-        if self.recipe.models[0].trust_remote_code and not trust_remote_code:
+        if (code := self.recipe.foreign_code) and not trust_remote_code:
             raise UserError(
-                f"{record.stem}: {self.recipe.models[0].source} brings code of its own: read it, "
-                "then allow it with --trust-remote-code"
+                f"{record.stem}: {' and '.join(code)} brings code of its own: read it, then allow "
+                "it with --trust-remote-code"
             )
         for key, path in self.recipe.file_paths.items():
             if not path.is_file():
@@ -195,7 +196,7 @@ def first_difference(old: Finished, old_results: Path, new: Record, results: Pat
     found = None
     if isinstance(old, TrainedRecord) and isinstance(new, TrainedRecord):
         found = _first_of_curves(old.curves, new.curves)
-    if not found and isinstance(old, ComparedRecord) and isinstance(new, ComparedRecord):
+    if not found and isinstance(old, Compared) and isinstance(new, Compared):
         found = _first_of_predictions(old, old_results, new, results)
     if found:
         return found
@@ -216,7 +217,8 @@ def _first_of_curves(old: Curves, new: Curves) -> str | None:
         points += [(split, before, after) for before, after in pairs]
     points.sort(key=lambda point: (point[1] or point[2])["step"])
     for split, before, after in points:
-        for name in dict.fromkeys((*before, *after)):
+        # a metric that is new since then tells nothing of a difference
+        for name in before or after:
             if before.get(name) != after.get(name):
                 step = (before or after)["step"]
                 return f"step {step:g}, {split} {name}: {before.get(name)!r} -> {after.get(name)!r}"
@@ -224,7 +226,7 @@ def _first_of_curves(old: Curves, new: Curves) -> str | None:
 
 
 def _first_of_predictions(
-    old: ComparedRecord, old_results: Path, new: ComparedRecord, results: Path
+    old: Compared, old_results: Path, new: Compared, results: Path
 ) -> str | None:
     for split in old.metrics:
         before = load_predictions(old, old_results, split)

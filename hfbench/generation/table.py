@@ -11,6 +11,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from hfbench.system.files import atomic, make_folder
+
 if TYPE_CHECKING:
     from hfbench.generation.generate import Candidate, Generation
     from hfbench.generation.next_words import NextWords
@@ -71,13 +73,14 @@ def write_generations(
     generations: "Sequence[Generation]", folder: Path, next_words: "Sequence[NextWords]" = ()
 ) -> list[Path]:
     """Write generation.md and generation.csv to ``folder``, which is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     files = {
         folder / "generation.md": as_markdown(generations, next_words),
         folder / "generation.csv": as_csv(generations),
     }
     for path, text in files.items():
-        path.write_text(text, encoding="utf-8", newline="")
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="")
     return list(files)
 
 

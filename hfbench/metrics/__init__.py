@@ -1,4 +1,8 @@
-"""Numbers of logits and labels."""
+"""Numbers of logits and labels: each metric is an entry of `registry.METRICS`."""
 
-VERSION = 1  # of numbers, see `execution.identity`
-"""To be raised when a built-in metric gives another number."""
+from hfbench.metrics.registry import Metric, register
+
+VERSION = 1
+"""Raised when a number of a built-in metric changes."""
+
+__all__ = ["VERSION", "Metric", "register"]

@@ -5,27 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
-from hfbench.metrics.scores import negative_log_likelihoods
-
 BINS = 10
 """Equally wide bins of the probability of the predicted class, over [0, 1]."""
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """How far probabilities can be trusted; means over the examples."""
-
-    nll: float
-    """See `negative_log_likelihood`."""
-    brier: float
-    """Brier's score (1950): squared distance of the probabilities to the answer, in [0, 2]."""
-    ece: float
-    """Expected calibration error (Guo et al. 2017), over `BINS` bins of equal width, in [0, 1]."""
-
-
-@dataclass(frozen=True)
 class Reliability:
-    """Confidence and accuracy by bin; each array has the shape (bins,), or (runs, bins)."""
+    """Confidence and accuracy by bin; each array has the shape (bins,)."""
 
     examples: np.ndarray
     confidence: np.ndarray
@@ -43,49 +29,40 @@ class ClassScores:
     f1: float
 
 
-def calibration(logits: np.ndarray, labels: np.ndarray) -> Calibration:
-    """Of one run; ``logits`` of shape (examples, labels), ``labels`` (examples,)."""
-    return calibrations(logits[None], labels)[0]
+def brier_score(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Brier's score (1950): squared distance of the probabilities to the answer, in [0, 2].
 
-
-def calibrations(logits: np.ndarray, labels: np.ndarray) -> list[Calibration]:
-    """Of each of several runs; ``logits`` of shape (runs, examples, labels)."""
-    probabilities = softmax(logits.astype(np.float64), axis=-1)
+    Args:
+        logits: shape (examples, labels).
+        labels: shape (examples,).
+    """
     answer = np.eye(logits.shape[-1])[labels]
-    bins = _bin(probabilities, logits.argmax(-1) == labels)
+    return float(np.square(_probabilities(logits) - answer).sum(-1).mean())
+
+
+def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
+    """How far confidence and accuracy are apart (Guo et al. 2017), over `BINS` bins, in [0, 1]."""
+    bins = reliability(logits, labels)
     gaps = np.abs(bins.confidence - bins.accuracy)
-    scores = zip(
-        negative_log_likelihoods(logits, labels),
-        np.square(probabilities - answer).sum(-1).mean(-1),
-        np.nansum(gaps * bins.examples, axis=-1) / len(labels),
-        strict=True,
-    )
-    return [Calibration(float(nll), float(brier), float(ece)) for nll, brier, ece in scores]
+    return float(np.nansum(gaps * bins.examples) / len(labels))
 
 
 def reliability(logits: np.ndarray, labels: np.ndarray) -> Reliability:
     """Of one run, or of several runs whose examples are strung together."""
-    probabilities = softmax(logits.astype(np.float64), axis=-1)
-    bins = _bin(probabilities[None], (logits.argmax(-1) == labels)[None])
-    return Reliability(bins.examples[0], bins.confidence[0], bins.accuracy[0])
-
-
-def _bin(probabilities: np.ndarray, right: np.ndarray) -> Reliability:
-    """By run, of probabilities (runs, examples, labels) and what is right, (runs, examples)."""
-    runs, confidence = len(right), probabilities.max(-1)
-    number = np.minimum((confidence * BINS).astype(int), BINS - 1)  # of the bin, within its run
-    number = (number + BINS * np.arange(runs)[:, None]).ravel()
-
-    def add_up(values: np.ndarray | None = None) -> np.ndarray:
-        return np.bincount(number, values, BINS * runs).reshape(runs, BINS)
-
-    examples = add_up()
+    probabilities = _probabilities(logits)
+    confidence, right = probabilities.max(-1), logits.argmax(-1) == labels
+    number = np.minimum((confidence * BINS).astype(int), BINS - 1)  # of the bin
+    examples = np.bincount(number, minlength=BINS)
     with np.errstate(invalid="ignore"):  # 0 / 0 in an empty bin
         return Reliability(
             examples=examples,
-            confidence=add_up(confidence.ravel()) / examples,
-            accuracy=add_up(right.ravel()) / examples,
+            confidence=np.bincount(number, confidence, BINS) / examples,
+            accuracy=np.bincount(number, right, BINS) / examples,
         )
+
+
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    return softmax(logits.astype(np.float64), axis=-1)
 
 
 def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, num_labels: int) -> np.ndarray:

@@ -1,10 +1,38 @@
-"""Trivial controls: what a model must beat before its accuracy means anything."""
+"""Trivial controls: what a model must beat before its accuracy means anything.
 
-from typing import ClassVar
+`CONTROLS` lists them. One of your own is a class as `Control` describes it, registered by
+`register_control` in a module that the recipe names under ``imports``.
+"""
+
+from typing import ClassVar, Protocol
 
 import numpy as np
 
-from hfbench.recipe.schema import Control
+from hfbench.errors import UserError, nearest
+
+
+class Control(Protocol):
+    """What fits texts and answers with logits, without being a neural network."""
+
+    version: ClassVar[int]
+    """Part of what a result is known by: raise it whenever the control's answers change, so that
+    results of the former one are not taken for those of this one."""
+
+    def fit(self, texts: list[str], labels: np.ndarray, num_labels: int) -> object:
+        """Learn from texts and their labels, shape (examples,), numbers below ``num_labels``."""
+        ...
+
+    def logits(self, texts: list[str]) -> np.ndarray:
+        """A score for each text and label, shape (texts, num_labels).
+
+        They are taken for log-probabilities, but for a constant of each row, where the record tells
+        how well they are calibrated.
+        """
+        ...
+
+    def parameter_count(self) -> int | None:
+        """Numbers that it has learned, after `fit`; None if it has none to speak of."""
+        ...
 
 
 class MajorityClassifier:
@@ -57,13 +85,44 @@ class TfidfLogisticRegression:
         return regression.coef_.size + regression.intercept_.size
 
 
-CONTROLS: dict[Control, type[MajorityClassifier] | type[TfidfLogisticRegression]] = {
+CONTROLS: dict[str, type[Control]] = {
     "majority": MajorityClassifier,
     "tfidf-logreg": TfidfLogisticRegression,
 }
 """By the name that a recipe's ``control`` gives."""
 
 
-def build_control(control: Control) -> MajorityClassifier | TfidfLogisticRegression:
+def register_control(name: str, control: type[Control]) -> None:
+    """Make a control of one's own known under ``name``, in this process.
+
+    Raises:
+        ValueError: if the name is another's, or if the control says no version.
+    """
+    known = CONTROLS.get(name, control)
+    # a module that is imported anew brings a new class, which is the same control
+    if (known.__module__, known.__qualname__) != (control.__module__, control.__qualname__):
+        raise ValueError(f"the name {name!r} is that of the control {known.__qualname__}")
+    if not isinstance(vars(control).get("version"), int):
+        raise ValueError(
+            f"{control.__qualname__} says no version: write `version = 1` in its class, and raise "
+            "it whenever its answers change"
+        )
+    CONTROLS[name] = control
+
+
+def refuse_unknown_control(name: str, key: str) -> None:
+    """Refuse a control that nobody has registered.
+
+    Raises:
+        UserError: with ``key`` and the nearest known name.
+    """
+    if name not in CONTROLS:
+        raise UserError(
+            f"{key}: unknown control {name!r}{nearest(name, CONTROLS)} "
+            f"(known: {', '.join(CONTROLS)})"
+        )
+
+
+def build_control(name: str) -> Control:
     """The control of this name, not yet fitted."""
-    return CONTROLS[control]()
+    return CONTROLS[name]()

@@ -30,6 +30,7 @@ from hfbench.models.custom_gpt import (
     CustomGPTForSequenceClassification,
     CustomGPTModel,
 )
+from hfbench.system.files import make_folder, saving
 from hfbench.system.hub import refuse_adapter, resolve_revision, user_errors
 
 # Loading a `.bin` starts a thread that asks the Hub to convert the repo; nobody asked for that.
@@ -96,9 +97,11 @@ def convert(source: str, destination: Path) -> Conversion:
     if _has_tokenizer(source):
         with user_errors(f"the tokenizer of {source}"):
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    converted.save_pretrained(destination)
-    if tokenizer is not None:
-        tokenizer.save_pretrained(destination)
+    make_folder(destination)
+    with saving(str(destination)):
+        converted.save_pretrained(destination)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(destination)
 
     reloaded = type(converted).from_pretrained(destination, dtype=torch.float32).eval()
     ids = _probe(config)

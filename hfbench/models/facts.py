@@ -5,8 +5,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
+from hfbench.models.architecture import AUTO_CLASSES
+from hfbench.models.prepare import PreparedModel
+from hfbench.recipe.types import Head
 from hfbench.system.hashes import hash_files
 
 
@@ -20,6 +23,45 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
     }
     sizes = {id(parameter): parameter.numel() for parameter in model.parameters()}
     return sum(sizes.values()), sum(sizes[identity] for identity in embeddings)
+
+
+def model_without_weights(
+    prepared: PreparedModel, head: Head, num_labels: int | None
+) -> PreTrainedModel:
+    """The model as it would be loaded, on torch's meta device: shapes, and no memory for weights.
+
+    Args:
+        prepared: what `prepare_model` gave.
+        head: what stands on its body.
+        num_labels: of a classifier; a language model has none.
+    """
+    config = prepared.config
+    if head == "classifier":
+        config = type(config).from_dict({**config.to_dict(), "num_labels": num_labels})
+    with torch.device("meta"):
+        model = AUTO_CLASSES[head].from_config(
+            config, trust_remote_code=prepared.entry.trust_remote_code
+        )
+        if prepared.embedding_rows > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(prepared.embedding_rows, mean_resizing=False)
+    return model
+
+
+def parameter_count(prepared: PreparedModel, head: Head, num_labels: int | None) -> int:
+    """All parameters, counted without making the weights; see `model_without_weights`."""
+    return count_parameters(model_without_weights(prepared, head, num_labels))[0]
+
+
+def matrix_parameters(prepared: PreparedModel, head: Head, num_labels: int | None) -> int:
+    """Parameters that every token is multiplied by: matrices that are no embeddings."""
+    return sum(
+        parameter.numel()
+        for module in model_without_weights(prepared, head, num_labels).modules()
+        # a head that shares the embedding's matrix is a module of its own
+        if not isinstance(module, nn.Embedding)
+        for parameter in module.parameters(recurse=False)
+        if parameter.ndim >= 2
+    )
 
 
 def describe_config(config: PreTrainedConfig) -> dict[str, Any]:
@@ -36,29 +78,3 @@ def hash_weights(model_name_or_path: str | None) -> str | None:
     if model_name_or_path is None or not Path(model_name_or_path).is_dir():
         return None
     return hash_files(Path(model_name_or_path), (".safetensors", ".bin"))
-
-
-def model_without_weights(prepared, head, num_labels):  # noqa
-    config = prepared.config
-    if head == "classifier":
-        config = type(config).from_dict({**config.to_dict(), "num_labels": num_labels})
-    cls = AutoModelForCausalLM if head == "language model" else AutoModelForSequenceClassification
-    with torch.device("meta"):
-        model = cls.from_config(config, trust_remote_code=prepared.entry.trust_remote_code)
-        if prepared.embedding_rows > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(prepared.embedding_rows, mean_resizing=False)
-    return model
-
-
-def parameter_count(prepared, head, num_labels):  # noqa
-    return count_parameters(model_without_weights(prepared, head, num_labels))[0]
-
-
-def matrix_parameters(prepared, head, num_labels):  # noqa
-    return sum(
-        p.numel()
-        for m in model_without_weights(prepared, head, num_labels).modules()
-        if not isinstance(m, nn.Embedding)
-        for p in m.parameters(recurse=False)
-        if p.ndim >= 2
-    )

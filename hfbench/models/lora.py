@@ -115,5 +115,5 @@ def _import_peft(key: str) -> Any:
     try:
         import peft
     except ImportError:
-        raise UserError(f"{key} needs peft: pip install 'hfbench[clients]'") from None
+        raise UserError(f"{key} needs peft: pip install 'hfbench[lora]'") from None
     return peft

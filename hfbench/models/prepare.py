@@ -3,24 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
-import transformers
 from huggingface_hub.errors import StrictDataclassError
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from hfbench.errors import UserError, nearest
+from hfbench.models.architecture import AUTO_CLASSES, find_config_class, find_model_class, is_own
 from hfbench.models.custom_gpt import CustomGPTConfig
 from hfbench.models.lora import find_targets
 from hfbench.models.sizes import refuse_impossible_sizes
@@ -35,9 +26,13 @@ class PreparedModel:
     """All of a model but its weights: enough to tokenise, to count parameters and to plan."""
 
     entry: Model
+    """Of the recipe."""
     tokenizer: PreTrainedTokenizerBase
+    """With a pad token."""
     config: PreTrainedConfig
+    """Without the labels of a task."""
     revision: str | None
+    """Commit of a checkpoint of the Hub; None for what does not come from there."""
 
     @property
     def max_length(self) -> int:
@@ -49,8 +44,7 @@ class PreparedModel:
     @property
     def is_own_architecture(self) -> bool:
         """Whether it is neither from transformers nor from hfbench, which test theirs."""
-        package = type(self.config).__module__.partition(".")[0]
-        return package not in (transformers.__name__, "hfbench")
+        return is_own(type(self.config))
 
     @cached_property
     def embedding_rows(self) -> int:
@@ -106,20 +100,14 @@ def check_head(prepared: PreparedModel, head: Head) -> None:
     """
     entry, config = prepared.entry, prepared.config
     name = type(config).__name__
-    auto_class, mapping, what = {
-        "classifier": (
-            AutoModelForSequenceClassification,
-            MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-            "classifier of texts",
-        ),
-        "language model": (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING, "language model"),
-    }[head]
-    if type(config) not in mapping and not entry.trust_remote_code:
+    if not (find_model_class(head, type(config)) or entry.trust_remote_code):
+        what = "classifier of texts" if head == "classifier" else head
+        beside = ", and none lies beside it" if entry.model else ""
         raise UserError(
-            f"models.{entry.name}: transformers has no {what} for {name} ({entry.source})"
+            f"models.{entry.name}: transformers has no {what} for {name} ({entry.source}){beside}"
         )
     with built(entry, name), torch.device("meta"):
-        auto_class.from_config(config, trust_remote_code=entry.trust_remote_code)
+        AUTO_CLASSES[head].from_config(config, trust_remote_code=entry.trust_remote_code)
 
 
 def check_lora(prepared: PreparedModel, lora: Lora) -> None:
@@ -130,9 +118,7 @@ def check_lora(prepared: PreparedModel, lora: Lora) -> None:
     """
     trust = prepared.entry.trust_remote_code
     with torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(
-            prepared.config, trust_remote_code=trust
-        )
+        model = AUTO_CLASSES["classifier"].from_config(prepared.config, trust_remote_code=trust)
     find_targets(model, lora, f"models.{prepared.entry.name}.lora")
 
 
@@ -190,11 +176,14 @@ def _new_config(entry: Model, tokenizer: PreTrainedTokenizerBase, key: str) -> P
     if entry.preset:
         with built(entry, CustomGPTConfig.__name__):
             return CustomGPTConfig.from_preset(entry.preset, **values)
-    default = AutoConfig.for_model(entry.model_type)
+    new_config: Callable[..., PreTrainedConfig] = partial(AutoConfig.for_model, entry.model_type)
+    if entry.model:
+        new_config = find_config_class(entry.model, f"{key}.model")
+    default = new_config()
     unknown = {name: value for name, value in entry.config.items() if not hasattr(default, name)}
     _refuse_unknown(unknown, default, key)
     with built(entry, type(default).__name__):
-        return AutoConfig.for_model(entry.model_type, **values)
+        return new_config(**values)
 
 
 def _refuse_unknown(unknown: dict[str, Any], config: PreTrainedConfig, key: str) -> None:

@@ -29,6 +29,13 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenize
 def load_tokenizer(
     chosen: Tokenizer, texts_for: Callable[[str], Sequence[str]], key: str
 ) -> PreTrainedTokenizerBase:
+    """The tokenizer that a recipe names, or one that is trained as it says.
+
+    Args:
+        chosen: what the recipe says.
+        texts_for: gives the texts to train on, for "task" or "corpus".
+        key: where the recipe says so, for messages.
+    """
     if chosen.train_on:
         return train_tokenizer(texts_for(chosen.train_on), chosen.vocab_size)
     revision = resolve_revision(chosen.name_or_path, chosen.revision, "model", key)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hfbench.errors import UserError, nearest
 from hfbench.evidence.comparison import ModelRuns
-from hfbench.records.schema import Record
+from hfbench.records.schema import ClassificationRecord
 
 CARD = "README.md"
 RECORD = "record.json"
@@ -32,7 +32,7 @@ _NEEDED_CLASSES = ("AutoConfig", "AutoModelForSequenceClassification")
 class Choice:
     """The run of a model whose weights are published."""
 
-    record: Record
+    record: ClassificationRecord
     reason: str
     """Why this one, in words."""
 
@@ -57,9 +57,9 @@ def choose_run(model: ModelRuns, seed: str, results: Path) -> Choice:
     """
     if not model.finished:
         raise UserError(f"{results}: no run of {model.name} finished")
-    if model.finished[0].training is None:
+    if not model.trained:
         raise UserError(f"{results}: {model.name} is a control: it has no weights to publish")
-    runs = {str(record.seed): record for record in model.finished}
+    runs = {str(record.seed): record for record in model.trained}
     if seed in runs:
         return Choice(runs[seed], f"seed {seed} was asked for")
     if seed != "best-of-validation":
@@ -154,10 +154,8 @@ def _code_files(checkpoint: Path, config: dict) -> set[str]:
     return found
 
 
-def _validation_rank(record: Record) -> tuple[float, float, int]:
+def _validation_rank(record: ClassificationRecord) -> tuple[float, float, int]:
     curve = record.curves.get("validation", [])
-    assert record.training is not None
     losses = [p["loss"] for p in curve if p["step"] == record.training.selected_step]
     loss = losses[-1] if losses else float("inf")
-    assert record.seed is not None
     return -record.metrics["validation"]["accuracy"], loss, record.seed

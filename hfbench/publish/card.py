@@ -18,19 +18,12 @@ from huggingface_hub.utils import yaml_dump
 from jinja2 import Environment, StrictUndefined
 
 from hfbench.evidence import markdown
-from hfbench.evidence.comparison import Comparison
-from hfbench.evidence.findings import (
-    answer,
-    describe_data,
-    describe_pretraining,
-    footnotes,
-    notes,
-    percent,
-)
+from hfbench.evidence.findings import Findings, describe_pretraining, percent
 from hfbench.evidence.stats import accuracy_interval
-from hfbench.evidence.table import ACCURACY, build_rows, table_cells
+from hfbench.evidence.table import ACCURACY, build_rows, text_table
+from hfbench.metrics.registry import Metric, metrics_of
 from hfbench.publish.published_run import (
-    Subject,
+    PublishedRun,
     is_published_split,
     limits,
     optimizer,
@@ -46,36 +39,35 @@ _TAGS = ["hfbench"]
 _BROKEN = "> [!CAUTION]\n> **Broken.**"
 
 
-def render_model_card(subject: Subject) -> str:
+def render_model_card(run: PublishedRun) -> str:
     """README.md of a model's repo: YAML for the Hub, Markdown for people."""
-    training, record = subject.training, subject.record
+    training, record = run.training, run.record
     return _render(
         "model_card.md.j2",
-        metadata=_model_metadata(subject).to_yaml(),
-        subject=subject,
+        metadata=_model_metadata(run).to_yaml(),
+        run=run,
         record=record,
         training=training,
-        facts=subject.facts,
-        task=subject.task,
-        what_it_is=what_it_is(subject),
-        warnings=warnings(subject),
-        this_run=this_run(subject),
-        place=place(subject),
-        data=describe_data(subject.comparison),
+        facts=run.facts,
+        task=run.task,
+        what_it_is=what_it_is(run),
+        warnings=warnings(run),
+        this_run=this_run(run),
+        place=place(run),
+        data=run.findings.data,
         pretraining=[
-            describe_pretraining(r)
-            for r in subject.comparison.pretraining
-            if r.model == subject.model.name
+            describe_pretraining(r) for r in run.comparison.pretraining if r.model == run.model.name
         ],
         optimizer=optimizer(training),
-        limits=limits(subject),
+        limits=limits(run),
         recipe=yaml_dump({"name": record.recipe, **record.settings}).rstrip(),
-        **_standing(subject.comparison),
+        **_standing(run.findings),
     )
 
 
-def render_results_card(comparison: Comparison, repo_id: str, licence: str | None) -> str:
+def render_results_card(findings: Findings, repo_id: str, licence: str | None) -> str:
     """README.md of a results' repo: it names the tables that `load_dataset` opens."""
+    recipe = findings.comparison.recipe
     configs = [
         {"config_name": name, "data_files": [{"split": "results", "path": f"data/{name}.parquet"}]}
         for name in ("predictions", "runs")
@@ -84,17 +76,17 @@ def render_results_card(comparison: Comparison, repo_id: str, licence: str | Non
         license=licence,
         tags=_TAGS,
         task_categories=["text-classification"],
-        pretty_name=f"hfbench results: {comparison.recipe}",
+        pretty_name=f"hfbench results: {recipe}",
         configs=configs,
     )
     return _render(
         "results_card.md.j2",
         metadata=data.to_yaml(),
-        comparison=comparison,
+        recipe=recipe,
         repo_id=repo_id,
-        data=describe_data(comparison),
-        pretraining=[describe_pretraining(record) for record in comparison.pretraining],
-        **_standing(comparison),
+        data=findings.data,
+        pretraining=findings.pretraining,
+        **_standing(findings),
     )
 
 
@@ -132,9 +124,9 @@ def render_checkpoint_card(
     )
 
 
-def eval_results_yaml(subject: Subject) -> str | None:
+def eval_results_yaml(run: PublishedRun) -> str | None:
     """The Hub's newer file of evaluation results; None unless the data set is of the Hub."""
-    task = subject.record.settings["task"]
+    task = run.record.settings["task"]
     dataset = task.get("dataset_name")
     if not dataset:
         return None
@@ -142,11 +134,11 @@ def eval_results_yaml(subject: Subject) -> str | None:
     config = task.get("dataset_config") or "default"
     entry = EvalResultEntry(
         dataset_id=dataset,
-        task_id=config if is_published_split(subject.record) else f"{config}-{_slug(subject)}",
-        value=subject.record.metrics[subject.task.evaluation_split]["accuracy"],
-        dataset_revision=subject.task.revision,
-        date=subject.record.started,
-        notes=this_run(subject),
+        task_id=config if is_published_split(run.record) else f"{config}-{_slug(run)}",
+        value=run.record.metrics[run.task.evaluation_split]["accuracy"],
+        dataset_revision=run.task.revision,
+        date=run.record.started,
+        notes=this_run(run),
     )
     return yaml_dump(eval_result_entries_to_yaml([entry]))
 
@@ -175,39 +167,37 @@ def _render(template: str, **values: Any) -> str:
     return text.rstrip() + "\n"
 
 
-def _standing(comparison: Comparison) -> dict[str, Any]:
+def _standing(findings: Findings) -> dict[str, Any]:
     """What every card says of the comparison."""
-    marks = footnotes(comparison)
-    cells = table_cells(build_rows(comparison), ACCURACY, marks)
+    table = text_table(build_rows(findings), ACCURACY, findings.footnotes)
     return {
-        "answer": " ".join(answer(comparison)),
-        "table": markdown.table(cells.header, cells.rows),
-        "notes": [*marks.values(), *notes(comparison)],
+        "answer": " ".join(findings.answer),
+        "table": markdown.table(table.header, table.rows),
+        "notes": findings.all_notes,
     }
 
 
-def _model_metadata(subject: Subject) -> ModelCardData:
-    task = subject.record.settings["task"]
-    relation: dict[str, Any] = {"base_model_relation": "finetune"} if subject.base_model else {}
+def _model_metadata(run: PublishedRun) -> ModelCardData:
+    task = run.record.settings["task"]
+    relation: dict[str, Any] = {"base_model_relation": "finetune"} if run.base_model else {}
     return ModelCardData(
-        license=subject.licence,
+        license=run.licence,
         library_name="transformers",
         pipeline_tag="text-classification",
-        tags=[*_TAGS, *(["lora"] if "lora" in subject.entry else [])],
-        base_model=subject.base_model,
+        tags=[*_TAGS, *(["lora"] if "lora" in run.entry else [])],
+        base_model=run.base_model,
         datasets=[task["dataset_name"]] if task.get("dataset_name") else None,
-        metrics=["accuracy", "f1"],
-        model_name=subject.repo_id.split("/")[1],
-        eval_results=_eval_results(subject),
+        metrics=[_hub_type(metric) for metric in metrics_of("classifier")],
+        model_name=run.repo_id.split("/")[1],
+        eval_results=_eval_results(run),
         **relation,
     )
 
 
-def _eval_results(subject: Subject) -> list[EvalResult]:
-    """Accuracy and macro F1 of the run and the mean accuracy over the seeds, each with its n."""
-    record, task, model = subject.record, subject.task, subject.model
+def _eval_results(run: PublishedRun) -> list[EvalResult]:
+    """Every metric of the run and the mean accuracy over the seeds, each with its n."""
+    record, task, model = run.record, run.task, run.model
     settings = record.settings["task"]
-    metrics, n = record.metrics[task.evaluation_split], int(subject.correct.size)
     common = {
         "task_type": "text-classification",
         "task_name": "Text classification",
@@ -217,30 +207,24 @@ def _eval_results(subject: Subject) -> list[EvalResult]:
         "dataset_split": split_name(record),
         "dataset_revision": task.revision,
     }
-    own = {
-        "n": n,
-        "ci95": _rounded(accuracy_interval(subject.correct)),
-        "seed": record.seed,
-        "seed_chosen": subject.choice.reason,
+    own: dict[str, Any] = {"n": int(run.correct.size), "seed": record.seed}
+    of_accuracy = {
+        "ci95": _rounded(accuracy_interval(run.correct)),
+        "seed_chosen": run.choice.reason,
     }
     results = [
         EvalResult(
             **common,
-            metric_type="accuracy",
-            metric_name="accuracy",
-            metric_value=metrics["accuracy"],
-            metric_args=own,
-        ),
-        EvalResult(
-            **common,
-            metric_type="f1",
-            metric_name="macro F1",
-            metric_value=round(metrics["f1_macro"], 6),
-            metric_args={"average": "macro", "n": n, "seed": record.seed},
-        ),
+            metric_type=_hub_type(metric),
+            metric_name=metric.title.removesuffix(" %"),
+            metric_value=round(run.scores[metric.name], 6),
+            metric_args={**own, **(of_accuracy if metric.name == "accuracy" else {})},
+        )
+        for metric in metrics_of("classifier")
+        if metric.name in run.scores
     ]
     if len(model.finished) > 1:
-        mean = {"n": n, "seeds": model.seeds, "ci95": _rounded(model.interval)}
+        mean = {"n": own["n"], "seeds": model.seeds, "ci95": _rounded(model.interval)}
         results.append(
             EvalResult(
                 **common,
@@ -253,9 +237,13 @@ def _eval_results(subject: Subject) -> list[EvalResult]:
     return results
 
 
+def _hub_type(metric: Metric) -> str:
+    return metric.hub_type or metric.name
+
+
 def _rounded(interval: Sequence[float]) -> list[float]:
     return [round(float(bound), 4) for bound in interval]
 
 
-def _slug(subject: Subject) -> str:
-    return subject.record.recipe.replace(".", "-").lower()
+def _slug(run: PublishedRun) -> str:
+    return run.record.recipe.replace(".", "-").lower()

@@ -6,7 +6,7 @@ search for leaks as in a push decide.
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from hfbench.publish.repos import Destination, look_at, upload
 from hfbench.recipe.cells import Cell
 
 
-def open_pushes(cells: list[Cell]) -> dict[str, "CheckpointPush"]:
+def open_publishers(cells: Sequence[Cell]) -> dict[str, "CheckpointPush"]:
     """What publishes checkpoints while a cell trains, by the cell's stem.
 
     Raises:

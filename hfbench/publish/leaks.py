@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hfbench.errors import UserError
-from hfbench.records.schema import Record
+from hfbench.records.schema import Record, record_class
 from hfbench.system.redaction import SECRET_PATTERNS, own_secrets
 
 _OFFICIAL = "https://huggingface.co"
@@ -38,7 +38,7 @@ def shorten_paths(record: Record) -> Record:
     values = _shorten(record.model_dump(mode="json"))
     if values["environment"].get("hub_endpoint", _OFFICIAL) != _OFFICIAL:
         values["environment"]["hub_endpoint"] = "a mirror of the Hub"
-    return Record.model_validate(values)
+    return record_class(values).model_validate(values)
 
 
 def refuse_leaks(folder: Path, repo_id: str) -> None:

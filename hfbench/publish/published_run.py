@@ -6,18 +6,17 @@ from typing import Any
 import numpy as np
 
 from hfbench.evidence.comparison import Comparison, ModelRuns
-from hfbench.evidence.findings import enumerate_names, one_class, percent
+from hfbench.evidence.findings import Findings, enumerate_names, one_class, percent
 from hfbench.evidence.stats import accuracy_interval
-from hfbench.metrics.calibration import calibration
 from hfbench.publish.bundle import Choice
-from hfbench.records.schema import ModelFacts, Record, TaskData, TrainingFacts
+from hfbench.records.schema import ClassificationRecord, ModelFacts, TaskData, TrainingFacts
 
 
 @dataclass(frozen=True)
-class Subject:
+class PublishedRun:
     """The published run among the others of its comparison."""
 
-    comparison: Comparison
+    findings: Findings
     model: ModelRuns
     choice: Choice
     repo_id: str
@@ -27,26 +26,28 @@ class Subject:
     """Whether it loads by code of its own."""
 
     @property
-    def record(self) -> Record:
+    def comparison(self) -> Comparison:
+        """In which it is a row."""
+        return self.findings.comparison
+
+    @property
+    def record(self) -> ClassificationRecord:
         """Of the run."""
         return self.choice.record
 
     @property
     def task(self) -> TaskData:
         """The data of the run."""
-        assert self.record.task is not None
         return self.record.task
 
     @property
     def training(self) -> TrainingFacts:
         """How the run trained."""
-        assert self.record.training is not None
         return self.record.training
 
     @property
     def facts(self) -> ModelFacts:
         """What it trained."""
-        assert self.record.model_facts is not None
         return self.record.model_facts
 
     @property
@@ -57,8 +58,17 @@ class Subject:
     @property
     def correct(self) -> np.ndarray:
         """Whether each answer of this run is right, shape (1, examples)."""
-        number = [record.stem for record in self.model.finished].index(self.record.stem)
-        return self.model.correct[number : number + 1]
+        return self.model.correct[self._number : self._number + 1]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Metric -> value, of this run."""
+        return self.model.scores[self._number].values
+
+    @property
+    def _number(self) -> int:
+        """Of the run, among those of its model."""
+        return [record.stem for record in self.model.finished].index(self.record.stem)
 
     @property
     def base_model(self) -> str | None:
@@ -74,27 +84,27 @@ class Subject:
         return picked and self.task.evaluation_split == "validation"
 
 
-def is_published_split(record: Record) -> bool:
+def is_published_split(record: ClassificationRecord) -> bool:
     """Whether the evaluation examples are a whole split of the data set as it was published."""
     task = record.settings["task"]
     return bool(task.get("test_split") or task.get("validation_split"))
 
 
-def split_name(record: Record) -> str:
+def split_name(record: ClassificationRecord) -> str:
     """The split of the data set that the evaluation examples are from."""
     task = record.settings["task"]
     return task.get("test_split") or task.get("validation_split") or task["train_split"]
 
 
-def what_it_is(subject: Subject) -> str:
-    entry, facts = subject.entry, subject.facts
-    labels = ", ".join(f'"{label}"' for label in subject.task.labels)
-    task = f"It classifies texts like those of {subject.task.source} as {labels}."
+def what_it_is(run: PublishedRun) -> str:
+    entry, facts = run.entry, run.facts
+    labels = ", ".join(f'"{label}"' for label in run.task.labels)
+    task = f"It classifies texts like those of {run.task.source} as {labels}."
     size = f"{facts.parameters:,} parameters"
     name = entry.get("model_name_or_path")
     if lora := entry.get("lora"):
         start = (
-            f"`{name or entry.get('preset')}` fine-tuned with LoRA (rank {lora['r']}); the "
+            f"`{run.record.model_facts.source}` fine-tuned with LoRA (rank {lora['r']}); the "
             f"adapters are merged into its {size}, so that it loads without PEFT."
         )
     elif entry.get("random_init"):
@@ -106,16 +116,16 @@ def what_it_is(subject: Subject) -> str:
         start = f"`{name}`, fine-tuned ({size})."
     else:
         kind = f"the size {entry['preset']} of hfbench's custom GPT" if "preset" in entry else ""
-        kind = kind or f"the architecture {entry['model_type']}"
+        kind = kind or f"the architecture {entry.get('model') or entry['model_type']}"
         how = "pretrained on other text, then fine-tuned"
         how = how if "pretrain" in entry else "trained from scratch, without any pretraining"
         start = f"A `{facts.class_name}` ({kind}; {size}), {how}."
     return f"{start} {task}"
 
 
-def warnings(subject: Subject) -> list[str]:
+def warnings(run: PublishedRun) -> list[str]:
     """What a reader must know before anything else."""
-    floor, lines = subject.comparison.floors[subject.model.name], []
+    floor, lines = run.comparison.floors[run.model.name], []
     always = f'always answering "{floor.label}"'
     if not floor.above_chance:
         lines.append(
@@ -126,17 +136,17 @@ def warnings(subject: Subject) -> list[str]:
         lines.append(f"It gives the same answer to every text ({always}).")
     elif not floor.above_majority:
         lines.append(f"It is not shown to be better than {always}.")
-    if (same := one_class(subject.model)) and floor.majority is not None:
+    if (same := one_class(run.model)) and floor.majority is not None:
         lines.append(f"{same}.")
     return lines
 
 
-def place(subject: Subject) -> str:
+def place(run: PublishedRun) -> str:
     """Where the model stands among the others of the table."""
-    name, finished = subject.model.name, subject.comparison.finished
+    name, finished = run.model.name, run.comparison.finished
     rank = [model.name for model in finished].index(name) + 1
     worse, better, alike = [], [], []
-    for pair in subject.comparison.pairs:
+    for pair in run.comparison.pairs:
         if name not in (pair.first.name, pair.second.name):
             continue
         if not pair.differ:
@@ -156,16 +166,16 @@ def place(subject: Subject) -> str:
     return f"{place}: it {found}." if found else f"{place}."
 
 
-def this_run(subject: Subject) -> str:
+def this_run(run: PublishedRun) -> str:
     """The accuracy of the published weights, in a sentence or two; also for the Hub's notes."""
-    right, n = int(subject.correct.sum()), int(subject.correct.size)
-    low, high = accuracy_interval(subject.correct)
-    split, model = subject.task.evaluation_split, subject.model
+    right, n = int(run.correct.sum()), int(run.correct.size)
+    low, high = accuracy_interval(run.correct)
+    split, model = run.task.evaluation_split, run.model
     what = f"{split} examples"
-    if not is_published_split(subject.record):
-        what += f", held out of the {split_name(subject.record)} split"
+    if not is_published_split(run.record):
+        what += f", held out of the {split_name(run.record)} split"
     text = (
-        f"Seed {subject.record.seed}: accuracy {percent(right / n)} ({right} of {n} {what}; 95 % "
+        f"Seed {run.record.seed}: accuracy {percent(right / n)} ({right} of {n} {what}; 95 % "
         f"interval {100 * low:.1f}-{100 * high:.1f})"
     )
     if len(model.finished) == 1:
@@ -175,7 +185,7 @@ def this_run(subject: Subject) -> str:
         f"; mean of {len(model.finished)} seeds {percent(model.accuracy)} (95 % interval, over "
         f"examples and seeds, {100 * low:.1f}-{100 * high:.1f})"
     )
-    if subject.chosen_on_evaluation:
+    if run.chosen_on_evaluation:
         text += "; the seed was chosen on these examples, so that its own figure is too high"
     return text
 
@@ -191,20 +201,18 @@ def optimizer(training: TrainingFacts) -> str:
     )
 
 
-def limits(subject: Subject) -> list[str]:
+def limits(run: PublishedRun) -> list[str]:
     """What is not known of it, or known to be bad."""
-    model, training, task = subject.model, subject.training, subject.task
-    number = [record.stem for record in model.finished].index(subject.record.stem)
-    score = calibration(model.logits[number], model.labels)
+    model, training, task = run.model, run.training, run.task
     lines = [
         f"Evaluated on {len(model.labels):,} {task.evaluation_split} examples of {task.source} and "
         "nothing else: about other texts, languages or times nothing is known, and nothing was "
         "examined of biases.",
         f"Every text gets one of the labels {', '.join(task.labels)}, also where none fits.",
-        f"Its probabilities are off by {percent(score.ece)} on average (expected calibration error "
-        "over 10 bins).",
+        f"Its probabilities are off by {percent(run.scores['ece'])} on average (expected "
+        "calibration error over 10 bins).",
     ]
-    if subject.chosen_on_evaluation:
+    if run.chosen_on_evaluation:
         lines.append(
             "The seed was chosen on the examples that the table reports: expect the mean over the "
             "seeds and not this run's figure."
@@ -213,7 +221,7 @@ def limits(subject: Subject) -> list[str]:
         lines.append("One seed only: how much the result depends on it is not known.")
     if cut := training.tokens["train"].truncated_examples:
         lines.append(
-            f"{cut:,} training texts were cut at {subject.facts.max_length} tokens; so is every "
+            f"{cut:,} training texts were cut at {run.facts.max_length} tokens; so is every "
             "longer one."
         )
     return lines

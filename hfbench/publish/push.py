@@ -11,6 +11,7 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from hfbench.errors import HubError, UserError
 from hfbench.evidence.comparison import compare_records
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.flips import find_model
 from hfbench.publish.bundle import (
     CARD,
@@ -25,10 +26,11 @@ from hfbench.publish.bundle import (
 from hfbench.publish.card import eval_results_yaml, mark_broken, render_model_card
 from hfbench.publish.leaks import refuse_leaks, shorten_paths
 from hfbench.publish.proof import NotTheModelError, Source, prove
-from hfbench.publish.published_run import Subject
+from hfbench.publish.published_run import PublishedRun
 from hfbench.publish.repos import Commit, Destination, check_repo_id, hub_errors, look_at, upload
-from hfbench.records.schema import Probe
-from hfbench.records.store import load_record, load_records
+from hfbench.records.schema import ClassificationRecord, Probe
+from hfbench.records.store import ResultsFolder, load_record, load_records
+from hfbench.system.files import make_folder, writing
 
 BEST_OF_VALIDATION = "best-of-validation"
 
@@ -38,15 +40,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Staged:
-    """A folder as it would go up: searched for leaks and, where it is a model's, proven."""
+    """A folder as it would go up, searched for leaks."""
 
     folder: Path
     what: str
     """In words: which run, or how many records."""
     left_out: list[str]
     """Files beside the published ones that are not on the allow-list."""
-    probe: Probe | None = None
-    """Of a model."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -62,6 +62,16 @@ class Staged:
         if self.left_out:
             lines.append(f"  stays behind: {', '.join(self.left_out)}")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class StagedModel(Staged):
+    """The folder of a model, proven."""
+
+    record: ClassificationRecord
+    """Of the run, as it is published."""
+    probe: Probe
+    """By which it was proven."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ def stage_model(
     seed: str = BEST_OF_VALIDATION,
     licence: str | None = None,
     trust_remote_code: bool = False,
-) -> Staged:
+) -> StagedModel:
     """Write into ``folder`` what is published of a trained model, and prove it there.
 
     Args:
@@ -99,14 +109,16 @@ def stage_model(
         UserError: if there is no such run, its weights were not kept or are not those of the
             record, something would leak, it brings code that may not run, or it does not load by
             itself.
+        StorageError: if the folder cannot be written.
     """
     check_repo_id(repo_id)
     records = [shorten_paths(record) for record in load_records(results)]
-    comparison = compare_records(records, results)
-    runs = find_model(comparison.models, model, results)
+    findings = Findings.of(compare_records(records, results))
+    runs = find_model(findings.comparison.models, model, results)
     choice = choose_run(runs, seed, results)
-    record, checkpoint = choice.record, results / "models" / choice.record.stem
-    left_out = stage_files(checkpoint, folder)
+    record, checkpoint = choice.record, ResultsFolder(results).weights(choice.record.stem)
+    with writing(str(folder)):
+        left_out = stage_files(checkpoint, folder)
     if record.probe is None:
         raise UserError(
             f"{results / 'records' / record.stem}.json has no logits by which the weights could be "
@@ -118,23 +130,25 @@ def stage_model(
             f"{checkpoint} brings code that is not hfbench's ({', '.join(foreign)}) and would be "
             "run: read it, then allow it with --trust-remote-code"
         )
-    subject = Subject(comparison, runs, choice, repo_id, licence, brings_code)
-    texts = {CARD: render_model_card(subject), RECORD: _as_json(choice)}
-    if entries := eval_results_yaml(subject):
+    run = PublishedRun(findings, runs, choice, repo_id, licence, brings_code)
+    texts = {CARD: render_model_card(run), RECORD: _as_json(choice)}
+    if entries := eval_results_yaml(run):
         texts[EVAL_RESULTS] = entries
     for name, text in texts.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
+        make_folder((folder / name).parent)
+        with writing(str(folder / name)):
+            (folder / name).write_text(text, encoding="utf-8")
     refuse_leaks(folder, repo_id)
     try:
         prove(Source(str(folder.resolve()), trust_remote_code=brings_code), record.probe)
     except NotTheModelError as error:
         raise UserError(f"{checkpoint} is not published: {error}") from None
-    return Staged(folder, f"{model}, seed {record.seed} ({choice.reason})", left_out, record.probe)
+    what = f"{model}, seed {record.seed} ({choice.reason})"
+    return StagedModel(folder, what, left_out, record, record.probe)
 
 
 def push_model(
-    results: Path,
+    results: str | Path,
     model: str,
     repo_id: str,
     *,
@@ -169,12 +183,11 @@ def push_model(
     with tempfile.TemporaryDirectory(prefix="hfbench-push-") as temporary:
         folder = Path(temporary) / "model"
         staged = stage_model(
-            results, model, folder, repo_id, seed=seed, licence=licence,
+            Path(results), model, folder, repo_id, seed=seed, licence=licence,
             trust_remote_code=trust_remote_code,
         )  # fmt: skip
-        assert staged.probe is not None
         say(f"{staged.what}\n{staged.listing()}\nproven before the upload: {staged.probe.hash}")
-        _refuse_closed_base(folder / RECORD, destination, licence)
+        _refuse_closed_base(staged.record, destination, licence)
         stale = [name for name in destination.files if is_ours(name)]
         commit = upload(destination, folder, f"Publish {model} with hfbench", stale)
         say(f"uploaded: commit {commit.oid}")
@@ -211,7 +224,7 @@ def verify_push(
         raise UserError(
             f"{repo_id} brings code of its own: read it, then allow it with --trust-remote-code"
         )
-    if record.probe is None:
+    if not isinstance(record, ClassificationRecord) or record.probe is None:
         raise UserError(f"{repo_id}: its {RECORD} has no logits to compare with")
     assert info.sha is not None
     source = Source(repo_id, info.sha, trust_remote_code=trust_remote_code)
@@ -223,16 +236,17 @@ def _as_json(choice: Choice) -> str:
     return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
-def _refuse_closed_base(record: Path, destination: Destination, licence: str | None) -> None:
+def _refuse_closed_base(
+    record: ClassificationRecord, destination: Destination, licence: str | None
+) -> None:
     """What is made of a private or gated model must not become public by an oversight.
 
     Raises:
         UserError: if the base model is private, or gated and no licence is named.
     """
-    found = load_record(record)
-    entry, facts = found.settings["models"][0], found.model_facts
+    entry = record.settings["models"][0]
     base = entry.get("model_name_or_path")
-    if destination.private or not base or facts is None or facts.revision is None:
+    if destination.private or not base or record.model_facts.revision is None:
         return
     advice = "publish it with --private"
     with hub_errors(base):

@@ -12,14 +12,23 @@ from huggingface_hub import HfApi
 
 from hfbench.errors import HubError, UserError
 from hfbench.evidence.comparison import Comparison, load_comparison
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import write_report
 from hfbench.evidence.table import write_table
+from hfbench.metrics.registry import metrics_of
 from hfbench.publish.card import render_results_card, render_space_card
 from hfbench.publish.leaks import refuse_leaks, shorten_paths
 from hfbench.publish.push import Pushed, Say, Staged
 from hfbench.publish.repos import check_repo_id, hub_errors, look_at, upload
-from hfbench.records.schema import Record
-from hfbench.records.store import load_records, save_record
+from hfbench.records.schema import (
+    Compared,
+    ControlRecord,
+    FailedRecord,
+    Record,
+    TrainedRecord,
+)
+from hfbench.records.store import ResultsFolder, load_records
+from hfbench.system.files import atomic, make_folder
 
 CARD, TABLE = "README.md", "table.md"
 REBUILT = (TABLE, "accuracy.csv", "accuracy.tex")
@@ -35,30 +44,36 @@ def stage_results(
 
     Raises:
         UserError: if there is nothing to publish, or something would leak.
+        StorageError: if the folder cannot be written.
     """
     check_repo_id(repo_id)
+    source, there = ResultsFolder(results), ResultsFolder(folder)
     records = [shorten_paths(record) for record in load_records(results)]
     for record in records:
-        source = results / "records" / record.predictions if record.predictions else None
-        save_record(record, folder / "records", pq.read_table(source) if source else None)
-    comparison = load_comparison(folder)
-    rebuild(comparison, folder)
-    write_report(comparison, folder)
-    (folder / "data").mkdir()
-    predicted = [record for record in records if record.predictions]
+        table = None
+        if isinstance(record, Compared):
+            table = pq.read_table(source.predictions_path(record))
+        there.keep(record, table)
+    findings = Findings.of(load_comparison(folder))
+    rebuild(findings, folder)
+    write_report(findings, folder)
+    predicted = [record for record in records if isinstance(record, Compared)]
     if predicted:
-        together = pa.concat_tables([_with_run(record, folder) for record in predicted])
-        pq.write_table(together, folder / "data" / "predictions.parquet", compression="zstd")
-    runs = pa.Table.from_pylist([_run_row(record) for record in records], _RUN_SCHEMA)
-    pq.write_table(runs, folder / "data" / "runs.parquet", compression="zstd")
-    card = render_results_card(comparison, repo_id, licence)
-    (folder / CARD).write_text(card, encoding="utf-8")
+        together = pa.concat_tables([_with_run(record, there) for record in predicted])
+        _write_parquet(together, folder / "data" / "predictions.parquet")
+    scores = _scores(findings.comparison)
+    rows = [_run_row(record, scores.get(record.stem, {})) for record in records]
+    runs = pa.Table.from_pylist(rows, _run_schema())
+    _write_parquet(runs, folder / "data" / "runs.parquet")
+    card = render_results_card(findings, repo_id, licence)
+    with atomic(folder / CARD) as temporary:
+        temporary.write_text(card, encoding="utf-8")
     refuse_leaks(folder, repo_id)
-    return Staged(folder, f"{len(records)} records of {comparison.recipe}", [])
+    return Staged(folder, f"{len(records)} records of {findings.comparison.recipe}", [])
 
 
 def push_results(
-    results: Path,
+    results: str | Path,
     repo_id: str,
     *,
     private: bool | None = None,
@@ -91,7 +106,7 @@ def push_results(
     place = look_at(repo_id, "space", private=private) if space else None
     with tempfile.TemporaryDirectory(prefix="hfbench-push-") as temporary:
         folder = Path(temporary) / "results"
-        staged = stage_results(results, folder, repo_id, licence=licence)
+        staged = stage_results(Path(results), folder, repo_id, licence=licence)
         say(f"{staged.what}\n{staged.listing()}")
         stale = [name for name in destination.files if name.startswith(("records/", "data/"))]
         commit = upload(destination, folder, "Publish results with hfbench", stale)
@@ -99,7 +114,7 @@ def push_results(
         address = f"{_SCHEME}{repo_id}@{commit.oid}"
         back = Path(temporary) / "back"
         fetch_results(address, back)
-        if differing := differing_tables(back, load_comparison(back)):
+        if differing := differing_tables(back, Findings.of(load_comparison(back))):
             raise HubError(f"{address}: {', '.join(differing)} cannot be rebuilt from its records")
         pushed = [Pushed(destination, commit)]
         if place:
@@ -117,9 +132,9 @@ def stage_space(report: Path, folder: Path, repo_id: str) -> None:
     (folder / CARD).write_text(render_space_card(repo_id), encoding="utf-8")
 
 
-def rebuild(comparison: Comparison, folder: Path) -> None:
+def rebuild(findings: Findings, folder: Path) -> None:
     """Write `REBUILT` into ``folder``."""
-    markdown, *_ = write_table(comparison, folder)
+    markdown, *_ = write_table(findings, folder)
     markdown.rename(folder / TABLE)  # README.md is the card
 
 
@@ -157,11 +172,11 @@ def fetch_results(address: str, folder: Path) -> str:
     return info.sha
 
 
-def differing_tables(folder: Path, comparison: Comparison) -> list[str]:
+def differing_tables(folder: Path, findings: Findings) -> list[str]:
     """Which of the tables in ``folder`` are not, byte for byte, what its records give."""
     made = folder / "made"
     made.mkdir()
-    rebuild(comparison, made)
+    rebuild(findings, made)
     return [
         name
         for name in REBUILT
@@ -170,10 +185,15 @@ def differing_tables(folder: Path, comparison: Comparison) -> list[str]:
     ]
 
 
-def _with_run(record: Record, folder: Path) -> pa.Table:
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    make_folder(path.parent)
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _with_run(record: Compared, folder: ResultsFolder) -> pa.Table:
     """The predictions of a run with columns that name it."""
-    assert record.predictions is not None
-    table = pq.read_table(folder / "records" / record.predictions)
+    table = pq.read_table(folder.predictions_path(record))
     size = table.num_rows
     columns = {
         "model": pa.array([record.model] * size, pa.string()),
@@ -185,45 +205,58 @@ def _with_run(record: Record, folder: Path) -> pa.Table:
     return table
 
 
-_RUN_SCHEMA = pa.schema(
-    {
-        "kind": pa.string(),
-        "model": pa.string(),
-        "seed": pa.int64(),
-        "train_size": pa.int64(),
-        "status": pa.string(),
-        "failure": pa.string(),
-        "evaluation_split": pa.string(),
-        "accuracy": pa.float64(),
-        "f1_macro": pa.float64(),
-        "steps": pa.int64(),
-        "train_seconds": pa.float64(),
-        "flops": pa.int64(),
-        "parameters": pa.int64(),
-        "started": pa.string(),
-        "record": pa.string(),
-    }
-)
+def _run_schema() -> pa.Schema:
+    return pa.schema(
+        {
+            "kind": pa.string(),
+            "model": pa.string(),
+            "seed": pa.int64(),
+            "train_size": pa.int64(),
+            "status": pa.string(),
+            "failure": pa.string(),
+            "evaluation_split": pa.string(),
+            **{metric.name: pa.float64() for metric in metrics_of("classifier")},
+            "steps": pa.int64(),
+            "train_seconds": pa.float64(),
+            "flops": pa.int64(),
+            "parameters": pa.int64(),
+            "started": pa.string(),
+            "record": pa.string(),
+        }
+    )
 
 
-def _run_row(record: Record) -> dict[str, Any]:
-    split = record.task.evaluation_split if record.task else None
-    metrics = record.metrics.get(split, {}) if split else {}
-    training = record.training
+def _scores(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """Stem of a record -> metric -> value, of every run with predictions."""
     return {
+        record.stem: scores.values
+        for standing in (comparison, *comparison.curve.values())
+        for model in standing.finished
+        for record, scores in zip(model.finished, model.scores, strict=True)
+    }
+
+
+def _run_row(record: Record, scores: dict[str, float]) -> dict[str, Any]:
+    """What a record says, by column; a column that it does not name is null."""
+    row: dict[str, Any] = {
         "kind": record.kind,
         "model": record.model,
         "seed": record.seed,
         "train_size": record.train_size,
         "status": record.status,
-        "failure": record.failure.message if record.failure else None,
-        "evaluation_split": split,
-        "accuracy": metrics.get("accuracy"),
-        "f1_macro": metrics.get("f1_macro"),
-        "steps": training.steps if training else None,
-        "train_seconds": training.train_seconds if training else record.fit_seconds,
-        "flops": training.flops if training else None,
-        "parameters": record.model_facts.parameters if record.model_facts else None,
+        **scores,
         "started": record.started,
         "record": f"records/{record.stem}.json",
     }
+    if isinstance(record, FailedRecord):
+        return {**row, "failure": record.failure.message}
+    row["parameters"] = record.model_facts.parameters
+    if isinstance(record, Compared):
+        row["evaluation_split"] = record.task.evaluation_split
+    if isinstance(record, ControlRecord):
+        row["train_seconds"] = record.fit_seconds
+    if isinstance(record, TrainedRecord):
+        training = record.training
+        row |= {"steps": training.steps, "flops": training.flops}
+        row["train_seconds"] = training.train_seconds
+    return row

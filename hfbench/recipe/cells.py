@@ -160,6 +160,8 @@ def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
     for name in PUBLISHING_ARGUMENTS:  # where checkpoints go has no part in what comes out
         entry.get("pretrain", {}).get("training_arguments", {}).pop(name, None)
     settings: dict[str, Any] = {"models": [entry]}
+    if recipe.imports:
+        settings["imports"] = recipe.imports
     if recipe.task:
         settings["task"] = recipe.task.model_dump(mode="json", exclude_none=True)
     return settings

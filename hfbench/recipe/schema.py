@@ -22,11 +22,20 @@ from pydantic import (
 from hfbench.errors import nearest
 from hfbench.recipe.arguments import Optimizer, PretrainingArgumentsDict, TrainingArgumentsDict
 from hfbench.recipe.fields import check_field, custom_gpt_fields, custom_gpt_presets, shown
-from hfbench.recipe.types import Line, Name, Revision, Seed, Selection, Share
+from hfbench.recipe.types import (
+    ClassPath,
+    Line,
+    ModuleName,
+    Name,
+    Revision,
+    Seed,
+    Selection,
+    Share,
+)
 
 BuiltinTask = Literal["sentiment"]
 BuiltinCorpus = Literal["pets", "sentiment-unlabelled"]
-Control = Literal["majority", "tfidf-logreg"]
+BuiltinControl = Literal["majority", "tfidf-logreg"]
 
 
 class Section(BaseModel):
@@ -221,9 +230,15 @@ class Model(Section):
     preset: str | None = None
     """A custom GPT of this size, from scratch."""
     model_type: Line | None = None
-    """Any architecture of transformers, from scratch, e.g. ``gpt2``; its sizes go in ``config``."""
-    control: Control | None = None
-    """``majority``, or TF-IDF and logistic regression."""
+    """Any architecture of transformers, from scratch, e.g. ``gpt2``; its sizes go in ``config``.
+    One that a module of ``imports`` registers with the Auto classes, too."""
+    model: ClassPath | None = None
+    """An architecture of one's own, from scratch, by its configuration class, e.g.
+    ``my_package.my_model:MyConfig``; its sizes go in ``config``. The module is found as those of
+    ``imports`` are, and its models are those that the Auto classes know, or that lie beside it."""
+    control: Name | None = None
+    """``majority``, ``tfidf-logreg`` (TF-IDF and logistic regression), or one of your own, which a
+    module of ``imports`` registers (``hfbench.models.controls.register_control``)."""
     revision: Revision | None = None
     trust_remote_code: bool = False
     """Run the code that comes with this checkpoint."""
@@ -238,7 +253,7 @@ class Model(Section):
     """Default: the checkpoint's own, else the recipe's."""
     pretrain: Pretrain | None = None
     lora: Lora | None = None
-    """Fine-tune adapters in place of all weights; needs ``pip install 'hfbench[clients]'``."""
+    """Fine-tune adapters in place of all weights; needs ``pip install 'hfbench[lora]'``."""
     optimizer: Optimizer | None = None
     """Default: the recipe's."""
     training_arguments: TrainingArgumentsDict = {}
@@ -246,10 +261,10 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Model":
-        self._require_one_of("model_name_or_path", "preset", "model_type", "control")
-        self._allow_only_with(
-            "model_name_or_path", "revision", "trust_remote_code", "random_init", "unfair"
-        )
+        self._require_one_of("model_name_or_path", "preset", "model_type", "model", "control")
+        self._allow_only_with("model_name_or_path", "revision", "trust_remote_code", "random_init")
+        if self.unfair and (self.preset or self.control):
+            raise ValueError("unfair is for an architecture of one's own")
         if self.control:
             unfit = ("config", "tokenizer", "pretrain", "lora", "optimizer", "training_arguments")
             for name in unfit:
@@ -268,7 +283,8 @@ class Model(Section):
     @property
     def source(self) -> str:
         """Where the model comes from, in one word."""
-        return self.model_name_or_path or self.preset or self.model_type or self.control or ""
+        named = (self.model_name_or_path, self.preset, self.model_type, self.model, self.control)
+        return next(filter(None, named))
 
 
 _SIZES = ("n_layer", "n_head", "n_embd", "n_positions", "n_inner", "vocab_size")
@@ -296,6 +312,11 @@ class Recipe(Section):
     description: str = ""
     task: Task | None = None
     """May be missing where every model is only pretrained."""
+    imports: list[ModuleName] = []
+    """Modules that bring architectures, controls or metrics of your own, e.g.
+    ``[my_package.my_model]``: found as Python finds them, or beside the recipe. They are imported
+    in every process before models are built: their code runs when the recipe is compared,
+    pretrained or planned (``hfbench plan``), and not when it is only read."""
     tokenizer: Tokenizer | None = None
     """For models that bring none of their own."""
     models: Annotated[list[Model], Field(min_length=1)]
@@ -362,6 +383,18 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _known_controls(self) -> "Recipe":
+        """Where modules are imported, only they can say which controls there are."""
+        for model in self.models if not self.imports else []:
+            if model.control and model.control not in BUILTIN_CONTROLS:
+                raise ValueError(
+                    f"model {model.name!r}: unknown control {model.control!r}"
+                    f"{nearest(model.control, BUILTIN_CONTROLS)} (known: "
+                    f"{', '.join(BUILTIN_CONTROLS)}; for one of your own give `imports`)"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _can_select(self) -> "Recipe":
         if self.selection == "last":
             return self
@@ -395,6 +428,20 @@ class Recipe(Section):
         """The recipe file's folder; relative paths start there."""
         return self._folder
 
+    @property
+    def modules(self) -> dict[str, str]:
+        """Module -> the key that names it, of every module whose code this recipe runs."""
+        modules = dict.fromkeys(self.imports, "imports")
+        for model in self.models:
+            if model.model:
+                modules.setdefault(model.model.partition(":")[0], f"models.{model.name}.model")
+        return modules
+
+    @property
+    def foreign_code(self) -> list[str]:
+        """What it runs that is not hfbench's: modules, and checkpoints that bring code."""
+        return [*self.modules, *(model.source for model in self.models if model.trust_remote_code)]
+
     @cached_property
     def file_paths(self) -> dict[str, Path]:
         """Key path -> resolved path, of every local file that the recipe names."""
@@ -411,3 +458,4 @@ class Recipe(Section):
 
 BUILTIN_TASKS: tuple[str, ...] = get_args(BuiltinTask)
 BUILTIN_CORPORA: tuple[str, ...] = get_args(BuiltinCorpus)
+BUILTIN_CONTROLS: tuple[str, ...] = get_args(BuiltinControl)

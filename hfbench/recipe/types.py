@@ -35,9 +35,28 @@ def _check_revision(revision: str) -> str:
     return _check_line(revision)
 
 
+def _check_module(name: str) -> str:
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts) or (len(parts) > 1 and parts[-1] == "py"):
+        raise ValueError(
+            f"{shown(name)} is no module: write it as after Python's `import`, e.g. "
+            "my_package.my_model"
+        )
+    return name
+
+
+def _check_class(path: str) -> str:
+    module, _, name = path.partition(":")
+    if not name.isidentifier():
+        raise ValueError(f"{shown(path)} is no class: write it as package.module:ConfigClass")
+    return f"{_check_module(module)}:{name}"
+
+
 Name = Annotated[str, AfterValidator(_check_slug)]
 Line = Annotated[str, AfterValidator(_check_line)]
 Revision = Annotated[str, AfterValidator(_check_revision)]
+ModuleName = Annotated[str, AfterValidator(_check_module)]
+ClassPath = Annotated[str, AfterValidator(_check_class)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """As NumPy and torch take them."""

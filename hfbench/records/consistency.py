@@ -1,4 +1,4 @@
-"""Whether what a record says fits together and fits its predictions.
+"""Whether what a record says fits together and fits its predictions, beyond what its schema says.
 
 A record is never edited by hfbench; one that was edited by hand, or whose files were mixed up, must
 not become a row of a table.
@@ -9,24 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from hfbench.records.schema import Record
+    from hfbench.records.schema import Compared, FailedRecord
 
-_PARTS = ("task", "model_facts", "predictions")
 _STAMPS = ("packages", "python", "commit")
 
 
-def contradiction(record: "Record") -> str | None:
-    """What a classification's record lacks or says against itself; None if all is well."""
+def contradiction(record: "Compared | FailedRecord") -> str | None:
+    """What the record of a row lacks or says against itself; None if all is well."""
     if missing := [name for name in _STAMPS if name not in record.environment]:
         return f"environment has no {missing[0]!r}"
-    if (record.status == "failed") != (record.failure is not None):
-        return f"status is {record.status!r}, but failure is {record.failure!r}"
     if record.status == "failed":
         return None
-    if missing := [name for name in _PARTS if getattr(record, name) is None]:
-        return f"status is 'finished', but there is no {missing[0]}"
     task = record.task
-    assert task is not None
     for split in ("train", task.evaluation_split):
         if split not in task.splits:
             return f"task.splits has no {split!r}"
@@ -37,15 +31,14 @@ def contradiction(record: "Record") -> str | None:
     return None
 
 
-def misfit(record: "Record", predictions: dict[str, np.ndarray]) -> str | None:
-    """Why the predictions on the evaluation split are not this finished record's; None if so.
+def misfit(record: "Compared", predictions: dict[str, np.ndarray]) -> str | None:
+    """Why the predictions on the evaluation split are not this record's; None if they are.
 
     Args:
         record: without a `contradiction`.
-        predictions: as `record.load_predictions` gives them.
+        predictions: as `predictions.load_predictions` gives them.
     """
     task = record.task
-    assert task is not None
     split, num_labels = task.evaluation_split, len(task.labels)
     labels, logits = predictions["label"], predictions["logits"]
     if len(labels) != task.splits[split].examples:

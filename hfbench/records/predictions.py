@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfbench.errors import RecordError
-from hfbench.records.schema import Record
-from hfbench.records.store import WHAT_TO_DO, refuse_link
+from hfbench.records.schema import Compared
+from hfbench.records.store import WHAT_TO_DO, ResultsFolder, refuse_link
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 
-def load_predictions(record: Record, results: Path, split: str) -> "dict[str, np.ndarray]":
+def load_predictions(record: Compared, results: Path, split: str) -> "dict[str, np.ndarray]":
     """``id`` (n,), ``label`` (n,) and ``logits`` (n, labels) of one split, in the data's order.
 
     Raises:
-        RecordError: if they are missing, or if the file is not as `Record.predictions` says.
+        RecordError: if they are missing, or not as `ComparedRecord.predictions` says.
     """
     return load_all_predictions([record], results, split)[0]
 
 
 def load_all_predictions(
-    records: Sequence[Record], results: Path, split: str
+    records: Sequence[Compared], results: Path, split: str
 ) -> "list[dict[str, np.ndarray]]":
     """As `load_predictions` of each record; runs on the same examples share their arrays."""
     import pyarrow as pa
@@ -37,7 +37,7 @@ def load_all_predictions(
 
     found: list[dict[str, np.ndarray]] = []
     examples: _Examples | None = None
-    folder = results / "records"
+    folder = ResultsFolder(results)
     for record in records:
         path = _predictions_path(record, folder)
         try:
@@ -52,10 +52,8 @@ def load_all_predictions(
     return found
 
 
-def _predictions_path(record: Record, folder: Path) -> Path:
-    if record.predictions is None:
-        raise RecordError(f"{folder.parent}: the record of {record.stem} names no predictions")
-    path = folder / record.predictions
+def _predictions_path(record: Compared, folder: ResultsFolder) -> Path:
+    path = folder.predictions_path(record)
     if not path.is_file():
         raise RecordError(f"{path}: the predictions of {record.stem} are missing")
     refuse_link(path)

@@ -13,10 +13,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    Discriminator,
     Field,
-    Tag,
-    TypeAdapter,
     model_validator,
 )
 from typing_extensions import Self
@@ -294,7 +291,7 @@ class ClassificationRecord(TrainedRecord, ComparedRecord):
     """A model that was trained on a task."""
 
     kind: Literal["classification"] = "classification"
-    seed: int
+    seed: int = Field(description="Seed of the recipe.")
     corpus_overlap: dict[str, Overlap] | None = Field(
         default=None,
         description="Split -> how many of its examples are in the training part of the corpus that "
@@ -313,20 +310,25 @@ class ControlRecord(ComparedRecord):
     fit_seconds: float = Field(description="Wall time of fitting.")
 
 
-def _which(value: Any) -> str:
-    """The kind of record, of the class or of what JSON holds; "" where there is none."""
-    get = value.get if isinstance(value, dict) else lambda name: getattr(value, name, None)
-    return "failed" if get("status") == "failed" else str(get("kind"))
-
-
 Compared = ClassificationRecord | ControlRecord
 Finished = PretrainingRecord | Compared
-Record = Annotated[
-    Annotated[FailedRecord, Tag("failed")]
-    | Annotated[PretrainingRecord, Tag("pretraining")]
-    | Annotated[ClassificationRecord, Tag("classification")]
-    | Annotated[ControlRecord, Tag("control")],
-    Discriminator(_which),
-]
+Record = FailedRecord | Finished
 """One run: a model on a task with a seed, a control, or one pretraining."""
-RECORD: TypeAdapter[Record] = TypeAdapter(Record)
+
+_CLASSES: dict[str, type[Finished]] = {
+    "classification": ClassificationRecord,
+    "control": ControlRecord,
+    "pretraining": PretrainingRecord,
+}
+
+
+def record_class(values: dict[str, Any]) -> type[Record]:
+    """The class of a record that holds ``values``.
+
+    Raises:
+        ValueError: if its kind is none.
+    """
+    kind = values.get("kind")
+    if not (isinstance(kind, str) and kind in _CLASSES):
+        raise ValueError(f"kind: {kind!r} is none of {', '.join(_CLASSES)}")
+    return FailedRecord if values.get("status") == "failed" else _CLASSES[kind]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -14,13 +14,13 @@ from pydantic_core import from_json
 from hfbench.errors import RecordError, UserError
 from hfbench.records.identity import upgrade
 from hfbench.records.schema import (
-    RECORD,
     SCHEMA_BEFORE,
     SCHEMA_VERSION,
     WEIGHT_FILES,
     Compared,
     Record,
     TrainedRecord,
+    record_class,
 )
 from hfbench.system.files import atomic, clear_unfinished, replace_folder, writing
 from hfbench.system.hashes import hash_files
@@ -99,7 +99,7 @@ class ResultsFolder:
         record: Record,
         predictions: "pa.Table | None" = None,
         save_model: Callable[[Path], None] | None = None,
-    ) -> None:
+    ) -> Path:
         """Write what came of a cell: its weights, its predictions, its record last.
 
         Each appears whole or not at all, so that where there is a record all else is complete. What
@@ -109,6 +109,9 @@ class ResultsFolder:
             record: of the cell.
             predictions: its table of predictions, if it has one.
             save_model: writes the weights to a folder, if they are kept.
+
+        Returns:
+            The record's path.
 
         Raises:
             StorageError: if the disk is full, or whatever else prevents it.
@@ -128,6 +131,7 @@ class ResultsFolder:
             with atomic(path) as temporary:
                 text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
                 temporary.write_text(text + "\n", encoding="utf-8")
+        return path
 
     def supersede(self, stem: str) -> None:
         """Move a record and its predictions to ``superseded/``, under the time of its start."""
@@ -172,9 +176,7 @@ def find_finished(results: Path) -> dict[str, list[Location]]:
     for path in sorted(results.glob("*/records/*.json")):
         # whatever cannot be read is no result for us, and another recipe's to complain of
         with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-            content = from_json(path.read_bytes())
-            if content["schema_version"] == SCHEMA_BEFORE:
-                content = upgrade(content)
+            content = _upgraded(from_json(path.read_bytes()))
             if content["status"] == "finished":
                 location = Location(ResultsFolder(path.parents[1]), path.stem)
                 found.setdefault(content["cell_id"], []).append(location)
@@ -200,30 +202,37 @@ def load_record(path: Path) -> Record:
     """
     refuse_link(path)
     try:
-        record = _parse(path.read_bytes())
+        values = _upgraded(from_json(path.read_bytes()))
+        return record_class(values).model_validate(values, strict=True)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error}") from None
     except ValidationError as error:
-        raise RecordError(f"{path}: {_what_is_wrong(error)}; {WHAT_TO_DO}") from None
-    if "schema_version" not in record.model_fields_set:
-        raise RecordError(f"{path}: not a valid record: it has no schema_version; {WHAT_TO_DO}")
-    return record
+        problem = _what_is_wrong(error)
+    except ValueError as error:
+        problem = f"not a valid record: {error}"
+    raise RecordError(f"{path}: {problem}; {WHAT_TO_DO}")
 
 
-def _parse(content: bytes) -> Record:
+def _upgraded(values: Any) -> dict[str, Any]:
+    """A record of this schema, of what JSON holds.
+
+    Raises:
+        ValueError: if it is none of a schema that can be read.
+    """
+    if not isinstance(values, dict):
+        raise ValueError("it is no mapping")
+    if "schema_version" not in values:
+        raise ValueError("it has no schema_version")
+    if values["schema_version"] != SCHEMA_BEFORE:
+        return values
     try:
-        return RECORD.validate_json(content, strict=True)
-    except ValidationError:
-        with suppress(ValueError, LookupError, TypeError, AttributeError):  # it may be anything
-            values = from_json(content)
-            if values["schema_version"] == SCHEMA_BEFORE:
-                return RECORD.validate_python(upgrade(values), strict=True)
-        raise
+        return upgrade(values)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is none of schema {SCHEMA_BEFORE}: {error!r}") from None
 
 
 def _what_is_wrong(error: ValidationError) -> str:
-    # the first part of a place is the kind of record
-    details = {detail["loc"][1:]: detail for detail in error.errors(include_url=False)}
+    details = {detail["loc"]: detail for detail in error.errors(include_url=False)}
     if ("schema_version",) in details:
         found = details[("schema_version",)]["input"]
         return (
@@ -231,12 +240,10 @@ def _what_is_wrong(error: ValidationError) -> str:
             f"{SCHEMA_VERSION}: read it with the hfbench that wrote it"
         )
     where, detail = next(iter(details.items()))
-    if detail["type"] == "union_tag_invalid":
-        return "not a valid record: kind: it must be classification, control or pretraining"
     return f"not a valid record: {'.'.join(map(str, where)) or 'the file'}: {detail['msg']}"
 
 
-def load_records(results: Path) -> list[Record]:
+def load_records(results: str | Path) -> list[Record]:
     """All records of a results folder, in the order of their file names.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever happens while they are written."""
+"""Files that appear whole or not at all, and one error for all that prevents it."""
 
 import os
 import shutil
@@ -23,19 +23,51 @@ def writing(what: str) -> Iterator[None]:
 
 
 @contextmanager
+def saving(what: str) -> Iterator[None]:
+    """As `writing`, where a library of the Hub saves a model or a tokenizer.
+
+    Raises:
+        StorageError: also instead of what they make of an error of the file system.
+    """
+    from safetensors import SafetensorError  # here: the command line writes without it
+
+    try:
+        with writing(what):
+            yield
+    except Exception as error:  # broad: a plain Exception is what tokenizers raises
+        if type(error) in (SafetensorError, Exception):
+            raise StorageError(f"{what} cannot be written: {error}") from error
+        raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where there is none yet.
+
+    Raises:
+        StorageError: if there cannot be one, for instance because a file has its name.
+    """
+    with writing(str(path)):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that becomes ``path`` on success and vanishes otherwise.
 
     A process that is killed leaves it, see `clear_unfinished`.
+
+    Raises:
+        StorageError: if it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(str(path)):
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def clear_unfinished(path: Path) -> None:
@@ -51,18 +83,12 @@ def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``path`` hold all that ``write`` writes to the folder it is given, or be as before.
 
     Raises:
-        OSError: also where the libraries that write weights and tokenizers have another for it.
+        StorageError: if it cannot be written.
     """
-    from safetensors import SafetensorError  # here: tables need none
-
     temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with saving(str(path)):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
         write(temporary)
-    except Exception as error:  # broad: a plain Exception is what tokenizers raises
-        if type(error) in (SafetensorError, Exception):  # the file system's, in other clothes
-            raise OSError(str(error)) from error
-        raise
-    shutil.rmtree(path, ignore_errors=True)
-    temporary.rename(path)
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)

@@ -26,7 +26,8 @@ from transformers import (
 
 from hfbench.data.batches import IGNORED, PackedRows
 from hfbench.data.tokens import TokenizedData
-from hfbench.metrics.scores import classification_metrics
+from hfbench.metrics.registry import METRICS
+from hfbench.metrics.scores import classification_metrics, language_model_metrics
 from hfbench.models.custom_gpt import CustomGPTForCausalLM, CustomGPTForSequenceClassification
 from hfbench.recipe.arguments import Optimizer
 from hfbench.recipe.types import Head
@@ -389,7 +390,7 @@ def predict(trainer: BenchTrainer, dataset: Dataset) -> np.ndarray:
 def training_curves(trainer: BenchTrainer) -> Curves:
     """The Trainer's log as two curves; float16 training may log an infinite norm, left out."""
     train_keys = ("step", "epoch", "loss", "accuracy", "grad_norm", "learning_rate")
-    validation_keys = ("loss", "accuracy", "f1_macro", "perplexity")
+    validation_keys = ("loss", *METRICS)
     train, validation = [], []
     for entry in trainer.state.log_history:
         if "loss" in entry:
@@ -439,8 +440,7 @@ def _classification(prediction: EvalPrediction, trainer: BenchTrainer) -> dict[s
 
 
 def _language_modeling(prediction: EvalPrediction, trainer: BenchTrainer) -> dict[str, float]:
-    losses, tokens = np.asarray(prediction.predictions, dtype=np.float64).sum(0)
-    loss = losses / tokens
-    if not math.isfinite(loss):
+    losses, tokens = np.asarray(prediction.predictions, dtype=np.float64).T
+    if not np.isfinite(losses).all():
         raise NonFiniteLossError("the validation loss is not finite", trainer.state.global_step)
-    return {"loss": loss, "perplexity": math.exp(loss)}
+    return language_model_metrics(losses, tokens)

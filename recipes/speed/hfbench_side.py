@@ -8,9 +8,8 @@ from typing import Any
 from rich.console import Console
 from transformers import TrainerCallback, trainer
 
-from hfbench.execution.compare import compare
-from hfbench.recipe.schema import Recipe
-from hfbench.records.schema import Record
+from hfbench import Recipe, compare, pretrain
+from hfbench.records.schema import TrainedRecord
 from speed.measure import Clock
 from speed.work import Inputs, Work
 
@@ -20,14 +19,13 @@ SEED = 0
 def train(work: Work, inputs: Inputs, clock: Clock) -> dict[str, Any]:
     """A recipe of one run; the details are those of its record."""
     record = train_and_record(work, inputs, clock, inputs.scratch())
-    assert record.training is not None
     return {
         "record_train_seconds": record.training.train_seconds,
         "record_peak_memory_bytes": record.training.peak_memory_bytes,
     }
 
 
-def train_and_record(work: Work, inputs: Inputs, clock: Clock, results: Path) -> Record:
+def train_and_record(work: Work, inputs: Inputs, clock: Clock, results: Path) -> TrainedRecord:
     """The same; all of its record, which is also in ``results``."""
     with carried_by_every_trainer(clock):
         return run(recipe(work, inputs), results)
@@ -73,23 +71,19 @@ def recipe(work: Work, inputs: Inputs, weights: Path | None = None, **arguments:
     return Recipe.from_values({**values, "models": [model]}, inputs.folder)
 
 
-def run(recipe: Recipe, results: Path) -> Record:
+def run(recipe: Recipe, results: Path) -> TrainedRecord:
     """The record of the recipe's only cell.
 
     Raises:
         RuntimeError: if it failed.
     """
-    only_pretraining = recipe.task is None
+    work = compare if recipe.task else pretrain
     with Path(os.devnull).open("w", encoding="utf-8") as nothing:
-        outcome = compare(
-            recipe,
-            results,
-            only_pretraining=only_pretraining,
-            console=Console(file=nothing),
-        )
+        outcome = work(recipe, results, console=Console(file=nothing))
+    for failed in outcome.failed:
+        raise RuntimeError(f"hfbench: {failed.failure.type}: {failed.failure.message}")
     (record,) = outcome.ran
-    if record.failure:
-        raise RuntimeError(f"hfbench: {record.failure.type}: {record.failure.message}")
+    assert isinstance(record, TrainedRecord)
     return record
 
 

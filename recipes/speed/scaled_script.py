@@ -5,7 +5,6 @@ accelerate launch --num_processes 2 recipes/speed/scaled_script.py WORK.json INP
 
 import gc
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
+from hfbench.system.launch import is_main_process
 from speed import hfbench_side
 from speed.measure import Clock, Laps, timed
 from speed.work import Inputs, Work
@@ -30,13 +30,12 @@ def main(work_file: str, inputs: str, results: str) -> None:
     def side(clock: Clock) -> None:
         with hfbench_side.carried_by_every_trainer(laps):
             record = hfbench_side.train_and_record(work, Inputs(Path(inputs)), clock, Path(results))
-        assert record.training is not None
         found["losses"] = [point["loss"] for point in record.curves["train"]]
         found["device"] = record.training.device
         found["command"] = record.environment["command"]
 
     run = timed(side, work.warm_up)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_main_process():
         found |= {"run": asdict(run), "laps": laps.seconds}
         (Path(results) / FOUND).write_text(json.dumps(found), encoding="utf-8")
     if torch.distributed.is_initialized():

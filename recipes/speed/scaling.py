@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from hfbench.records.store import load_records
+from hfbench import load_records
 from speed.measure import Check, Measured, Run
 from speed.processes import comparison_recipe, run_python
 from speed.scaled_script import FOUND
@@ -166,6 +166,6 @@ def _timeless(results: Path) -> list[dict[str, Any]]:
         values["training"] = {
             name: value for name, value in values["training"].items() if name not in _TRAINING_TIMES
         }
-        predictions = results / "records" / str(record.predictions)
+        predictions = results / "records" / values["predictions"]
         kept.append({**values, "predictions": predictions.read_bytes()})
     return kept

@@ -15,11 +15,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from hfbench import compare, load_recipe, load_records
+from hfbench import compare, load_recipe, load_records, pretrain
 from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Model, Recipe
-from hfbench.records.schema import Record
+from hfbench.records.schema import ClassificationRecord, Record
 from hfbench.system.quiet import quiet_libraries
 
 SEEDS = [1000, 1001, 1002]
@@ -52,7 +52,7 @@ def tune(path: Path, results: Path) -> Path:
     recipe = load_recipe(path)
     variants = variants_of(recipe)
     if any(model.pretrain for model in recipe.models):  # once; the variants then find it
-        compare(recipe, results, only_pretraining=True, jobs=None)
+        pretrain(recipe, results, jobs=None)
     outcome = compare(tuning_recipe(recipe, variants), results, jobs=None)
     measured = accuracies(load_records(outcome.folder), variants)
     tuned = path.with_name(f"{path.stem}_tuned.yaml")
@@ -98,8 +98,8 @@ def accuracies(
     """Model -> what each setting gave, in the order of the grid."""
     measured: dict[str, Accuracies] = {}
     for name, (model, setting) in variants.items():
-        runs = [r for r in records if r.kind == "classification" and r.model == name]
-        right = [r.metrics["validation"]["accuracy"] for r in runs if r.status == "finished"]
+        runs = [r for r in records if isinstance(r, ClassificationRecord) and r.model == name]
+        right = [run.metrics["validation"]["accuracy"] for run in runs]
         # rounded, since equal means of other runs differ in the last bit and are to be equal
         mean = round(sum(right) / len(right), 9) if len(right) == len(SEEDS) else None
         measured.setdefault(model.name, {})[setting] = mean

@@ -24,11 +24,11 @@ from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
 from hfbench.evidence import markdown
 from hfbench.evidence.comparison import Comparison, ModelRuns, Pair, load_comparison
-from hfbench.evidence.findings import enumerate_names
+from hfbench.evidence.findings import Findings, enumerate_names
 from hfbench.evidence.power import measure_discordance, needed_examples
 from hfbench.evidence.stats import Difference
-from hfbench.evidence.table import ACCURACY, build_rows, table_cells
-from hfbench.records.schema import Record
+from hfbench.evidence.table import ACCURACY, build_rows, text_table
+from hfbench.records.schema import PretrainingRecord, TrainedRecord
 from hfbench.system.files import atomic
 
 TEMPLATE = Path(__file__).with_name("findings.md.jinja")
@@ -117,10 +117,10 @@ class Study:
         Raises:
             UserError: if that was not counted.
         """
-        record = self.model(model, step).finished[0]
-        if not (record.task and record.corpus_overlap):
+        trained = self.model(model, step).trained
+        if not (trained and trained[0].corpus_overlap):
             raise UserError(f"{self.results}: {step} has no overlap of {model!r} with a corpus")
-        count = record.corpus_overlap[record.task.evaluation_split]
+        count = trained[0].corpus_overlap[trained[0].task.evaluation_split]
         return f"{count.exact + count.near:,} of {count.examples:,}"
 
     def validation_loss(self, step: str, model: str) -> str:
@@ -142,9 +142,9 @@ class Study:
         point = self._pretraining(step, model).curves["train"][0 if first else -1]
         return f"{point['loss']:.2f}"
 
-    def _pretraining(self, step: str, model: str) -> Record:
+    def _pretraining(self, step: str, model: str) -> PretrainingRecord:
         for record in load_records(self.results / f"study_{step}"):
-            if (record.kind, record.model, record.status) == ("pretraining", model, "finished"):
+            if isinstance(record, PretrainingRecord) and record.model == model:
                 return record
         raise UserError(f"{self.results}: {step} has no finished pretraining of {model!r}")
 
@@ -152,14 +152,14 @@ class Study:
         """How many models were trained, on what, and within which time."""
         folders = sorted(path.parent for path in self.results.glob("study_*/records"))
         records = [record for folder in folders for record in load_records(folder)]
-        trained = [record for record in records if record.training and not record.adopted_from]
+        trained = [r for r in records if isinstance(r, TrainedRecord) and not r.adopted_from]
         starts = [datetime.fromisoformat(record.started) for record in trained]
         ends = [
             start + timedelta(seconds=record.cell_seconds)
             for start, record in zip(starts, trained, strict=True)
         ]
         minutes = (max(ends) - min(starts)).total_seconds() / 60
-        devices = enumerate_names(sorted({r.training.device for r in trained if r.training}))
+        devices = enumerate_names(sorted({record.training.device for record in trained}))
         return f"{len(trained):,} trainings on {devices}, within {minutes:.0f} minutes"
 
     def next_tokens(self, step: str, prompt: str, temperature: float = 1.0) -> str:
@@ -189,8 +189,8 @@ class Study:
 
     def table(self, step: str) -> str:
         """The accuracies of a step, as `hfbench table` shows them."""
-        cells = table_cells(build_rows(self.comparison(step)), ACCURACY, {})
-        return markdown.table(cells.header, cells.rows)
+        table = text_table(build_rows(Findings.of(self.comparison(step))), ACCURACY, {})
+        return markdown.table(table.header, table.rows)
 
     def table_of_orders(self, step: str, examples: list[int], models: list[str]) -> str:
         """See wrong_order.py."""

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hfbench.checks import CHECKS, Check, find_subject, run_check
+from hfbench.checks import CHECKS, Check, find_checked_model, run_check
 from hfbench.cli.app import app
 from hfbench.errors import UserError
 from hfbench.execution.compare import compare
@@ -248,12 +248,12 @@ def write_package(tmp_path, monkeypatch, request):
 
 def failures(model, *, elsewhere=True, **options):
     """Names of the checks that fail -> their notes; ``elsewhere`` starts processes, 15 s."""
-    subject = find_subject(model, **options)
+    checked = find_checked_model(model, **options)
     return {
         check.name: verdict.note
         for check in CHECKS
         if elsewhere or check.name not in ("loads elsewhere", "two processes")
-        for verdict in run_check(check, subject)
+        for verdict in run_check(check, checked)
         if verdict.status == "FAIL"
     }
 
@@ -287,7 +287,7 @@ def test_a_model_that_is_saved_without_its_code_is_found(write_package):
     model = write_package(init="from .configuration_custom_gpt import CustomGPTConfig")
     assert failures(model, elsewhere=False) == {}
     (check,) = (check for check in CHECKS if check.name == "loads elsewhere")
-    (verdict,) = run_check(check, find_subject(model))
+    (verdict,) = run_check(check, find_checked_model(model))
     assert verdict.status == "FAIL"
     assert "file named configuration_custom_gpt.py" in verdict.note
     assert "register_for_auto_class" in verdict.note
@@ -323,16 +323,16 @@ def test_models_of_transformers_fail_for_a_known_reason(config, expected):
 
 
 def test_an_encoder_is_not_asked_what_only_a_language_model_has():
-    subject = find_subject("transformers:BertConfig")
-    assert subject.heads == ["classifier"]
+    checked = find_checked_model("transformers:BertConfig")
+    assert checked.heads == ["classifier"]
     (future,) = (check for check in CHECKS if check.name == "future")
-    (verdict,) = run_check(future, subject)
+    (verdict,) = run_check(future, checked)
     assert (verdict.status, verdict.note) == ("skipped", "an encoder (is_decoder is False)")
 
 
 def test_a_check_that_crashes_is_a_failure_with_its_reason():
-    crash = Check("crash", "", lambda subject, head: 1 / 0, ("classifier",))
-    (verdict,) = run_check(crash, find_subject("transformers:BertConfig"))
+    crash = Check("crash", "", lambda checked, head: 1 / 0, ("classifier",))
+    (verdict,) = run_check(crash, find_checked_model("transformers:BertConfig"))
     assert (verdict.status, verdict.value) == ("FAIL", None)
     assert verdict.note == "ZeroDivisionError: division by zero"
 
@@ -364,9 +364,9 @@ def test_a_failure_is_exit_code_1_with_what_to_do(folder, tmp_path):
 
 
 def test_code_in_a_folder_is_run_only_if_it_is_trusted(write_package, tmp_path):
-    find_subject(write_package()).new("classifier").save_pretrained(tmp_path / "saved")
+    find_checked_model(write_package()).new("classifier").save_pretrained(tmp_path / "saved")
     with pytest.raises(UserError, match="trust_remote_code"):
-        find_subject(str(tmp_path / "saved"))
+        find_checked_model(str(tmp_path / "saved"))
     found = failures(str(tmp_path / "saved"), elsewhere=False, trust_remote_code=True)
     assert found == {}
 
@@ -384,7 +384,7 @@ def test_code_in_a_folder_is_run_only_if_it_is_trusted(write_package, tmp_path):
 )
 def test_what_cannot_be_checked_is_a_users_mistake(model, message):
     with pytest.raises(UserError) as error:
-        find_subject(model)
+        find_checked_model(model)
     assert message in str(error.value)
     assert "models.checked" not in str(error.value)
 
@@ -395,9 +395,9 @@ def compare_own(write_package, write_recipe, tmp_path):
 
     def compare_copy(model_code, **keys):
         folder = tmp_path / "own"
-        subject = find_subject(write_package(model_code))
-        subject.new("classifier").save_pretrained(folder)
-        subject.prepared.tokenizer.save_pretrained(folder)
+        checked = find_checked_model(write_package(model_code))
+        checked.new("classifier").save_pretrained(folder)
+        checked.prepared.tokenizer.save_pretrained(folder)
         own = {"name": "own", "model_name_or_path": str(folder), "trust_remote_code": True}
         own |= keys
         recipe = load_recipe(write_recipe(models=[own], seeds=[0]))

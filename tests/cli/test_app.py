@@ -3,12 +3,12 @@ import os
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import hfbench
-from hfbench.cli import app as cli
 from hfbench.errors import WorkerError
 
 ROOT = Path(__file__).parents[2]
@@ -18,14 +18,6 @@ def hfbench_command(*arguments, cwd=ROOT):
     env = {**os.environ, "COLUMNS": "80"}
     command = [sys.executable, "-m", "hfbench", *map(str, arguments)]
     return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=200)
-
-
-def call(monkeypatch, *arguments):
-    """Run the command line in this process; its exit code."""
-    monkeypatch.setattr(sys, "argv", ["hfbench", *map(str, arguments)])
-    with pytest.raises(SystemExit) as leave:
-        cli.main()
-    return leave.value.code or 0
 
 
 def test_help_answers_at_once():
@@ -88,79 +80,71 @@ def test_list_names_presets_built_ins_and_recipes():
     ],
 )
 def test_a_users_mistake_is_a_message_and_exit_code_2(
-    arguments, message, write_recipe, tmp_path, monkeypatch, capsys
+    arguments, message, write_recipe, tmp_path, monkeypatch, call
 ):
     write_recipe()
     (tmp_path / "bad.yaml").write_text("nam: x")
     monkeypatch.chdir(tmp_path)
-    assert call(monkeypatch, *arguments) == 2
-    error = capsys.readouterr().err
+    code, _, error = call(*arguments)
+    assert code == 2
     assert error.startswith("error: ")
     assert message in error
-    assert "Traceback" not in error
 
 
-def test_dry_run_prints_the_plan_and_runs_nothing(write_recipe, tmp_path, monkeypatch, capsys):
+def test_dry_run_prints_the_plan_and_runs_nothing(write_recipe, tmp_path, call):
     path = write_recipe()
     results = tmp_path / "results"
-    assert call(monkeypatch, "compare", path, "--results-dir", results, "--dry-run") == 0
-    shown = capsys.readouterr().out
+    code, shown, _ = call("compare", path, "--results-dir", results, "--dry-run")
+    assert code == 0
     assert "72 train, 24 validation examples" in shown
     assert "3 of 3 cells to run" in shown
     row = next(line.split() for line in shown.splitlines() if "mine--seed1" in line)
     assert row[2:5] == ["16", "10", "32"]  # batch, steps, max length
     assert not results.exists()
-    assert call(monkeypatch, "compare", path, "--results-dir", results) == 0
+    assert call("compare", path, "--results-dir", results)[0] == 0
     record = json.loads((results / "tiny" / "records" / "mine--seed1.json").read_text())
     assert f"{record['model_facts']['parameters']:,}" == row[1]
     assert record["training"]["steps"] == 10
-    capsys.readouterr()
-    assert call(monkeypatch, "compare", path, "--results-dir", results, "--dry-run") == 0
-    assert "0 of 3 cells to run" in capsys.readouterr().out
+    _, shown, _ = call("compare", path, "--results-dir", results, "--dry-run")
+    assert "0 of 3 cells to run" in shown
 
 
-def test_compare_writes_and_prints_the_table_and_says_where_it_is(
-    write_recipe, tmp_path, monkeypatch, capsys
-):
-    assert call(monkeypatch, "compare", write_recipe(), "--results-dir", tmp_path / "r") == 0
-    shown = capsys.readouterr().out
+def test_compare_writes_and_prints_the_table_and_says_where_it_is(write_recipe, tmp_path, call):
+    code, shown, _ = call("compare", write_recipe(), "--results-dir", tmp_path / "r")
+    assert code == 0
     assert "95 %" in shown
     assert f"Results in {tmp_path / 'r' / 'tiny'}" in shown.replace("\n", "")
     assert (tmp_path / "r" / "tiny" / "README.md").exists()
     before = (tmp_path / "r" / "tiny" / "README.md").read_bytes()
-    assert call(monkeypatch, "table", tmp_path / "r" / "tiny") == 0
+    assert call("table", tmp_path / "r" / "tiny")[0] == 0
     assert (tmp_path / "r" / "tiny" / "README.md").read_bytes() == before
 
 
-def test_failed_cells_are_told_with_exit_code_1(write_recipe, tmp_path, monkeypatch, capsys):
+def test_failed_cells_are_told_with_exit_code_1(write_recipe, tmp_path, call):
     path = write_recipe(training_arguments={"learning_rate": 1e30, "max_steps": 3})
-    assert call(monkeypatch, "compare", path, "--results-dir", tmp_path / "r") == 1
-    shown = capsys.readouterr().out
+    code, shown, _ = call("compare", path, "--results-dir", tmp_path / "r")
+    assert code == 1
     assert "2 FAILED" in shown
     assert "mine--seed0: NonFiniteLossError" in shown
 
 
-def test_a_worker_that_died_is_a_message_and_exit_code_1(
-    write_recipe, tmp_path, monkeypatch, capsys
-):
+def test_a_worker_that_died_is_a_message_and_exit_code_1(write_recipe, tmp_path, monkeypatch, call):
     def die(*_, **__):
         raise WorkerError("mine--seed0: its worker process was killed by SIGKILL")
 
-    monkeypatch.setattr("hfbench.execution.compare.compare", die)
-    assert call(monkeypatch, "compare", write_recipe(), "--results-dir", tmp_path / "r") == 1
-    assert capsys.readouterr().err == (
-        "error: mine--seed0: its worker process was killed by SIGKILL\n"
-    )
+    monkeypatch.setattr("hfbench.api.compare", die)
+    code, _, error = call("compare", write_recipe(), "--results-dir", tmp_path / "r")
+    assert code == 1
+    assert error == "error: mine--seed0: its worker process was killed by SIGKILL\n"
 
 
-def test_more_shards_than_cells_is_no_mistake(write_recipe, tmp_path, monkeypatch, capsys):
+def test_more_shards_than_cells_is_no_mistake(write_recipe, tmp_path, call):
     arguments = ["compare", write_recipe(), "--results-dir", tmp_path / "r", "--shard", "9/9"]
-    assert call(monkeypatch, *arguments) == 0
-    assert "0 cells ran, 0 were finished before" in capsys.readouterr().out
+    code, shown, _ = call(*arguments)
+    assert code == 0
+    assert "0 cells ran, 0 were finished before" in shown
 
 
-def test_public_names_are_imported_where_they_are_used():
-    for name in hfbench.__all__:
-        assert getattr(hfbench, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        hfbench.nothing  # noqa: B018
+def test_the_version_is_that_of_the_package(call):
+    assert call("--version") == (0, f"hfbench {hfbench.__version__}\n", "")
+    assert hfbench.__version__ == version("hfbench")

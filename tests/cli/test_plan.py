@@ -1,17 +1,13 @@
 import io
 import re
-import sys
 
 import pytest
 from rich.console import Console
 
-from hfbench.cli import app as cli
+from hfbench import UserError, compare, load_recipe
 from hfbench.cli.plan import Target, print_plan
-from hfbench.errors import UserError
 from hfbench.evidence.power import Discordance, detectable_difference, needed_examples, needed_seeds
-from hfbench.execution.compare import compare
 from hfbench.recipe.cells import Shard
-from hfbench.recipe.load import load_recipe
 
 
 def plan(recipe, results, **options):
@@ -68,7 +64,8 @@ def test_a_shard_shows_what_its_run_runs(write_recipe, tmp_path):
     for number, count in ((1, 2), (2, 2), (5, 5)):
         shard, results = Shard(number, count), tmp_path / f"{number}-of-{count}"
         shown = plan(recipe, results, shard=shard)
-        outcome = compare(recipe, results, shard=shard, console=Console(quiet=True))
+        part = f"{number}/{count}"
+        outcome = compare(recipe, results, shard=part, console=Console(quiet=True))
         ran = [record.stem for record in outcome.ran]
         assert stems(shown) == [(stem, "to run") for stem in ran]
         assert f"shard {number}/{count}: {len(ran)} of {len(ran)} cells to run" in shown
@@ -82,7 +79,7 @@ def test_the_design_and_the_time_of_a_shard_are_by_all_that_is_finished(write_re
     models = [{"name": name, **small} for name in ("mine", "other")]
     models[1]["training_arguments"] = {"learning_rate": 1e-4}
     recipe = load_recipe(write_recipe(models=models, seeds=[0, 1, 2, 3]))
-    compare(recipe, tmp_path, shard=Shard(1, 2), console=Console(quiet=True))
+    compare(recipe, tmp_path, shard="1/2", console=Console(quiet=True))
     shown = plan(recipe, tmp_path, shard=Shard(2, 2))
     assert "shard 2/2: 4 of 4 cells to run" in shown
     assert "measured on the finished runs" in shown
@@ -99,16 +96,12 @@ def test_a_shard_whose_pretraining_is_missing_is_refused_as_its_run_is(write_rec
 
 
 @pytest.mark.parametrize(("shard", "code"), [("2/3", 0), ("3/2", 2)])
-def test_the_command_line_plans_a_shard(write_recipe, tmp_path, monkeypatch, capsys, shard, code):
-    recipe, results = str(write_recipe()), str(tmp_path / "results")
-    arguments = ["compare", recipe, "--results-dir", results, "--dry-run", "--shard", shard]
-    monkeypatch.setattr(sys, "argv", ["hfbench", *arguments])
-    with pytest.raises(SystemExit) as leave:
-        cli.main()
-    shown = capsys.readouterr()
-    assert (leave.value.code or 0) == code
+def test_the_command_line_plans_a_shard(write_recipe, tmp_path, call, shard, code):
+    arguments = ["compare", write_recipe(), "--results-dir", tmp_path / "results", "--dry-run"]
+    ended, shown, error = call(*arguments, "--shard", shard)
+    assert ended == code
     if code:
-        assert "--shard: 3/2 is none of 1/2 to 2/2" in shown.err
+        assert "--shard: 3/2 is none of 1/2 to 2/2" in error
     else:
-        assert stems(shown.out) == [("mine--seed1", "to run")]
-        assert "shard 2/3: 1 of 1 cells to run" in shown.out
+        assert stems(shown) == [("mine--seed1", "to run")]
+        assert "shard 2/3: 1 of 1 cells to run" in shown

@@ -8,8 +8,8 @@ from datasets import Dataset
 from hfbench.data.contamination import count_corpus_overlaps, count_overlaps, count_task_overlaps
 from hfbench.data.task import load_task
 from hfbench.execution import inputs as workbench
-from hfbench.execution.inputs import Workbench
-from hfbench.recipe.cells import plan_classification
+from hfbench.execution.inputs import Inputs
+from hfbench.recipe.cells import plan_comparison
 from hfbench.recipe.load import load_recipe
 from hfbench.recipe.schema import Task
 from hfbench.records.schema import NEAR_SHARE, RUN, Overlap
@@ -176,7 +176,7 @@ def test_a_corpus_is_compared_once_for_all_models_that_pretrain_on_it(
     models = [{"name": name, **model, "pretrain": pretrain} for name in ("one", "other")]
     models.append({"name": "fresh", **model})
     recipe = load_recipe(write_recipe(models=models))
-    bench = Workbench(recipe, plan_classification(recipe))
+    bench = Inputs(recipe, plan_comparison(recipe))
     one, other, fresh = map(bench.corpus_overlap, recipe.models)
     assert one["validation"].exact == one["validation"].examples == 24
     assert other is one

@@ -14,7 +14,7 @@ from hfbench.data.corpus import load_corpus
 from hfbench.data.texts import in_batches, store_texts
 from hfbench.data.tokens import predicted_bytes, tokenize_corpus
 from hfbench.errors import StorageError
-from hfbench.models import tokenizer
+from hfbench.models import tokenizer as training
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.schema import Corpus
 from hfbench.training.trainer import _with_ignored_row
@@ -106,10 +106,10 @@ def test_an_error_of_the_source_is_not_one_of_the_disk(cache):
 
 
 def test_a_tokenizer_is_trained_once_for_equal_texts_wherever_they_are():
-    tokenizer._train_tokenizer.cache_clear()
+    training._train_tokenizer.cache_clear()
     listed, stored = train_tokenizer(WORDS, 300), train_tokenizer(store_texts(WORDS), 300)
     other = train_tokenizer(store_texts(["quite", "other", "words"] * 9), 300)
-    assert tokenizer._train_tokenizer.cache_info().misses == 2
+    assert training._train_tokenizer.cache_info().misses == 2
     assert listed.get_vocab() == stored.get_vocab() != other.get_vocab()
 
 

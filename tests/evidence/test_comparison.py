@@ -5,7 +5,7 @@ import pytest
 
 from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
-from hfbench.evidence.findings import answer, curve_findings, question
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.stats import accuracy_interval, holm, paired_difference
 
 
@@ -100,7 +100,7 @@ def test_the_answer_names_the_best_whom_it_beats_and_who_is_no_better_than_the_f
     comparison = load_comparison(results)
     best, fair = comparison.models[0], comparison.models[1]
     (pair,) = [p for p in comparison.pairs if p.first is best and p.second is fair]
-    first, second = answer(comparison)
+    first, second = Findings.of(comparison).answer
     assert first.startswith(
         f"good is the most accurate ({100 * best.accuracy:.1f} %); it beats fair"
     )
@@ -108,7 +108,8 @@ def test_the_answer_names_the_best_whom_it_beats_and_who_is_no_better_than_the_f
     assert "alike and floor" in first
     assert second == 'Every other model is better than always answering "y".'
     assert (
-        question(comparison) == "Which of these 4 models classifies d/s best, and how sure is that?"
+        Findings.of(comparison).question
+        == "Which of these 4 models classifies d/s best, and how sure is that?"
     )
 
 
@@ -117,7 +118,7 @@ def test_the_answer_counts_those_it_cannot_name_in_a_sentence(tmp_path, write_re
     for number in range(8):
         write_record(tmp_path, f"other-{number}", 0, np.arange(200) < 100 - number)
         if number in (6, 7):
-            first, _ = answer(load_comparison(tmp_path))
+            first, _ = Findings.of(load_comparison(tmp_path)).answer
             assert first.startswith("best is the most accurate (95.0 %); it beats other-0 by 45.0")
             assert first.endswith(
                 ["other-4, other-5 and other-6.", "and, by more, 7 others."][number - 6]
@@ -128,7 +129,7 @@ def test_the_answer_says_when_nothing_can_be_told_apart(tmp_path, write_record):
     right = draw(1, 0.6)[0]
     for model in ("one", "two", "three"):
         write_record(tmp_path, model, 0, right)
-    first, second = answer(load_comparison(tmp_path))
+    first, second = Findings.of(load_comparison(tmp_path)).answer
     assert "cannot be told from any other: three and two" in first
     assert "not shown" in second or "better than always" in second
 
@@ -137,10 +138,10 @@ def test_the_answer_of_a_single_model_and_of_none(tmp_path, write_record):
     from hfbench.records.schema import Failure
 
     failure = Failure(type="E", message="m", step=None)
-    write_record(tmp_path, "one", 0, np.ones(50, bool), status="failed", failure=failure)
-    assert answer(load_comparison(tmp_path)) == ["No run of any model finished."]
+    write_record(tmp_path, "one", 0, np.ones(50, bool), failure=failure)
+    assert Findings.of(load_comparison(tmp_path)).answer == ["No run of any model finished."]
     write_record(tmp_path, "two", 0, np.arange(50) < 30)
-    first, second = answer(load_comparison(tmp_path))
+    first, second = Findings.of(load_comparison(tmp_path)).answer
     assert first == "two is the most accurate (60.0 %); there is no other model to compare it with."
     assert second == 'two is not shown to be better than always answering "y".'
 
@@ -154,12 +155,14 @@ def test_a_learning_curve_says_from_how_many_examples_on_which_model_wins(tmp_pa
                 write_record(tmp_path, model, seed, correct, train_size=size)
     comparison = load_comparison(tmp_path)
     # at 30 by itself, but not at 90
-    assert curve_findings(comparison) == ["mine beats theirs from 270 training examples on."]
+    assert Findings.of(comparison).curve[:-1] == [
+        "mine beats theirs from 270 training examples on."
+    ]
     for path in (tmp_path / "records").glob("*n270*"):
         path.unlink()
     for path in (tmp_path / "records").glob("*n810*"):
         path.unlink()
-    assert curve_findings(load_comparison(tmp_path)) == [
+    assert Findings.of(load_comparison(tmp_path)).curve[:-1] == [
         "With 90 training examples no model is told from another."
     ]
 
@@ -171,4 +174,7 @@ def test_every_row_that_always_gives_the_commonest_class_is_the_floor(results, w
     assert comparison.floors["collapsed"].majority is None
     assert comparison.floors["floor"].majority is None
     assert comparison.letters["collapsed"] == comparison.letters["floor"]
-    assert answer(comparison)[1] == 'Every other model is better than always answering "y".'
+    assert (
+        Findings.of(comparison).answer[1]
+        == 'Every other model is better than always answering "y".'
+    )

@@ -5,6 +5,7 @@ import pytest
 
 from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import as_markdown
 from hfbench.records.schema import SplitData, TaskData, Tokens
 
@@ -66,7 +67,7 @@ def test_just_what_differs_is_named(results, write_record, changes, note):
         write_record(results, "odd", seed, RIGHT, **changes)
     comparison = load_comparison(results)
     assert comparison.differences == {"odd": [note]}
-    assert f"- [1] odd: {note}" in as_markdown(comparison)
+    assert f"- [1] odd: {note}" in as_markdown(Findings.of(comparison))
 
 
 def test_the_source_and_revision_of_the_data_are_compared(results, write_record):

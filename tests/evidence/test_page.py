@@ -13,10 +13,15 @@ import numpy as np
 import pytest
 
 from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import render_report, write_report
 from hfbench.records.schema import Failure
 
 HOSTILE = "</td></script><script>alert('x')</script><img src=x onerror=alert(1)>\" $x $"
+
+
+def load_findings(folder):
+    return Findings.of(load_comparison(folder))
 
 
 class Page(HTMLParser):
@@ -56,21 +61,20 @@ def results(tmp_path, write_record):
 
 @pytest.fixture
 def page(results):
-    return Page(render_report(load_comparison(results)))
+    return Page(render_report(load_findings(results)))
 
 
 def test_the_question_and_the_answer_come_first(results, page):
-    from hfbench.evidence.findings import answer, question
 
-    comparison = load_comparison(results)
+    findings = load_findings(results)
     text = page.text
-    first, second = answer(comparison)
-    assert text.index(question(comparison)) < text.index(first) < text.index(second)
+    first, second = findings.answer
+    assert text.index(findings.question) < text.index(first) < text.index(second)
     assert text.index(second) < text.index("95 % interval: for the accuracy")
 
 
 def test_it_needs_nothing_else(results):
-    html = render_report(load_comparison(results))
+    html = render_report(load_findings(results))
     page = Page(html)
     addresses = set(re.findall(r"https?://[^\s\"'<>)]+", html))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
@@ -84,7 +88,7 @@ def test_it_needs_nothing_else(results):
 
 
 def test_only_its_own_script_may_run(results):
-    html = render_report(load_comparison(results))
+    html = render_report(load_findings(results))
     (script,) = re.findall(r"<script>(.*?)</script>", html, re.S)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     (policy,) = [m["content"] for m in Page(html).all("meta") if m.get("http-equiv")]
@@ -109,9 +113,9 @@ def test_what_comes_from_data_cannot_run(tmp_path, write_record):
             )
             write_record(tmp_path, model, seed, np.arange(80) % (seed + 2) > 0, task=task)
     failure = Failure(type="E", message=HOSTILE, step=None)
-    write_record(tmp_path, "one", 9, np.ones(80, bool), status="failed", failure=failure)
+    write_record(tmp_path, "one", 9, np.ones(80, bool), failure=failure)
     texts = {f"validation/{i}": HOSTILE for i in range(80)}
-    html = render_report(load_comparison(tmp_path), texts)
+    html = render_report(load_findings(tmp_path), texts)
     page = Page(html)
     assert len(page.all("script")) == 1
     assert page.all("img") == []
@@ -121,17 +125,17 @@ def test_what_comes_from_data_cannot_run(tmp_path, write_record):
 
 
 def test_texts_are_shown_on_request_only(results):
-    comparison = load_comparison(results)
+    findings = load_findings(results)
     texts = {f"validation/{i}": f"secret words {i}" for i in range(80)}
-    assert "secret words" not in render_report(comparison)
-    page = Page(render_report(comparison, texts))
+    assert "secret words" not in render_report(findings)
+    page = Page(render_report(findings, texts))
     assert "secret words" in page.text
     assert "up to 3 words" in page.text
 
 
 def test_it_is_the_same_bytes_each_time(results):
-    first = write_report(load_comparison(results), results).read_bytes()
-    assert write_report(load_comparison(results), results).read_bytes() == first
+    first = write_report(load_findings(results), results).read_bytes()
+    assert write_report(load_findings(results), results).read_bytes() == first
 
 
 def test_a_screen_reader_finds_headings_captions_scopes_and_descriptions(page):
@@ -151,7 +155,7 @@ def test_a_screen_reader_finds_headings_captions_scopes_and_descriptions(page):
 
 
 def test_figures_take_the_colours_of_the_page(results):
-    html = render_report(load_comparison(results))
+    html = render_report(load_findings(results))
     figures = "".join(re.findall(r"<svg.*?</svg>", html, re.S))
     assert "currentColor" in figures
     assert "var(--model-0)" in figures
@@ -170,7 +174,7 @@ def test_pairs_hold_the_differences_and_mcnemar_by_seed(results, page):
 
 def test_more_pairs_than_fit_a_page_are_folded(results, write_record):
     def differences():
-        html = render_report(load_comparison(results))
+        html = render_report(load_findings(results))
         return html[html.index('<section id="differences">') :].split("</section>")[0]
 
     assert "<details open>\n<summary>All 3 pairs" in differences()
@@ -187,8 +191,8 @@ def test_every_record_has_its_line(results, page):
 
 def test_a_comparison_that_failed_altogether_has_a_report(tmp_path, write_record):
     failure = Failure(type="OSError", message="no space left", step=None)
-    write_record(tmp_path, "one", 0, np.ones(8, bool), status="failed", failure=failure)
-    page = Page(render_report(load_comparison(tmp_path)))
+    write_record(tmp_path, "one", 0, np.ones(8, bool), failure=failure)
+    page = Page(render_report(load_findings(tmp_path)))
     assert "No run of any model finished." in page.text
     assert "no space left" in page.text
 
@@ -205,13 +209,13 @@ PINNED = re.search(
     "report", sorted(ROOT.glob("results/**/report.html")), ids=lambda p: p.parent.name
 )
 def test_committed_reports_regenerate_byte_for_byte(report):
-    assert report.read_bytes() == render_report(load_comparison(report.parent)).encode()
+    assert report.read_bytes() == render_report(load_findings(report.parent)).encode()
 
 
 def test_models_without_a_common_seed_have_a_report(tmp_path, write_record):
     rng = np.random.default_rng(0)
     for model, seed in (("one", 0), ("one", 1), ("two", 2), ("two", 3)):
         write_record(tmp_path, model, seed, rng.random(80) < 0.7)
-    page = Page(render_report(load_comparison(tmp_path)))
+    page = Page(render_report(load_findings(tmp_path)))
     assert "Paired differences" in page.text
     assert "Flips" not in page.text

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import write_report
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed: extra 'browser'")
@@ -34,7 +35,7 @@ def report(tmp_path_factory, write_record):
     texts = {
         f"validation/{i}": f"text {i} <b>of</b> " + "many words " * (i % 20) for i in range(80)
     }
-    return write_report(load_comparison(folder), folder, texts)
+    return write_report(Findings.of(load_comparison(folder)), folder, texts)
 
 
 @pytest.fixture(scope="module")

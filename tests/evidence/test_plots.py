@@ -68,7 +68,7 @@ def test_nothing_finished_is_no_figure(tmp_path, write_record):
     from hfbench.records.schema import Failure
 
     failure = Failure(type="E", message="m", step=None)
-    write_record(tmp_path, "one", 0, np.ones(8, bool), status="failed", failure=failure)
+    write_record(tmp_path, "one", 0, np.ones(8, bool), failure=failure)
     assert draw_plots(load_comparison(tmp_path)) == []
 
 

@@ -12,20 +12,25 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import render_report
 from hfbench.evidence.table import (
-    COLUMNS,
     as_csv,
     as_latex,
     as_markdown,
     build_rows,
     check_columns,
+    columns,
     print_table,
     write_table,
 )
 from hfbench.records.schema import Failure, Overlap
 
 RESULTS = Path(__file__).parents[2] / "results"
+
+
+def load_findings(folder):
+    return Findings.of(load_comparison(folder))
 
 
 @pytest.fixture
@@ -39,8 +44,8 @@ def results(tmp_path, write_record):
 
 def test_rows_hold_the_comparison_and_the_cost(results):
     comparison = load_comparison(results)
-    row = build_rows(comparison)[0]
-    assert [row.model for row in build_rows(comparison)] == ["better", "worse"]
+    row = build_rows(Findings.of(comparison))[0]
+    assert [row.model for row in build_rows(Findings.of(comparison))] == ["better", "worse"]
     assert row.accuracy == comparison.models[0].correct.mean()
     assert (row.low, row.high) == comparison.models[0].interval
     assert (row.runs, row.examples, row.group) == (3, 80, "a")
@@ -53,17 +58,19 @@ def test_confidence_in_a_row_is_that_of_scikit_learn(results):
     model = load_comparison(results).models[0]
     probabilities = np.exp(model.logits) / np.exp(model.logits).sum(-1, keepdims=True)
     runs = probabilities.astype(float)
-    row = build_rows(load_comparison(results))[0]
-    assert row.nll == pytest.approx(np.mean([log_loss(model.labels, run) for run in runs]))
+    row = build_rows(load_findings(results))[0]
+    assert row.scores["nll"] == pytest.approx(
+        np.mean([log_loss(model.labels, run) for run in runs])
+    )
     # with two classes ours, over both, is twice theirs
     brier = np.mean([brier_score_loss(model.labels, run[:, 1]) for run in runs])
-    assert row.brier == pytest.approx(2 * brier)
+    assert row.scores["brier"] == pytest.approx(2 * brier)
 
 
 def test_outputs_are_the_same_bytes_each_time(results):
-    paths = write_table(load_comparison(results), results)
+    paths = write_table(load_findings(results), results)
     first = [path.read_bytes() for path in paths]
-    write_table(load_comparison(results), results)
+    write_table(load_findings(results), results)
     assert [path.read_bytes() for path in paths] == first
     assert [path.name for path in paths] == ["README.md", "accuracy.csv", "accuracy.tex"]
     assert b"\r" not in b"".join(first)
@@ -71,30 +78,30 @@ def test_outputs_are_the_same_bytes_each_time(results):
 
 def test_csv_holds_the_numbers_as_fractions(results):
     comparison = load_comparison(results)
-    lines = list(csv.DictReader(io.StringIO(as_csv(comparison))))
+    lines = list(csv.DictReader(io.StringIO(as_csv(Findings.of(comparison)))))
     assert [line["model"] for line in lines] == ["better", "worse"]
     assert float(lines[0]["accuracy"]) == pytest.approx(comparison.models[0].accuracy, abs=1e-6)
     assert float(lines[0]["low"]) < float(lines[0]["accuracy"]) < float(lines[0]["high"])
 
 
 def test_markdown_has_a_row_per_model_with_interval_group_and_floor(results):
-    comparison = load_comparison(results)
-    row = build_rows(comparison)[0]
+    findings = load_findings(results)
+    row = build_rows(findings)[0]
     cells = [
         "better", f"{100 * row.accuracy:.2f}", f"{100 * row.low:.1f}-{100 * row.high:.1f}", "a",
         f"{100 * row.above_majority:+.1f} p <0.001", "3", "80",
     ]  # fmt: skip
-    assert f"| {' | '.join(cells)} |" in as_markdown(comparison)
-    assert "| better | 12,345 | 12,000 | 1,000 | 3 | 2.0 | 500 | 1 |" in as_markdown(comparison)
+    assert f"| {' | '.join(cells)} |" in as_markdown(findings)
+    assert "| better | 12,345 | 12,000 | 1,000 | 3 | 2.0 | 500 | 1 |" in as_markdown(findings)
 
 
 def test_columns_can_be_chosen_in_every_output(results):
-    comparison = load_comparison(results)
+    findings = load_findings(results)
     chosen = ["nll", "train_flops"]
-    assert "| model | NLL | training TFLOP |" in as_markdown(comparison, chosen)
-    assert "model & NLL & training TFLOP" in as_latex(comparison, chosen)
+    assert "| model | NLL | training TFLOP |" in as_markdown(findings, chosen)
+    assert "model & NLL & training TFLOP" in as_latex(findings, chosen)
     console = Console(file=io.StringIO(), width=80)
-    print_table(comparison, console, chosen)
+    print_table(findings, console, chosen)
     assert "NLL" in console.file.getvalue()
     assert "interval" not in console.file.getvalue().partition("better")[0]
     with pytest.raises(UserError, match="no column 'nl'; did you mean 'nll'"):
@@ -102,19 +109,17 @@ def test_columns_can_be_chosen_in_every_output(results):
 
 
 def test_every_column_has_a_text_for_a_trained_model(results):
-    row = build_rows(load_comparison(results))[0]
-    assert all(column.text(row) for column in COLUMNS.values())
+    row = build_rows(load_findings(results))[0]
+    assert all(column.text(row) for column in columns().values())
 
 
 def test_the_terminal_shows_it_in_80_columns(results, write_record):
     write_record(results, "a-model-with-quite-a-long-name", 0, np.ones(80, bool))
     for seed in range(3):
         failure = Failure(type="E", message="m", step=3)
-        write_record(
-            results, "worse", 10 + seed, np.ones(80, bool), status="failed", failure=failure
-        )
+        write_record(results, "worse", 10 + seed, np.ones(80, bool), failure=failure)
     console = Console(file=io.StringIO(), width=80)
-    print_table(load_comparison(results), console)
+    print_table(load_findings(results), console)
     shown = console.file.getvalue()
     assert max(map(len, shown.splitlines())) <= 80
     for word in ("accuracy", "95 %", "interval", "group", "majority", "3 of 6"):
@@ -123,12 +128,12 @@ def test_the_terminal_shows_it_in_80_columns(results, write_record):
 
 
 def test_failed_runs_are_counted_shown_and_never_averaged(results, write_record):
-    before = build_rows(load_comparison(results))[1].accuracy
+    before = build_rows(load_findings(results))[1].accuracy
     failure = Failure(type="NonFiniteLossError", message="the loss is NaN", step=7)
-    write_record(results, "worse", 3, np.ones(80, bool), status="failed", failure=failure)
-    row = build_rows(load_comparison(results))[1]
+    write_record(results, "worse", 3, np.ones(80, bool), failure=failure)
+    row = build_rows(load_findings(results))[1]
     assert (row.runs, row.failed, row.accuracy) == (3, 1, before)
-    text = as_markdown(load_comparison(results))
+    text = as_markdown(load_findings(results))
     assert "| worse [1] |" in text
     assert "| 3 of 4 |" in text
     assert "seed 3 failed at step 7 (NonFiniteLossError: the loss is NaN)" in text
@@ -137,11 +142,15 @@ def test_failed_runs_are_counted_shown_and_never_averaged(results, write_record)
 def test_a_model_that_never_finished_has_a_row_without_numbers(results, write_record):
     failure = Failure(type="OSError", message="full", step=None)
     for seed in range(2):
-        write_record(results, "broken", seed, np.ones(80, bool), status="failed", failure=failure)
+        write_record(results, "broken", seed, np.ones(80, bool), failure=failure)
     comparison = load_comparison(results)
     assert comparison.models[-1].name == "broken"
-    assert "| broken [1] |  |  |  |  | 0 of 2 |  |" in as_markdown(comparison)
-    (line,) = [x for x in csv.DictReader(io.StringIO(as_csv(comparison))) if x["model"] == "broken"]
+    assert "| broken [1] |  |  |  |  | 0 of 2 |  |" in as_markdown(Findings.of(comparison))
+    (line,) = [
+        x
+        for x in csv.DictReader(io.StringIO(as_csv(Findings.of(comparison))))
+        if x["model"] == "broken"
+    ]
     assert (line["accuracy"], line["runs"], line["failed"]) == ("", "0", "2")
     assert "seed 1 failed (OSError: full)" in line["notes"]
 
@@ -149,14 +158,14 @@ def test_a_model_that_never_finished_has_a_row_without_numbers(results, write_re
 def test_one_class_runs_are_flagged(results, write_record):
     labels = np.arange(80) % 2
     write_record(results, "worse", 3, labels == 1)  # always y
-    text = as_markdown(load_comparison(results))
+    text = as_markdown(load_findings(results))
     assert "[1] worse: 1 of 4 runs predict one class only" in text
 
 
 def test_one_seed_is_said_to_say_nothing_of_others(results, write_record):
     write_record(results, "single", 0, np.ones(80, bool))
     write_record(results, "control", None, np.ones(80, bool), control=True)
-    text = as_markdown(load_comparison(results))
+    text = as_markdown(load_findings(results))
     assert "One seed only (single): intervals and groups say nothing about other seeds." in text
 
 
@@ -182,21 +191,21 @@ def test_evaluation_examples_that_are_training_examples_are_counted_in_a_note(
     for seed in range(3):
         for model in ("better", "worse"):
             write_overlap(model, seed, train={"exact": 2, "near": 1, "short": 30})
-    comparison = load_comparison(results)
+    findings = load_findings(results)
     found = (
         "3 of 80 evaluation examples are also in the training data (2 word for word, 1 nearly, "
         "with 80 {}% of the words or more in runs of 8 that occur there). 30 of fewer than 8 words "
         "were compared as a whole only."
     )
-    assert f"- {found.format('')}\n" in as_markdown(comparison)
-    assert f"\n{found.format(chr(92))}\\par" in as_latex(comparison)
-    assert f"<li>{found.format('')}</li>" in render_report(comparison)
+    assert f"- {found.format('')}\n" in as_markdown(findings)
+    assert f"\n{found.format(chr(92))}\\par" in as_latex(findings)
+    assert f"<li>{found.format('')}</li>" in render_report(findings)
 
 
 def test_subsets_with_different_overlaps_are_told_by_the_largest(results, write_overlap):
     write_overlap("better", 0, train={"exact": 0, "near": 0, "short": 0})
     write_overlap("better", 1, train={"exact": 1, "near": 0, "short": 0})
-    text = as_markdown(load_comparison(results))
+    text = as_markdown(load_findings(results))
     line = "- up to 1 of 80 evaluation examples is also in the training data (1 word for word).\n"
     assert line in text
 
@@ -207,15 +216,15 @@ def test_an_architecture_that_was_not_asked_whether_it_is_fair_has_a_footnote(
     write_record(
         results, "own", 0, np.ones(80, bool), settings={"models": [{"name": "own", "unfair": True}]}
     )
-    text = as_markdown(load_comparison(results))
+    text = as_markdown(load_findings(results))
     assert "own: its architecture was not asked whether it compares fairly (unfair: true)" in text
     assert text.count("unfair") == 1
 
 
 def test_no_overlap_is_said_and_one_that_was_not_counted_is_not(results, write_overlap):
-    assert "evaluation examples" not in as_markdown(load_comparison(results))
+    assert "evaluation examples" not in as_markdown(load_findings(results))
     write_overlap("better", 0, train={"exact": 0, "near": 0, "short": 0})
-    text = as_markdown(load_comparison(results))
+    text = as_markdown(load_findings(results))
     assert "- 0 of 80 evaluation examples are also in the training data.\n" in text
 
 
@@ -223,27 +232,27 @@ def test_a_model_whose_corpus_has_evaluation_examples_is_marked(results, write_o
     for seed in range(3):
         write_overlap("worse", seed, corpus={"exact": 0, "near": 1, "short": 0})
         write_overlap("better", seed, corpus={"exact": 0, "near": 0, "short": 9})
-    comparison = load_comparison(results)
+    findings = load_findings(results)
     note = "1 of 80 evaluation examples is also in its pretraining corpus (1 nearly, with 80 {}%"
-    assert f"- [1] worse: {note.format('')}" in as_markdown(comparison)
-    assert f"[1] worse: {note.format(chr(92))}" in as_latex(comparison)
-    assert f"<li>[1] worse: {note.format('')}" in render_report(comparison)
-    assert "| worse [1] |" in as_markdown(comparison)
-    assert "[2]" not in as_markdown(comparison)
-    notes = {row.model: row.notes for row in build_rows(comparison)}
+    assert f"- [1] worse: {note.format('')}" in as_markdown(findings)
+    assert f"[1] worse: {note.format(chr(92))}" in as_latex(findings)
+    assert f"<li>[1] worse: {note.format('')}" in render_report(findings)
+    assert "| worse [1] |" in as_markdown(findings)
+    assert "[2]" not in as_markdown(findings)
+    notes = {row.model: row.notes for row in build_rows(findings)}
     assert notes["worse"].startswith(note[:50])
     assert notes["better"] == ""
 
 
 def test_the_selection_rule_is_stated(results, write_record):
-    assert "mean over the runs, after the last step." in as_markdown(load_comparison(results))
+    assert "mean over the runs, after the last step." in as_markdown(load_findings(results))
     rng = np.random.default_rng(0)
     for seed in range(3):
         for model in ("worse", "better"):
             write_record(
                 results, model, seed, rng.random(80) < 0.7, training={"selection": "best_loss"}
             )
-    text = as_markdown(load_comparison(results))
+    text = as_markdown(load_findings(results))
     assert "with the weights that had the lowest validation loss." in text
 
 
@@ -260,7 +269,7 @@ def test_learning_curve_is_a_table_of_sizes(tmp_path, write_record):
     assert list(comparison.curve) == [10, 40]
     largest = comparison.curve[40].models[0]
     assert comparison.models[0].accuracy == largest.accuracy
-    text = as_markdown(comparison)
+    text = as_markdown(Findings.of(comparison))
     low, high = largest.interval
     line = f"| 40 | {100 * largest.accuracy:.1f} ({100 * low:.1f}-{100 * high:.1f}) a | 50.0 ("
     assert line in text
@@ -269,7 +278,7 @@ def test_learning_curve_is_a_table_of_sizes(tmp_path, write_record):
 
 def test_latex_escapes_names_and_labels(results, write_record):
     write_record(results, "under_score", 0, np.ones(80, bool))
-    text = as_latex(load_comparison(results))
+    text = as_latex(load_findings(results))
     assert r"under\_score & 100.00" in text
     assert r"95 \% interval" in text
 
@@ -279,7 +288,7 @@ def test_latex_compiles(results, tmp_path, write_record):
     write_record(results, "a_b", 0, np.ones(80, bool), recipe="50 % & more")
     page = (
         "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
-        f"{as_latex(load_comparison(results))}\\end{{document}}\n"
+        f"{as_latex(load_findings(results))}\\end{{document}}\n"
     )
     (tmp_path / "page.tex").write_text(page, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
@@ -288,15 +297,23 @@ def test_latex_compiles(results, tmp_path, write_record):
 
 
 def test_no_torch_is_imported_for_a_table(results):
-    script = (
-        "import sys; from pathlib import Path; from hfbench.evidence.comparison import load_comparison;"
-        "from hfbench.evidence.table import write_table; from hfbench.evidence.page import write_report;"
-        "from hfbench.evidence.plots import write_plots; import hfbench.evidence.flips;"
-        f"folder = Path({str(results)!r}); c = load_comparison(folder);"
-        "write_table(c, folder); write_report(c, folder); write_plots(c, folder / 'plots');"
-        "heavy = {'torch', 'transformers', 'datasets', 'evaluate'} & set(sys.modules);"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
+    script = f"""
+import sys
+from pathlib import Path
+import hfbench.evidence.flips
+from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
+from hfbench.evidence.page import write_report
+from hfbench.evidence.plots import write_plots
+from hfbench.evidence.table import write_table
+folder = Path({str(results)!r})
+findings = Findings.of(load_comparison(folder))
+write_table(findings, folder)
+write_report(findings, folder)
+write_plots(findings.comparison, folder / 'plots')
+heavy = {{'torch', 'transformers', 'datasets', 'evaluate'}} & set(sys.modules)
+sys.exit(f'imported {{heavy}}' if heavy else 0)
+"""
     run = subprocess.run([sys.executable, "-c", script], timeout=120)
     assert run.returncode == 0
 
@@ -307,7 +324,7 @@ def test_no_torch_is_imported_for_a_table(results):
     ids=lambda folder: folder.name,
 )
 def test_committed_tables_regenerate_byte_for_byte(folder):
-    comparison = load_comparison(folder)
-    assert (folder / "README.md").read_bytes() == as_markdown(comparison).encode()
-    assert (folder / "accuracy.csv").read_bytes() == as_csv(comparison).encode()
-    assert (folder / "accuracy.tex").read_bytes() == as_latex(comparison).encode()
+    findings = load_findings(folder)
+    assert (folder / "README.md").read_bytes() == as_markdown(findings).encode()
+    assert (folder / "accuracy.csv").read_bytes() == as_csv(findings).encode()
+    assert (folder / "accuracy.tex").read_bytes() == as_latex(findings).encode()

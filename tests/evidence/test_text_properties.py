@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from hfbench.evidence import markdown
 from hfbench.evidence import page as report
 from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import _latex, as_csv, as_latex, as_markdown
 from hfbench.records.schema import Failure
 
@@ -148,7 +149,7 @@ def test_a_text_is_a_text_in_latex(text):
 
 @pytest.fixture(scope="module")
 def compare(write_record):
-    """A function that gives the comparison of two models on data with these names."""
+    """A function that gives the findings on two models and data with these names."""
 
     def compare(labels, source, message):
         with tempfile.TemporaryDirectory() as folder:
@@ -165,8 +166,8 @@ def compare(write_record):
                 write_record(Path(folder), model, 0, right, task=task)
             failure = Failure(type="E", message=message, step=None)
             nothing = np.ones(12, bool)
-            write_record(Path(folder), "one", 9, nothing, status="failed", failure=failure)
-            return load_comparison(Path(folder))
+            write_record(Path(folder), "one", 9, nothing, failure=failure)
+            return Findings.of(load_comparison(Path(folder)))
 
     return compare
 
@@ -203,8 +204,9 @@ def test_the_table_of_a_comparison_shows_them_in_latex(compare, labels, source, 
 @slower
 @given(labels=names, source=visible_texts, message=texts)
 def test_the_csv_of_a_comparison_reads_back(compare, labels, source, message):
-    comparison = compare(labels, source, message)
-    lines = list(csv.DictReader(io.StringIO(as_csv(comparison), newline="")))
+    findings = compare(labels, source, message)
+    comparison = findings.comparison
+    lines = list(csv.DictReader(io.StringIO(as_csv(findings), newline="")))
     assert [line["model"] for line in lines] == [model.name for model in comparison.models]
     assert lines[[m.name for m in comparison.models].index("one")]["notes"].endswith(
         f"(E: {message})"
@@ -214,9 +216,9 @@ def test_the_csv_of_a_comparison_reads_back(compare, labels, source, message):
 @slower
 @given(labels=names, source=visible_texts, message=texts, text=visible_texts)
 def test_the_report_of_a_comparison_shows_them(compare, labels, source, message, text):
-    comparison = compare(labels, source, message)
+    findings = compare(labels, source, message)
     with patch.object(report, "draw_plots", return_value=[]):  # they take a second
-        html = report.render_report(comparison, {f"validation/{i}": text for i in range(12)})
+        html = report.render_report(findings, {f"validation/{i}": text for i in range(12)})
     page = Page(html)
     for label in labels:
         assert label in page.cells

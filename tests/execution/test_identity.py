@@ -14,9 +14,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import hfbench
 from hfbench.data.builtin.sentiment import splits
 from hfbench.execution.identity import code_hashes
-from hfbench.execution.inputs import Workbench
+from hfbench.execution.inputs import Inputs
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.cells import plan_classification, plan_pretraining
+from hfbench.recipe.cells import plan_comparison, plan_pretraining
 from hfbench.recipe.load import load_recipe
 from hfbench.records.identity import differences
 
@@ -50,8 +50,8 @@ def identities(write_recipe, checkpoint, tmp_path):
             {"name": "floor", "control": "majority"},
         ]
         recipe = load_recipe(write_recipe(**{"models": models, "seeds": [0], **changes}))
-        cells = plan_pretraining(recipe) + plan_classification(recipe)
-        bench = Workbench(recipe, cells)
+        cells = plan_pretraining(recipe) + plan_comparison(recipe)
+        bench = Inputs(recipe, cells)
         return {cell.stem: bench.identity(cell) for cell in cells}
 
     return identify

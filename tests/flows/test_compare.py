@@ -19,9 +19,9 @@ from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import describe_pretraining
 from hfbench.execution.compare import compare
-from hfbench.execution.inputs import Workbench
+from hfbench.execution.inputs import Inputs
 from hfbench.models import CustomGPTConfig
-from hfbench.recipe.cells import plan_classification, plan_pretraining
+from hfbench.recipe.cells import plan_comparison, plan_pretraining
 from hfbench.recipe.load import load_recipe
 from hfbench.recipe.schema import Recipe
 from hfbench.records.predictions import load_predictions
@@ -160,8 +160,8 @@ def test_a_record_holds_all_that_is_needed_to_run_it_again(finished, tmp_path):
     path, first, _ = finished
     record = load_records(first.folder)[1]
     recipe = Recipe.from_values({"name": "again", **record.settings}, path.parent)
-    cells = plan_classification(recipe)
-    bench = Workbench(recipe, cells)
+    cells = plan_comparison(recipe)
+    bench = Inputs(recipe, cells)
     assert [bench.cell_id(cell) for cell in cells] == [record.cell_id]
     again = compare(recipe, tmp_path / "again", console=Console(file=io.StringIO()))
     assert again.ran[0].metrics == record.metrics
@@ -369,8 +369,8 @@ def test_a_learning_curve_runs_every_size_with_every_seed(write_recipe, tmp_path
     assert training.tokens_seen == 2 * training.tokens["train"].total
     assert run(path, tmp_path / "results")[0].ran == []
     again = Recipe.from_values({"name": "again", **by_stem[stems[3]].settings}, path.parent)
-    cells = plan_classification(again)
-    bench = Workbench(again, cells)
+    cells = plan_comparison(again)
+    bench = Inputs(again, cells)
     assert [bench.cell_id(cell) for cell in cells] == [by_stem[stems[3]].cell_id]
 
 
@@ -384,8 +384,8 @@ def test_subsets_are_nested_within_a_seed_and_tokenised_once(write_recipe, monke
     monkeypatch.setattr("hfbench.execution.inputs.tokenize_task", counted)
     other = {**MINE, "name": "other"}
     recipe = load_recipe(write_recipe(models=[MINE, other], train_sizes=[6, 24, 72]))
-    cells = plan_classification(recipe)
-    bench = Workbench(recipe, cells)
+    cells = plan_comparison(recipe)
+    bench = Inputs(recipe, cells)
     ids = {cell.stem: list(bench.task_of(cell).splits["train"]["id"]) for cell in cells}
     for seed in (0, 1):
         small, middle, whole = (ids[f"mine--n{size}--seed{seed}"] for size in (6, 24, 72))
@@ -403,7 +403,7 @@ def test_subsets_are_nested_within_a_seed_and_tokenised_once(write_recipe, monke
 
 
 def test_the_settings_without_a_learning_curve_are_as_before_but_for_the_selection(write_recipe):
-    cells = plan_classification(load_recipe(write_recipe()))
+    cells = plan_comparison(load_recipe(write_recipe()))
     assert [cell.stem for cell in cells] == ["mine--seed0", "mine--seed1", "floor"]
     assert cells[0].settings.keys() == {"models", "task", "seeds", "selection"}
     assert cells[0].settings["selection"] == "last"
@@ -419,7 +419,7 @@ def test_pretraining_is_shared_by_the_sizes_of_a_learning_curve(write_recipe, tm
     assert [record.status for record in outcome.ran] == ["finished"] * 3
     whole = load_recipe(write_recipe(models=models, seeds=[0]))
     cells = plan_pretraining(whole)
-    assert Workbench(whole, cells).cell_id(cells[0]) == outcome.ran[0].cell_id
+    assert Inputs(whole, cells).cell_id(cells[0]) == outcome.ran[0].cell_id
 
 
 def test_the_plan_shows_the_steps_of_each_size(write_recipe, tmp_path):

@@ -80,11 +80,11 @@ MOMENTS = [
     ("hfbench.training.checkpoints", "_hash_files", 2),  # all but the manifest is there
     ("hfbench.system.files", "os.fsync", 1),  # of the note whose checkpoints they are
     ("hfbench.system.files", "os.fsync", 8),  # a record is written but not in its place
-    ("hfbench.execution.cell", "_replace_folder", 1),
-    ("hfbench.execution.cell", "hash_files", 1),  # weights without a record
+    ("hfbench.records.store", "replace_folder", 1),
+    ("hfbench.records.store", "hash_files", 1),  # weights without a record
     ("hfbench.execution.cell", "clear", 1),  # a record, and checkpoints that nobody needs
     ("shutil", "rmtree", 3),
-    ("hfbench.records.schema", "atomic", 2),
+    ("hfbench.records.store", "atomic", 2),
     ("hfbench.evidence.table", "atomic", 2),
 ]
 

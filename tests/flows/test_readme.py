@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hfbench.evidence.comparison import load_comparison
-from hfbench.evidence.findings import answer
+from hfbench import load_comparison, load_recipe
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import as_markdown
-from hfbench.recipe.load import load_recipe
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -54,14 +53,14 @@ def marked(kind, name):
 
 @pytest.mark.parametrize("name", re.findall(r"<!-- table: results/(\S+) -->", README))
 def test_tables_are_those_of_the_records(name):
-    expected = first_table(as_markdown(load_comparison(ROOT / "results" / name)))
+    expected = first_table(as_markdown(Findings.of(load_comparison(ROOT / "results" / name))))
     assert first_table(marked("table", name)) == expected
     assert len(expected) > 4
 
 
 @pytest.mark.parametrize("name", re.findall(r"<!-- answer: results/(\S+) -->", README))
 def test_answers_are_those_of_the_records(name):
-    expected = " ".join(answer(load_comparison(ROOT / "results" / name)))
+    expected = " ".join(Findings.of(load_comparison(ROOT / "results" / name)).answer)
     assert " ".join(marked("answer", name).replace(">", "").split()) == expected
 
 
@@ -128,6 +127,11 @@ def mine(tmp_path, rows):
 
 def test_your_model_and_data_run_as_written(mine, tmp_path):
     assert "0 of 5 cells to run" in run(mine[2], cwd=tmp_path)
+    program = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=500
+    )
+    assert {line.split()[0] for line in said.stdout.splitlines()} >= {"my-gpt", "baseline", "floor"}
     verify = next(command for command in COMMANDS if command.startswith("hfbench verify "))
     assert "1 of 1 cells are bit-identical" in run(verify, cwd=tmp_path)
     assert (tmp_path / "results" / "mine" / "README.md").exists()
@@ -175,7 +179,7 @@ def test_other_commands_name_what_there_is():
 
 
 def test_every_key_of_a_recipe_is_explained_where_the_readme_says():
-    source = (ROOT / "hfbench" / "recipe.py").read_text("utf-8")
+    source = (ROOT / "hfbench" / "recipe" / "schema.py").read_text("utf-8")
     for key in load_recipe(ROOT / "recipes" / "quickstart.yaml").model_dump():
         assert f"    {key}:" in source
 

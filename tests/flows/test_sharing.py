@@ -8,11 +8,10 @@ import time
 
 import pytest
 
-from hfbench.execution.cell import run_cell
 from hfbench.execution.compare import compare
+from hfbench.execution.engines import Serial
 from hfbench.recipe.load import load_recipe
-from hfbench.records.store import load_records
-from hfbench.system.locks import hold
+from hfbench.records.store import ResultsFolder, load_records
 
 FLOOR = {"name": "floor", "control": "majority"}
 
@@ -51,7 +50,7 @@ def test_eight_processes_share_forty_cells_and_run_each_once(forty, tmp_path, st
 def test_a_cell_that_another_holds_is_waited_for_and_the_others_run(write_recipe, tmp_path):
     recipe = load_recipe(write_recipe(models=[FLOOR, {**FLOOR, "name": "other"}]))
     ended = {}
-    with hold("floor", tmp_path / "tiny") as is_ours:
+    with ResultsFolder(tmp_path / "tiny").lock("floor") as is_ours:
         assert is_ours
         thread = threading.Thread(target=lambda: ended.update(it=compare(recipe, tmp_path)))
         thread.start()
@@ -63,9 +62,7 @@ def test_a_cell_that_another_holds_is_waited_for_and_the_others_run(write_recipe
     assert [record.stem for record in ended["it"].ran] == ["floor", "other"]
 
 
-def test_what_another_made_meanwhile_is_taken_even_if_it_failed(
-    write_recipe, tmp_path, timeless, monkeypatch
-):
+def test_what_another_made_meanwhile_is_taken_even_if_it_failed(write_recipe, tmp_path, timeless):
     hot = {"name": "hot", "preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
     hot["training_arguments"] = {"learning_rate": 1e30}
     recipe = load_recipe(write_recipe(models=[hot], seeds=[0]))
@@ -73,14 +70,14 @@ def test_what_another_made_meanwhile_is_taken_even_if_it_failed(
     path = tmp_path / "ours" / "tiny" / "records" / "hot--seed0.json"
     ended, asked = {}, threading.Event()
 
-    def ask(*arguments):
-        asked.set()
-        return run_cell(*arguments)
+    class Telling(Serial):
+        def run(self, *arguments):
+            asked.set()
+            return super().run(*arguments)
 
-    monkeypatch.setattr("hfbench.execution.compare.run_cell", ask)
-    with hold("hot--seed0", tmp_path / "ours" / "tiny"):
+    with ResultsFolder(tmp_path / "ours" / "tiny").lock("hot--seed0"):
         thread = threading.Thread(
-            target=lambda: ended.update(it=compare(recipe, tmp_path / "ours"))
+            target=lambda: ended.update(it=compare(recipe, tmp_path / "ours", engine=Telling()))
         )
         thread.start()
         assert asked.wait(60)  # it has looked at what there is
@@ -102,11 +99,11 @@ def test_a_lock_ends_with_its_process_however_that_ends(write_recipe, tmp_path, 
     lock = tmp_path / "tiny" / "locks" / "long--seed0.lock"
     wait_until(lock.exists)
     time.sleep(0.5)  # from the file to its lock
-    with hold("long--seed0", tmp_path / "tiny") as is_ours:
+    with ResultsFolder(tmp_path / "tiny").lock("long--seed0") as is_ours:
         assert not is_ours
     os.kill(process.pid, signal.SIGKILL)
     process.join(30)
-    with hold("long--seed0", tmp_path / "tiny") as is_ours:
+    with ResultsFolder(tmp_path / "tiny").lock("long--seed0") as is_ours:
         assert is_ours
 
 

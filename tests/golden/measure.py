@@ -25,7 +25,6 @@ from hfbench.data.subsets import nested_order
 from hfbench.data.task import load_task
 from hfbench.data.tokens import TokenizedData, predicted_bytes, tokenize_corpus, tokenize_task
 from hfbench.execution.compare import compare
-from hfbench.metrics.calibration import calibration
 from hfbench.metrics.scores import bits_per_byte, classification_metrics
 from hfbench.models import (
     PRESETS,
@@ -91,7 +90,6 @@ def measure_metrics() -> Numbers:
     labels[labels == 2] = 0  # a class that is predicted and never right
     return {
         "classifier": classification_metrics(logits, labels),
-        "calibration": vars(calibration(logits, labels)),
         "bits_per_byte": bits_per_byte(1.5, 1000, 4321),
     }
 

@@ -47,7 +47,7 @@ def test_numbers_are_those_of_the_version(concept):
         if problem_of(lower):
             pytest.skip(f"its numbers come about by those of {lower!r}, which are others")
     if all(numbers == UNMEASURED for numbers in measure(concept).values()):
-        pytest.skip("PEFT is not installed: pip install 'hfbench[clients]'")
+        pytest.skip("PEFT is not installed: pip install 'hfbench[lora]'")
     if found := problem_of(concept):
         pytest.fail(found, pytrace=False)
 

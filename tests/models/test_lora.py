@@ -21,14 +21,14 @@ from transformers import (
 )
 
 from hfbench.errors import UserError
-from hfbench.evidence.fairness import differences
+from hfbench.evidence.fairness import unlike
 from hfbench.execution.compare import compare
 from hfbench.models.facts import count_parameters
 from hfbench.models.load import load_causal_lm, load_classifier
 from hfbench.models.lora import merge_adapters
 from hfbench.models.prepare import check_lora, prepare_model
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.cells import plan_classification, plan_pretraining
+from hfbench.recipe.cells import plan_comparison, plan_pretraining
 from hfbench.recipe.load import load_recipe
 from hfbench.recipe.schema import Lora, Model, Recipe
 from hfbench.records.predictions import load_predictions
@@ -105,7 +105,7 @@ def finished(recipe, tmp_path_factory):
 @pytest.fixture
 def record(finished):
     records = {record.stem: record for record in load_records(finished)}
-    assert records["lora--seed0"].failure is None
+    assert records["lora--seed0"].status == "finished"
     return records["lora--seed0"]
 
 
@@ -149,7 +149,7 @@ def test_lora_goes_with_a_checkpoint_and_with_what_is_pretrained_here():
 
 def test_settings_without_lora_are_those_of_committed_records():
     recipe = load_recipe(ROOT / "recipes" / "quickstart.yaml")
-    cells = plan_pretraining(recipe) + plan_classification(recipe)
+    cells = plan_pretraining(recipe) + plan_comparison(recipe)
     records = load_records(ROOT / "results" / "quickstart")
     assert {cell.stem: cell.settings for cell in cells} == {r.stem: r.settings for r in records}
 
@@ -218,7 +218,7 @@ def test_facts_tell_how_many_parameters_were_trained_and_how_many_there_are(fini
     assert record.model_facts.class_name == full.model_facts.class_name
     # no gradients of frozen weights, and none at all below the first adapter
     assert record.training.flops < full.training.flops
-    told = differences([record, full, others["full--seed1"]])
+    told = unlike([record, full, others["full--seed1"]])
     assert told["lora"] == ["trained parameters LoRA's and the head's, not all"]
 
 

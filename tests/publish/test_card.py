@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard, ModelCardData, parse_eval_result_entries
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.stats import wilson_interval
 from hfbench.publish.bundle import Choice
 from hfbench.publish.card import (
@@ -20,7 +21,7 @@ from hfbench.publish.card import (
     render_results_card,
     render_space_card,
 )
-from hfbench.publish.published_run import Subject
+from hfbench.publish.published_run import PublishedRun
 from hfbench.recipe.load import load_recipe
 from hfbench.records.schema import Probe
 
@@ -33,7 +34,7 @@ ARGUMENTS = {
 PRESET = {"name": "mine", "preset": "gpt-nano"}
 
 
-def subject_of(folder, write_record, entry=PRESET, right=(34, 36), task=TASK, **changes):
+def run_of(folder, write_record, entry=PRESET, right=(34, 36), task=TASK, **changes):
     """The run of seed 1 of a model that answers ``right`` of 40 examples, beside a bad one."""
     settings = {"models": [entry], "task": task}
     for seed, n in enumerate(right):
@@ -49,16 +50,19 @@ def subject_of(folder, write_record, entry=PRESET, right=(34, 36), task=TASK, **
     facts = record.model_facts.model_copy(update={"revision": "e" * 40})
     record = model.finished[-1].model_copy(update={"model_facts": facts})
     choice = Choice(record, "of 2 seeds it has the highest accuracy on the validation examples")
-    return replace(Subject(comparison, model, choice, "u/n", "mit", "preset" in entry), **changes)
+    return replace(
+        PublishedRun(Findings.of(comparison), model, choice, "u/n", "mit", "preset" in entry),
+        **changes,
+    )
 
 
 @pytest.fixture
-def subject(tmp_path, write_record):
-    return subject_of(tmp_path, write_record)
+def run(tmp_path, write_record):
+    return run_of(tmp_path, write_record)
 
 
-def test_its_figures_are_those_of_the_record(subject):
-    card = render_model_card(subject)
+def test_its_figures_are_those_of_the_record(run):
+    card = render_model_card(run)
     low, high = wilson_interval(36 / 40, 40, 1.959964)
     expected = "accuracy 90.0 % (36 of 40 validation examples, held out of the train split; 95 % "
     assert f"Seed 1: {expected}interval {100 * low:.1f}-{100 * high:.1f})" in card
@@ -68,8 +72,8 @@ def test_its_figures_are_those_of_the_record(subject):
     assert "mine is number 1 of 2" in card
 
 
-def test_the_hub_reads_its_metadata(subject):
-    card = ModelCard(render_model_card(subject))
+def test_the_hub_reads_its_metadata(run):
+    card = ModelCard(render_model_card(run))
     fields = {*signature(ModelCardData).parameters, "model-index"}
     assert set(yaml.safe_load(card.data.to_yaml())) <= fields
     assert card.data.to_dict()["license"] == "mit"
@@ -88,8 +92,8 @@ def test_the_hub_reads_its_metadata(subject):
     assert {r.metric_name for r in again} == set(results)
 
 
-def test_the_newer_entry_carries_the_uncertainty_and_no_benchmarks_name(subject):
-    (entry,) = parse_eval_result_entries(yaml.safe_load(eval_results_yaml(subject)))
+def test_the_newer_entry_carries_the_uncertainty_and_no_benchmarks_name(run):
+    (entry,) = parse_eval_result_entries(yaml.safe_load(eval_results_yaml(run)))
     assert (entry.dataset_id, entry.value) == ("d/s", 0.9)
     assert entry.task_id == "c-r"  # the recipe's examples, not the benchmark's
     assert "36 of 40" in entry.notes
@@ -99,13 +103,13 @@ def test_the_newer_entry_carries_the_uncertainty_and_no_benchmarks_name(subject)
 
 def test_a_published_split_is_the_benchmark_and_other_data_has_no_entry(tmp_path, write_record):
     task = {"dataset_name": "d/s", "validation_split": "validation", "train_split": "train"}
-    whole = subject_of(tmp_path / "a", write_record, task=task)
+    whole = run_of(tmp_path / "a", write_record, task=task)
     (entry,) = parse_eval_result_entries(yaml.safe_load(eval_results_yaml(whole)))
     assert entry.task_id == "default"
     assert "held out" not in entry.notes
-    local = subject_of(tmp_path / "b", write_record, task={"builtin": "sentiment"})
+    local = run_of(tmp_path / "b", write_record, task={"builtin": "sentiment"})
     local_task = {"data_files": {"train": "x.csv"}, "validation_size": 4, "train_split": "train"}
-    local = subject_of(tmp_path / "c", write_record, task=local_task)
+    local = run_of(tmp_path / "c", write_record, task=local_task)
     assert eval_results_yaml(local) is None
     assert "datasets:" not in render_model_card(local).split("---")[1]
 
@@ -128,7 +132,7 @@ def test_a_published_split_is_the_benchmark_and_other_data_has_no_entry(tmp_path
     ],
 )  # fmt: skip
 def test_it_says_what_kind_of_model_it_is(tmp_path, write_record, entry, says, base):
-    card = render_model_card(subject_of(tmp_path, write_record, entry))
+    card = render_model_card(run_of(tmp_path, write_record, entry))
     assert says in card
     data = ModelCard(card).data
     assert data.base_model == base
@@ -138,51 +142,51 @@ def test_it_says_what_kind_of_model_it_is(tmp_path, write_record, entry, says, b
 
 
 def test_it_says_that_it_is_no_better_than_chance(tmp_path, write_record):
-    card = render_model_card(subject_of(tmp_path, write_record, right=(20, 21)))
+    card = render_model_card(run_of(tmp_path, write_record, right=(20, 21)))
     assert "> It is not shown to be better than guessing (50.0 %)" in card
     assert '> It is not shown to be better than always answering "y".' in card
-    good = render_model_card(subject_of(tmp_path / "good", write_record, right=(38, 37)))
+    good = render_model_card(run_of(tmp_path / "good", write_record, right=(38, 37)))
     assert "[!WARNING]" not in good
 
 
 def test_data_cannot_write_markup_into_it(tmp_path, write_record):
-    subject = subject_of(tmp_path, write_record)
-    task = subject.task.model_copy(update={"labels": ["<script>x</script>", "y"]})
-    record = subject.record.model_copy(update={"task": task})
-    card = render_model_card(replace(subject, choice=Choice(record, "why not")))
+    run = run_of(tmp_path, write_record)
+    task = run.task.model_copy(update={"labels": ["<script>x</script>", "y"]})
+    record = run.record.model_copy(update={"task": task})
+    card = render_model_card(replace(run, choice=Choice(record, "why not")))
     assert "<script>" not in card
     assert "&lt;script&gt;" in card
 
 
-def test_the_recipe_in_it_is_one(subject, tmp_path):
+def test_the_recipe_in_it_is_one(run, tmp_path):
     entry = {"name": "mine", "preset": "gpt-nano", "tokenizer": {"name_or_path": "a/b"}}
-    record = subject.record.model_copy(
+    record = run.record.model_copy(
         update={"settings": {"models": [entry], "task": TASK, "seeds": [1], "selection": "last"}}
     )
-    card = render_model_card(replace(subject, choice=Choice(record, "it was asked for")))
+    card = render_model_card(replace(run, choice=Choice(record, "it was asked for")))
     text = re.search(r"```yaml\n(.*?)```", card, re.S).group(1)
     (tmp_path / "recipe.yaml").write_text(text)
     recipe = load_recipe(tmp_path / "recipe.yaml")
     assert (recipe.name, recipe.seeds, recipe.models[0].preset) == ("r", [1], "gpt-nano")
 
 
-def test_its_python_is_python(subject):
-    blocks = re.findall(r"```python\n(.*?)```", render_model_card(subject), re.S)
+def test_its_python_is_python(run):
+    blocks = re.findall(r"```python\n(.*?)```", render_model_card(run), re.S)
     assert len(blocks) == 2
     for block in blocks:
         compile(block, "card", "exec")
 
 
-def test_a_broken_model_says_so_first(subject):
-    card = mark_broken(render_model_card(subject), "other logits")
+def test_a_broken_model_says_so_first(run):
+    card = mark_broken(render_model_card(run), "other logits")
     assert ModelCard(card).data.license == "mit"
     body = card.split("\n---\n", 1)[1]
     assert body.lstrip().startswith("> [!CAUTION]\n> **Broken.**")
     assert "other logits" in body.split("# n")[0]
 
 
-def test_a_results_card_names_what_load_dataset_opens(subject):
-    card = render_results_card(subject.comparison, "u/r", None)
+def test_a_results_card_names_what_load_dataset_opens(run):
+    card = render_results_card(run.findings, "u/r", None)
     data = yaml.safe_load(card.split("---")[1])
     assert [config["config_name"] for config in data["configs"]] == ["predictions", "runs"]
     assert "license" not in data
@@ -190,6 +194,6 @@ def test_a_results_card_names_what_load_dataset_opens(subject):
     assert 'load_dataset("u/r", "predictions", split="results")' in card
 
 
-def test_a_space_shows_one_page(subject):
+def test_a_space_shows_one_page(run):
     data = yaml.safe_load(render_space_card("u/r").split("---")[1])
     assert (data["sdk"], data["app_file"]) == ("static", "index.html")

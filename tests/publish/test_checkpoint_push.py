@@ -7,7 +7,7 @@ import pytest
 
 from hfbench.errors import UserError
 from hfbench.execution.compare import compare
-from hfbench.execution.inputs import Workbench
+from hfbench.execution.inputs import Inputs
 from hfbench.recipe.cells import plan_pretraining
 from hfbench.recipe.load import load_recipe
 
@@ -53,7 +53,7 @@ def test_each_save_is_published_and_nothing_but_the_model(hub, write_recipe, tmp
     # where it goes has no part in what it is: the same cell, and nothing of it in the record
     recipe = pretraining(write_recipe, **SAVE)
     (plain,) = plan_pretraining(recipe)
-    assert Workbench(recipe, [plain]).cell_id(plain) == outcome.ran[0].cell_id
+    assert Inputs(recipe, [plain]).cell_id(plain) == outcome.ran[0].cell_id
     assert "ada/lm" not in outcome.ran[0].model_dump_json()
 
 

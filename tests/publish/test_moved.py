@@ -2,8 +2,8 @@
 
 import pytest
 
-from hfbench.execution.inputs import Workbench
-from hfbench.recipe.cells import plan_classification
+from hfbench.execution.inputs import Inputs
+from hfbench.recipe.cells import plan_comparison
 from hfbench.recipe.load import load_recipe
 from hfbench.records.identity import differences
 
@@ -17,8 +17,8 @@ def identify(hub, results, write_recipe):
     def identity(**changes):
         model = {"name": "tuned", "model_name_or_path": "ada/base", **changes}
         recipe = load_recipe(write_recipe(models=[model], seeds=[0]))
-        (cell,) = plan_classification(recipe)
-        return Workbench(recipe, [cell]).identity(cell)
+        (cell,) = plan_comparison(recipe)
+        return Inputs(recipe, [cell]).identity(cell)
 
     return identity
 

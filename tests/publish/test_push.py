@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from hfbench.errors import HubError, UserError
 from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import as_csv
 from hfbench.execution.compare import compare
 from hfbench.publish.proof import NotTheModelError
@@ -178,15 +179,13 @@ def test_a_closed_base_model_does_not_become_public_by_an_oversight(
     facts = record.model_facts.model_copy(update={"revision": "e" * 40})
     settings = {"models": [{"name": "m", "model_name_or_path": "lab/base"}]}
     record = record.model_copy(update={"settings": settings, "model_facts": facts})
-    path = tmp_path / "record.json"
-    path.write_text(record.model_dump_json(), encoding="utf-8")
-    _refuse_closed_base(path, look_at("ada/m", "model", private=True), licence)
+    _refuse_closed_base(record, look_at("ada/m", "model", private=True), licence)
     public = look_at("ada/m", "model", private=False)
     if message is None:
-        _refuse_closed_base(path, public, licence)
+        _refuse_closed_base(record, public, licence)
     else:
         with pytest.raises(UserError, match=message):
-            _refuse_closed_base(path, public, licence)
+            _refuse_closed_base(record, public, licence)
 
 
 @pytest.mark.slow
@@ -221,7 +220,7 @@ def test_pushed_results_open_and_rebuild_their_table(hub, results, tmp_path, fau
     assert (data.commit.url, space.commit.url) == (
         f"{hub.endpoint}/datasets/ada/results", f"{hub.endpoint}/spaces/ada/results",
     )  # fmt: skip
-    assert files["accuracy.csv"].decode() == as_csv(load_comparison(results)).replace(
+    assert files["accuracy.csv"].decode() == as_csv(Findings.of(load_comparison(results))).replace(
         str(results.parents[1]) + "/", "…/"
     )
     page = hub.files("ada/results", "space")

@@ -218,3 +218,13 @@ def test_defaults_of_training_arguments_pass_their_own_check():
     }
     assert len(defaults) > 80
     assert [p for name, value in defaults.items() if (p := check_field(name, value, fields))] == []
+
+
+def test_the_code_that_a_recipe_would_run_is_listed(load):
+    text = GOOD.replace("preset: gpt-nano", "model: mine.models:Config").replace(
+        "control: majority", "model_name_or_path: a/b, trust_remote_code: true"
+    )
+    recipe = load(text + "imports: [mine.controls]\n")
+    assert recipe.modules == {"mine.controls": "imports", "mine.models": "models.a.model"}
+    assert recipe.foreign_code == ["mine.controls", "mine.models", "a/b"]
+    assert load(GOOD).foreign_code == []

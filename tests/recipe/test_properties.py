@@ -20,8 +20,14 @@ from hfbench.recipe.fields import custom_gpt_fields, training_arguments_fields
 from hfbench.recipe.load import load_recipe
 from hfbench.recipe.schema import Corpus, Lora, Model, Pretrain, Recipe, Task, Tokenizer
 from hfbench.records.predictions import load_predictions
-from hfbench.records.schema import Failure, Record
-from hfbench.records.store import load_record, save_record
+from hfbench.records.schema import (
+    ControlRecord,
+    FailedRecord,
+    Failure,
+    ModelFacts,
+    TaskData,
+)
+from hfbench.records.store import ResultsFolder, load_record
 
 quick = settings(derandomize=True, deadline=None, database=None, max_examples=60)
 slower = settings(quick, max_examples=15)
@@ -276,9 +282,8 @@ any_text = st.lists(st.characters() | st.sampled_from(["\ud800", "\udcff"]), max
 def test_a_record_that_is_saved_and_loaded_is_the_same(
     model, recipe, seed, config, value, message, step
 ):
-    record = Record(
+    record = FailedRecord(
         kind="classification",
-        status="failed",
         failure=Failure(type="OSError", message=message, step=step),
         recipe=recipe,
         model=model,
@@ -288,10 +293,9 @@ def test_a_record_that_is_saved_and_loaded_is_the_same(
         started="2026-01-01T00:00:00.000+00:00",
         environment=config,
         cell_seconds=value,
-        metrics={recipe: {model: value}},
     )
     with tempfile.TemporaryDirectory() as folder:
-        path = save_record(record, Path(folder) / "records")
+        path = ResultsFolder(Path(folder)).keep(record)
         assert path.parent == Path(folder) / "records"
         assert load_record(path) == record
 
@@ -310,12 +314,20 @@ def test_predictions_that_are_saved_and_loaded_are_the_same(rows):
         {"split": splits, "id": ids, "label": pa.array(labels, pa.int64()),
          "logits": pa.array(logits, pa.list_(pa.float32()))}
     )  # fmt: skip
-    record = Record(
-        kind="classification", status="finished", recipe="r", model="m", seed=0, cell_id="0",
-        settings={}, started="2026", environment={}, cell_seconds=1, predictions="m--seed0.parquet",
+    task = TaskData(
+        source="d", revision=None, labels=["x", "y", "z"], splits={}, evaluation_split="test"
+    )
+    facts = ModelFacts(
+        source="m", revision=None, weights_hash=None, class_name="C", parameters=None,
+        embedding_parameters=None, config={}, vocab_size=None, max_length=None,
+    )  # fmt: skip
+    record = ControlRecord(
+        recipe="r", model="m", seed=0, cell_id="0", settings={}, started="2026", environment={},
+        cell_seconds=1, fit_seconds=1, task=task, model_facts=facts, metrics={},
+        predictions="m--seed0.parquet",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        save_record(record, Path(folder) / "records", table)
+        ResultsFolder(Path(folder)).keep(record, table)
         for split in set(splits):
             found = load_predictions(record, Path(folder), split)
             expected = [row for row in rows if row[0] == split]

@@ -5,31 +5,58 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import TypeAdapter
 
-from hfbench.errors import RecordError, UserError
+from hfbench.errors import RecordError, StorageError, UserError
 from hfbench.records.identity import cell_id
 from hfbench.records.predictions import load_all_predictions, load_predictions
-from hfbench.records.schema import Record
-from hfbench.records.store import load_record, load_records, save_record
+from hfbench.records.schema import (
+    ClassificationRecord,
+    ControlRecord,
+    FailedRecord,
+    PretrainingRecord,
+    Record,
+)
+from hfbench.records.store import ResultsFolder, load_record, load_records
+
+RUN = {
+    "recipe": "r",
+    "model": "m",
+    "seed": 3,
+    "cell_id": "0" * 64,
+    "settings": {"models": [{"name": "m"}]},
+    "started": "2026-01-01T00:00:00.000+00:00",
+    "environment": {},
+    "cell_seconds": 1.5,
+}
+SPLIT = {"examples": 2, "content_hash": "a" * 64, "label_counts": {"x": 1, "y": 1}}
+FACTS = {
+    "source": "s", "revision": None, "weights_hash": None, "class_name": "C", "parameters": 9,
+    "embedding_parameters": None, "config": {}, "vocab_size": None, "max_length": None,
+}  # fmt: skip
+TASK = {
+    "source": "d", "revision": None, "labels": ["x", "y"],
+    "splits": {"train": SPLIT, "test": SPLIT}, "evaluation_split": "test",
+}  # fmt: skip
 
 
-def make(started="2026-01-01T00:00:00.000+00:00", **fields) -> Record:
+def make(**fields) -> Record:
     values = {
-        "kind": "classification",
-        "status": "finished",
-        "recipe": "r",
-        "model": "m",
-        "seed": 3,
-        "cell_id": "0" * 64,
-        "settings": {"models": [{"name": "m"}]},
-        "started": started,
-        "environment": {},
-        "cell_seconds": 1.5,
+        **RUN,
+        "kind": "control",
+        "task": TASK,
+        "model_facts": FACTS,
+        "fit_seconds": 0.5,
         "metrics": {"test": {"accuracy": 0.5}},
         "predictions": "m--seed3.parquet",
         **fields,
     }
-    return Record(**values)
+    return ControlRecord(**values)
+
+
+def make_failed(**fields) -> Record:
+    failure = {"type": "E", "message": "m", "step": None}
+    return FailedRecord(**{**RUN, "kind": "classification", "failure": failure, **fields})
 
 
 PREDICTIONS = pa.table(
@@ -43,7 +70,7 @@ PREDICTIONS = pa.table(
 
 
 def test_a_record_reads_back_as_it_was_written(tmp_path):
-    path = save_record(make(), tmp_path / "records", PREDICTIONS)
+    path = ResultsFolder(tmp_path).keep(make(), PREDICTIONS)
     assert path.name == "m--seed3.json"
     assert load_record(path) == make()
     assert load_records(tmp_path) == [make()]
@@ -58,7 +85,7 @@ def test_runs_share_the_examples_that_they_have_in_common(tmp_path):
     tables = [PREDICTIONS, PREDICTIONS.set_column(3, "logits", other["logits"].take([2, 1, 0]))]
     records = [make(seed=seed, predictions=f"m--seed{seed}.parquet") for seed in range(4)]
     for record, table in zip(records, [*tables, other, PREDICTIONS], strict=True):
-        save_record(record, tmp_path / "records", table)
+        ResultsFolder(tmp_path).keep(record, table)
     found = load_all_predictions(records, tmp_path, "test")
     assert found[1]["id"] is found[0]["id"]
     assert [list(one["id"]) for one in found] == [["b/0", "b/1"]] * 2 + [["b/0", "b/2"]] + [
@@ -69,7 +96,7 @@ def test_runs_share_the_examples_that_they_have_in_common(tmp_path):
 
 
 def test_reading_records_leaves_the_garbage_collection_as_it_was(tmp_path):
-    path = save_record(make(), tmp_path / "records")
+    path = ResultsFolder(tmp_path).keep(make())
     load_records(tmp_path)
     assert gc.isenabled()
     path.write_text("{")
@@ -79,12 +106,13 @@ def test_reading_records_leaves_the_garbage_collection_as_it_was(tmp_path):
 
 
 def test_a_record_that_is_replaced_is_kept_aside(tmp_path):
-    save_record(make(), tmp_path, PREDICTIONS)
-    newer = make(started="2026-01-02T00:00:00.000+00:00", status="failed", predictions=None)
-    save_record(newer, tmp_path)
-    assert load_record(tmp_path / "m--seed3.json") == newer
-    assert not (tmp_path / "m--seed3.parquet").exists()
-    attic = tmp_path / "superseded" / "2026-01-01T000000.000+0000"
+    ResultsFolder(tmp_path).keep(make(), PREDICTIONS)
+    newer = make_failed(started="2026-01-02T00:00:00.000+00:00")
+    ResultsFolder(tmp_path).keep(newer)
+    records = tmp_path / "records"
+    assert load_record(records / "m--seed3.json") == newer
+    assert not (records / "m--seed3.parquet").exists()
+    attic = records / "superseded" / "2026-01-01T000000.000+0000"
     assert load_record(attic / "m--seed3.json") == make()
     assert (attic / "m--seed3.parquet").exists()
 
@@ -94,23 +122,23 @@ def test_a_write_that_fails_leaves_no_half_record(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
-    with pytest.raises(OSError, match="No space left"):
-        save_record(make(), tmp_path, PREDICTIONS)
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(StorageError, match="No space left"):
+        ResultsFolder(tmp_path).keep(make(), PREDICTIONS)
+    assert list((tmp_path / "records").iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda text: text[: len(text) // 2], "not a valid record"),
-        (lambda text: text.replace('"schema_version": 2', '"schema_version": 1'), "schema_version"),
+        (lambda text: text.replace('"schema_version": 3', '"schema_version": 1'), "schema_version"),
         (lambda text: text.replace('"status": "finished"', '"status": "fine"'), "status"),
         (lambda text: text.replace('"model":', '"modle":'), "model"),
-        (lambda text: text.replace("0.5", "NaN"), "metrics.test.accuracy"),
+        (lambda text: text.replace('accuracy": 0.5', 'accuracy": NaN'), "metrics.test.accuracy"),
     ],
 )
 def test_a_record_that_is_not_as_its_schema_says_is_named(tmp_path, change, message):
-    path = save_record(make(), tmp_path)
+    path = ResultsFolder(tmp_path).keep(make())
     path.write_text(change(path.read_text()))
     with pytest.raises(RecordError) as error:
         load_record(path)
@@ -119,7 +147,7 @@ def test_a_record_that_is_not_as_its_schema_says_is_named(tmp_path, change, mess
 
 
 def test_missing_predictions_and_records_are_named(tmp_path):
-    save_record(make(), tmp_path / "records")
+    ResultsFolder(tmp_path).keep(make())
     with pytest.raises(RecordError, match=r"m--seed3\.parquet.*missing"):
         load_predictions(make(), tmp_path, "test")
     with pytest.raises(UserError, match="no records here"):
@@ -129,7 +157,7 @@ def test_missing_predictions_and_records_are_named(tmp_path):
 def test_file_names_tell_kind_model_size_and_seed():
     assert make(seed=None).stem == "m"
     assert make(train_size=60).stem == "m--n60--seed3"
-    assert make(kind="pretraining", seed=None).stem == "pretrain--m"
+    assert make_failed(kind="pretraining", seed=None).stem == "pretrain--m"
 
 
 def test_the_id_of_a_cell_follows_its_settings_and_not_their_order():
@@ -138,9 +166,10 @@ def test_the_id_of_a_cell_follows_its_settings_and_not_their_order():
 
 
 def test_every_key_of_the_schema_is_explained():
-    schema = Record.model_json_schema()
-    parts = [schema, *schema["$defs"].values()]
-    plain = {"kind", "status", "task", "corpus", "model_facts"}  # their type says it
+    schema = TypeAdapter(Record).json_schema()
+    parts = schema["$defs"].values()
+    # their type says it
+    plain = {"kind", "status", "task", "corpus", "model_facts", "training", "failure"}
     unexplained = {
         name
         for part in parts
@@ -157,10 +186,151 @@ def test_files_that_others_wrote_are_not_taken_for_each_other(layout, tmp_path):
     other = PREDICTIONS.set_column(1, "id", pa.array(["a/0", "b/0", "b/2"]))
     records = [make(seed=seed, predictions=f"m--seed{seed}.parquet") for seed in range(2)]
     for record, table in zip(records, [PREDICTIONS, other], strict=True):
-        path = save_record(record, tmp_path / "records", table).with_suffix(".parquet")
+        path = ResultsFolder(tmp_path).keep(record, table).with_suffix(".parquet")
         if layout == "logits first":
             pq.write_table(table.select(["logits", "split", "id", "label"]), path)
         else:
             pq.write_table(table, path, row_group_size=2)
     found = load_all_predictions(records, tmp_path, "test")
     assert [list(one["id"]) for one in found] == [["b/0", "b/1"], ["b/0", "b/2"]]
+
+
+TRAINING = {
+    "arguments": {"learning_rate": 0.5, "logging_steps": 7}, "optimizer": "study",
+    "streams": {"init": 1}, "world_size": 1, "batch": 4, "steps": 2, "selection": "last",
+    "selected_step": 2, "examples_seen": 8, "tokens_seen": 40, "flops": 9, "device": "cpu",
+    "tokens": {"train": {"total": 40, "truncated_examples": 0}}, "batch_parts": 1,
+    "cuda_graphs": False, "train_seconds": 1.0, "peak_memory_bytes": 5, "peak_memory_of": "process",
+}  # fmt: skip
+CURVES = {"train": [{"step": 1.0, "epoch": 0.5, "loss": 0.75}], "validation": []}
+CODE = {"runs.py": "f" * 64, "calibration.py": "e" * 64}
+CUSTOM = {"class": "CustomGPTConfig", "config": {}}
+TRAINED = {"arguments": {"learning_rate": 0.5, "logging_steps": 7, "report_to": []}, "lora": None}
+OLD_IDENTITIES = {
+    "classification": {
+        "kind": "classification", "seed": 3, "task": {"train": "a" * 64}, "code": CODE,
+        "model": CUSTOM, "training": TRAINED,
+        "pretraining": {"kind": "pretraining", "training": TRAINED},
+    },
+    "control": {"kind": "classification", "seed": None, "control": "majority", "code": CODE},
+    "pretraining": {
+        "kind": "pretraining", "seed": 0, "code": CODE, "training": TRAINED,
+        "model": {"class": "GPT2Config", "config": {}},
+    },
+}  # fmt: skip
+NOTHING = dict.fromkeys(
+    (
+        "failure", "train_size", "adopted_from", "task", "corpus", "corpus_overlap", "model_facts",
+        "training", "fit_seconds", "probe", "saved_weights", "predictions",
+    )
+)  # fmt: skip
+OLD = {
+    "classification": {
+        "task": TASK, "model_facts": FACTS, "training": TRAINING, "curves": CURVES,
+        "metrics": {"test": {"accuracy": 0.5}}, "predictions": "m--seed3.parquet",
+    },
+    "control": {
+        "seed": None, "settings": {"models": [{"name": "m", "control": "majority"}]},
+        "task": TASK, "model_facts": FACTS, "fit_seconds": 0.5, "predictions": "m.parquet",
+        "metrics": {"test": {"accuracy": 0.5}},
+    },
+    "pretraining": {
+        "seed": None, "model_facts": FACTS, "training": TRAINING, "curves": CURVES,
+        "corpus": {"source": "c", "revision": None, "examples": {}, "content_hash": {}},
+        "metrics": {"validation": {"loss": 2.0}},
+    },
+}  # fmt: skip
+
+
+def of_schema_2(kind, **fields):
+    """As hfbench wrote it: what was not known was null, and a control was a classification."""
+    identity = OLD_IDENTITIES[kind]
+    return {
+        "schema_version": 2, "kind": identity["kind"], "status": "finished", **RUN, **NOTHING,
+        "identity": identity, "environment": {"python": "3"}, "curves": {}, **OLD[kind], **fields,
+    }  # fmt: skip
+
+
+def write(folder, values):
+    path = folder / "record.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "concepts"),
+    [
+        (
+            "classification", ClassificationRecord,
+            {"data", "metrics", "models", "training", "models.custom_gpt"},
+        ),
+        ("control", ControlRecord, {"control.majority", "metrics"}),
+        ("pretraining", PretrainingRecord, {"data", "metrics", "models", "training"}),
+    ],
+)  # fmt: skip
+def test_a_record_of_schema_2_is_read_as_what_it_is(tmp_path, kind, made, concepts):
+    values = of_schema_2(kind)
+    record = load_record(write(tmp_path, values))
+    assert type(record) is made
+    assert (record.schema_version, record.kind, record.identity["kind"]) == (3, kind, kind)
+    kept = values.keys() - {"schema_version", "kind", "identity", "cell_id"}
+    said = record.model_dump(mode="json", exclude_unset=True)
+    # what was null has no key where it has no meaning
+    assert {name: said.get(name, {}) for name in kept if values[name] is not None} == {
+        name: values[name] for name in kept if values[name] is not None
+    }
+    assert record.code_hashes == CODE
+    assert record.identity["code"] == dict.fromkeys(concepts, 1)
+    assert record.cell_id == cell_id(record.identity) != RUN["cell_id"]
+
+
+def test_what_only_observes_leaves_the_identity_of_a_record_of_schema_2(tmp_path):
+    identity = load_record(write(tmp_path, of_schema_2("classification"))).identity
+    for trained in (identity["training"], identity["pretraining"]["training"]):
+        assert trained == {"arguments": {"learning_rate": 0.5}, "lora": None}
+    # the record still says how it ran
+    path = write(tmp_path, of_schema_2("classification"))
+    assert load_record(path).training.arguments == TRAINING["arguments"]
+
+
+@pytest.mark.parametrize("kind", ["classification", "control", "pretraining"])
+def test_a_failure_of_schema_2_is_read_as_one(tmp_path, kind):
+    failure = {"type": "E", "message": "m", "step": 4}
+    nothing = {**NOTHING, "curves": {}, "metrics": {}, "failure": failure}
+    values = {**of_schema_2(kind, status="failed"), **nothing}
+    record = load_record(write(tmp_path, values))
+    assert type(record) is FailedRecord
+    assert (record.kind, record.failure.step) == (kind, 4)
+    assert record.code_hashes == CODE
+
+
+def test_a_record_of_schema_2_from_before_identities_has_none(tmp_path):
+    record = load_record(write(tmp_path, of_schema_2("classification", identity={})))
+    assert (record.identity, record.code_hashes) == ({}, None)
+    assert record.cell_id == RUN["cell_id"]
+
+
+def test_a_record_of_schema_2_is_written_as_one_of_schema_3(tmp_path):
+    record = load_record(write(tmp_path, of_schema_2("classification")))
+    path = ResultsFolder(tmp_path).keep(record)
+    assert json.loads(path.read_text())["schema_version"] == 3
+    assert load_record(path) == record
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": ...}, "record.json: not a valid record of schema 2; restore it"),
+        ({"settings": []}, "record.json: not a valid record of schema 2; restore it"),
+        ({"identity": {"kind": "x"}}, "record.json: not a valid record of schema 2; restore it"),
+        ({"note": 1}, "record.json: not a valid record: note: Extra inputs are not permitted"),
+        ({"seed": "3"}, "record.json: not a valid record: seed: Input should be a valid integer"),
+        ({"training": None}, "record.json: not a valid record: training: Field required"),
+    ],
+)
+def test_a_damaged_record_of_schema_2_is_named(tmp_path, change, message):
+    values = {**of_schema_2("classification"), **change}
+    path = write(tmp_path, {name: value for name, value in values.items() if value is not ...})
+    with pytest.raises(RecordError) as error:
+        load_record(path)
+    assert message in str(error.value)

@@ -238,6 +238,7 @@ def test_the_findings_ask_for_what_the_recipes_run(script, tmp_path, write_recor
     from hfbench.generation.table import write_generations
 
     rng = np.random.default_rng(0)
+    corpus = {"source": "c", "revision": None, "examples": {"train": 9}, "content_hash": {}}
     overlap = {"validation": {"exact": 3, "near": 4, "examples": 240, "short": 0}}
     loaded = YAML(typ="safe", pure=True)
     for path in sorted(STUDY.glob("*.yaml")):
@@ -256,7 +257,7 @@ def test_the_findings_ask_for_what_the_recipes_run(script, tmp_path, write_recor
                     model["name"],
                     None,
                     [True],
-                    kind="pretraining",
+                    corpus=corpus,
                     metrics=metrics,
                     curves={"train": curve[::-1], "validation": curve},
                 )

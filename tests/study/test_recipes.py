@@ -11,11 +11,11 @@ import torch
 from hfbench import load_records
 from hfbench.checks import quick_check
 from hfbench.errors import UserError
-from hfbench.execution.inputs import Workbench
+from hfbench.execution.inputs import Inputs
 from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM, CustomGPTForSequenceClassification
 from hfbench.models.prepare import prepare_model
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.cells import plan_classification, plan_pretraining
+from hfbench.recipe.cells import plan_comparison, plan_pretraining
 from hfbench.recipe.load import load_recipe
 from hfbench.recipe.schema import Model
 
@@ -78,7 +78,7 @@ def test_the_readme_has_a_command_for_every_recipe_and_names_what_there_is():
 def test_a_recipe_is_valid_and_plans_its_cells(study, stem):
     recipe = study[stem]
     assert recipe.name == f"study_{stem}"
-    planned = len(plan_pretraining(recipe)), len(plan_classification(recipe))
+    planned = len(plan_pretraining(recipe)), len(plan_comparison(recipe))
     assert planned == CELLS[stem.removesuffix(TUNED)]
 
 
@@ -167,8 +167,8 @@ def test_the_code_of_the_wrong_one_is_part_of_what_decides_its_cells(
     recipe = load_recipe(write_recipe(models=models, seeds=[0]))
 
     def code(name):
-        cells = plan_classification(recipe)
-        bench = Workbench(recipe, cells)
+        cells = plan_comparison(recipe)
+        bench = Inputs(recipe, cells)
         (cell,) = (cell for cell in cells if cell.model.name == name)
         return bench.identity(cell)["model"].get("code")
 
@@ -239,7 +239,7 @@ def test_a_tuned_recipe_shares_nothing_between_its_models(script, write_recipe):
 
 def test_the_tuned_recipe_comes_from_the_records_of_the_tuning(script, study):
     tune = script("tune")
-    records = load_records(STUDY.parents[2] / "results" / "study" / "study_05_sst2_tuning")
+    records = load_records(STUDY.parents[1] / "results" / "study" / "study_05_sst2_tuning")
     measured = tune.accuracies(records, tune.variants_of(study["05_sst2"]))
     made = tune.tuned_yaml(STUDY / "05_sst2.yaml", measured)
     assert made == (STUDY / f"05_sst2{TUNED}.yaml").read_text("utf-8")

@@ -47,6 +47,13 @@ class RayCluster:
     `CELLS_PER_GPU` - 1 others. A pretraining that is interrupted starts from its beginning.
     """
 
+    @staticmethod
+    def there(
+        recipe: Recipe, cell: Cell, threads: int, needed: Files
+    ) -> Files | UserError | HubError:
+        """What a node does: run a cell; its record, predictions and weights."""
+        return _run_there(recipe, cell, threads, needed)
+
     def run(
         self, cells: list[Cell], inputs: Inputs, session: Session, reporter: Reporter
     ) -> Generator[CellResult]:
@@ -58,7 +65,7 @@ class RayCluster:
             # by itself Ray would try, for minutes, whatever cluster this machine has seen last
             address = os.environ.get("RAY_ADDRESS", "local")
             ray.init(address, logging_level="error", log_to_driver=False)
-        remote = ray.remote(_run_there)
+        remote = ray.remote(type(self).there)
         # room is Ray's matter
         waiting = [replace(one, slots=0) for one in line_up(cells, inputs, 1)]
         cell_of = {cell.stem: cell for cell in cells}

@@ -51,9 +51,9 @@ class Workers:
     When one of them dies, no cell is started any more, and those under way are waited for.
     """
 
-    def __init__(self, jobs: int) -> None:
-        """``jobs``: at least 1."""
-        self.jobs = jobs
+    def __init__(self, jobs: int, worker: "type[Worker] | None" = None) -> None:
+        """``jobs``: at least 1; ``worker``: what stands for a process, by default `Worker`."""
+        self.jobs, self.worker = jobs, worker or Worker
 
     def run(
         self, cells: list[Cell], inputs: Inputs, session: Session, reporter: Reporter
@@ -63,7 +63,7 @@ class Workers:
         cell_of = {cell.stem: cell for cell in cells}
         setup = _Setup(inputs.recipe, cells, session, torch.get_num_threads(), dict(os.environ))
         session.publishers(cells)  # before the first cell runs: whether the Hub will take them
-        workers: list[_Worker] = []
+        workers: list[Worker] = []
         lost: list[str] = []
         try:
             while True:
@@ -72,7 +72,7 @@ class Workers:
                     waiting.remove(chosen)
                     worker = next((w for w in workers if w.is_idle()), None)
                     if worker is None:
-                        worker = _Worker(len(workers), setup, reporter)
+                        worker = self.worker(len(workers), setup, reporter)
                         workers.append(worker)
                     worker.start(chosen, cell_of[chosen.name])
                 busy = {worker.connection: worker for worker in workers if worker.given}
@@ -104,7 +104,7 @@ class Workers:
             )
 
 
-class _Worker:
+class Worker:
     """A worker process, seen from the one that started it."""
 
     def __init__(self, number: int, setup: "_Setup", reporter: Reporter) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds.facts import compared_outcome, describe_task, measure, tabulate
 from hfbench.execution.kinds.run import Run, Surroundings
-from hfbench.models.controls import build_control
+from hfbench.models.architecture import is_own
+from hfbench.models.controls import CONTROLS, build_control
+from hfbench.models.imports import hash_module
 from hfbench.recipe.cells import Cell
 from hfbench.records.schema import ControlRecord, ModelFacts
 
@@ -18,12 +20,16 @@ KEEPS_WEIGHTS = False
 
 def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """See `run.KindOfRun`."""
-    return {
+    described = {
         "kind": cell.kind,
         "seed": cell.seed,
         "task": describe_task(cell, inputs),
         "control": cell.model.control,
     }
+    control = CONTROLS[cell.model.source]
+    if is_own(control):  # two people's may have the same name and version
+        described["code_of_control"] = hash_module(control.__module__)
+    return described
 
 
 def run(cell: Cell, surroundings: Surroundings) -> Run:

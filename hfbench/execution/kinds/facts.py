@@ -1,8 +1,6 @@
 """What identities and records of several kinds have in common."""
 
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,11 +8,12 @@ import pyarrow as pa
 
 from hfbench.execution.inputs import Inputs, once_a_model
 from hfbench.metrics.scores import classification_metrics
+from hfbench.models.architecture import hash_source
 from hfbench.models.facts import describe_config, hash_weights
 from hfbench.models.prepare import PreparedModel
 from hfbench.recipe.cells import Cell
 from hfbench.records.schema import ComparedRecord, TaskData
-from hfbench.system.hashes import hash_file, hash_files
+from hfbench.system.hashes import hash_files
 
 
 def describe_task(cell: Cell, inputs: Inputs) -> dict[str, Any]:
@@ -77,11 +76,5 @@ def _describe_model(prepared: PreparedModel) -> dict[str, Any]:
         folder = Path(entry.model_name_or_path or "")
         described["code"] = prepared.revision or hash_files(folder, (".py",))
     elif prepared.is_own_architecture:  # one that this process has registered
-        described["code"] = _hash_source(sys.modules[type(prepared.config).__module__])
+        described["code"] = hash_source(type(prepared.config))
     return described
-
-
-def _hash_source(module: ModuleType) -> str:
-    """Of the module's file, and of those beside it where they make up a package."""
-    path = Path(str(module.__file__))
-    return hash_files(path.parent, (".py",)) if module.__package__ else hash_file(path)

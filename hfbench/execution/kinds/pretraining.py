@@ -8,6 +8,7 @@ from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds.facts import describe_network
 from hfbench.execution.kinds.run import Run, Surroundings
 from hfbench.execution.kinds.train import Training, in_parts_that_fit, model_facts, save_model
+from hfbench.metrics.registry import METRICS
 from hfbench.metrics.scores import bits_per_byte
 from hfbench.models.load import load_causal_lm
 from hfbench.recipe.arguments import deciding_arguments
@@ -73,7 +74,7 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     metrics = {
         name.removeprefix("eval_"): value
         for name, value in trainer.evaluate().items()
-        if name in ("eval_loss", "eval_perplexity")
+        if name.removeprefix("eval_") in ("loss", *METRICS)
     }
     if num_bytes := inputs.predicted_bytes(cell.model):
         predicted = int((data.lengths("validation") - 1).sum())  # but the first of each example

@@ -1,6 +1,6 @@
 """The custom GPT; importing it makes the Auto classes know it.
 
-A saved model carries the three files beside this one, so that it loads elsewhere without hfbench.
+A saved model carries the four files beside this one, so that it loads elsewhere without hfbench.
 """
 
 from transformers import (

@@ -2,14 +2,17 @@ import io
 import os
 import sys
 from datetime import datetime, timedelta
+from types import ModuleType
 
 import pytest
 from rich.console import Console
 
 from hfbench.errors import UserError, WorkerError
 from hfbench.execution.compare import compare
+from hfbench.execution.engines import RayCluster
 from hfbench.recipe.load import load_recipe
 from hfbench.records.predictions import load_predictions
+from hfbench.records.schema import ComparedRecord
 from hfbench.records.store import load_records
 
 SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
@@ -33,10 +36,11 @@ def test_without_ray_the_extra_is_named(write_recipe, tmp_path, monkeypatch):
 
 
 def test_ray_is_not_started_by_each_of_several_processes(write_recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr("hfbench.execution.engines.ray._import_ray", lambda: None)
-    monkeypatch.setattr("hfbench.execution.engines.ray.is_launched", lambda: True)
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    monkeypatch.setenv("LOCAL_RANK", "0")  # as torchrun does
+    recipe = load_recipe(write_recipe(models=[{"name": "floor", "control": "majority"}]))
     with pytest.raises(UserError, match="without a launcher"):
-        run(write_recipe(), tmp_path, engine="ray")
+        compare(recipe, tmp_path, engine="ray")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +71,7 @@ def test_records_of_a_cluster_are_those_of_one_process(cluster, write_recipe, tm
     assert [record.stem for record in there.ran] == [record.stem for record in here.ran]
     for one, other in zip(load_records(here.folder), load_records(there.folder), strict=True):
         assert timeless(one) == timeless(other)
-        if one.predictions:
+        if isinstance(one, ComparedRecord):
             first, second = (load_predictions(one, o.folder, "validation") for o in (here, there))
             assert first["logits"].tolist() == second["logits"].tolist()
     weights = sorted(here.folder.glob("models/*/model.safetensors"))
@@ -84,24 +88,23 @@ def test_records_of_a_cluster_are_those_of_one_process(cluster, write_recipe, tm
 
 
 @pytest.mark.slow
-def test_what_is_missing_on_a_node_is_said(cluster, write_recipe, tmp_path, monkeypatch):
-    def lose(*_):  # after this process has read it
-        (tmp_path / "train.jsonl").unlink()
+def test_what_is_missing_on_a_node_is_said(cluster, write_recipe, tmp_path):
+    class Losing(RayCluster):
+        def run(self, *arguments):  # after this process has read it
+            (tmp_path / "train.jsonl").unlink()
+            return super().run(*arguments)
 
-    path = write_recipe()
-    monkeypatch.setattr("hfbench.execution.compare._refuse_unfair_architectures", lose)
     with pytest.raises(UserError, match=r"on the Ray node .*train\.jsonl"):
-        run(path, tmp_path / "results", engine="ray")
+        run(write_recipe(), tmp_path / "results", engine=Losing())
 
 
 @pytest.mark.slow
-def test_cells_that_ray_gives_up_are_named_and_no_other_is_started(
-    cluster, write_recipe, tmp_path, monkeypatch
-):
-    die = eval("lambda *_: __import__('os')._exit(1)", {"__name__": "__main__"})  # by value
-    monkeypatch.setattr("hfbench.execution.engines.ray._run_there", die)
+def test_cells_that_ray_gives_up_are_named_and_no_other_is_started(cluster, write_recipe, tmp_path):
+    class Dying(RayCluster):
+        there = eval("lambda *_: __import__('os')._exit(1)", {"__name__": "__main__"})  # by value
+
     models = [{"name": "mine", **SMALL, "pretrain": PRETRAIN}]
     with pytest.raises(WorkerError, match="pretrain--mine: WorkerCrashedError") as error:
-        run(write_recipe(models=models), tmp_path, engine="ray")
+        run(write_recipe(models=models), tmp_path, engine=Dying())
     assert "mine--seed0" not in str(error.value)
     assert not (tmp_path / "tiny" / "records").exists()

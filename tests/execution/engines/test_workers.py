@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,25 @@ from safetensors.torch import load_file
 
 from hfbench.errors import UserError, WorkerError
 from hfbench.evidence.comparison import load_comparison
-from hfbench.execution import jobs
 from hfbench.execution.compare import compare
-from hfbench.execution.engines import workers
+from hfbench.execution.engines.workers import Worker, Workers
 from hfbench.execution.estimates import estimate, torch_threads
-from hfbench.execution.inputs import Workbench
-from hfbench.execution.jobs import choose_jobs
-from hfbench.execution.schedule import Task, plan_tasks, ready, slots
+from hfbench.execution.inputs import Inputs
+from hfbench.execution.jobs import (
+    CELLS_PER_GPU,
+    Demand,
+    Machine,
+    as_many_as_pay,
+    choose_jobs,
+    refuse_several_gpus,
+)
+from hfbench.execution.schedule import Waiting, line_up, ready, slots
 from hfbench.execution.survey import Survey
 from hfbench.models import CustomGPTConfig
-from hfbench.recipe.cells import Shard, plan_classification, plan_pretraining
+from hfbench.recipe.cells import Shard, plan_comparison, plan_pretraining
 from hfbench.recipe.load import load_recipe
 from hfbench.records.predictions import load_predictions
+from hfbench.records.schema import ComparedRecord
 from hfbench.records.store import load_records
 from hfbench.system.launch import gpu_of_worker, visible_gpus
 from hfbench.training.progress import StepBar
@@ -52,7 +60,7 @@ def test_records_of_two_jobs_are_those_of_one(write_recipe, tmp_path, timeless):
     assert [r.stem for r in two.ran] == ["pretrain--mine", "mine--seed0", "mine--seed1", "floor"]
     alone, together = load_records(one.folder), load_records(two.folder)
     assert [timeless(record) for record in alone] == [timeless(record) for record in together]
-    for record in (record for record in alone if record.predictions):
+    for record in (r for r in alone if isinstance(r, ComparedRecord)):
         first, second = (load_predictions(record, o.folder, "validation") for o in (one, two))
         assert {name: values.tolist() for name, values in first.items()} == {
             name: values.tolist() for name, values in second.items()
@@ -91,71 +99,74 @@ def long_and_short(write_recipe):
     return write_recipe(models=models, seeds=[0])
 
 
-def once_it_trains(monkeypatch, name, act):
-    """Call ``act`` with the worker of this cell when it says that it has made a step."""
-    receive, processes = workers._Worker.receive, []
+def once_it_trains(name, act):
+    """Two workers; ``act`` is called with that of this cell when it says that it made a step.
 
-    def watched(worker):
-        result = receive(worker)
-        if worker.process not in processes:
-            processes.append(worker.process)
-        if worker.task and worker.task.name == name:
-            act(worker)
-        return result
+    And the processes that there were.
+    """
+    processes = []
 
-    monkeypatch.setattr(workers._Worker, "receive", watched)
-    return processes
+    class Watched(Worker):
+        def receive(self):
+            result = super().receive()
+            if self.process not in processes:
+                processes.append(self.process)
+            if self.given and self.given.name == name:
+                act(self)
+            return result
+
+    return Workers(2, Watched), processes
 
 
-def test_a_worker_that_is_killed_loses_only_its_cell(long_and_short, tmp_path, monkeypatch):
-    once_it_trains(monkeypatch, "long--seed0", lambda worker: worker.process.kill())
+def test_a_worker_that_is_killed_loses_only_its_cell(long_and_short, tmp_path):
+    killing, _ = once_it_trains("long--seed0", lambda worker: worker.process.kill())
     with pytest.raises(WorkerError, match="long--seed0: its worker process was killed by SIGKILL"):
-        run(long_and_short, tmp_path, jobs=2)
+        run(long_and_short, tmp_path, engine=killing)
     assert [record.stem for record in load_records(tmp_path / "tiny")] == ["short--seed0"]
     recipe = load_recipe(long_and_short)
-    statuses = Survey(Workbench(recipe, plan_classification(recipe)), tmp_path).statuses()
+    statuses = Survey(Inputs(recipe, plan_comparison(recipe)), tmp_path).statuses()
     assert [s.cell.stem for s in statuses if s.reasons] == ["long--seed0"]
 
 
-def test_a_worker_that_died_before_its_cell_is_said_to_have_lost_it(
-    write_recipe, tmp_path, monkeypatch
-):
-    start = workers._Worker.start
+def test_a_worker_that_died_before_its_cell_is_said_to_have_lost_it(write_recipe, tmp_path):
+    class TooLate(Worker):
+        def start(self, chosen, cell):
+            if chosen.name == "mine--seed0":
+                self.process.kill()
+                self.process.join()
+            super().start(chosen, cell)
 
-    def start_too_late(worker, task, cell):
-        if task.name == "mine--seed0":
-            worker.process.kill()
-            worker.process.join()
-        start(worker, task, cell)
-
-    monkeypatch.setattr(workers._Worker, "start", start_too_late)
     with pytest.raises(WorkerError, match="mine--seed0: its worker process was killed"):
-        run(write_recipe(), tmp_path, jobs=2)
+        run(write_recipe(), tmp_path, engine=Workers(2, TooLate))
     stems = [record.stem for record in load_records(tmp_path / "tiny")]
     assert "mine--seed0" not in stems
     assert "mine--seed1" in stems
 
 
 @pytest.mark.parametrize("where", ["while it waits", "between two cells"])
-def test_an_interruption_ends_the_workers_at_once(long_and_short, tmp_path, monkeypatch, where):
-    def interrupt(*_):
+def test_an_interruption_ends_the_workers_at_once(long_and_short, tmp_path, where):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
+    console = Console(file=io.StringIO())
     if where == "while it waits":
-        processes = once_it_trains(monkeypatch, "long--seed0", interrupt)
+        engine, processes = once_it_trains("long--seed0", interrupt)
     else:
-        processes = once_it_trains(monkeypatch, "nothing", interrupt)
-        monkeypatch.setattr("hfbench.execution.compare._in_words", interrupt)
+        engine, processes = once_it_trains("nothing", interrupt)
+        console.print = interrupt  # when it says that a cell has ended
     with pytest.raises(KeyboardInterrupt):
-        run(long_and_short, tmp_path, jobs=2)
+        compare(load_recipe(long_and_short), tmp_path, engine=engine, console=console)
     assert processes
     assert not any(process.is_alive() for process in processes)
 
 
-def test_what_cannot_be_loaded_shows_before_a_worker_starts(write_recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr("hfbench.execution.compare.run_in_workers", pytest.fail)
+def test_what_cannot_be_loaded_shows_before_a_worker_starts(write_recipe, tmp_path):
+    class Never(Worker):
+        def __init__(self, *_):
+            pytest.fail("a worker was started")
+
     with pytest.raises(UserError, match="no column 'texts'"):
-        run(write_recipe(), tmp_path, "task.text_column=texts", jobs=2)
+        run(write_recipe(), tmp_path, "task.text_column=texts", engine=Workers(2, Never))
 
 
 def order_of_starts(tasks, seconds, slots):
@@ -173,25 +184,30 @@ def order_of_starts(tasks, seconds, slots):
 
 
 def test_cells_start_in_their_order_as_far_as_there_are_slots():
-    tasks = [Task(name, 1) for name in "abc"]
+    tasks = [Waiting(name, 1) for name in "abc"]
     assert order_of_starts(tasks, {"a": 5, "b": 2, "c": 1}, 2) == {"a": 0, "b": 0, "c": 2}
     assert order_of_starts(tasks, {"a": 5, "b": 2, "c": 1}, 1) == {"a": 0, "b": 5, "c": 7}
 
 
 def test_a_cell_waits_for_its_pretraining_and_others_pass_it():
-    tasks = [Task("pre", 1), Task("tuned", 1, after="pre"), Task("other", 1)]
+    tasks = [Waiting("pre", 1), Waiting("tuned", 1, after="pre"), Waiting("other", 1)]
     starts = order_of_starts(tasks, {"pre": 4, "tuned": 1, "other": 1}, 2)
     assert starts == {"pre": 0, "other": 0, "tuned": 4}
 
 
 def test_a_cell_that_uses_all_cores_runs_alone():
-    tasks = [Task("a", 1), Task("wide", 2), Task("b", 1), Task("after", 1, after="wide")]
+    tasks = [
+        Waiting("a", 1),
+        Waiting("wide", 2),
+        Waiting("b", 1),
+        Waiting("after", 1, after="wide"),
+    ]
     starts = order_of_starts(tasks, {"a": 3, "wide": 4, "b": 1, "after": 1}, 2)
     assert starts == {"a": 0, "b": 0, "wide": 3, "after": 7}
 
 
 def test_wider_cells_share_the_slots_as_they_fit():
-    tasks = [Task("a", 2), Task("b", 3), Task("c", 2), Task("d", 1)]
+    tasks = [Waiting("a", 2), Waiting("b", 3), Waiting("c", 2), Waiting("d", 1)]
     starts = order_of_starts(tasks, {"a": 2, "b": 1, "c": 3, "d": 1}, 4)
     assert starts == {"a": 0, "c": 0, "d": 2, "b": 3}
 
@@ -214,16 +230,16 @@ def test_threads_take_their_share_of_the_slots(threads, jobs, cores, expected):
 
 def test_cells_of_a_pretrained_model_come_after_it(write_recipe):
     recipe = load_recipe(write_recipe(models=[*MODELS, {"name": "other", **SMALL}], seeds=[0]))
-    cells = plan_pretraining(recipe) + plan_classification(recipe)
-    tasks = plan_tasks(cells, Workbench(recipe, cells), 2)
+    cells = plan_pretraining(recipe) + plan_comparison(recipe)
+    tasks = line_up(cells, Inputs(recipe, cells), 2)
     assert tasks == [
-        Task("pretrain--mine", 1),
-        Task("mine--seed0", 1, after="pretrain--mine"),
-        Task("floor", 1),
-        Task("other--seed0", 1),
+        Waiting("pretrain--mine", 1),
+        Waiting("mine--seed0", 1, after="pretrain--mine"),
+        Waiting("floor", 1),
+        Waiting("other--seed0", 1),
     ]
-    only = plan_classification(recipe)  # the pretraining was finished before
-    assert all(task.after is None for task in plan_tasks(only, Workbench(recipe, only), 2))
+    only = plan_comparison(recipe)  # the pretraining was finished before
+    assert all(task.after is None for task in line_up(only, Inputs(recipe, only), 2))
 
 
 def test_threads_grow_with_the_work_up_to_the_cores():
@@ -234,19 +250,19 @@ def test_threads_grow_with_the_work_up_to_the_cores():
 def test_work_is_six_operations_for_each_token_and_parameter_of_a_matrix(write_recipe, rows):
     recipe = load_recipe(write_recipe(models=MODELS, seeds=[0]))
     pretraining, *_ = plan_pretraining(recipe)
-    classification, *_ = plan_classification(recipe)
-    bench = Workbench(recipe, [pretraining, classification])
+    classification, *_ = plan_comparison(recipe)
+    inputs = Inputs(recipe, [pretraining, classification])
     width = CustomGPTConfig.from_preset("gpt-nano").n_embd
-    prepared = bench.prepared["mine"]
+    prepared = inputs.prepared["mine"]
     block = 12 * width**2  # embeddings are looked up, not multiplied
-    sentences = list(bench.corpus(pretraining.model).texts["train"])
-    reviews = list(bench.task.splits["train"]["text"])
+    sentences = list(inputs.corpus(pretraining.model).texts["train"])
+    reviews = list(inputs.task.splits["train"]["text"])
     for cell, head, batch, texts, passes in (
         (pretraining, len(prepared.tokenizer) * width, 8, sentences, 4),
         (classification, 2 * width, 16, reviews, 10),
     ):
         tokens = np.mean([len(ids) for ids in prepared.tokenizer(texts)["input_ids"]])
-        work = estimate(cell, bench)
+        work = estimate(cell, inputs)
         assert work.pass_flops == pytest.approx(6 * (block + head) * batch * tokens)
         assert work.passes == passes
 
@@ -264,8 +280,8 @@ def test_the_record_says_the_threads_of_its_cell_and_they_are_set_back(
 @pytest.fixture
 def tiny(write_recipe):
     recipe = load_recipe(write_recipe(seeds=[0, 1, 2, 3]))
-    cells = plan_classification(recipe)
-    return cells, Workbench(recipe, cells)
+    cells = plan_comparison(recipe)
+    return cells, Inputs(recipe, cells)
 
 
 def test_by_default_short_work_is_done_in_one_process(tiny):
@@ -273,38 +289,47 @@ def test_by_default_short_work_is_done_in_one_process(tiny):
     assert choose_jobs(3, *tiny) == 3
 
 
-def test_by_default_each_core_has_a_cell_that_cannot_use_more(tiny, monkeypatch):
-    monkeypatch.setattr(jobs, "_START_SECONDS", 0.0)
-    for cores, expected in ((1, 1), (3, 3), (8, 4)):  # four cells train
-        monkeypatch.setattr(jobs, "usable_cores", lambda cores=cores: cores)
-        assert choose_jobs(None, *tiny) == expected
+LONG = Demand(device="cpu", threads=1, seconds=1000.0, parameters=10**6)
 
 
-def test_by_default_cells_share_the_gpus(tiny, monkeypatch):
-    cells, bench = tiny
-    monkeypatch.setattr(jobs, "_device", lambda cell, bench: "" if cell.model.control else "cuda")
-    monkeypatch.setattr(jobs, "visible_gpus", lambda: ["0"])
-    monkeypatch.setattr(jobs, "_cells_that_fit", lambda *_: jobs.CELLS_PER_GPU)
-    monkeypatch.setattr(jobs, "_START_SECONDS", 0.0)
-    many = [cell for cell in cells if not cell.model.control] * 4
-    for cores, expected in ((16, jobs.CELLS_PER_GPU), (3, 2), (1, 1)):
-        monkeypatch.setattr(jobs, "usable_cores", lambda cores=cores: cores)
-        assert choose_jobs(None, many, bench) == expected
-    monkeypatch.setattr(jobs, "visible_gpus", lambda: ["0", "1", "2"])
-    monkeypatch.setattr(jobs, "usable_cores", lambda: 64)
-    assert choose_jobs(None, many, bench) == 3 * jobs.CELLS_PER_GPU
+@pytest.mark.parametrize(
+    ("demands", "cores", "jobs"),
+    [
+        ([LONG] * 4, 1, 1),
+        ([LONG] * 4, 3, 3),
+        ([LONG] * 4, 8, 4),
+        ([LONG] * 4 + [replace(LONG, threads=5)] * 9, 8, 4),  # which would use the cores alone
+        ([replace(LONG, seconds=0.1)] * 4, 8, 1),  # over before a worker has started
+        ([], 8, 1),
+    ],
+)
+def test_by_default_each_core_has_a_cell_that_cannot_use_more(demands, cores, jobs):
+    assert as_many_as_pay(demands, Machine(cores, gpus=0, gpu_memory=0)) == jobs
 
 
-def test_one_process_does_not_train_on_several_gpus(tiny, monkeypatch):
-    cells, bench = tiny
-    monkeypatch.setattr(jobs, "_device", lambda cell, bench: "" if cell.model.control else "cuda")
-    monkeypatch.setattr(jobs, "visible_gpus", lambda: ["0", "1"])
-    monkeypatch.setattr(jobs, "_most_jobs", lambda *_: 1)
+@pytest.mark.parametrize(
+    ("cores", "gpus", "parameters", "jobs"),
+    [
+        (16, 1, 10**6, CELLS_PER_GPU),
+        (3, 1, 10**6, 2),
+        (1, 1, 10**6, 1),
+        (64, 3, 10**6, 3 * CELLS_PER_GPU),
+        (64, 3, 10**10, 3),  # a GPU holds one
+    ],
+)
+def test_by_default_cells_share_the_gpus(cores, gpus, parameters, jobs):
+    demands = [replace(LONG, device="cuda", parameters=parameters)] * 16
+    assert as_many_as_pay(demands, Machine(cores, gpus, gpu_memory=80 * 2**30)) == jobs
+
+
+def test_one_process_does_not_train_on_several_gpus():
+    short = replace(LONG, device="cuda", seconds=0.1)
+    machine = Machine(cores=8, gpus=2, gpu_memory=80 * 2**30)
     with pytest.raises(UserError, match="2 GPUs are visible to one process"):
-        choose_jobs(1, cells, bench)
-    assert choose_jobs(None, cells, bench) == 2  # of one GPU each, however short the work
-    controls = [cell for cell in cells if cell.model.control]
-    assert choose_jobs(1, controls, bench) == 1
+        refuse_several_gpus([short], machine)
+    assert as_many_as_pay([short] * 3, machine) == 2  # of one GPU each, however short the work
+    refuse_several_gpus([], machine)  # controls alone: they demand nothing
+    refuse_several_gpus([short], replace(machine, gpus=1))
 
 
 # torchrun sets both; even of a single process workers would inherit rank and rendezvous
@@ -313,7 +338,6 @@ def test_processes_that_train_together_have_no_jobs(tiny, monkeypatch, name, num
     monkeypatch.setenv(name, number)
     with pytest.raises(UserError, match="--jobs 2: the processes of a launcher"):
         choose_jobs(2, *tiny)
-    monkeypatch.setattr(jobs, "_START_SECONDS", 0.0)
     assert choose_jobs(None, *tiny) == choose_jobs(1, *tiny) == 1
 
 
@@ -345,7 +369,7 @@ assert threading.active_count() == 1
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 20])
 def test_shards_share_the_cells(write_recipe, count):
-    cells = plan_classification(load_recipe(write_recipe(seeds=[0, 1, 2])))
+    cells = plan_comparison(load_recipe(write_recipe(seeds=[0, 1, 2])))
     parts = [Shard(number, count).of(cells) for number in range(1, count + 1)]
     assert sorted(cell.stem for part in parts for cell in part) == sorted(c.stem for c in cells)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

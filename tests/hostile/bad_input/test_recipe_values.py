@@ -34,8 +34,8 @@ NO_LINE = "must be one line of text, and not an empty one"
         (
             ", preset: gpt-nano",
             "",
-            "models[0]: give exactly one of model_name_or_path, preset, model_type, control; none "
-            "is given",
+            "models[0]: give exactly one of model_name_or_path, preset, model_type, model, "
+            "control; none is given",
         ),
         (
             "task: {builtin: sentiment, validation_split: validation}\n",
@@ -202,6 +202,32 @@ NO_LINE = "must be one line of text, and not an empty one"
             "preset: gpt-nano",
             "model_type: gpt2, config: {resid_pdrop: .inf}",
             "models[0]: config: resid_pdrop: inf is not a finite number",
+        ),
+        ("name: x", "name: x\nimports: mine", "imports: Input should be a valid list, not 'mine'"),
+        ("name: x", "name: x\nimports: ['']", "imports[0]: '' is no module: write it as after Py"),
+        ("name: x", "name: x\nimports: [a/b]", "imports[0]: 'a/b' is no module: write it as after"),
+        ("name: x", "name: x\nimports: [a.py]", "imports[0]: 'a.py' is no module: write it as"),
+        (
+            "preset: gpt-nano",
+            "model: GPT",
+            "models[0].model: 'GPT' is no class: write it as package",
+        ),
+        ("preset: gpt-nano", "model: 'a b:C'", "models[0].model: 'a b' is no module: write it as"),
+        (
+            "preset: gpt-nano",
+            "preset: gpt-nano, unfair: true",
+            "models[0]: unfair is for an architecture of one's own",
+        ),
+        (
+            "control: majority",
+            "control: majorty",
+            "model 'b': unknown control 'majorty'; did you mean 'majority'? (known: majority, "
+            "tfidf-logreg; for one of your own give `imports`)",
+        ),
+        (
+            "control: majority",
+            "control: ../x",
+            "models[1].control: '../x' is not a name: use up to",
         ),
         (
             "preset: gpt-nano",

@@ -14,7 +14,7 @@ import torch
 from jinja2 import Environment
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
-from hfbench.checks import find_subject
+from hfbench.checks import find_checked_model
 from hfbench.errors import UserError
 from hfbench.generation.generate import load_language_model
 from hfbench.models.convert import convert
@@ -58,7 +58,7 @@ def load(folder, **entry):
 ROUTES = {
     "compare": load,
     "generate": lambda folder: load_language_model(str(folder)),
-    "check": lambda folder: find_subject(str(folder)).load("classifier"),
+    "check": lambda folder: find_checked_model(str(folder)).load("classifier"),
     "convert": lambda folder: convert(str(folder), folder.parent / "converted"),
 }
 

@@ -11,11 +11,12 @@ import pytest
 from hfbench.cli.app import main
 from hfbench.errors import RecordError, UserError
 from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import write_report
 from hfbench.evidence.plots import write_plots
 from hfbench.evidence.table import write_table
 from hfbench.publish.bundle import stage_files
-from hfbench.records.store import load_record, load_records, save_record
+from hfbench.records.store import ResultsFolder, load_record, load_records
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_what_is_superseded_stays_in_its_folder(results, tmp_path, started):
     change(results, started=started)
     before = files(tmp_path)
     with pytest.raises(RecordError, match="started"):
-        save_record(new, results / "records", pa.table({"x": [1]}))
+        ResultsFolder(results).keep(new, pa.table({"x": [1]}))
     assert files(tmp_path) == before
 
 
@@ -179,10 +180,13 @@ def test_what_a_record_says_stays_text(results):
         training = record.training.model_copy(update={"device": text})
         changed = {"task": task, "model_facts": facts, "training": training, "recipe": text}
         table = pq.read_table(results / "records" / record.predictions)
-        save_record(record.model_copy(update=changed), results / "records", table)
+        ResultsFolder(results).keep(record.model_copy(update=changed), table)
     comparison = load_comparison(results)
-    written = write_table(comparison, results)
-    written += [write_report(comparison, results), *write_plots(comparison, results / "plots")]
+    written = write_table(Findings.of(comparison), results)
+    written += [
+        write_report(Findings.of(comparison), results),
+        *write_plots(comparison, results / "plots"),
+    ]
     shown = {path.name: path.read_text("utf-8") for path in written if path.suffix != ".png"}
     for name, content in shown.items():
         assert "20997" not in content  # no template of anybody's was rendered

@@ -1,39 +1,25 @@
 """What is checked: a checkpoint, or a configuration class of one's own, built small."""
 
-import importlib
-import pkgutil
 import re
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-    set_seed,
-)
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from hfbench.errors import UserError
+from hfbench.models.architecture import AUTO_CLASSES, find_config_class, find_model_class
+from hfbench.models.imports import import_modules
 from hfbench.models.load import load_causal_lm, load_classifier
 from hfbench.models.prepare import PreparedModel, prepare_model
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.schema import Model
 from hfbench.recipe.types import Head
 
-HEADS: tuple[Head, Head] = ("classifier", "language model")
-AUTO_CLASSES: dict[Head, Any] = {
-    "classifier": AutoModelForSequenceClassification,
-    "language model": AutoModelForCausalLM,
-}
-
+HEADS: tuple[Head, ...] = tuple(AUTO_CLASSES)
 LABELS = ["a", "b", "c"]
 _NAME = "checked"  # of the recipe entry that stands for the model; errors about it are reworded
 _TEXTS = ["He and I like cats and dogs.", "A film so good that I saw it twice."]
@@ -50,16 +36,14 @@ _SMALL_SIZES = {
 
 
 @dataclass(frozen=True)
-class Subject:
+class CheckedModel:
     """A model under check; every method builds it anew."""
 
     prepared: PreparedModel
     missing: dict[Head, str]
     """Why there is no model with this head."""
-    classes: dict[Head, type[PreTrainedModel]] = field(default_factory=dict)
-    """Where the configuration was given as a class: the model of each head."""
     name: str = ""
-    """As `find_subject` was asked for it; empty for a model of a recipe."""
+    """As `find_checked_model` was asked for it; empty for a model of a recipe."""
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -109,14 +93,7 @@ class Subject:
 
     def _make(self, head: Head, entry: Model, config: PreTrainedConfig) -> PreTrainedModel:
         prepared = replace(self.prepared, entry=entry, config=config)
-        if head in self.classes:
-            set_seed(0)
-            model = self.classes[head]._from_config(config)
-            if head == "language model":
-                model.loss_type = "ForCausalLM"  # as in `load_causal_lm`
-            else:
-                model.accepts_loss_kwargs = False  # as in `load_classifier`
-        elif head == "classifier":
+        if head == "classifier":
             model = load_classifier(prepared, LABELS, init_seed=0)
         else:
             model = load_causal_lm(prepared, init_seed=0)
@@ -137,20 +114,20 @@ class Subject:
         return torch.arange(len(ids)) % len(LABELS) if head == "classifier" else ids.clone()
 
 
-def find_subject(model: str, *, trust_remote_code: bool = False) -> Subject:
+def find_checked_model(model: str, *, trust_remote_code: bool = False) -> CheckedModel:
     """The model that a Hub id, a folder or ``package.module:ConfigClass`` stands for.
 
     Raises:
         UserError: if there is none.
     """
     is_class = re.fullmatch(r"[\w.]+:\w+", model)
-    subject = _from_class(model) if is_class else _from_checkpoint(model, trust_remote_code)
-    if subject.config.is_encoder_decoder:
+    checked = _from_class(model) if is_class else _from_checkpoint(model, trust_remote_code)
+    if checked.config.is_encoder_decoder:
         raise UserError(f"{model}: encoders with a decoder cannot be checked")
-    return replace(subject, name=model)
+    return replace(checked, name=model)
 
 
-def _from_checkpoint(model: str, trust_remote_code: bool) -> Subject:
+def _from_checkpoint(model: str, trust_remote_code: bool) -> CheckedModel:
     entry: dict[str, Any] = {"name": _NAME, "model_name_or_path": model}
     folder = Path(model)
     if folder.is_dir() and not any(folder.glob("tokenizer*")):
@@ -166,20 +143,21 @@ def _from_checkpoint(model: str, trust_remote_code: bool) -> Subject:
         raise UserError(message.removeprefix(": ")) from error
 
 
-def from_prepared(prepared: PreparedModel) -> Subject:
+def from_prepared(prepared: PreparedModel) -> CheckedModel:
     """The model of a recipe."""
     config = prepared.config
     auto_map = getattr(config, "auto_map", None) or {}  # only remote code has one
     missing: dict[Head, str] = {}
     for head, auto_class in AUTO_CLASSES.items():
-        known = auto_class._model_mapping.get(type(config), None)
-        if known is None and auto_class.__name__ not in auto_map:
-            missing[head] = f"{type(config).__name__} has no {auto_class.__name__}"
-    return Subject(prepared, _complete(missing, config))
+        name = auto_class.__name__
+        if not find_model_class(head, type(config)) and name not in auto_map:
+            missing[head] = f"no {name} is registered for {type(config).__name__} or lies beside it"
+    return CheckedModel(prepared, _complete(missing, config))
 
 
-def _from_class(name: str) -> Subject:
-    config_class = _import_class(name)
+def _from_class(name: str) -> CheckedModel:
+    import_modules({name.partition(":")[0]: name}, Path())  # from the current directory, too
+    config_class = find_config_class(name, name)
     tokenizer = train_tokenizer(_TEXTS, 260)
     tokenizer.model_max_length = int(1e30)  # so that only the configuration tells the longest text
     ids = {f"{which}_token_id": getattr(tokenizer, f"{which}_token_id") for which in ("pad", "eos")}
@@ -197,58 +175,8 @@ def _from_class(name: str) -> Subject:
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"{name} cannot be built small: {error}") from error
-    found = {head: _model_class(head, config_class) for head in HEADS}
-    classes = {head: known for head, known in found.items() if known is not None}
-    missing: dict[Head, str] = {
-        head: f"no {AUTO_CLASSES[head].__name__} is registered or found beside {name}"
-        for head in HEADS
-        if head not in classes
-    }
-    missing = _complete(missing, config)
-    entry = Model.model_validate({"name": _NAME, "model_type": config.model_type or _NAME})
-    return Subject(PreparedModel(entry, tokenizer, config, None), missing, classes)
-
-
-def _import_class(name: str) -> type[PreTrainedConfig]:
-    module_name, _, class_name = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # the current directory, where one's own package is
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UserError(f"{name}: {module_name} cannot be imported: {error}") from error
-    found = getattr(module, class_name, None)
-    if not (isinstance(found, type) and issubclass(found, PreTrainedConfig)):
-        raise UserError(f"{name}: {module_name} has no configuration class {class_name!r}")
-    return found
-
-
-def _model_class(head: Head, config_class: type[PreTrainedConfig]) -> type[PreTrainedModel] | None:
-    """What the Auto class knows, else the class of that name beside the configuration."""
-    auto_class = AUTO_CLASSES[head]
-    registered = auto_class._model_mapping.get(config_class, None)
-    if registered is not None:
-        return registered
-    ending = auto_class.__name__.removeprefix("AutoModel")
-    for module in _modules_beside(sys.modules[config_class.__module__]):
-        for value in vars(module).values():
-            if _is_model_of(value, config_class) and value.__name__.endswith(ending):
-                return value
-    return None
-
-
-def _is_model_of(value: Any, config_class: type[PreTrainedConfig]) -> bool:
-    is_model = isinstance(value, type) and issubclass(value, PreTrainedModel)
-    return is_model and value.config_class is config_class
-
-
-def _modules_beside(module: ModuleType) -> Iterator[ModuleType]:
-    """The module itself, then those of its package that models are usually in."""
-    yield module
-    package = sys.modules.get(module.__package__ or "")
-    for found in pkgutil.iter_modules(package.__path__ if package else []):
-        if found.name.startswith("modeling"):
-            yield importlib.import_module(f"{module.__package__}.{found.name}")
+    entry = Model.model_validate({"name": _NAME, "model": name})
+    return from_prepared(PreparedModel(entry, tokenizer, config, revision=None))
 
 
 def _complete(missing: dict[Head, str], config: PreTrainedConfig) -> dict[Head, str]:

@@ -1,0 +1,163 @@
+"""What hfbench does, for programs: here its two halves, training and evidence, are put together.
+
+Each function imports what it needs when it is called: who reads results waits for no torch.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hfbench.checks import Verdict
+    from hfbench.execution.compare import Outcome
+    from hfbench.execution.engines import Engine, EngineName
+    from hfbench.execution.survey import Status
+    from hfbench.execution.verify import Repetition
+    from hfbench.recipe.schema import Recipe
+
+
+def plan(
+    recipe: "Recipe",
+    results: str | Path = "results",
+    *,
+    rerun: bool = False,
+    only_pretraining: bool = False,
+    shard: str | None = None,
+) -> "list[Status]":
+    """What there is of each cell of ``recipe``, and why it would run; nothing runs.
+
+    The arguments are those of `compare`; ``only_pretraining`` plans what `pretrain` would do.
+
+    Raises:
+        UserError: as `compare`, before anything runs.
+    """
+    from hfbench.execution.inputs import Inputs
+    from hfbench.execution.survey import Survey, cells_to_look_at
+    from hfbench.recipe.cells import Shard
+
+    part = Shard.parse(shard) if shard else None
+    inputs = Inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
+    survey = Survey(inputs, Path(results))
+    return survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=part)
+
+
+def compare(
+    recipe: "Recipe",
+    results: str | Path = "results",
+    *,
+    rerun: bool = False,
+    fail_fast: bool = False,
+    jobs: int | None = 1,
+    shard: str | None = None,
+    engine: "EngineName | Engine" = "local",
+    console: "Console | None" = None,
+) -> "Outcome":
+    """Run the cells of ``recipe`` that have no result yet; pretraining comes first.
+
+    Args:
+        recipe: the comparison.
+        results: the folder that holds a folder for each recipe.
+        rerun: run what is finished, too.
+        fail_fast: start no cell after one has failed, and end those under way.
+        jobs: cells side by side, each in a process of its own; 1: one after another in this one;
+            None: as many as pay.
+        shard: ``"2/4"`` runs the second of four parts.
+        engine: "ray" spreads the cells over a Ray cluster, whatever ``jobs`` is; or an engine of
+            one's own, see docs/extending.md.
+        console: where progress goes; default: standard output.
+
+    Raises:
+        UserError: before anything runs, if data or a model cannot be had or do not fit.
+        StorageError: if a result cannot be written; what was written before is whole.
+        WorkerError: if a process that ran a cell died.
+    """
+    from hfbench.execution.compare import compare
+    from hfbench.publish.checkpoint_push import open_publishers
+    from hfbench.recipe.cells import Shard
+
+    return compare(
+        recipe,
+        Path(results),
+        rerun=rerun,
+        fail_fast=fail_fast,
+        jobs=jobs,
+        shard=Shard.parse(shard) if shard else None,
+        engine=engine,
+        open_publishers=open_publishers,
+        console=console,
+    )
+
+
+def pretrain(
+    recipe: "Recipe",
+    results: str | Path = "results",
+    *,
+    rerun: bool = False,
+    fail_fast: bool = False,
+    jobs: int | None = 1,
+    console: "Console | None" = None,
+) -> "Outcome":
+    """Only pretrain the models of ``recipe`` that have a pretrain block; see `compare`."""
+    from hfbench.execution.compare import compare
+    from hfbench.publish.checkpoint_push import open_publishers
+
+    return compare(
+        recipe,
+        Path(results),
+        only_pretraining=True,
+        rerun=rerun,
+        fail_fast=fail_fast,
+        jobs=jobs,
+        open_publishers=open_publishers,
+        console=console,
+    )
+
+
+def verify(
+    results: str | Path,
+    cells: Sequence[str] = (),
+    *,
+    relative_to: str | Path = ".",
+    trust_remote_code: bool = False,
+    console: "Console | None" = None,
+) -> "Iterator[Repetition]":
+    """Run cells again from their records alone, one as each item is asked for.
+
+    Args:
+        results: a recipe's results folder; nothing in it changes.
+        cells: names of records, also with ``*`` and ``?``; empty: all.
+        relative_to: where relative paths of the recipe start.
+        trust_remote_code: run the code of models whose records say that it was run.
+        console: where progress goes; default: standard output.
+
+    Raises:
+        UserError: if no finished record has such a name, or what a record needs cannot be had.
+    """
+    from rich.console import Console
+
+    from hfbench.execution.verify import verify
+
+    return verify(
+        Path(results),
+        list(cells),
+        Path(relative_to),
+        console or Console(),
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def check(model: str | Path, *, trust_remote_code: bool = False) -> "dict[str, list[Verdict]]":
+    """Check -> what it says of each head of a model: whether it can be compared fairly.
+
+    Args:
+        model: a Hub id, a local folder, or ``package.module:ConfigClass`` of your own.
+        trust_remote_code: run the code that comes with it.
+
+    Raises:
+        UserError: if there is no such model.
+    """
+    from hfbench.checks import find_checked_model, run_checks
+
+    return run_checks(find_checked_model(str(model), trust_remote_code=trust_remote_code))
