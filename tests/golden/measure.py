@@ -45,7 +45,8 @@ from hfbench.training.sampler import EpochSampler
 from hfbench.training.seeds import derive_streams
 
 Numbers = dict[str, Any]
-"""Names -> numbers, texts, lists and dicts of them; None for what cannot be measured here."""
+"""Names -> numbers, texts, lists and dicts of them."""
+UNMEASURED = "cannot be measured here"
 
 LABELS = ["bad", "good"]
 WORDS = {
@@ -82,12 +83,11 @@ TEXTS = [row["text"] for row in make_rows(48)]
 
 
 def measure_metrics() -> Numbers:
-    """Of logits and labels that are written down here."""
-    logits = np.array(
-        [[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [1.0, 1.0, -2.0], [-1.0, 3.0, 0.0], [0.0, -2.0, 4.0]],
-        dtype=np.float32,
-    )
-    labels = np.array([0, 1, 1, 1, 0])
+    """Of logits and labels that are made by arithmetic."""
+    logits = (3 * np.sin(1.7 * np.arange(72))).reshape(24, 3).astype(np.float32)
+    logits[0] = 1.0  # no class is the highest
+    labels = np.where(np.arange(24) % 3 == 0, 1, logits.argmax(-1))
+    labels[labels == 2] = 0  # a class that is predicted and never right
     return {
         "classifier": classification_metrics(logits, labels),
         "bits_per_byte": bits_per_byte(1.5, 1000, 4321),
@@ -199,7 +199,7 @@ def measure_training() -> Numbers:
     # a CPU draws dropout by MKL where it has it, and otherwise by torch
     with_mkl = torch.backends.mkl.is_available()
     dropout = {**gpt2, "name": "dropout", "config": GPT2}
-    cells |= run_cells([dropout]) if with_mkl else {"dropout--seed0": None}
+    cells |= run_cells([dropout]) if with_mkl else {"dropout--seed0": UNMEASURED}
     sampler = EpochSampler(num_examples=10, batch=4, seed=5)
     return {
         "streams": vars(derive_streams(7)),
@@ -246,10 +246,10 @@ def measure_custom_gpt() -> Numbers:
     }
 
 
-def measure_lora() -> Numbers | None:
-    """How adapters in a checkpoint are trained and merged; None where PEFT is not installed."""
+def measure_lora() -> Numbers:
+    """How adapters in a checkpoint are trained and merged, where PEFT is installed."""
     if find_spec("peft") is None:
-        return None
+        return {"lora--seed0": UNMEASURED}
     lora = {"r": 2, "lora_alpha": 6, "target_modules": ["c_attn"]}
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(Path(folder))
@@ -274,8 +274,11 @@ def run_cells(
         rows = [{**row, "more": WORDS["other"][n * n % 6]} for n, row in enumerate(make_rows(40))]
         write_rows(folder / "train.jsonl", rows[:27])
         write_rows(folder / "validation.jsonl", rows[27:])
-        # each row with the label of the other class: learning makes the loss higher
-        turned = [{**row, "label": LABELS[row["label"] == LABELS[0]]} for row in rows[27:]]
+        # a third with the label of the other class: what is learned makes the loss higher
+        turned = [
+            {**row, "label": LABELS[(row["label"] == LABELS[1]) != (n % 3 == 0)]}
+            for n, row in enumerate(rows[27:])
+        ]
         write_rows(folder / "contrary.jsonl", turned)
         (folder / "corpus.txt").write_text("\n".join(TEXTS), encoding="utf-8")
         splits = ("train", "validation", "contrary")
@@ -403,7 +406,7 @@ def write_rows(path: Path, rows: list[dict]) -> None:
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
 
 
-MEASURES: dict[str, Callable[[], Numbers | None]] = {
+MEASURES: dict[str, Callable[[], Numbers]] = {
     "metrics": measure_metrics,
     "data": measure_data,
     "models": measure_models,

@@ -1,7 +1,7 @@
 """Store the golden numbers anew, after a version was raised: python tests/golden/store.py
 
-It refuses numbers that changed without a raised version. Of a case of `measure` that is another
-now, take the old numbers out of numbers.json first. PEFT must be installed.
+It refuses numbers that changed without a raised version. Where a case of `measure` is another now,
+take its concept out of numbers.json first. PEFT must be installed.
 """
 
 import sys
@@ -10,29 +10,28 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest does
 
 from golden.concepts import CONCEPTS
-from golden.measure import MEASURES, Numbers
+from golden.measure import MEASURES, UNMEASURED, Numbers
 from golden.stored import FILE, Stored, differences, in_text, installed_libraries, problem
 
 from hfbench.execution.identity import version_of
 
 
-def refusal(measured: dict[str, Numbers | None], stored: Stored) -> str | None:
+def refusal(measured: dict[str, Numbers], stored: Stored) -> str | None:
     """Why ``measured`` must not take the place of what is stored, if it must not."""
-    unmeasured = [name for name, numbers in measured.items() if has_none(numbers)]
+    unmeasured = [name for name, numbers in measured.items() if UNMEASURED in numbers.values()]
     if unmeasured:
-        return f"Cannot be measured here: {', '.join(unmeasured)} (is PEFT installed?)"
+        return f"Not all of {', '.join(unmeasured)} can be measured here (is PEFT installed?)"
     libraries = installed_libraries()
+    if libraries != stored.libraries:
+        return None
     versions = {name: version_of(name) for name in CONCEPTS}
     for name, concept in CONCEPTS.items():
         settled = all(stored.versions.get(n) == versions[n] for n in (name, *concept.leans_on))
-        if name in stored.numbers and settled and libraries == stored.libraries:
-            if found := problem(name, measured[name], versions[name], stored, libraries):
-                return found
+        if not (settled and name in stored.numbers):
+            continue
+        if found := problem(name, measured[name], versions[name], stored, libraries):
+            return found
     return None
-
-
-def has_none(numbers: Numbers | None) -> bool:
-    return numbers is None or None in numbers.values()
 
 
 if __name__ == "__main__":

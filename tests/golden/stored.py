@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from golden.concepts import CONCEPTS
-from golden.measure import Numbers
+from golden.measure import UNMEASURED, Numbers
 
 FILE = Path(__file__).parent / "numbers.json"
 COMMAND = "python tests/golden/store.py"
@@ -26,6 +26,7 @@ LIBRARIES = ("accelerate", "numpy", "scikit-learn", "tokenizers", "torch", "tran
 #   transformers 5.17.0, 5.24.0          0           another order              20,000
 ABSOLUTE, RELATIVE = 2e-5, 2e-4
 _SHOWN = 4  # differences in a message
+_NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
@@ -81,16 +82,17 @@ def problem(
 
 
 def differences(stored: Numbers, measured: Numbers) -> list[str]:
-    """A line each; what cannot be measured here, or could not when it was stored, differs not."""
-    before, after = dict(_leaves(stored)), dict(_leaves(measured))
-    unknown = [path for values in (before, after) for path, v in values.items() if v is None]
-    lines = []
-    for path in dict.fromkeys((*before, *after)):
-        old, new = before.get(path, "nothing"), after.get(path, "nothing")
-        is_known = not any(path.startswith(f"{part}.") or path == part for part in unknown)
-        if is_known and not _are_equal(old, new):
-            lines.append(f"{path}: {_short(old)} -> {_short(new)}")
-    return lines
+    """A line each, of what can be measured here."""
+    left_out = tuple(f"{path}." for path, value in _leaves(measured) if value == UNMEASURED)
+    before, after = (
+        {path: value for path, value in _leaves(numbers) if not f"{path}.".startswith(left_out)}
+        for numbers in (stored, measured)
+    )
+    return [
+        f"{path}: {_short(before.get(path, _NOTHING))} -> {_short(after.get(path, _NOTHING))}"
+        for path in dict.fromkeys((*before, *after))
+        if not _are_equal(before.get(path, _NOTHING), after.get(path, _NOTHING))
+    ]
 
 
 def in_text(values: Any, indent: str = "") -> str:
