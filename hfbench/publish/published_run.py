@@ -96,6 +96,11 @@ def split_name(record: ClassificationRecord) -> str:
     return task.get("test_split") or task.get("validation_split") or task["train_split"]
 
 
+def _architecture(entry: dict[str, Any]) -> str:
+    """What a model without a checkpoint is called in the recipe."""
+    return next(entry[key] for key in ("preset", "model_type", "model") if key in entry)
+
+
 def what_it_is(run: PublishedRun) -> str:
     entry, facts = run.entry, run.facts
     labels = ", ".join(f'"{label}"' for label in run.task.labels)
@@ -104,7 +109,7 @@ def what_it_is(run: PublishedRun) -> str:
     name = entry.get("model_name_or_path")
     if lora := entry.get("lora"):
         start = (
-            f"`{run.record.model_facts.source}` fine-tuned with LoRA (rank {lora['r']}); the "
+            f"`{name or _architecture(entry)}` fine-tuned with LoRA (rank {lora['r']}); the "
             f"adapters are merged into its {size}, so that it loads without PEFT."
         )
     elif entry.get("random_init"):
@@ -116,7 +121,7 @@ def what_it_is(run: PublishedRun) -> str:
         start = f"`{name}`, fine-tuned ({size})."
     else:
         kind = f"the size {entry['preset']} of hfbench's custom GPT" if "preset" in entry else ""
-        kind = kind or f"the architecture {entry.get('model') or entry['model_type']}"
+        kind = kind or f"the architecture {_architecture(entry)}"
         how = "pretrained on other text, then fine-tuned"
         how = how if "pretrain" in entry else "trained from scratch, without any pretraining"
         start = f"A `{facts.class_name}` ({kind}; {size}), {how}."

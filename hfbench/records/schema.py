@@ -326,9 +326,10 @@ def record_class(values: dict[str, Any]) -> type[Record]:
     """The class of a record that holds ``values``.
 
     Raises:
-        ValueError: if its kind is none.
+        ValueError: if its kind is none; to be read after "not a valid record".
     """
     kind = values.get("kind")
     if not (isinstance(kind, str) and kind in _CLASSES):
-        raise ValueError(f"kind: {kind!r} is none of {', '.join(_CLASSES)}")
+        *others, last = _CLASSES
+        raise ValueError(f": kind: it must be {', '.join(others)} or {last}")
     return FailedRecord if values.get("status") == "failed" else _CLASSES[kind]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from hfbench.errors import RecordError, UserError
 from hfbench.records.identity import upgrade
@@ -176,7 +176,7 @@ def find_finished(results: Path) -> dict[str, list[Location]]:
     for path in sorted(results.glob("*/records/*.json")):
         # whatever cannot be read is no result for us, and another recipe's to complain of
         with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-            content = _upgraded(from_json(path.read_bytes()))
+            content = _parse(path.read_bytes())
             if content["status"] == "finished":
                 location = Location(ResultsFolder(path.parents[1]), path.stem)
                 found.setdefault(content["cell_id"], []).append(location)
@@ -202,33 +202,45 @@ def load_record(path: Path) -> Record:
     """
     refuse_link(path)
     try:
-        values = _upgraded(from_json(path.read_bytes()))
-        return record_class(values).model_validate(values, strict=True)
+        return _validate(_parse(path.read_bytes()))
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error}") from None
     except ValidationError as error:
         problem = _what_is_wrong(error)
     except ValueError as error:
-        problem = f"not a valid record: {error}"
+        problem = f"not a valid record{error}"
     raise RecordError(f"{path}: {problem}; {WHAT_TO_DO}")
 
 
-def _upgraded(values: Any) -> dict[str, Any]:
-    """A record of this schema, of what JSON holds.
+def _parse(content: bytes) -> dict[str, Any]:
+    """What a record's file holds, in the words of this schema.
 
     Raises:
         ValueError: if it is none of a schema that can be read.
     """
+    try:
+        values = from_json(content)
+    except ValueError as error:
+        raise ValueError(f": the file: Invalid JSON: {error}") from None
     if not isinstance(values, dict):
-        raise ValueError("it is no mapping")
+        raise ValueError(": the file: it must hold an object")
     if "schema_version" not in values:
-        raise ValueError("it has no schema_version")
+        raise ValueError(": it has no schema_version")
     if values["schema_version"] != SCHEMA_BEFORE:
         return values
     try:
         return upgrade(values)
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"it is none of schema {SCHEMA_BEFORE}: {error!r}") from None
+    except (LookupError, TypeError, AttributeError):
+        raise ValueError(f" of schema {SCHEMA_BEFORE}") from None
+
+
+def _validate(values: dict[str, Any]) -> Record:
+    cls = record_class(values)
+    try:
+        return cls.model_validate(values, strict=True)
+    except ValidationError:  # once more, for an error in the words of JSON
+        content = to_json(values, inf_nan_mode="constants")
+        return cls.model_validate_json(content, strict=True)
 
 
 def _what_is_wrong(error: ValidationError) -> str:

@@ -19,6 +19,7 @@ from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import describe_pretraining
 from hfbench.execution.compare import compare
+from hfbench.execution.identity import cell_id_of
 from hfbench.execution.inputs import Inputs
 from hfbench.models import CustomGPTConfig
 from hfbench.recipe.cells import plan_comparison, plan_pretraining
@@ -74,7 +75,7 @@ def test_every_cell_leaves_a_record_with_what_it_needs(finished):
     assert (mine.training.selection, mine.training.selected_step) == ("last", 10)
     assert mine.cell_seconds > mine.training.train_seconds > 0
     assert mine.train_size is None
-    assert records[0].training is None
+    assert records[0].kind == "control"
     assert records[0].cell_seconds > records[0].fit_seconds > 0
     assert "mine--seed1: validation accuracy" in said
 
@@ -124,7 +125,7 @@ def test_flops_are_those_of_the_examples_seen_by_hand(finished, rows):
 
 def test_counting_flops_does_not_change_a_result(finished, tmp_path, monkeypatch):
     path, first, _ = finished
-    monkeypatch.setattr("hfbench.execution.inputs.count_flops", lambda *_: [0] * 33)
+    monkeypatch.setattr("hfbench.execution.kinds.train.count_flops", lambda *_: [0] * 33)
     again, _ = run(path, tmp_path / "other")
     for one, two in zip(load_records(first.folder), load_records(again.folder), strict=True):
         assert one.metrics == two.metrics
@@ -162,7 +163,7 @@ def test_a_record_holds_all_that_is_needed_to_run_it_again(finished, tmp_path):
     recipe = Recipe.from_values({"name": "again", **record.settings}, path.parent)
     cells = plan_comparison(recipe)
     bench = Inputs(recipe, cells)
-    assert [bench.cell_id(cell) for cell in cells] == [record.cell_id]
+    assert [cell_id_of(cell, bench) for cell in cells] == [record.cell_id]
     again = compare(recipe, tmp_path / "again", console=Console(file=io.StringIO()))
     assert again.ran[0].metrics == record.metrics
 
@@ -371,7 +372,7 @@ def test_a_learning_curve_runs_every_size_with_every_seed(write_recipe, tmp_path
     again = Recipe.from_values({"name": "again", **by_stem[stems[3]].settings}, path.parent)
     cells = plan_comparison(again)
     bench = Inputs(again, cells)
-    assert [bench.cell_id(cell) for cell in cells] == [by_stem[stems[3]].cell_id]
+    assert [cell_id_of(cell, bench) for cell in cells] == [by_stem[stems[3]].cell_id]
 
 
 def test_subsets_are_nested_within_a_seed_and_tokenised_once(write_recipe, monkeypatch):
@@ -419,7 +420,7 @@ def test_pretraining_is_shared_by_the_sizes_of_a_learning_curve(write_recipe, tm
     assert [record.status for record in outcome.ran] == ["finished"] * 3
     whole = load_recipe(write_recipe(models=models, seeds=[0]))
     cells = plan_pretraining(whole)
-    assert Inputs(whole, cells).cell_id(cells[0]) == outcome.ran[0].cell_id
+    assert cell_id_of(cells[0], Inputs(whole, cells)) == outcome.ran[0].cell_id
 
 
 def test_the_plan_shows_the_steps_of_each_size(write_recipe, tmp_path):

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from hfbench import pretrain
 from hfbench.errors import UserError
-from hfbench.execution.compare import compare
+from hfbench.execution.identity import cell_id_of
 from hfbench.execution.inputs import Inputs
 from hfbench.recipe.cells import plan_pretraining
 from hfbench.recipe.load import load_recipe
@@ -34,7 +35,7 @@ def at_once(monkeypatch):
 
 def test_each_save_is_published_and_nothing_but_the_model(hub, write_recipe, tmp_path):
     recipe = pretraining(write_recipe, **PUSH, **SAVE, hub_always_push=True)
-    outcome = compare(recipe, tmp_path / "results", only_pretraining=True)
+    outcome = pretrain(recipe, tmp_path / "results")
     assert (outcome.failed, outcome.unpublished) == ([], [])
     titles = [commit.title for commit in hub.history("ada/lm")]
     assert titles == ["Step 5", "Step 4", "Step 2", "initial commit"]
@@ -53,7 +54,7 @@ def test_each_save_is_published_and_nothing_but_the_model(hub, write_recipe, tmp
     # where it goes has no part in what it is: the same cell, and nothing of it in the record
     recipe = pretraining(write_recipe, **SAVE)
     (plain,) = plan_pretraining(recipe)
-    assert Inputs(recipe, [plain]).cell_id(plain) == outcome.ran[0].cell_id
+    assert cell_id_of(plain, Inputs(recipe, [plain])) == outcome.ran[0].cell_id
     assert "ada/lm" not in outcome.ran[0].model_dump_json()
 
 
@@ -61,7 +62,7 @@ def test_a_hub_that_fails_does_not_stop_a_training(hub, write_recipe, tmp_path, 
     refusal = faults.Refusal(503, "Maintenance")
     hub.faults.append(faults.Fault("POST", "/commit/", refusal, times=2))
     recipe = pretraining(write_recipe, **PUSH, **SAVE, hub_always_push=True)
-    outcome = compare(recipe, tmp_path / "results", only_pretraining=True)
+    outcome = pretrain(recipe, tmp_path / "results")
     assert (outcome.failed, outcome.unpublished) == ([], [])
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("a checkpoint was not published: ada/lm: the Hub has a problem") == 2
@@ -73,7 +74,7 @@ def test_a_finished_model_that_is_not_published_is_said_and_kept(
 ):
     hub.faults.append(faults.Fault("POST", "/commit/", faults.Refusal(503, "Maintenance")))
     recipe = pretraining(write_recipe, **PUSH, **SAVE, hub_strategy="end")
-    outcome = compare(recipe, tmp_path / "results", only_pretraining=True)
+    outcome = pretrain(recipe, tmp_path / "results")
     assert [commit.title for commit in hub.history("ada/lm")] == ["initial commit"]
     assert outcome.failed == []
     (problem,) = outcome.unpublished
@@ -86,7 +87,7 @@ def test_a_finished_model_that_is_not_published_is_said_and_kept(
 def test_a_secret_in_a_checkpoint_stays_here(hub, write_recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("MY_API_KEY", "pretrained on pets")  # what the card says
     recipe = pretraining(write_recipe, **PUSH, **SAVE)
-    outcome = compare(recipe, tmp_path / "results", only_pretraining=True)
+    outcome = pretrain(recipe, tmp_path / "results")
     (problem,) = outcome.unpublished
     assert "README.md: the value of the environment variable MY_API_KEY" in problem
     assert "hf upload" not in problem  # which would go round the search
@@ -96,7 +97,7 @@ def test_a_secret_in_a_checkpoint_stays_here(hub, write_recipe, tmp_path, monkey
 def test_who_may_not_publish_is_told_before_training(hub, write_recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_readOnly000000000000")
     with pytest.raises(UserError, match="your token may only read"):
-        compare(pretraining(write_recipe, **PUSH, **SAVE), tmp_path / "r", only_pretraining=True)
+        pretrain(pretraining(write_recipe, **PUSH, **SAVE), tmp_path / "r")
     assert not (tmp_path / "r").exists()
 
 

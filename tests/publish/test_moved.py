@@ -2,6 +2,7 @@
 
 import pytest
 
+from hfbench.execution import identity
 from hfbench.execution.inputs import Inputs
 from hfbench.recipe.cells import plan_comparison
 from hfbench.recipe.load import load_recipe
@@ -18,7 +19,7 @@ def identify(hub, results, write_recipe):
         model = {"name": "tuned", "model_name_or_path": "ada/base", **changes}
         recipe = load_recipe(write_recipe(models=[model], seeds=[0]))
         (cell,) = plan_comparison(recipe)
-        return Inputs(recipe, [cell]).identity(cell)
+        return identity.identify(cell, Inputs(recipe, [cell]))
 
     return identity
 

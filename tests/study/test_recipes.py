@@ -11,6 +11,7 @@ import torch
 from hfbench import load_records
 from hfbench.checks import quick_check
 from hfbench.errors import UserError
+from hfbench.execution.identity import identify
 from hfbench.execution.inputs import Inputs
 from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM, CustomGPTForSequenceClassification
 from hfbench.models.prepare import prepare_model
@@ -170,7 +171,7 @@ def test_the_code_of_the_wrong_one_is_part_of_what_decides_its_cells(
         cells = plan_comparison(recipe)
         bench = Inputs(recipe, cells)
         (cell,) = (cell for cell in cells if cell.model.name == name)
-        return bench.identity(cell)["model"].get("code")
+        return identify(cell, bench)["model"].get("code")
 
     before = code("wrong")
     edited = tmp_path / "edited.py"

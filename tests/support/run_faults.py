@@ -17,6 +17,7 @@ from hfbench.errors import StorageError
 from hfbench.execution.compare import compare
 from hfbench.recipe.load import load_recipe
 from hfbench.records.predictions import load_predictions
+from hfbench.records.schema import ComparedRecord
 from hfbench.records.store import load_record
 from hfbench.training.checkpoints import _damaged_files, _is_finished
 
@@ -42,7 +43,7 @@ def results_of(results):
         record = load_record(path)
         assert record.status == "finished", path
         logits = []
-        if record.predictions:
+        if isinstance(record, ComparedRecord):
             predictions = load_predictions(record, results / "tiny", "validation")
             logits = predictions["logits"].tolist()
         found[path.stem] = (record.curves, record.metrics, record.saved_weights, logits)
@@ -54,7 +55,7 @@ def results_of(results):
 def assert_whole(results):
     for path in (results / "tiny").glob("records/*.json"):
         record = load_record(path)
-        if record.predictions:
+        if isinstance(record, ComparedRecord):
             load_predictions(record, results / "tiny", "validation")
     for checkpoint in (results / "tiny").glob("runs/*/checkpoint-*"):
         assert not _is_finished(checkpoint) or not _damaged_files(checkpoint), checkpoint

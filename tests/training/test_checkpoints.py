@@ -107,7 +107,7 @@ def test_it_may_be_stopped_again_and_after_its_last_step(pretrain, monkeypatch):
         def stop(path, write):
             raise Stopped
 
-        patch.setattr("hfbench.system.files.replace_folder", stop)
+        patch.setattr("hfbench.records.store.replace_folder", stop)
         with pytest.raises(Stopped):
             pretrain("stopped", max_steps=28)
     resumed, said, seen = pretrain("stopped", max_steps=28)
