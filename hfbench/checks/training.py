@@ -18,8 +18,8 @@ from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
 from hfbench.data.tokens import TokenizedData
 from hfbench.recipe.types import Head
 from hfbench.training.arguments import training_arguments
+from hfbench.training.build import build_trainer
 from hfbench.training.seeds import derive_streams
-from hfbench.training.trainer import build_trainer
 
 _START_TOLERANCE = 0.25  # nats above or below ln(classes) that a new model may lose
 _LARGEST_NEW_WEIGHT = 10.0

@@ -28,8 +28,8 @@ from hfbench.system.redaction import redact
 from hfbench.training.checkpoints import clear
 from hfbench.training.determinism import determinism_of_its_own
 from hfbench.training.limits import TimeLimitError
+from hfbench.training.losses import NonFiniteLossError
 from hfbench.training.progress import StepBar
-from hfbench.training.trainer import NonFiniteLossError
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ Optimizer = Literal["huggingface", "study"]
 # The training arguments that a name of `optimizer` stands for; written-out arguments win.
 OPTIMIZER_ARGUMENTS: dict[Optimizer, dict[str, Any]] = {
     "huggingface": {},
-    # Weight decay on matrices that are not embeddings, besides: see `training.trainer`.
+    # Weight decay on matrices that are not embeddings, besides: see `trainer.FairTrainer`.
     "study": {
         "learning_rate": 5e-4,
         "lr_scheduler_type": "constant",

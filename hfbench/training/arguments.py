@@ -38,7 +38,7 @@ def training_arguments(
             data_seed=streams.order,
             logging_nan_inf_filter=False,  # else a NaN is logged as the average so far
             disable_tqdm=True,
-            remove_unused_columns=False,  # `BenchTrainer` does it
+            remove_unused_columns=False,  # `FairTrainer` does it
             **values,
         )
     except (ValueError, ImportError) as error:

@@ -14,7 +14,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from hfbench.system.files import atomic, clear_unfinished
-from hfbench.training.trainer import BenchTrainer
+from hfbench.training.trainer import FairTrainer
 
 _CLAIM = "cell.txt"  # whose checkpoints a folder holds
 _MANIFEST = "hfbench.json"  # name -> hash of each file of a checkpoint; written last
@@ -22,7 +22,7 @@ _OURS = "hfbench"  # our entry in it
 _NEEDED = (SAFE_WEIGHTS_NAME, OPTIMIZER_NAME, SCHEDULER_NAME)
 
 
-def claim(trainer: BenchTrainer, identity: str, say: Callable[[str], None]) -> Path | None:
+def claim(trainer: FairTrainer, identity: str, say: Callable[[str], None]) -> Path | None:
     """The newest whole checkpoint of ``identity`` in the Trainer's folder, which is now its.
 
     None if there is none. Checkpoints of another identity, of none, and unfinished ones are
@@ -140,7 +140,7 @@ class ExactResumption(TrainerCallback):
     - The epoch: with several processes accelerate does not reach the sampler of a resumed epoch.
     """
 
-    def __init__(self, trainer: BenchTrainer) -> None:
+    def __init__(self, trainer: FairTrainer) -> None:
         self.trainer = trainer
         self.steps_per_epoch = len(trainer.sampler) // trainer.batch
         self.started = 0.0

@@ -4,7 +4,12 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+from datasets.table import InMemoryTable
 from torch.utils.data import Sampler
+
+from hfbench.data.batches import IGNORED
 
 
 class EpochSampler(Sampler[int]):
@@ -41,3 +46,15 @@ class EpochSampler(Sampler[int]):
         epochs, rest = divmod(steps, len(self) // self.batch)
         orders = [self.order(epoch) for epoch in range(epochs)]
         return np.concatenate([*orders, self.order(epochs)[: rest * self.batch]])
+
+
+def with_ignored_row(dataset: Dataset) -> Dataset:
+    """``dataset`` and one more row that no loss counts, with which `EpochSampler` fills steps."""
+    table = dataset.with_format("arrow")[:]
+    row = table.slice(0, 1).to_pylist()[0]
+    labels = row["labels"]
+    ignored = [IGNORED] * len(labels) if isinstance(labels, list) else IGNORED
+    last = pa.Table.from_pylist([{**row, "labels": ignored}], schema=table.schema)
+    # `concatenate_datasets`, or a fingerprint of the table, takes as long as many steps may take
+    both = InMemoryTable(pa.concat_tables([table, last]))
+    return Dataset(both, fingerprint="never looked up")

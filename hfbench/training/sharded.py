@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -20,9 +21,12 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.optim import Optimizer
-from transformers import Trainer
+from transformers import TrainingArguments
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.utils import SAFE_WEIGHTS_NAME
+
+from hfbench.system.launch import shards_models
+from hfbench.training.skipping import SkippingTrainer
 
 State = dict[str, Any]
 
@@ -30,65 +34,52 @@ _GATHER = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _SCATTER = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
 
 
-class ShardingTrainer(Trainer):
-    """`Trainer` for whose user a sharded model is as any other, its checkpoints and precision too.
+class ShardingTrainer(SkippingTrainer):
+    """A Trainer for whose user a sharded model is as any other, its checkpoints and precision too.
 
     Precision is mixed by autocast, as without FSDP, so that the numbers are those of one device.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.is_fsdp_enabled:  # by default it rounds all weights, gradients and outputs
-            self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # by default it rounds all weights, gradients and outputs
+        self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
 
     def compute_loss_context_manager(self) -> ExitStack:
         """Around each forward pass."""
         stack = super().compute_loss_context_manager()
-        if self.is_fsdp_enabled:
-            stack.enter_context(self.accelerator.autocast())
+        stack.enter_context(self.accelerator.autocast())
         return stack
 
-    def weights(self) -> dict[str, Tensor]:
-        """All weights by name; with FSDP called in every process, and empty but in the first."""
-        if self.is_fsdp_enabled:
-            return self._with_tied(whole_weights(self.model))
-        return self.accelerator.unwrap_model(self.model).state_dict()
+    def weights(self) -> State:
+        """All weights by name; called in every process, and empty but in the first."""
+        return self._with_tied(whole_weights(self.model))
 
-    def _with_tied(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _with_tied(self, weights: State) -> State:
         """``weights``, in which a shared one is the same under each of its names."""
         tied = self.model.all_tied_weights_keys.items() if weights else ()
         return weights | {name: weights[source] for name, source in tied}
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+    def save_model(self, output_dir: str | None = None, **kwargs: Any) -> None:
         """Write the weights, which FSDP has in parts, as of any model."""
-        if not self.is_fsdp_enabled:
-            super().save_model(output_dir, _internal_call)
-            return
         weights = self.weights()
         if self.args.should_save:
             self._save(output_dir, state_dict=weights)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if not self.is_fsdp_enabled:
-            super()._save_optimizer_and_scheduler(output_dir)
-            return
         state = whole_optimizer_state(self.model, self.optimizer.optimizer)
         if self.args.should_save:
             torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if not self.is_fsdp_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
         weights = {}
         if self.accelerator.is_main_process:
             weights = self._with_tied(load_file(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
         load_weights(self.model, weights)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if not self.is_fsdp_enabled or checkpoint is None:
-            super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
             return
         state = {}
         if self.accelerator.is_main_process:
@@ -96,6 +87,16 @@ class ShardingTrainer(Trainer):
         load_optimizer_state(self.model, self.optimizer.optimizer, state)
         schedule = torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True)
         self.lr_scheduler.load_state_dict(schedule)
+
+
+def will_shard(args: TrainingArguments) -> bool:
+    """Whether accelerate will shard the model of a Trainer with these ``args``.
+
+    It does where its launcher was told to, and each process has an accelerator.
+    """
+    kind = args.distributed_state.distributed_type
+    has_accelerators = kind.startswith("MULTI_") and kind != DistributedType.MULTI_CPU
+    return shards_models() and has_accelerators
 
 
 def whole_weights(model: nn.Module) -> State:

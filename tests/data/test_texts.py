@@ -17,7 +17,7 @@ from hfbench.errors import StorageError
 from hfbench.models import tokenizer as training
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.schema import Corpus
-from hfbench.training.trainer import _with_ignored_row
+from hfbench.training.sampler import with_ignored_row
 
 WORDS = [f"text {number} \u20ac" for number in range(2500)]  # several batches
 
@@ -153,7 +153,7 @@ def test_batches_of_a_stored_corpus_copy_no_other_rows(tokenizer):
     data = tokenize_corpus({"train": store_texts([row] * 2000)}, tokenizer, settings, 512)
     tokens = data.tokens["train"].total
     peak, arrow, packed = heap_peak(
-        lambda: PackedRows(_with_ignored_row(data.splits["train"]), tokenizer, round_lengths=False)
+        lambda: PackedRows(with_ignored_row(data.splits["train"]), tokenizer, round_lengths=False)
     )
     assert tokens > 300_000
     assert peak + arrow < tokens // 4  # a number for each row, not for each token

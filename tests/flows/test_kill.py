@@ -74,8 +74,8 @@ def assert_whole(results):
 
 MOMENTS = [
     ("hfbench.data.tokens", "_encode", 1),
-    ("hfbench.training.trainer", "BenchTrainer.training_step", 15),
-    ("hfbench.training.trainer", "BenchTrainer.training_step", 42),  # of the classifier
+    ("hfbench.training.trainer", "FairTrainer.training_step", 15),
+    ("hfbench.training.trainer", "FairTrainer.training_step", 42),  # of the classifier
     ("transformers.trainer", "Trainer._save_optimizer_and_scheduler", 2),  # weights are there
     ("hfbench.training.checkpoints", "_hash_files", 2),  # all but the manifest is there
     ("hfbench.system.files", "os.fsync", 1),  # of the note whose checkpoints they are

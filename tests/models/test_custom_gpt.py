@@ -4,6 +4,7 @@ import ast
 import copy
 import inspect
 import json
+import logging
 import math
 import os
 import subprocess
@@ -27,6 +28,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.utils.logging import warning_once
 
 from hfbench.models import (
     PRESETS,
@@ -367,9 +369,15 @@ def test_a_later_token_does_not_change_an_earlier_score(attention):
     assert ((before[5:] - after[5:]).abs().amax(-1) > 1e-3).all()
 
 
+def cache_of(output):
+    """The cache of an output, by the name that this transformers has for it."""
+    return output.cache if "cache" in output.__dataclass_fields__ else output.past_key_values
+
+
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
 @pytest.mark.parametrize("side", [None, "left"])
 @pytest.mark.parametrize("step", [1, 3])
-def test_scores_with_a_cache_equal_those_without(side, step):
+def test_scores_with_a_cache_equal_those_without(side, step, name):
     model = build(CustomGPTForCausalLM)
     rows = random_rows(9, 6)
     inputs = {"input_ids": torch.stack(random_rows(9, 9))} if side is None else pad(rows, 9, side)
@@ -381,30 +389,44 @@ def test_scores_with_a_cache_equal_those_without(side, step):
             part = model(
                 ids[:, start : start + step],
                 attention_mask=None if mask is None else mask[:, : start + step],
-                past_key_values=cache,
                 use_cache=True,
+                **{name: cache},
             )
-            cache = part.past_key_values
+            cache = cache_of(part)
             parts.append(part.logits)
     real = torch.ones(2, 9).bool() if mask is None else mask.bool()
-    assert whole.past_key_values is None
+    assert cache_of(whole) is None
     assert cache.get_seq_length() == 9
     assert_close(torch.cat(parts, dim=1)[real], whole.logits[real])
 
 
-def test_the_classifier_keeps_a_cache_only_where_asked_for():
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_the_classifier_keeps_a_cache_only_where_asked_for(name):
     model = build(CustomGPTForSequenceClassification)
     ids = torch.stack(random_rows(7, 7))
-    assert model(ids).past_key_values is None
+    assert cache_of(model(ids)) is None
     first = model(ids[:, :4], use_cache=True)
     mask = torch.ones_like(ids)
     mask[1, 6] = 0
-    rest = model(ids[:, 4:], attention_mask=mask, past_key_values=first.past_key_values)
+    rest = model(ids[:, 4:], attention_mask=mask, **{name: cache_of(first)})
     assert_close(rest.logits, model(ids, attention_mask=mask).logits)
 
 
 def generate(model, inputs, **options):
     return model.generate(**inputs, max_new_tokens=8, do_sample=False, **options)
+
+
+def test_generation_warns_of_nothing(caplog, recwarn):
+    model, batch = build(CustomGPTForCausalLM), pad(random_rows(2, 5, 7), 7, "left")
+    warning_once.cache_clear()  # it may have been said before
+    monitored = logging.getLogger("transformers")
+    monitored.addHandler(caplog.handler)  # they do not propagate
+    try:
+        generate(model, batch)
+    finally:
+        monitored.removeHandler(caplog.handler)
+    assert caplog.messages == []
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 def test_greedy_generation_does_not_depend_on_cache_batch_or_padding():

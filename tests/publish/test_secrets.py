@@ -16,7 +16,7 @@ from hfbench.cli import app as cli
 from hfbench.execution.compare import compare
 from hfbench.recipe.load import load_recipe
 from hfbench.system.redaction import HIDDEN, redact, redact_output
-from hfbench.training.trainer import BenchTrainer
+from hfbench.training.trainer import FairTrainer
 
 TOKEN = "hf_" + "PlantedTokenOfAda0123456789abcdef"  # the account's at the stand-in
 PASSWORD = "planted-password/of+bob"
@@ -168,7 +168,7 @@ def test_a_failed_cells_record_and_tables_do_not_tell(
     def train(self, **kwargs):
         raise RuntimeError(f"GET {ADDRESS}/x: {TOKEN} is not allowed")
 
-    monkeypatch.setattr(BenchTrainer, "train", train)
+    monkeypatch.setattr(FairTrainer, "train", train)
     write_recipe(seeds=[0])
     code, said = call("compare", "tiny.yaml")
     assert code == 1

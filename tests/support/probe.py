@@ -25,8 +25,8 @@ from hfbench.data.tokens import TokenizedData
 from hfbench.models import CustomGPTConfig
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.training.arguments import training_arguments
+from hfbench.training.build import build_trainer
 from hfbench.training.seeds import derive_streams
-from hfbench.training.trainer import build_trainer
 
 SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 16, "vocab_size": 32}
 NO_DROPOUT = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}

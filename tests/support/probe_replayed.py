@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from hfbench.training import cuda_graphs, trainer
+from hfbench.training import build, cuda_graphs, replay
 
 
 class Unrecorded:
@@ -21,8 +21,8 @@ class Unrecorded:
 def record_nothing(set_attribute):
     """Let steps go the way of replayed ones, unrecorded; ``set_attribute`` is as `setattr`."""
     set_attribute(torch.cuda, "is_current_stream_capturing", lambda: False)
-    set_attribute(trainer, "can_replay", lambda *_: True)
-    for module in (trainer, cuda_graphs):
+    set_attribute(build, "can_replay", lambda *_: True)
+    for module in (replay, cuda_graphs):
         set_attribute(module, "ReplayedFunction", Unrecorded)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from hfbench.execution.compare import compare
 from hfbench.recipe.load import load_recipe
 from hfbench.training.checkpoints import _hash_files
-from hfbench.training.trainer import BenchTrainer
+from hfbench.training.trainer import FairTrainer
 
 # 166 examples: 21 steps an epoch, the last with 2 ignored rows
 ARGUMENTS = {
@@ -40,7 +40,7 @@ def pretrain(write_recipe, tmp_path, monkeypatch):
         arguments = {**ARGUMENTS, **arguments}
         model["pretrain"] = {"corpus": {"builtin": "pets"}, "training_arguments": arguments}
         recipe = load_recipe(write_recipe(models=[model]))
-        seen, train = [], BenchTrainer.training_step
+        seen, train = [], FairTrainer.training_step
 
         def step(self, model, inputs, *args, **kwargs):
             if self.state.global_step == stop:
@@ -50,7 +50,7 @@ def pretrain(write_recipe, tmp_path, monkeypatch):
 
         console = Console(file=io.StringIO())
         with monkeypatch.context() as patch:
-            patch.setattr(BenchTrainer, "training_step", step)
+            patch.setattr(FairTrainer, "training_step", step)
             if stop is not None:
                 with pytest.raises(Stopped):
                     compare(recipe, tmp_path / name, only_pretraining=True, console=console)

@@ -18,8 +18,9 @@ from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.schema import Corpus
 from hfbench.training.arguments import training_arguments
+from hfbench.training.build import build_trainer
 from hfbench.training.cuda_graphs import can_replay
-from hfbench.training.trainer import NonFiniteLossError, build_trainer
+from hfbench.training.losses import NonFiniteLossError
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 

@@ -5,8 +5,9 @@ from support import probe
 from transformers import TrainerCallback, TrainerState
 
 from hfbench.training.arguments import training_arguments
+from hfbench.training.build import build_trainer
 from hfbench.training.selection import WeightSelection
-from hfbench.training.trainer import build_trainer, predict
+from hfbench.training.trainer import predict
 
 
 class Watch(TrainerCallback):

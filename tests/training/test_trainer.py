@@ -24,7 +24,9 @@ from hfbench.models.load import load_causal_lm
 from hfbench.models.prepare import prepare_model
 from hfbench.recipe.schema import Corpus, Model
 from hfbench.training.arguments import share_batch, training_arguments
-from hfbench.training.trainer import NonFiniteLossError, build_trainer, predict
+from hfbench.training.build import build_trainer
+from hfbench.training.losses import NonFiniteLossError
+from hfbench.training.trainer import predict
 
 PROBE = Path(probe.__file__)
 

@@ -22,10 +22,12 @@ from hfbench.records.schema import Curves, ModelFacts, TrainingFacts
 from hfbench.system.environment import device_names, peak_memory, reset_peak_memory
 from hfbench.system.hashes import hash_tensors
 from hfbench.training.arguments import training_arguments
+from hfbench.training.build import build_trainer
+from hfbench.training.curves import training_curves
 from hfbench.training.limits import TimeLimit, divide_batch, in_parts
 from hfbench.training.seeds import Streams
 from hfbench.training.selection import WeightSelection
-from hfbench.training.trainer import BenchTrainer, build_trainer, training_curves
+from hfbench.training.trainer import FairTrainer
 
 
 class Training:
@@ -140,7 +142,7 @@ def free_memory() -> None:
 
 def model_facts(
     cell: Cell,
-    trainer: BenchTrainer,
+    trainer: FairTrainer,
     weights: dict[str, Tensor],
     prepared: PreparedModel,
     max_length: int,
@@ -164,7 +166,7 @@ def model_facts(
     )
 
 
-def save_model(trainer: BenchTrainer, weights: dict[str, Tensor], path: Path) -> None:
+def save_model(trainer: FairTrainer, weights: dict[str, Tensor], path: Path) -> None:
     """Weights as safetensors, configuration, tokenizer; not the pickled training arguments."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if "use_cache" in model.config.to_dict():

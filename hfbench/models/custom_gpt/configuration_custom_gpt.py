@@ -39,8 +39,9 @@ class CustomGPTConfig(PreTrainedConfig):
     """
 
     model_type = "custom_gpt"
-    # Without annotations, which would make fields of them; the Trainer adds to the list.
-    keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012
+    # Without annotations, which would make fields of them; the Trainer adds to the list, in which
+    # both are the cache: transformers 5.24 renamed it.
+    keys_to_ignore_at_inference = ["past_key_values", "cache"]  # noqa: RUF012
     attribute_map = {  # noqa: RUF012
         "hidden_size": "n_embd",
         "max_position_embeddings": "n_positions",

@@ -1,8 +1,8 @@
 """A GPT-2-style decoder with a language-model head or a classification head.
 
 Parameters have GPT-2's names, so that weights map by name; matrices are those of `nn.Linear`, the
-transpose of GPT-2's `Conv1D`. This file, its configuration and its loss travel to the Hub alone:
-they import nothing but torch, transformers and each other.
+transpose of GPT-2's `Conv1D`. This file and the three beside it that it imports travel to the Hub
+alone: they import nothing but torch, transformers and each other.
 
 Shapes:
     B: batch
@@ -12,6 +12,7 @@ Shapes:
     n_embd: width, n_head * head_size
 """
 
+import inspect
 import math
 from typing import Any, ClassVar
 
@@ -37,6 +38,12 @@ from transformers.utils.output_capturing import capture_outputs
 from .configuration_custom_gpt import CustomGPTConfig
 from .loss_custom_gpt import causal_lm_loss
 from .padding_custom_gpt import RealTokens, count_positions, pool_last_real_token
+
+# What transformers calls the cache: `cache` from 5.24 on. Its generation hands the cache over under
+# this name and looks for it there in outputs; users may have learned either, so forwards take both.
+_CACHE = "cache"
+if _CACHE not in inspect.signature(create_causal_mask).parameters:
+    _CACHE = "past_key_values"
 
 
 def eager_attention_forward(
@@ -91,6 +98,7 @@ class CustomGPTAttention(nn.Module):
         attention_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
         real_tokens: RealTokens | None = None,
+        cache: Cache | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """Map (B, T, n_embd) to the same shape; also the weights, where the function has them.
@@ -105,9 +113,9 @@ class CustomGPTAttention(nn.Module):
             part.view(split_shape).transpose(1, 2)  # (B, n_head, T, head_size)
             for part in projected.chunk(3, dim=-1)
         )
-        if past_key_values is not None:
-            # (B, n_head, S, head_size)
-            key, value = past_key_values.update(key, value, self.layer_idx)
+        cache = past_key_values if cache is None else cache
+        if cache is not None:
+            key, value = cache.update(key, value, self.layer_idx)  # (B, n_head, S, head_size)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
@@ -182,7 +190,7 @@ class CustomGPTPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _input_embed_layer = "wte"
     _no_split_modules = ("CustomGPTBlock",)
-    _skip_keys_device_placement = ("past_key_values",)
+    _skip_keys_device_placement = (_CACHE,)
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -234,6 +242,7 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         skip_padding: bool = False,
+        cache: Cache | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """Hidden states of shape (B, T, n_embd) after the final norm.
@@ -242,11 +251,12 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
             input_ids: (B, T).
             attention_mask: (B, S), 0 for padding on whichever side; None if there is none.
             position_ids: (B, T); by default each row counts its real tokens from 0.
-            past_key_values: keys and values of the tokens before these.
+            past_key_values: `cache` by the name that it has before transformers 5.24.
             inputs_embeds: (B, T, n_embd), in place of `input_ids`.
             use_cache: whether to return keys and values; by default as the configuration says.
             skip_padding: leave padding, whose hidden states are then 0, out of all but the
                 attention, without a cache and outputs of layers. It looks at values of the mask.
+            cache: keys and values of the tokens before these.
             **kwargs: for the attention function, and `output_hidden_states` and
                 `output_attentions`.
 
@@ -258,26 +268,27 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
             raise ValueError("give either input_ids or inputs_embeds")
         if inputs_embeds is None:
             inputs_embeds = self.wte(input_ids)  # (B, T, n_embd)
-        if use_cache and past_key_values is None:
-            past_key_values = DynamicCache(config=self.config)
+        cache = past_key_values if cache is None else cache
+        if use_cache and cache is None:
+            cache = DynamicCache(config=self.config)
 
-        num_past = 0 if past_key_values is None else past_key_values.get_seq_length()
+        num_past = 0 if cache is None else cache.get_seq_length()
         causal_mask = None  # sdpa is causal without; compiled, transformers would make one
         is_sdpa = self.config._attn_implementation == "sdpa"
-        is_plain = attention_mask is None and past_key_values is None and position_ids is None
+        is_plain = attention_mask is None and cache is None and position_ids is None
         if not (is_sdpa and is_plain):
             causal_mask = create_causal_mask(
                 config=self.config,
                 inputs_embeds=inputs_embeds,
                 attention_mask=attention_mask,
-                past_key_values=past_key_values,
                 position_ids=position_ids,
+                **{_CACHE: cache},
             )
         if position_ids is None:
             position_ids = count_positions(inputs_embeds, attention_mask, num_past)  # (B or 1, T)
-        self._check_length(position_ids, num_past, past_key_values)
+        self._check_length(position_ids, num_past, cache)
         real_tokens = None
-        if skip_padding and attention_mask is not None and past_key_values is None:
+        if skip_padding and attention_mask is not None and cache is None:
             real_tokens = RealTokens(attention_mask)
             inputs_embeds = real_tokens.take(inputs_embeds)  # (1, N, n_embd)
             position_ids = position_ids.expand(attention_mask.shape)
@@ -287,25 +298,23 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
             hidden_states = block(
                 hidden_states,
                 attention_mask=causal_mask,
-                past_key_values=past_key_values,
                 position_ids=position_ids,  # flash attention finds packed rows by them
                 real_tokens=real_tokens,
+                **{_CACHE: cache},
                 **kwargs,
             )
         hidden_states = self.ln_f(hidden_states)
         if real_tokens is not None:
             hidden_states = real_tokens.put_back(hidden_states)
-        return BaseModelOutputWithPast(
-            last_hidden_state=hidden_states, past_key_values=past_key_values
-        )
+        return BaseModelOutputWithPast(last_hidden_state=hidden_states, **{_CACHE: cache})
 
     def _check_length(
-        self, position_ids: Tensor, num_past: int | Tensor, past_key_values: Cache | None
+        self, position_ids: Tensor, num_past: int | Tensor, cache: Cache | None
     ) -> None:
         # To look at the positions makes a GPU wait and breaks the graph of a compiled model:
         # only where there are, padding included, more tokens than positions.
-        if past_key_values is not None and isinstance(num_past, Tensor):  # a static cache
-            most = past_key_values.layers[0].max_cache_len
+        if cache is not None and isinstance(num_past, Tensor):  # a static cache
+            most = cache.layers[0].max_cache_len
         else:
             most = num_past + position_ids.shape[-1]
         if most <= self.config.n_positions:
@@ -341,6 +350,7 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         skip_logits: bool = False,
+        cache: Cache | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits of shape (B, T, vocab_size), the scores of each next token.
@@ -359,6 +369,7 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
+            cache=cache,
             **kwargs,
         )
         logits: Tensor | None = None
@@ -381,9 +392,9 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
+            **{_CACHE: getattr(outputs, _CACHE)},
         )
 
 
@@ -411,6 +422,7 @@ class CustomGPTForSequenceClassification(CustomGPTPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool = False,
+        cache: Cache | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutputWithPast:
         """Logits of shape (B, num_labels).
@@ -428,6 +440,7 @@ class CustomGPTForSequenceClassification(CustomGPTPreTrainedModel):
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
+            cache=cache,
             **kwargs,
         )
         pooled = pool_last_real_token(outputs.last_hidden_state, attention_mask)  # (B, n_embd)
@@ -438,9 +451,9 @@ class CustomGPTForSequenceClassification(CustomGPTPreTrainedModel):
         return SequenceClassifierOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
+            **{_CACHE: getattr(outputs, _CACHE)},
         )
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hfbench.execution.compare import compare
 from hfbench.recipe.load import load_recipe
-from hfbench.training.trainer import BenchTrainer
+from hfbench.training.trainer import FairTrainer
 
 
 class Stopped(BaseException):
@@ -30,7 +30,7 @@ def pretrain(write_recipe, tmp_path, monkeypatch):
     arguments = {"per_device_train_batch_size": 8, "max_steps": 4, "save_strategy": "steps"}
     arguments |= {"save_steps": 2}
     model["pretrain"] = {"corpus": {"builtin": "pets"}, "training_arguments": arguments}
-    step = BenchTrainer.training_step
+    step = FairTrainer.training_step
 
     def run(name, stop=None):
         def stopping(self, *args, **kwargs):
@@ -38,7 +38,7 @@ def pretrain(write_recipe, tmp_path, monkeypatch):
                 raise Stopped
             return step(self, *args, **kwargs)
 
-        monkeypatch.setattr(BenchTrainer, "training_step", stopping)
+        monkeypatch.setattr(FairTrainer, "training_step", stopping)
         recipe = load_recipe(write_recipe(models=[model]))
         console = Console(file=io.StringIO())
         return compare(recipe, tmp_path / name, only_pretraining=True, console=console)
@@ -85,7 +85,7 @@ def test_nor_is_one_that_passed_for_our_own(
     """Whatever vouches for a checkpoint's files may be planted, too: reading them must be safe."""
     planted = shutil.copytree(stopped, tmp_path / "checkpoint-2")
     plant(planted, name)
-    train, read = BenchTrainer.train, torch.load
+    train, read = FairTrainer.train, torch.load
     files = []
 
     def train_from_planted(self, resume_from_checkpoint=None, **kwargs):
@@ -95,7 +95,7 @@ def test_nor_is_one_that_passed_for_our_own(
         files.append(file)
         return read(file, *args, **kwargs)
 
-    monkeypatch.setattr(BenchTrainer, "train", train_from_planted)
+    monkeypatch.setattr(FairTrainer, "train", train_from_planted)
     monkeypatch.setattr(torch, "load", note)
     with suppress(pickle.UnpicklingError):
         assert pretrain("others").failed
