@@ -26,7 +26,7 @@ OPTIMIZER_ARGUMENTS: dict[Optimizer, dict[str, Any]] = {
 }
 
 # Training arguments that would break the comparison or that another key of the recipe sets.
-_OWNED_ARGUMENTS = {
+OWNED_ARGUMENTS = {
     "output_dir": "set by --results-dir",
     "seed": "derived from `seeds`",
     "data_seed": "derived from `seeds`",
@@ -105,9 +105,8 @@ OBSERVING_ARGUMENTS = {
         "logits do not depend on the batch, but for rounding",
     ),
     **dict.fromkeys(
-        ("dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers",
-         "dataloader_prefetch_factor", "dataloader_multiprocessing_context",
-         "dataloader_in_order"),
+        ("dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor",
+         "dataloader_multiprocessing_context"),
         "batches come in the sampler's order, whoever fetches them",
     ),
     **dict.fromkeys(
@@ -122,9 +121,12 @@ OBSERVING_ARGUMENTS = {
 }  # fmt: skip
 """Training arguments that have no part in a cell's identity, each with the reason.
 
-All others have: also `eval_strategy`, `eval_steps` and `eval_delay`, since an evaluation draws from
-the random stream of dropout, and `torch_compile`, since compiled code draws dropout otherwise.
-`full_determinism` chooses other kernels, but the same numbers within rounding are not promised.
+All others have, also those that a newer transformers brings. That is meant for some that look as if
+they only observed. Each start of a data loader draws from the random stream of dropout: once an
+evaluation (`eval_strategy`, `eval_steps`, `eval_delay`, `eval_on_start`) and once an epoch, but for
+`dataloader_persistent_workers`, which start once. Without `dataloader_in_order` the batch of the
+fastest worker comes first. With `torch_compile` dropout is drawn otherwise. `full_determinism`
+chooses other kernels, whose numbers need not be the same within rounding.
 """
 
 
@@ -166,8 +168,8 @@ def _check_pretraining_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_training_argument(name: str, value: Any) -> None:
-    if name in _OWNED_ARGUMENTS:
-        raise ValueError(f"{name} cannot be set here: {_OWNED_ARGUMENTS[name]}")
+    if name in OWNED_ARGUMENTS:
+        raise ValueError(f"{name} cannot be set here: {OWNED_ARGUMENTS[name]}")
     if problem := check_field(name, value, training_arguments_fields()):
         raise ValueError(f"{problem} (a field of transformers.TrainingArguments)")
     if isinstance(value, (int, float)) and value < _AT_LEAST.get(name, value):

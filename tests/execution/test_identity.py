@@ -1,22 +1,30 @@
 """A cell is known by content: renamed it is the same, changed in one bit or row it is another."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import hfbench
 from hfbench.data.builtin.sentiment import splits
-from hfbench.execution.identity import code_hashes
+from hfbench.execution.compare import compare
+from hfbench.execution.identity import VERSIONS, identify
 from hfbench.execution.inputs import Inputs
+from hfbench.models.controls import CONTROLS
 from hfbench.models.tokenizer import train_tokenizer
+from hfbench.recipe.arguments import OBSERVING_ARGUMENTS, OWNED_ARGUMENTS
 from hfbench.recipe.cells import plan_comparison, plan_pretraining
+from hfbench.recipe.fields import training_arguments_fields
 from hfbench.recipe.load import load_recipe
 from hfbench.records.identity import differences
 
@@ -37,24 +45,35 @@ def checkpoint(tmp_path, rows):
 
 
 @pytest.fixture
-def identities(write_recipe, checkpoint, tmp_path):
-    """A function that gives what decides the cells of a recipe, by their names."""
+def plan(write_recipe, checkpoint, tmp_path):
+    """A function that gives the cells of a recipe, and what they share."""
     (tmp_path / "corpus.txt").write_text("\n".join(CORPUS), encoding="utf-8")
     pretrain = {"corpus": {"text_file": "corpus.txt", "cut": "rows"}}
 
-    def identify(**changes):
+    def plan_cells(**changes):
         models = [
             {"name": "mine", **SMALL},
             {"name": "tuned", "model_name_or_path": str(checkpoint)},
             {"name": "pre", **SMALL, "pretrain": pretrain},
             {"name": "floor", "control": "majority"},
+            {"name": "words", "control": "tfidf-logreg"},
         ]
         recipe = load_recipe(write_recipe(**{"models": models, "seeds": [0], **changes}))
         cells = plan_pretraining(recipe) + plan_comparison(recipe)
-        bench = Inputs(recipe, cells)
-        return {cell.stem: bench.identity(cell) for cell in cells}
+        return cells, Inputs(recipe, cells)
 
-    return identify
+    return plan_cells
+
+
+@pytest.fixture
+def identities(plan):
+    """A function that gives what decides the cells of a recipe, by their names."""
+
+    def identify_cells(**changes):
+        cells, inputs = plan(**changes)
+        return {cell.stem: identify(cell, inputs) for cell in cells}
+
+    return identify_cells
 
 
 def changed(before, after):
@@ -152,12 +171,13 @@ def test_names_of_recipe_models_files_and_folders_are_no_part(identities, checkp
             {"name": "moved", "model_name_or_path": str(elsewhere / "moved")},
             {"name": "later", **SMALL, "pretrain": pretrain},
             {"name": "least", "control": "majority"},
+            {"name": "terms", "control": "tfidf-logreg"},
         ],
     )  # fmt: skip
     assert [*after.values()] == [*before.values()]
 
 
-def test_code_and_libraries_are_those_that_the_cell_uses(identities, monkeypatch):
+def test_libraries_are_those_that_the_cell_uses(identities, monkeypatch):
     before = identities()
     assert before["floor"]["libraries"].keys() == {"numpy", "scikit-learn", "scipy"}
     assert {"torch", "transformers"} <= before["mine--seed0"]["libraries"].keys()
@@ -169,30 +189,155 @@ def test_code_and_libraries_are_those_that_the_cell_uses(identities, monkeypatch
     assert "libraries.torch" not in changed(before, after)["floor"]
 
 
-# Modules that are loaded with a cell and have no part in its numbers, or make what is hashed.
-LOOK_ON = {
-    "atomic", "calibration", "comparison", "contradictions", "determinism", "digest",
-    "environment", "errors", "experiment", "fairness", "findings", "finished", "flops",
-    "fork_server", "identity", "interruption", "jobs", "limits", "locks", "markdown", "plan",
-    "predictions", "probe", "progress", "quiet", "ray_engine", "recipe", "recipe_arguments",
-    "recipe_types", "record", "redaction", "source_fields", "stats", "stranger", "table",
-    "workbench", "workers", "models/sizes",
-}  # fmt: skip
-MAKE_WHAT_IS_HASHED = {
-    "data/arrow_file", "data/contamination", "data/corpus", "data/hub", "data/pets",
-    "data/sentiment", "data/subset", "data/task", "data/texts",
-}  # fmt: skip
+CUSTOM_GPTS = {"mine--seed0", "pre--seed0", "pretrain--pre"}
+NETWORKS = {*CUSTOM_GPTS, "tuned--seed0"}
+ABOUT = {
+    "data": NETWORKS,
+    "metrics": {*NETWORKS, "floor", "words"},
+    "models": NETWORKS,
+    "models.custom_gpt": CUSTOM_GPTS,
+    "training": NETWORKS,
+}
 
 
-def test_every_module_that_a_cell_loads_is_hashed_or_known_to_have_no_part():
-    loaded = subprocess.run(
-        [sys.executable, "-c", "import sys, hfbench.execution.compare, hfbench.metrics.evaluate_metric\n"
-         "print([m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'hfbench'])"],
-        env=os.environ, capture_output=True, text=True, check=True,
+def test_the_cells_of_every_concept_are_known():
+    assert VERSIONS.keys() == {*ABOUT, "models.lora"}
+
+
+@pytest.mark.parametrize("concept", ABOUT)
+def test_a_raised_version_is_noticed_by_the_cells_that_it_is_about(
+    identities, monkeypatch, concept
+):
+    before = identities()
+    monkeypatch.setitem(VERSIONS, concept, VERSIONS[concept] + 1)
+    assert changed(before, identities()) == {stem: [f"code.{concept}"] for stem in ABOUT[concept]}
+
+
+@pytest.mark.parametrize(("name", "stem"), [("majority", "floor"), ("tfidf-logreg", "words")])
+def test_a_raised_version_of_a_control_is_noticed_by_its_cells(identities, monkeypatch, name, stem):
+    before = identities()
+    monkeypatch.setattr(CONTROLS[name], "version", CONTROLS[name].version + 1)
+    assert changed(before, identities()) == {stem: [f"code.control.{name}"]}
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="PEFT is not installed")
+def test_a_raised_version_of_adapters_is_noticed_by_cells_that_have_them(
+    identities, monkeypatch, checkpoint
+):
+    source = {"model_name_or_path": str(checkpoint)}
+    lora = {"r": 2, "target_modules": ["c_attn"]}
+    models = [{"name": "tuned", **source}, {"name": "adapted", **source, "lora": lora}]
+    before = identities(models=models)
+    monkeypatch.setitem(VERSIONS, "models.lora", 9)
+    found = changed(before, identities(models=models))
+    assert found == {"adapted--seed0": ["code.models.lora"]}
+
+
+def test_a_changed_comment_in_any_file_is_no_part(identities, tmp_path):
+    before = identities()
+    package = tmp_path / "copy" / "hfbench"
+    shutil.copytree(Path(hfbench.__file__).parent, package)
+    for path in package.rglob("*.py"):
+        path.write_text(path.read_text("utf-8") + "\n# a comment\n", "utf-8")
+    code = """
+import json, sys, hfbench
+from pathlib import Path
+from hfbench.execution.identity import identify
+from hfbench.execution.inputs import Inputs
+from hfbench.recipe.cells import plan_comparison, plan_pretraining
+from hfbench.recipe.load import load_recipe
+assert "# a comment" in Path(hfbench.__file__).read_text()
+recipe = load_recipe(Path(sys.argv[1]))
+cells = plan_pretraining(recipe) + plan_comparison(recipe)
+inputs = Inputs(recipe, cells)
+print(json.dumps({cell.stem: identify(cell, inputs) for cell in cells}))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "tiny.yaml")],
+        cwd=package.parent, env={**os.environ, "PYTHONPATH": str(package.parent)},
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
-    package = Path(hfbench.__file__).parent
-    paths = json.loads(loaded.stdout.replace("'", '"'))
-    names = {Path(path).relative_to(package).as_posix() for path in paths}
-    others = {name.removesuffix(".py") for name in names - code_hashes().keys()}
-    others = {n for n in others if not n.startswith(("check/", "publish/", "_"))}
-    assert {n for n in others if not n.endswith("__init__")} == LOOK_ON | MAKE_WHAT_IS_HASHED
+    assert json.loads(run.stdout.splitlines()[-1]) == before
+
+
+def with_argument(cell, name, value):
+    """The cell with a training argument, of whatever name and value."""
+    arguments = {**cell.model.training_arguments, name: value}
+    return replace(cell, model=cell.model.model_copy(update={"training_arguments": arguments}))
+
+
+def test_arguments_that_observe_are_no_part_and_all_others_are(plan):
+    cells, inputs = plan()
+    cell = next(cell for cell in cells if cell.stem == "mine--seed0")
+    before = identify(cell, inputs)
+    names = {*training_arguments_fields(), "of_a_newer_transformers"}
+    assert OBSERVING_ARGUMENTS.keys() <= names
+    assert not OBSERVING_ARGUMENTS.keys() & OWNED_ARGUMENTS.keys()
+    for name in names - OWNED_ARGUMENTS.keys():
+        found = differences(before, identify(with_argument(cell, name, "another"), inputs))
+        is_noticed = bool(found)
+        assert is_noticed is (name not in OBSERVING_ARGUMENTS), name
+        assert all(line.startswith(f"training.arguments.{name}: ") for line in found)
+
+
+def test_arguments_of_a_pretraining_that_observe_are_no_part(identities):
+    corpus = {"corpus": {"text_file": "corpus.txt", "cut": "rows"}}
+
+    def pretrained(**arguments):
+        pretrain = {**corpus, "training_arguments": {"max_steps": 2, **arguments}}
+        return identities(models=[{"name": "pre", **SMALL, "pretrain": pretrain}])
+
+    before = pretrained()
+    assert pretrained(logging_steps=1, save_strategy="epoch") == before
+    assert changed(before, pretrained(learning_rate=0.1)) == {
+        "pretrain--pre": ["training.arguments.learning_rate"],
+        "pre--seed0": ["pretraining.training.arguments.learning_rate"],
+    }
+
+
+@pytest.fixture
+def train(write_recipe, tmp_path):
+    """A function that trains with dropout; the hashes of the weights and of the identity."""
+
+    def weights(number, **arguments):
+        arguments = {"per_device_train_batch_size": 16, "num_train_epochs": 2, **arguments}
+        models = [{"name": "mine", **SMALL}]
+        path = write_recipe(models=models, seeds=[0], training_arguments=arguments)
+        console = Console(file=io.StringIO())
+        (record,) = compare(load_recipe(path), tmp_path / str(number), console=console).ran
+        return record.model_facts.final_weights, record.cell_id
+
+    return weights
+
+
+OBSERVERS = [
+    {"logging_strategy": "steps", "logging_steps": 1, "logging_first_step": True},
+    {"per_device_eval_batch_size": 5, "eval_accumulation_steps": 1},
+    {"dataloader_num_workers": 2, "dataloader_prefetch_factor": 3},
+    {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1},
+    {"report_to": "none", "run_name": "another", "log_level": "error"},
+    {"include_num_input_tokens_seen": "all", "skip_memory_metrics": False},
+]
+
+
+def test_arguments_that_observe_leave_the_weights_to_the_bit(train):
+    assert {name for given in OBSERVERS for name in given} <= OBSERVING_ARGUMENTS.keys()
+    before = train("before")
+    assert {train(number, **given) for number, given in enumerate(OBSERVERS)} == {before}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"eval_strategy": "no"},
+        {"eval_on_start": True},
+        pytest.param(
+            {"dataloader_num_workers": 1, "dataloader_persistent_workers": True},
+            marks=pytest.mark.slow,  # these workers take seconds to end
+        ),
+    ],
+)
+def test_what_looks_as_if_it_observed_and_does_not_gives_other_weights(train, given):
+    before, after = train("before"), train("after", **given)
+    assert before[0] != after[0]
+    assert before[1] != after[1]
