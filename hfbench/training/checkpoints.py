@@ -158,6 +158,7 @@ class ExactResumption(TrainerCallback):
         self.started = time.perf_counter()
         kept: Any = state.stateful_callbacks
         if ours := kept.get(_OURS):
+            # the Trainer's own sum of losses, and where it began, which it keeps nowhere else
             self.trainer._tr_loss += ours["loss"]
             self.trainer._globalstep_last_logged = ours["logged_step"]
             self.trainer.seconds_before = ours["seconds"]

@@ -114,6 +114,7 @@ class ReplayingTrainer(SkippingTrainer):
         return (counted != IGNORED).sum()
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        # the optimizer clips; the Trainer would visit all parameters, which have no gradient now
         return self.optimizer.optimizer.grad_norm
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Tensor:

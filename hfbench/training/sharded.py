@@ -64,7 +64,10 @@ class ShardingTrainer(SkippingTrainer):
         """Write the weights, which FSDP has in parts, as of any model."""
         weights = self.weights()
         if self.args.should_save:
+            # what `save_model` calls in the end, and the only way to hand it a state dict
             self._save(output_dir, state_dict=weights)
+
+    # Of these three the Trainer has no public form: it writes and reads an FSDP model's parts.
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         state = whole_optimizer_state(self.model, self.optimizer.optimizer)

@@ -98,6 +98,7 @@ class FairTrainer(Trainer):
         return self.accelerator.unwrap_model(self.model).state_dict()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        # `get_train_dataloader`, which is public, would have to make the whole loader anew
         return self.sampler
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
