@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfbench.checks.checked_model import CheckedModel
 from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
+from hfbench.models.facts import cache_argument
 from hfbench.recipe.types import Head
 
 _NO_MAXIMUM = 1_000_000  # a tokenizer that knows no maximum length says 1e30
@@ -62,11 +63,11 @@ def check_future(checked: CheckedModel, head: Head) -> float:
 def check_cache(checked: CheckedModel, head: Head) -> float:
     """Token by token with the cache against all tokens at once."""
     model, ids = checked.strong(head), checked.rows(2, 10)
-    cache, parts = None, []
+    cache, parts, name = None, [], cache_argument(model)
     with torch.no_grad():
         for position in range(ids.shape[1]):
-            output = model(ids[:, position : position + 1], past_key_values=cache, use_cache=True)
-            cache = output.past_key_values
+            output = model(ids[:, position : position + 1], use_cache=True, **{name: cache})
+            cache = output.get("cache", output.get("past_key_values"))
             if cache is None:
                 raise Failed(None, "use_cache=True returns no past_key_values")
             parts.append(output.logits)

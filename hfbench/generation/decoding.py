@@ -20,6 +20,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, StaticCache
 from transformers.cache_utils import StaticLayer
 
+from hfbench.models.facts import cache_argument
+
 CHUNK = 16
 """Steps whose logits are kept until they are read together: 2 chunks of (16, B, V) at a time."""
 _PLAIN_STEPS = 2
@@ -168,9 +170,9 @@ class _Step:
             ids,
             attention_mask=self.mask,
             position_ids=positions,
-            past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
+            **{cache_argument(self.model): self.cache},
         )
         return output.logits[:, -1]
 

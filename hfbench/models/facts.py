@@ -1,5 +1,6 @@
 """What can be said of a model: its parameters, its configuration, its weights' hash."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,12 @@ def matrix_parameters(prepared: PreparedModel, head: Head, num_labels: int | Non
         for parameter in module.parameters(recurse=False)
         if parameter.ndim >= 2
     )
+
+
+def cache_argument(model: PreTrainedModel) -> str:
+    """What the model's forward calls the cache of keys and values, which has a new name in 5.24."""
+    names = inspect.signature(model.forward).parameters
+    return "cache" if "cache" in names else "past_key_values"
 
 
 def describe_config(config: PreTrainedConfig) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import pytest
 
-from hfbench.execution import identity
 from hfbench.execution.inputs import Inputs
 from hfbench.recipe.cells import plan_comparison
 from hfbench.recipe.load import load_recipe
