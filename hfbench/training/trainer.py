@@ -61,7 +61,7 @@ class FairTrainer(Trainer):
         super().__init__(
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
-            data_collator=lambda batch: batch,  # `PackedRows` has padded it
+            data_collator=_as_it_is,
             **kwargs,
         )
         self.head = head
@@ -175,6 +175,11 @@ class FairTrainer(Trainer):
         if not np.isfinite(losses).all():
             raise NonFiniteLossError("the validation loss is not finite", self.state.global_step)
         return language_model_metrics(losses, tokens)
+
+
+def _as_it_is(batch: Any) -> Any:
+    """The collator: `PackedRows` has padded the batch. By name, for loaders in other processes."""
+    return batch
 
 
 def predict(trainer: FairTrainer, dataset: Dataset) -> np.ndarray:

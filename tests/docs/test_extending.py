@@ -67,6 +67,7 @@ def test_the_engine_runs_so_many_cells(folder):
     assert "2 ran, 2 were not run" in run(folder, "some.py")
 
 
+@pytest.mark.slow
 def test_the_architecture_is_a_good_citizen(folder):
     said = run(folder, "-m", "hfbench", "check", "my_model:BagOfWordsConfig")
     assert "fail" not in said.lower()
