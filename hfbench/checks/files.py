@@ -126,8 +126,8 @@ def check_no_pickle(checked: CheckedModel, head: Head) -> float:
 
 
 def _fields(values: dict) -> dict:
-    """Without what names the file or the version that wrote it."""
-    own = {"_name_or_path", "transformers_version"}
+    """Without what names the file, the version that wrote it, or where its code lies."""
+    own = {"_name_or_path", "transformers_version", "auto_map"}
     return json.loads(json.dumps({k: v for k, v in values.items() if k not in own}, default=str))
 
 

@@ -58,7 +58,8 @@ def test_the_metric_has_its_column(folder):
         "table", "results/mine", "--columns", "accuracy,balanced_accuracy",
     )  # fmt: skip
     assert {"balanced", "acc."} <= {*said.split()}  # the title is on two lines
-    assert "mean of the classes' recall" in " ".join(said.split())
+    page = (folder / "results" / "mine" / "README.md").read_text("utf-8")
+    assert "Balanced accuracy: mean of the classes' recall." in " ".join(page.split())
 
 
 def test_the_engine_runs_so_many_cells(folder):

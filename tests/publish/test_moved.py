@@ -2,6 +2,7 @@
 
 import pytest
 
+from hfbench.execution.identity import identify
 from hfbench.execution.inputs import Inputs
 from hfbench.recipe.cells import plan_comparison
 from hfbench.recipe.load import load_recipe
@@ -9,25 +10,25 @@ from hfbench.records.identity import differences
 
 
 @pytest.fixture
-def identify(hub, results, write_recipe):
+def identity(hub, results, write_recipe):
     """A function that gives what decides the cell of a model that is on the Hub."""
     base = {path.name: path.read_bytes() for path in (results.parents[1] / "base").iterdir()}
     hub.add_repo("ada/base", base)
 
-    def identity(**changes):
+    def identity_of(**changes):
         model = {"name": "tuned", "model_name_or_path": "ada/base", **changes}
         recipe = load_recipe(write_recipe(models=[model], seeds=[0]))
         (cell,) = plan_comparison(recipe)
-        return identity.identify(cell, Inputs(recipe, [cell]))
+        return identify(cell, Inputs(recipe, [cell]))
 
-    return identity
+    return identity_of
 
 
-def test_a_revision_that_moved_is_noticed_and_one_that_is_pinned_stays(hub, identify):
-    before = identify()
-    assert identify() == before
+def test_a_revision_that_moved_is_noticed_and_one_that_is_pinned_stays(hub, identity):
+    before = identity()
+    assert identity() == before
     first = before["model"]["weights"]
-    assert identify(revision=first) == before
+    assert identity(revision=first) == before
     second = hub.commit("ada/base", {"notes.txt": b"weights of today"})
-    assert differences(before, identify()) == [f"model.weights: {first[:12]} -> {second[:12]}"]
-    assert identify(revision=first) == before
+    assert differences(before, identity()) == [f"model.weights: {first[:12]} -> {second[:12]}"]
+    assert identity(revision=first) == before
