@@ -62,6 +62,7 @@ def test_the_metric_has_its_column(folder):
     assert "Balanced accuracy: mean of the classes' recall." in " ".join(page.split())
 
 
+@pytest.mark.slow
 def test_the_engine_runs_so_many_cells(folder):
     for record in (folder / "results" / "mine" / "records").glob("*.*"):
         record.unlink()

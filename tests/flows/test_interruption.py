@@ -47,8 +47,15 @@ def long_cell(write_recipe):
     return write_recipe(models=models, seeds=[0])
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "jobs"),
+    [
+        (signal.SIGINT, 2),
+        (signal.SIGTERM, 1),
+        pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_a_comparison_leaves_at_once_and_says_how_to_go_on(
     long_cell, tmp_path, start_hfbench, number, jobs
 ):

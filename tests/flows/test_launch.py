@@ -43,6 +43,7 @@ def recipe(write_recipe):
     return write_recipe(task=task, models=models, seeds=[0], selection="best_accuracy")
 
 
+@pytest.mark.slow  # a step by step comparison of two processes is in tests/training/test_trainer.py
 def test_two_processes_give_the_numbers_of_one(recipe, tmp_path):
     one, _ = launch(["accelerate.commands.launch", "--num_processes=1", "--cpu"],
                     "compare.py", recipe, tmp_path / "one")  # fmt: skip
