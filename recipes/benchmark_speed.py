@@ -49,8 +49,11 @@ def _write_findings(out: Path) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     import torch
+    from speed.measure import device
     from speed.records import save_record, write_table
     from speed.rows import Options, rows
+
+    from hfbench.system.environment import device_names
 
     options = Options(args.repetitions, args.steps, args.epochs, args.seeds, args.scripts)
     known = rows(args.suite, options)
@@ -68,7 +71,7 @@ def _run(args: argparse.Namespace) -> int:
         print(name, flush=True)
         with tempfile.TemporaryDirectory() as folder:
             measured = known[name].measure(Path(folder))
-        save_record(args.suite, name, measured.to_dict(), args.out)
+        save_record(args.suite, name, measured.to_dict(), device_names(device()), args.out)
         print(write_table(args.suite, list(known), args.out))
         if measured.check and not measured.check.passed:
             failed.append(f"{name}: {measured.check.summary}")

@@ -13,7 +13,7 @@ from hfbench.system.quiet import quiet_libraries
 from hfbench.version import __version__
 
 if TYPE_CHECKING:
-    from hfbench.evidence.comparison import ModelRuns
+    from hfbench.evidence.compared import ModelRuns
     from hfbench.recipe.schema import Recipe
 
 app = typer.Typer(

@@ -2,7 +2,7 @@
 
 from hfbench.data.task import load_task
 from hfbench.errors import UserError
-from hfbench.evidence.comparison import ModelRuns
+from hfbench.evidence.compared import ModelRuns
 from hfbench.evidence.fairness import evaluation_hash
 from hfbench.recipe.schema import Recipe
 

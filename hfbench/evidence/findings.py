@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hfbench.evidence.comparison import Comparison, ModelRuns, Pair
+from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
 from hfbench.metrics.registry import METRICS, metrics_of
 from hfbench.recipe.types import Selection
 from hfbench.records.schema import (
@@ -31,7 +31,7 @@ _BULLET = 200
 class Findings:
     """What a comparison found, in words: made once, for each thing that is written of it."""
 
-    comparison: Comparison
+    comparison: ComparedModels
     question: str
     """What was asked."""
     answer: list[str]
@@ -52,7 +52,7 @@ class Findings:
     """A line for each pretraining."""
 
     @classmethod
-    def of(cls, comparison: Comparison) -> "Findings":
+    def of(cls, comparison: ComparedModels) -> "Findings":
         """Of all that it has."""
         return cls(
             comparison=comparison,
@@ -73,20 +73,20 @@ class Findings:
         return [*self.footnotes.values(), *self.notes]
 
 
-def _question(comparison: Comparison) -> str:
+def _question(comparison: ComparedModels) -> str:
     number = len(comparison.models)
     source = comparison.task.source if comparison.task else "the data"
     return f"Which of these {number} models classifies {source} best, and how sure is that?"
 
 
-def _answer(comparison: Comparison) -> list[str]:
+def _answer(comparison: ComparedModels) -> list[str]:
     finished = comparison.finished
     if not finished:
         return ["No run of any model finished."]
     return [_about_the_best(comparison), _about_the_floor(comparison)]
 
 
-def _footnotes(comparison: Comparison) -> dict[str, str]:
+def _footnotes(comparison: ComparedModels) -> dict[str, str]:
     marks: dict[str, str] = {}
     for model in comparison.models:
         reasons = list(comparison.differences.get(model.name, []))
@@ -100,7 +100,7 @@ def _footnotes(comparison: Comparison) -> dict[str, str]:
     return marks
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def _notes(comparison: ComparedModels) -> list[str]:
     finished = comparison.finished
     if not finished:
         return []
@@ -182,7 +182,7 @@ def _overlap(counts: Sequence[Overlap], place: str) -> str:
     )
 
 
-def _cost_notes(comparison: Comparison) -> list[str]:
+def _cost_notes(comparison: ComparedModels) -> list[str]:
     trainings = [record.training for record in _trained(comparison.finished)]
     devices = sorted({training.device for training in trainings})
     memory = sorted({training.peak_memory_of for training in trainings})
@@ -201,7 +201,7 @@ CURVE_NOTE = (
 )
 
 
-def _confidence_notes(comparison: Comparison) -> list[str]:
+def _confidence_notes(comparison: ComparedModels) -> list[str]:
     lines = ["Means over the runs."]
     for note in filter(None, [metric.note for metric in metrics_of("classifier")]):
         if len(lines[-1]) + len(note) < _BULLET:
@@ -217,7 +217,7 @@ def _confidence_notes(comparison: Comparison) -> list[str]:
     return [*lines, *dict.fromkeys(missing)]
 
 
-def _describe_data(comparison: Comparison) -> str:
+def _describe_data(comparison: ComparedModels) -> str:
     task = comparison.task
     if task is None:
         return "No run finished."
@@ -251,7 +251,7 @@ def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:
     )
 
 
-def _curve_findings(comparison: Comparison) -> list[str]:
+def _curve_findings(comparison: ComparedModels) -> list[str]:
     """From how many training examples on which model beats which, at every larger size, too."""
     sizes = list(comparison.curve)
     told = {
@@ -289,7 +289,7 @@ def enumerate_names(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def _about_the_best(comparison: Comparison) -> str:
+def _about_the_best(comparison: ComparedModels) -> str:
     best = comparison.finished[0]
     leads = f"{best.name} is the most accurate ({percent(best.accuracy)})"
     pairs = [pair for pair in comparison.pairs if pair.first is best]
@@ -315,7 +315,7 @@ def _beaten(nearest: Pair, beaten: list[Pair]) -> str:
     return f"{by} and, by more, {listed}"
 
 
-def _about_the_floor(comparison: Comparison) -> str:
+def _about_the_floor(comparison: ComparedModels) -> str:
     floors = {
         model.name: comparison.floors[model.name]
         for model in comparison.finished

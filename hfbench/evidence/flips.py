@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hfbench.errors import UserError
-from hfbench.evidence.comparison import ModelRuns
+from hfbench.evidence.compared import ModelRuns
 from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.findings import p_text
 from hfbench.evidence.stats import McNemar, mcnemar

@@ -14,7 +14,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from hfbench.evidence.comparison import Comparison, ModelRuns, Pair
+from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
 from hfbench.evidence.findings import Findings, p_text
 from hfbench.evidence.flips import (
     FlipCounts,
@@ -157,7 +157,7 @@ def _pair_line(pair: Pair) -> _PairLine:
     return _PairLine(pair, [f"{t.only_first}:{t.only_second}, {p_text(t.p_value)}" for t in tests])
 
 
-def _variances(comparison: Comparison) -> list[tuple[str, VarianceSplit]]:
+def _variances(comparison: ComparedModels) -> list[tuple[str, VarianceSplit]]:
     return [(m.name, m.variance) for m in comparison.finished if m.variance is not None]
 
 
@@ -169,7 +169,7 @@ def _class_table(model: ModelRuns) -> _ClassTable:
     return _ClassTable(model.name, confusion.tolist(), shares.tolist(), class_scores(confusion))
 
 
-def _flip_tables(comparison: Comparison, texts: Mapping[str, str] | None) -> list[_FlipTable]:
+def _flip_tables(comparison: ComparedModels, texts: Mapping[str, str] | None) -> list[_FlipTable]:
     """Each other model against the best that answered the same examples."""
     if not comparison.finished:
         return []
@@ -199,7 +199,7 @@ def _flip_table(flips: Flips, texts: Mapping[str, str] | None) -> _FlipTable:
     return _FlipTable(flips, counts, lines, len(flips.examples) - len(lines))
 
 
-def _records(comparison: Comparison) -> list[Record]:
+def _records(comparison: ComparedModels) -> list[Record]:
     """Of every run that the report is about, learning curve and pretraining included."""
     standings = [comparison, *comparison.curve.values()]
     records: dict[str, Record] = {

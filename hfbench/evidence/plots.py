@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from scipy.optimize import isotonic_regression
 
-from hfbench.evidence.comparison import Comparison, ModelRuns
+from hfbench.evidence.compared import ComparedModels, ModelRuns
 from hfbench.evidence.findings import enumerate_names, percent, points
 from hfbench.metrics.calibration import reliability
 from hfbench.system.files import atomic, make_folder
@@ -70,7 +70,7 @@ class Plot:
     figure: Figure
 
 
-def draw_plots(comparison: Comparison) -> list[Plot]:
+def draw_plots(comparison: ComparedModels) -> list[Plot]:
     """All figures that the records have data for; none if no run finished."""
     if not comparison.finished:
         return []
@@ -86,7 +86,7 @@ def draw_plots(comparison: Comparison) -> list[Plot]:
     return plots
 
 
-def write_plots(comparison: Comparison, folder: Path) -> list[Path]:
+def write_plots(comparison: ComparedModels, folder: Path) -> list[Path]:
     """Write each figure as PNG (200 dots an inch) and SVG; the same bytes each time."""
     return write_figures(draw_plots(comparison), folder)
 
@@ -111,7 +111,7 @@ def save_figure(plot: Plot, path: Any, **options: Any) -> None:
         plot.figure.savefig(path, dpi=200, metadata=metadata, **options)
 
 
-def _accuracy(comparison: Comparison) -> Plot:
+def _accuracy(comparison: ComparedModels) -> Plot:
     models = comparison.finished
     figure, axes = _new(0.34 * len(models) + 0.9)
     rows = np.arange(len(models))[::-1]
@@ -137,7 +137,7 @@ def _accuracy(comparison: Comparison) -> Plot:
     return Plot("accuracy", f"Accuracy with its 95 % interval: {'; '.join(said)}.", figure)
 
 
-def _mark_floor(axes: Axes, comparison: Comparison) -> None:
+def _mark_floor(axes: Axes, comparison: ComparedModels) -> None:
     """A line at the accuracy of the commonest class, which every model should pass."""
     for model in comparison.finished:
         floor = comparison.floors[model.name]
@@ -150,7 +150,7 @@ def _mark_floor(axes: Axes, comparison: Comparison) -> None:
         return
 
 
-def _differences(comparison: Comparison) -> Plot:
+def _differences(comparison: ComparedModels) -> Plot:
     pairs, among = comparison.pairs, ""
     if len(pairs) > PAIRS:
         pairs = [pair for pair in pairs if pair.first is comparison.finished[0]]
@@ -186,7 +186,7 @@ def _differences(comparison: Comparison) -> Plot:
     return Plot("differences", f"{alt}.", figure)
 
 
-def _training(comparison: Comparison, metric: str) -> Plot:
+def _training(comparison: ComparedModels, metric: str) -> Plot:
     """All models in one, or a panel for each where there are more than colours."""
     scale, title = (100, "accuracy %") if metric == "accuracy" else (1, "loss (nats)")
     drawn, ends = [], []
@@ -247,7 +247,7 @@ def _curve(model: ModelRuns, part: str, metric: str) -> tuple[np.ndarray, np.nda
     return np.array(epochs), np.array([[curve[epoch] for epoch in epochs] for curve in curves])
 
 
-def _learning_curve(comparison: Comparison) -> Plot:
+def _learning_curve(comparison: ComparedModels) -> Plot:
     figure, axes = _new(_height(comparison))
     sizes = list(comparison.curve)
     ends, drawn, said = [], [], []
@@ -281,7 +281,7 @@ def _learning_curve(comparison: Comparison) -> Plot:
     return Plot("learning_curve", alt, figure)
 
 
-def _reliability(comparison: Comparison) -> Plot:
+def _reliability(comparison: ComparedModels) -> Plot:
     models = comparison.finished
     figure, panels = _panels(len(models))
     worst = []
@@ -314,7 +314,7 @@ def _reliability(comparison: Comparison) -> Plot:
     return Plot("reliability", alt, figure)
 
 
-def _cost(comparison: Comparison) -> Plot:
+def _cost(comparison: ComparedModels) -> Plot:
     models = comparison.finished
     figure, axes = _new(_height(comparison))
     seconds = [max(model.mean_seconds, 1e-3) for model in models]  # for the log scale
@@ -353,7 +353,7 @@ class _Style:
     marker: str
 
 
-def _styles(comparison: Comparison) -> list[_Style]:
+def _styles(comparison: ComparedModels) -> list[_Style]:
     """A style for each model, the same in all figures."""
     count = len(PALETTE)
     return [
@@ -367,7 +367,7 @@ def _new(height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _height(comparison: Comparison) -> float:
+def _height(comparison: ComparedModels) -> float:
     """Of a figure in which the name of each model has a line."""
     return max(3.2, _LINE * len(comparison.models) + _AROUND)
 

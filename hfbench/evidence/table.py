@@ -15,7 +15,7 @@ from rich.table import Table
 
 from hfbench.errors import UserError, nearest
 from hfbench.evidence import markdown
-from hfbench.evidence.comparison import Comparison, ModelRuns, Standing
+from hfbench.evidence.compared import ComparedModels, ModelRuns, Standing
 from hfbench.evidence.findings import Findings, p_text
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.records.schema import ModelFacts
@@ -274,7 +274,7 @@ def print_table(findings: Findings, console: Console, names: Sequence[str] = ACC
         console.print(line, markup=False, highlight=False)
 
 
-def _row(model: ModelRuns, comparison: Comparison, note: str) -> Row:
+def _row(model: ModelRuns, comparison: ComparedModels, note: str) -> Row:
     if not model.finished:
         nothing: dict[str, Any] = dict.fromkeys([field.name for field in fields(Row)])
         counts = {"runs": 0, "failed": len(model.failed), "one_class_runs": 0, "examples": 0}
@@ -341,7 +341,7 @@ def _texts(row: Row, shown: dict[str, Column], marks: dict[str, str]) -> list[st
     return [name, *(column.text(row) for column in shown.values())]
 
 
-def curve_table(comparison: Comparison) -> TextTable:
+def curve_table(comparison: ComparedModels) -> TextTable:
     """The texts of a learning curve: a line for each size, a column for each model."""
     names = [model.name for model in comparison.models]
     lines = []

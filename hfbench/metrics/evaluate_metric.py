@@ -12,8 +12,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from hfbench.metrics.registry import score
-from hfbench.metrics.scores import warn_of
+from hfbench.metrics.registry import score, warn_of
 
 
 class ClassificationMetrics(evaluate.Metric):

@@ -10,6 +10,7 @@ A metric of one's own:
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -115,6 +116,12 @@ def score(head: Head, first: np.ndarray, second: np.ndarray) -> Scores:
         else:
             left_out[metric.name] = f"it is {value}"
     return Scores(values, left_out)
+
+
+def warn_of(left_out: dict[str, str]) -> None:
+    """Say why metrics have no number."""
+    for name, reason in left_out.items():
+        warnings.warn(f"metric {name!r} is left out: {reason}", stacklevel=3)
 
 
 register(Metric("accuracy", accuracy, "accuracy %", ".2%", None, True))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hfbench.errors import UserError, nearest
-from hfbench.evidence.comparison import ModelRuns
+from hfbench.evidence.compared import ModelRuns
 from hfbench.records.schema import ClassificationRecord
 
 CARD = "README.md"

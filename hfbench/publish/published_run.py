@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hfbench.evidence.comparison import Comparison, ModelRuns
+from hfbench.evidence.compared import ComparedModels, ModelRuns
 from hfbench.evidence.findings import Findings, enumerate_names, one_class, percent
 from hfbench.evidence.stats import accuracy_interval
 from hfbench.publish.bundle import Choice
@@ -26,7 +26,7 @@ class PublishedRun:
     """Whether it loads by code of its own."""
 
     @property
-    def comparison(self) -> Comparison:
+    def comparison(self) -> ComparedModels:
         """In which it is a row."""
         return self.findings.comparison
 

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from huggingface_hub import HfApi
 
 from hfbench.errors import HubError, UserError
-from hfbench.evidence.comparison import Comparison, load_comparison
+from hfbench.evidence.compared import ComparedModels
+from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import write_report
 from hfbench.evidence.table import write_table
@@ -226,7 +227,7 @@ def _run_schema() -> pa.Schema:
     )
 
 
-def _scores(comparison: Comparison) -> dict[str, dict[str, float]]:
+def _scores(comparison: ComparedModels) -> dict[str, dict[str, float]]:
     """Stem of a record -> metric -> value, of every run with predictions."""
     return {
         record.stem: scores.values

@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 from transformers import EvalPrediction, Trainer
 
 from hfbench.data.batches import IGNORED, PackedRows
-from hfbench.metrics.scores import classification_metrics, language_model_metrics
+from hfbench.metrics.measure import classification_metrics, language_model_metrics
 from hfbench.recipe.arguments import Optimizer
 from hfbench.recipe.types import Head
 from hfbench.training.losses import (

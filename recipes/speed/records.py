@@ -29,17 +29,16 @@ _HEADER = (
 _COUNTED_MEMORY = ("device allocations", "the process during the run")  # of a run, not of all
 
 
-def save_record(suite: str, name: str, measured: dict[str, Any], out: Path) -> Path:
+def save_record(suite: str, name: str, measured: dict[str, Any], device: str, out: Path) -> Path:
     """Write ``<out>/<suite>/<name>.json``, whole or not at all."""
-    from hfbench.system.environment import device_names, environment_stamp
-    from speed.measure import device
+    from hfbench.system.environment import environment_stamp
 
     record = {
         "schema_version": SCHEMA_VERSION,
         "suite": suite,
         "row": name,
         "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "device": device_names(device()),
+        "device": device,
         "environment": environment_stamp(),
         **measured,
     }

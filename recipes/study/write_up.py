@@ -23,7 +23,8 @@ from hfbench import load_records
 from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
 from hfbench.evidence import markdown
-from hfbench.evidence.comparison import Comparison, ModelRuns, Pair, load_comparison
+from hfbench.evidence.compared import ModelRuns, Pair
+from hfbench.evidence.comparison import Comparison, load_comparison
 from hfbench.evidence.findings import Findings, enumerate_names
 from hfbench.evidence.power import measure_discordance, needed_examples
 from hfbench.evidence.stats import Difference

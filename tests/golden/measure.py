@@ -25,7 +25,8 @@ from hfbench.data.subsets import nested_order
 from hfbench.data.task import load_task
 from hfbench.data.tokens import TokenizedData, predicted_bytes, tokenize_corpus, tokenize_task
 from hfbench.execution.compare import compare
-from hfbench.metrics.scores import bits_per_byte, classification_metrics
+from hfbench.metrics.measure import classification_metrics
+from hfbench.metrics.scores import bits_per_byte
 from hfbench.models import (
     PRESETS,
     CustomGPTConfig,

@@ -28,8 +28,8 @@ from hfbench.evidence.table import (
     print_table,
 )
 from hfbench.metrics import Metric, register
+from hfbench.metrics.measure import classification_metrics, language_model_metrics
 from hfbench.metrics.registry import METRICS, RESERVED, metrics_of, score
-from hfbench.metrics.scores import classification_metrics, language_model_metrics
 from hfbench.publish.bundle import choose_run
 from hfbench.publish.card import render_model_card
 from hfbench.publish.published_run import PublishedRun

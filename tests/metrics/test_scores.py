@@ -3,7 +3,8 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from hfbench.metrics.evaluate_metric import ClassificationMetrics
-from hfbench.metrics.scores import bits_per_byte, classification_metrics
+from hfbench.metrics.measure import classification_metrics
+from hfbench.metrics.scores import bits_per_byte
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])

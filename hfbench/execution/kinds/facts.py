@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from hfbench.execution.inputs import Inputs, once_a_model
-from hfbench.metrics.scores import classification_metrics
+from hfbench.metrics.measure import classification_metrics
 from hfbench.models.architecture import hash_source
 from hfbench.models.facts import describe_config, hash_weights
 from hfbench.models.prepare import PreparedModel
