@@ -70,13 +70,13 @@ def _find_form(file: DataFile, task: Task) -> _Form:
         names=task.column_names,
         label_column=task.label_column,
     )
-    if file.ending == ".tsv" and task.quoting is None:
+    if form.sep == "\t" and task.quoting is None:
         return replace(form, quotes=_quotes_for_certain(file, form))
     return form
 
 
 def _quotes_for_certain(file: DataFile, form: _Form) -> bool:
-    """Whether a .tsv encloses fields in quotation marks, which GLUE's do not.
+    """Whether a file with tabs encloses fields in quotation marks, which GLUE's do not.
 
     Raises:
         UserError: if either is possible and they give other rows.

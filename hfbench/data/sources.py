@@ -1,6 +1,5 @@
 """Where a task's rows come from: a data set of the Hub, files, or hfbench itself."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,13 +15,13 @@ from hfbench.data.delimited import read_delimited
 from hfbench.data.files import PACKED, DataFile, find_files
 from hfbench.data.json_rows import read_json
 from hfbench.data.labels import whole_number
+from hfbench.data.named import load_named
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Task
 from hfbench.system.hub import user_errors
 
 _DELIMITED = (".csv", ".tsv")
 _ENDINGS = (*_DELIMITED, ".json", ".jsonl", ".parquet")
-_SCRIPT = re.compile("scripts are no longer supported")
 
 
 def load_source(task: Task, folder: Path, revision: str | None) -> dict[str, Dataset]:
@@ -45,40 +44,25 @@ def load_source(task: Task, folder: Path, revision: str | None) -> dict[str, Dat
             for split, rows in generated.items()
         }
     if task.dataset_name:
-        return _load_named(task, revision)
-    return _load_files(find_files(task, folder), task)
-
-
-def _load_named(task: Task, revision: str | None) -> dict[str, Dataset]:
-    assert task.dataset_name is not None
-    with user_errors(f"task.dataset_name: {task.source}"):
-        if Path(task.dataset_name, datasets.config.DATASETDICT_JSON_FILENAME).is_file():
-            return dict(datasets.load_from_disk(task.dataset_name))
-        try:
-            return dict(
-                datasets.load_dataset(task.dataset_name, task.dataset_config, revision=revision)
-            )
-        except RuntimeError as error:
-            if _SCRIPT.search(str(error)) and revision:
-                raise UserError(
-                    f"task.dataset_name: {task.source} is a script, and {error}. The Hub keeps a "
-                    "converted copy of many: give `revision: refs/convert/parquet`"
-                ) from error
-            raise
-
-
-def _load_files(splits: dict[str, list[DataFile]], task: Task) -> dict[str, Dataset]:
-    every = [file for files in splits.values() for file in files]
-    form = ("sep", "quoting", "header", "column_names", "na_values")
-    given = [key for key in form if getattr(task, key) not in (None, [])]
-    if given and not any(_is_delimited(file, task) for file in every):
-        raise UserError(f"task.{given[0]}: it is for csv and tsv files, and there is none")
-    parts = {split: [_load_one(file, task) for file in files] for split, files in splits.items()}
+        parts = load_named(task, revision)
+    else:
+        parts = _load_files(find_files(task, folder), task)
     numbers = _numbers_for_words(parts, task.label_column)
     return {
         split: _joined([_dataset(part, task.label_column, numbers) for part in found], split)
         for split, found in parts.items()
     }
+
+
+def _load_files(
+    splits: dict[str, list[DataFile]], task: Task
+) -> dict[str, list[Dataset | pa.Table]]:
+    every = [file for files in splits.values() for file in files]
+    if task.reading_keys and not any(_is_delimited(file, task) for file in every):
+        raise UserError(
+            f"task.{task.reading_keys[0]}: it is for csv and tsv files, and data_files has none"
+        )
+    return {split: [_load_one(file, task) for file in files] for split, files in splits.items()}
 
 
 def _load_one(file: DataFile, task: Task) -> Dataset | pa.Table:

@@ -82,7 +82,8 @@ class Task(Section):
     A folder is one that ``save_to_disk`` wrote, or has a folder of .txt files for each class
     (``pos/*.txt``), whose columns are ``text`` and ``label``."""
     encoding: Line | None = None
-    """Of csv, tsv, json, jsonl and txt files, e.g. ``cp1252``; default: UTF-8."""
+    """Of csv, tsv, json, jsonl and txt files, e.g. ``cp1252``; default: UTF-8. This and the next
+    keys hold for a data set of the Hub, too, whose files are csv or tsv."""
     sep: str | None = None
     r"""What parts the fields of a line: by default ``","`` in .csv and ``"\t"`` in .tsv. With it a
     file of any other name (``data.txt``) is read like a .csv, too."""
@@ -169,8 +170,8 @@ class Task(Section):
     def _consistent(self) -> "Task":
         self._require_one_of("dataset_name", "data_files", "builtin")
         self._allow_only_with("dataset_name", "dataset_config", "revision")
-        self._allow_only_with("data_files", "encoding", "sep", "quoting", "header", "column_names")
-        self._allow_only_with("data_files", "na_values")
+        if self.builtin and (given := [*self.reading_keys, *(["encoding"] * bool(self.encoding))]):
+            raise ValueError(f"{given[0]} says how files are read, and built-in data are no files")
         if self.header is False and self.column_names is None:
             raise ValueError("header: false leaves the columns without names; give column_names")
         if len(set(self.column_names or [])) < len(self.column_names or []):
@@ -199,6 +200,12 @@ class Task(Section):
     def text_parts(self) -> list[tuple[str, str | None]]:
         """Of the template ``text``: its pieces, each with the column that follows, if one does."""
         return _template(self.text or "")
+
+    @property
+    def reading_keys(self) -> list[str]:
+        """Those that are given of the keys which have a meaning for csv and tsv files alone."""
+        keys = ("sep", "quoting", "header", "column_names", "na_values")
+        return [key for key in keys if getattr(self, key) not in (None, [])]
 
     @property
     def files(self) -> dict[str, str]:

@@ -92,7 +92,7 @@ def mistake(tmp_path):
         (
             csv("a,x", "b,y,z"),
             "csv",
-            "DIR/t.csv: line 3 has 3 fields, the header has 2; what parts fields is ',' (key `sep`)",
+            "DIR/t.csv: line 3 has 3 fields, the header has 2; what parts fields is ','",
         ),
         (
             csv('"a,x', "b,y"),

@@ -329,7 +329,7 @@ def test_an_address_is_no_file(recipe_mistake, name):
 def test_a_key_that_says_how_to_read_files_goes_with_files(recipe_mistake, key):
     name = key.partition(":")[0]
     found = recipe_mistake(GOOD.replace("builtin: sentiment", f"builtin: sentiment, {key}"))
-    assert found == f"task: {name} goes with data_files, which is not given"
+    assert found == f"task: {name} says how files are read, and built-in data are no files"
 
 
 def test_a_long_value_is_shown_by_its_beginning(recipe_mistake):
