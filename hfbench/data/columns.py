@@ -1,16 +1,23 @@
 """The standard columns of a split, from whatever they were called, and what they may hold."""
 
 import math
+from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
 
-from datasets import ClassLabel, Dataset
+import pyarrow as pa
+from datasets import ClassLabel, Dataset, Value
+from datasets.fingerprint import generate_random_fingerprint
+from datasets.table import InMemoryTable
 
 from hfbench.data.labels import refuse_mixed_labels, whole_number
+from hfbench.data.texts import in_batches
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.fields import shown
 from hfbench.recipe.schema import Task
 from hfbench.system.hub import user_errors
+
+_BATCH_ROWS = 10_000
 
 
 def standard_columns(source: Dataset, split: str, task: Task, first: int | None) -> Dataset:
@@ -55,7 +62,8 @@ def standard_columns(source: Dataset, split: str, task: Task, first: int | None)
         _check_class_numbers(columns["label"], feature, split, task)
         columns["label"] = [feature.int2str(label) for label in columns["label"]]
     columns["label"] = _check_labels(columns["label"], split, task)
-    return Dataset.from_dict(columns)
+    # not the fingerprint of the content, which would take long
+    return Dataset(InMemoryTable(pa.table(columns)), fingerprint=generate_random_fingerprint())
 
 
 def _text_key(task: Task) -> str:
@@ -67,31 +75,43 @@ def _read_column(source: Dataset, column: str, where: str) -> list[Any]:
         return source[column][:]  # `list` would read row by row: 100 times as long
 
 
-def _read_texts(source: Dataset, column: str, split: str, task: Task) -> list[str | None]:
+def _read_texts(source: Dataset, column: str, split: str, task: Task) -> pa.ChunkedArray:
+    """Texts and nulls, which stay in Arrow: as a list they would take several times the memory."""
+    feature = source.features[column]
+    if isinstance(feature, Value) and feature.dtype in ("string", "large_string"):
+        table = source.select_columns(column).with_format("arrow")[:]
+        return table[column].cast(pa.string())
     key = _text_key(task)
-    texts = _read_column(source, column, f"{key}: split {split!r}")
-    for row, text in enumerate(texts):
-        if text is not None and not isinstance(text, str):
+    values = _read_column(source, column, f"{key}: split {split!r}")
+    for row, value in enumerate(values):
+        if value is not None and not isinstance(value, str):
             raise UserError(
-                f"{key}: {task.source}: row {row} of split {split!r} has {shown(text)} in column "
-                f"{column!r}, of type {type(text).__name__}; a text is wanted"
+                f"{key}: {task.source}: row {row} of split {split!r} has {shown(value)} in column "
+                f"{column!r}, of type {type(value).__name__}; a text is wanted"
             )
-    return texts
+    return pa.chunked_array([pa.array(values, pa.string())])
+
+
+def _values(column: pa.ChunkedArray) -> Iterator[str | None]:
+    for start in range(0, len(column), _BATCH_ROWS):
+        yield from column.slice(start, _BATCH_ROWS).to_pylist()
 
 
 def _fill_template(
-    parts: list[tuple[str, str | None]], texts: dict[str, list[str | None]]
-) -> list[str]:
+    parts: list[tuple[str, str | None]], texts: dict[str, pa.ChunkedArray]
+) -> pa.ChunkedArray:
     """The text of each row: the pieces of the template, and behind each the value of its column."""
-    columns = [texts[column] if column else repeat("") for _, column in parts]
-    return [
+    columns = [_values(texts[column]) if column else repeat("") for _, column in parts]
+    filled = (
         "".join(before + (value or "") for (before, _), value in zip(parts, row, strict=True))
         for row in zip(*columns, strict=False)
-    ]
+    )
+    return pa.chunked_array([pa.array(batch, pa.string()) for batch in in_batches(filled)])
 
 
-def _refuse_empty(texts: list[Any], place: str, split: str, task: Task) -> None:
-    bad = [row for row, text in enumerate(texts) if text is None or not text.strip()]
+def _refuse_empty(texts: pa.ChunkedArray, place: str, split: str, task: Task) -> None:
+    with user_errors(f"{_text_key(task)}: split {split!r}"):  # bytes that are no UTF-8 show here
+        bad = [row for row, text in enumerate(_values(texts)) if text is None or not text.strip()]
     if bad:
         raise UserError(
             f"{_text_key(task)}: {task.source}: {len(bad)} of {len(texts)} rows of split {split!r} "
