@@ -1,7 +1,7 @@
 """The standard columns of a split, from whatever they were called, and what they may hold."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import Any
 
@@ -47,7 +47,8 @@ def standard_columns(source: Dataset, split: str, task: Task, first: int | None)
         source = source.select(range(first))
     if len(source) == 0:
         raise UserError(f"{task.source}: split {split!r} is empty")
-    columns: dict[str, Any] = {"id": [f"{split}/{row}" for row in range(len(source))]}
+    ids = (f"{split}/{row}" for row in range(len(source)))
+    columns: dict[str, Any] = {"id": _array(ids)}
     texts = {name: _read_texts(source, name, split, task) for name in task.text_columns}
     if task.text is None:
         for (column, values), name in zip(texts.items(), ("text", "text_pair"), strict=False):
@@ -56,7 +57,7 @@ def standard_columns(source: Dataset, split: str, task: Task, first: int | None)
     else:
         columns["text"] = _fill_template(task.text_parts, texts)
         _refuse_empty(columns["text"], "by this template", split, task)
-    columns["label"] = _read_column(source, task.label_column, f"task.label_column: {split!r}")
+    columns["label"] = _read_labels(source, split, task)
     feature = source.features[task.label_column]
     if isinstance(feature, ClassLabel):
         _check_class_numbers(columns["label"], feature, split, task)
@@ -73,6 +74,12 @@ def _text_key(task: Task) -> str:
 def _read_column(source: Dataset, column: str, where: str) -> list[Any]:
     with user_errors(f"{where}: column {column!r}"):  # bytes that are no UTF-8 show here
         return source[column][:]  # `list` would read row by row: 100 times as long
+
+
+def _read_labels(source: Dataset, split: str, task: Task) -> list[Any]:
+    labels = _read_column(source, task.label_column, f"task.label_column: {split!r}")
+    names = {label: label for label in labels if isinstance(label, str)}
+    return [names.get(label, label) for label in labels] if names else labels
 
 
 def _read_texts(source: Dataset, column: str, split: str, task: Task) -> pa.ChunkedArray:
@@ -106,7 +113,11 @@ def _fill_template(
         "".join(before + (value or "") for (before, _), value in zip(parts, row, strict=True))
         for row in zip(*columns, strict=False)
     )
-    return pa.chunked_array([pa.array(batch, pa.string()) for batch in in_batches(filled)])
+    return _array(filled)
+
+
+def _array(texts: Iterable[str]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(batch, pa.string()) for batch in in_batches(texts)])
 
 
 def _refuse_empty(texts: pa.ChunkedArray, place: str, split: str, task: Task) -> None:

@@ -93,16 +93,16 @@ def _quotes_for_certain(file: DataFile, form: _Form) -> bool:
         return False
     fits = len(widths) == 1
     if fits and all(map(_QUOTED.fullmatch, marked)):
-        return not unmarked or any('""' in field[1:-1] for field in marked)
+        return not unmarked or any(re.search('""|\r', field[1:-1]) for field in marked)
     try:
-        quoted_number = sum(1 for _ in _checked_rows(file, replace(form, quotes=True)))
+        _, *quoted = (1 for _ in _checked_rows(file, replace(form, quotes=True)))
     except UserError:
         return False
-    if fits and quoted_number != number:
+    if fits and len(quoted) != number - form.header:
         raise UserError(
-            f"{file.where}: it has {number:,} rows if quotation marks are characters, and "
-            f"{quoted_number:,} if they enclose fields; say which by `quoting: none` or "
-            "`quoting: minimal`"
+            f"{file.where}: it has {number - form.header:,} rows if quotation marks are "
+            f"characters, and {len(quoted):,} if they enclose fields; say which by `quoting: none` "
+            "or `quoting: minimal`"
         )
     return not fits
 
@@ -137,6 +137,7 @@ def _checked_rows(file: DataFile, form: _Form) -> Iterator[list[str]]:
         raise UserError(
             f"{file.where}: the header stands again in {_lines(repeated)}; remove it there"
         )
+    labels.discard("")
     for number, height, possible in suspects if not form.is_certain else []:
         if sum(value in labels for value in possible) > 1:
             raise UserError(

@@ -103,6 +103,7 @@ class _FormError(ValueError):
 
 def _of_lines(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
+        line = line.rstrip("\r\n")  # so that no mistake is found in the next line
         if line.strip():
             row, end = _decode(line, _start(line, 0), number)
             if rest := line[end:].strip():
@@ -124,7 +125,8 @@ def _of_list(text: str) -> Iterator[dict[str, Any]]:
         elif not text.startswith("]", place):
             raise _FormError(f"{_place(text, place)}: ',' or ']' is missing; {_WANTED}")
     if rest := text[place + 1 :].strip():
-        raise _FormError(f"{_place(text, place + 1)}: {shown(rest)} follows the end of the list")
+        place = _start(text, place + 1)
+        raise _FormError(f"{_place(text, place)}: {shown(rest)} follows the end of the list")
 
 
 def _decode(text: str, place: int, first_line: int) -> tuple[dict[str, Any], int]:

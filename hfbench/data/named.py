@@ -2,6 +2,7 @@
 
 import csv
 import re
+import tempfile
 from pathlib import Path
 
 import datasets
@@ -34,7 +35,7 @@ def load_named(task: Task, revision: str | None) -> dict[str, list[Dataset | pa.
         if Path(name, datasets.config.DATASET_STATE_JSON_FILENAME).is_file():
             raise UserError(f"{where} is one split: name it by `data_files: {{train: {name}}}`")
         builder = _builder(task, revision)
-        if _is_plain_csv(builder):
+        if _is_plain_csv(builder, task, revision):
             return _read_csv(builder, task, where)
         if given := task.reading_keys:
             raise UserError(f"task.{given[0]}: it is for csv and tsv files; {where} has none")
@@ -42,10 +43,12 @@ def load_named(task: Task, revision: str | None) -> dict[str, list[Dataset | pa.
         return {split: [data] for split, data in builder.as_dataset().items()}
 
 
-def _builder(task: Task, revision: str | None) -> datasets.DatasetBuilder:
+def _builder(
+    task: Task, revision: str | None, cache_dir: str | None = None
+) -> datasets.DatasetBuilder:
     try:
         return datasets.load_dataset_builder(
-            task.dataset_name, task.dataset_config, revision=revision
+            task.dataset_name, task.dataset_config, revision=revision, cache_dir=cache_dir
         )
     except RuntimeError as error:
         if revision and _SCRIPT.search(str(error)):
@@ -56,14 +59,18 @@ def _builder(task: Task, revision: str | None) -> datasets.DatasetBuilder:
         raise
 
 
-def _is_plain_csv(builder: datasets.DatasetBuilder) -> bool:
+def _is_plain_csv(builder: datasets.DatasetBuilder, task: Task, revision: str | None) -> bool:
     """Whether nothing but text is in its files, and nothing is declared of their types."""
     if not isinstance(builder, Csv):
         return False
     plain = vars(CsvConfig())
-    return all(
-        value == plain[key] for key, value in vars(builder.config).items() if key not in _HEEDED
-    )
+    if any(
+        value != plain[key] for key, value in vars(builder.config).items() if key not in _HEEDED
+    ):
+        return False
+    # where the data set was read before, the builder has the types that were guessed then
+    with tempfile.TemporaryDirectory() as empty:
+        return _builder(task, revision, empty).info.features is None
 
 
 def _read_csv(builder: Csv, task: Task, where: str) -> dict[str, list[Dataset | pa.Table]]:
