@@ -196,17 +196,13 @@ def test_a_template_without_a_text_or_with_an_unknown_column_is_refused(tmp_path
         ("cp1252", "café", "not UTF-8 (line 3); it seems to be cp1252 ('café' there)"),
         ("utf-16", "text", "not UTF-8 (line 1); it seems to be utf-16 ('text,label' there)"),
         ("gb18030", "这是一部好电影", "line 3); it seems to be gb18030 ('这是一部好电影' there)"),
-        ("cp1251", "Привет, это", "or cp1251 ('Привет')"),
+        ("cp1251", "Привет", "or cp1251 ('Привет')"),
     ],
 )  # fmt: skip
 def test_another_encoding_is_named_and_read(tmp_path, refusal, encoding, text, beginning):
     data = [{"text": f"{text if i else 'plain'} {i}", "label": i % 2} for i in range(20)]
-    content = as_csv(data) if "," not in text else as_jsonl(data).decode("unicode_escape").encode()
-    name = "t.csv" if "," not in text else "t.jsonl"
-    if name == "t.jsonl":
-        lines = [json.dumps(row, ensure_ascii=False) for row in data]
-        content = "\n".join(lines).encode()
-    (tmp_path / name).write_bytes(content.decode().encode(encoding))
+    name = "t.csv"
+    (tmp_path / name).write_bytes(as_csv(data).decode().encode(encoding))
     files = {"data_files": {"train": name}}
     found = refusal(**files)
     assert beginning in found
@@ -226,7 +222,8 @@ def data_set(tmp_path):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         (folder / f"train.{ending}").write_bytes(content)
-        card and (folder / "README.md").write_text(f"---\nconfigs:\n- {card}\n---\n")
+        if card:
+            (folder / "README.md").write_text(f"---\nconfigs:\n- {card}\n---\n")
         return str(folder)
 
     return make
@@ -295,7 +292,7 @@ def test_a_data_set_that_is_a_script_names_its_converted_copy(tmp_path, monkeypa
         ("latin1.csv", "is not UTF-8 (line 2); it seems to be cp1252 ('café' there)"),
         ("repeated_header.csv", "the header stands again in line"),
         ("float_labels.csv", (20, ["0", "1"])),
-        ("broken_line.jsonl", ": line 22, column 1: "),
+        ("broken_line.jsonl", ": line 21, column 27: "),
         ("emoji_texts.csv", (40, ["neg", "pos"])),
         ("multi_label.jsonl", "row 0 of split 'train' has the label ['neg']"),
         ("codes.csv", (20_000, ["01", "02", "other"])),
