@@ -136,6 +136,7 @@ def test_a_tsv_with_stray_marks_has_all_of_its_rows(tmp_path, options):
     "texts",
     [
         ['said ""no""', 'a "b" c'],
+        ['said "x"', '"y"'],
         ['"quoted"', "not"],
         ['"a"b', 'c"'],
         ["a", '""'],
@@ -148,6 +149,11 @@ def test_marks_of_a_tsv_that_no_writer_would_quote_so_are_characters(tmp_path, t
 @pytest.mark.parametrize("texts", [['a "b"', "c"], ["a\tb", "c"], ["two\nlines", "c"]])
 def test_a_tsv_that_shows_that_it_quotes_is_read_so(tmp_path, texts):
     rows = [(text, "x", "y") for text in texts]
+    assert read(tmp_path, written(rows, "excel-tab").encode(), "tsv") == rows
+
+
+def test_nothing_in_the_place_of_a_label_is_no_known_label(tmp_path):
+    rows = [("a", "", "b"), ("a", "\n", "b")]
     assert read(tmp_path, written(rows, "excel-tab").encode(), "tsv") == rows
 
 
