@@ -52,9 +52,9 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
             "records; for the Hub log in with `hf auth login`"
         )
     for key, file in recipe.file_paths.items():
-        if file.is_dir():
+        if file.is_dir() and not key.startswith("task.data_files"):
             raise UserError(f"{path}: {key}: {str(file)!r} is a folder; a file is wanted")
-        if not file.is_file():
+        if not file.exists():
             raise UserError(f"{path}: {key}: there is no file {str(file)!r}")
     return recipe
 
