@@ -84,18 +84,22 @@ def _stratified(
 def _whole_groups(
     numbers: np.ndarray, groups: np.ndarray, held_out: int, task: Task, labels: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """At most ``held_out`` rows, of groups in a random order; one too large is passed over."""
+    """At most ``held_out`` rows, of groups in a random order.
+
+    A group that is too large is passed over, and where classes of one row may stay in the training
+    part, one that has such a row.
+    """
+    rare = {number for number, count in Counter(numbers.tolist()).items() if count < 2}
+    spared = rare if task.min_class_size == 1 else set()
     taken: list[np.ndarray] = []
     order = order_by_groups(numbers, groups, task.split_seed)
     left = held_out
     for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
-        if len(rows) <= left:
+        if len(rows) <= left and spared.isdisjoint(numbers[rows].tolist()):
             taken.append(rows)
             left -= len(rows)
     drawn = np.sort(np.concatenate(taken)) if taken else np.empty(0, np.int64)
     kept = np.setdiff1d(np.arange(len(numbers)), drawn)
-    rare = {number for number, count in Counter(numbers.tolist()).items() if count < 2}
-    spared = rare if task.min_class_size == 1 else set()
     for part, rows in (("validation", drawn), ("training", kept)):
         missing = set(numbers.tolist()) - set(numbers[rows].tolist()) - spared
         if missing:

@@ -260,6 +260,17 @@ def test_a_class_of_one_may_stay_in_the_training_part(load, caplog):
     assert sorted(everything) == [*range(41)]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_so_may_its_group(load, seed):
+    owners = [n // 2 for n in range(12)]
+    train = rows(["a", "b"] * 5 + ["a", "c"], author=owners)
+    loaded = load(
+        train, group_column="author", min_class_size=1, validation_size=8, split_seed=seed
+    )
+    assert set(numbers(loaded.splits["train"])) > {10, 11}
+    assert len(loaded.splits["validation"]) == 8
+
+
 def test_a_size_that_leaves_one_class_is_refused_with_one_that_does_not(load):
     train = rows(["a"] * 20 + ["b"] * 7 + ["c"] * 3)
     with pytest.raises(
