@@ -191,8 +191,9 @@ def _encode(
     for batch in in_batches(texts):
         batch_pairs = list(islice(others, len(batch))) or None
         columns = dict(tokenizer(batch, batch_pairs, truncation=False, verbose=False))
-        lengths = np.array([len(ids) for ids in columns["input_ids"]])
-        removed = (lengths - max_length).clip(min=0)
+        lengths = [len(ids) for ids in columns["input_ids"]]
+        # without a limit of its own a tokenizer says 10^30, which is none of NumPy's numbers
+        removed = np.array([max(length - max_length, 0) for length in lengths])
         if removed.any():  # only for these is the work done twice
             long = list(compress(batch, removed))
             long_pairs = list(compress(batch_pairs, removed)) if batch_pairs else None

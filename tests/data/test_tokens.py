@@ -194,6 +194,12 @@ def test_what_is_left_of_a_long_text_is_what_the_recipe_says(truncation, kept, o
     assert data.splits["train"]["attention_mask"] == [[1] * 10, [1] * 4]
 
 
+def test_a_tokenizer_without_a_limit_cuts_nothing():
+    data, [found] = left_of("head", ["w1 w2"], max_length=int(1e30))
+    assert found == ["[B]", "w1", "w2", "[E]"]
+    assert data.cut["train"].tolist() == [0]
+
+
 def test_of_a_pair_each_text_keeps_beginning_and_end():
     texts = [" ".join(words("w", *range(20)))]
     pairs = [" ".join(words("v", *range(20)))]
