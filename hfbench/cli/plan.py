@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hfbench.evidence.comparison import compare_records
+from hfbench.evidence.findings import describe_cut, enumerate_names, list_labels
 from hfbench.evidence.power import (
     Discordance,
     detectable_difference,
@@ -63,8 +64,10 @@ def print_plan(
     if recipe.task and not only_pretraining:
         facts = inputs.task.facts
         sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
-        say(f"Data: {facts.source}: {sizes} examples; labels {', '.join(facts.labels)}")
+        say(f"Data: {facts.source}: {sizes} examples; labels {list_labels(facts.labels)}")
     console.print(_cells_table(statuses, inputs))
+    for line in _truncation(statuses, inputs):
+        say(line)
     for line in _reasons(statuses):
         say(line)
     part = f"shard {shard.number}/{shard.count}: " if shard else ""
@@ -89,6 +92,18 @@ def _reasons(statuses: list[Status]) -> list[str]:
         lines.append(f"{stems[0]}{others} to run again:")
         lines += [f"  {reason}" for reason in reasons]
     return lines
+
+
+def _truncation(statuses: list[Status], inputs: Inputs) -> list[str]:
+    """How many texts each model cuts, of all train examples."""
+    cells = {s.cell.model.name: s.cell for s in statuses if s.cell.head == "classifier"}
+    rows: dict[str, list[str]] = {}
+    for name, cell in cells.items():
+        sizes = {split: len(data) for split, data in inputs.task.splits.items()}
+        tokens = inputs.tokenized_whole(cell.model).tokens
+        cut = describe_cut(tokens, sizes, inputs.max_length(cell.model))
+        rows.setdefault(cut or "no text cut", []).append(name)
+    return [f"Truncation: {cut} ({enumerate_names(names)})" for cut, names in rows.items()]
 
 
 def _cells_table(statuses: list[Status], inputs: Inputs) -> Table:

@@ -20,12 +20,17 @@ Rotten Tomatoes: of the 872, this finds 815 there; in ten novels, the word "bad"
 
 Words are what white space and punctuation leave, so that of a language without spaces only exact
 duplicates are found.
+
+Of pairs each text is looked for alone, too: one that stands in training beside another text, as a
+premise with each of its hypotheses, is no copy of an example, and yet it gives its label away.
 """
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hfbench.records.schema import NEAR_SHARE, RUN, Overlap
 
@@ -48,9 +53,44 @@ class _Separators(dict[int, int]):
 _SEPARATORS = _Separators()
 
 
-def count_task_overlaps(splits: Mapping[str, "Dataset"]) -> dict[str, Overlap]:
-    """Of each split but ``train``: how many examples are in ``train``, too."""
-    return count_overlaps(_texts(splits["train"]), _evaluation_texts(splits))
+def count_task_overlaps(
+    splits: Mapping[str, "Dataset"], groups: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Overlap]:
+    """Of each split but ``train``: how many examples are in ``train``, too.
+
+    Args:
+        splits: with standard columns.
+        groups: split -> the group of each row, shape (rows,), where rows have one.
+    """
+    counts = count_overlaps(_texts(splits["train"]), _evaluation_texts(splits))
+    return {
+        role: found.model_copy(
+            update={
+                "parts": _count_parts(splits["train"], splits[role]),
+                "groups": int(np.isin(groups[role], groups["train"]).sum()) if groups else None,
+            }
+        )
+        for role, found in counts.items()
+    }
+
+
+def _count_parts(train: "Dataset", split: "Dataset") -> dict[str, int] | None:
+    """Of pairs: column -> examples whose text is that of a training example, but not the pair."""
+    if "text_pair" not in split.column_names:
+        return None
+    trained, evaluated = (
+        {name: ["".join(_words(text)) for text in data[name][:]] for name in ("text", "text_pair")}
+        for data in (train, split)
+    )
+    pairs = set(zip(*trained.values(), strict=True))
+    others = [pair not in pairs for pair in zip(*evaluated.values(), strict=True)]
+    counts = {}
+    for name, texts in evaluated.items():
+        known = set(trained[name])
+        counts[name] = sum(
+            other and text in known for other, text in zip(others, texts, strict=True)
+        )
+    return counts
 
 
 def count_corpus_overlaps(

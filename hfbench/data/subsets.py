@@ -25,13 +25,21 @@ def nested_order(labels: np.ndarray, seed: int) -> np.ndarray:
     return np.lexsort((labels, ranks))  # by rank; among equals by class
 
 
-def check_train_sizes(sizes: list[int], labels: np.ndarray, names: list[str]) -> None:
-    """Check that every subset can be had and has every class; ``names`` are those of the classes.
+def check_train_sizes(
+    sizes: list[int], labels: np.ndarray, names: list[str], order: np.ndarray
+) -> None:
+    """Check that every subset can be had and has every class.
+
+    Args:
+        sizes: numbers of rows.
+        labels: class numbers, shape (rows,).
+        names: of the classes.
+        order: of the rows, shape (rows,): a subset is a beginning of it.
 
     Raises:
         UserError: naming ``train_sizes``, the size and what would be right.
     """
-    first = np.unique(labels[nested_order(labels, seed=0)], return_index=True)[1]
+    first = np.unique(labels[order], return_index=True)[1]
     rarest, smallest = names[first.argmax()], int(first.max()) + 1
     for size in sizes:
         if size > len(labels):

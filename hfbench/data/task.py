@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,15 +10,17 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset, DatasetDict
-from datasets.utils.stratify import stratified_shuffle_split_generate_indices
 
+from hfbench.data.classes import leave_out_rare_classes, name_classes, refuse_sorted_beginning
 from hfbench.data.columns import standard_columns
 from hfbench.data.contamination import count_task_overlaps
+from hfbench.data.groups import number_groups
+from hfbench.data.hold_out import hold_out
 from hfbench.data.labels import encode_labels, refuse_unknown_labels
 from hfbench.data.sources import load_source
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.schema import Task
-from hfbench.records.schema import SplitData, TaskData
+from hfbench.records.schema import Overlap, SplitData, TaskData
 from hfbench.system.hub import resolve_revision
 from hfbench.system.launch import is_main_process, is_worker
 
@@ -36,15 +37,18 @@ class LoadedTask:
 
     splits: DatasetDict
     facts: TaskData
+    groups: dict[str, np.ndarray] | None = None
+    """Split -> the number of each row's group, shape (rows,), where rows have a group."""
 
     def with_train_rows(self, rows: np.ndarray) -> "LoadedTask":
         """The same task with only these rows of its train split."""
         train = self.splits["train"].select(rows)
         described = {**self.facts.splits, "train": _describe_split(train, self.facts.labels)}
         splits = DatasetDict({**self.splits, "train": train})
-        overlap = count_task_overlaps(splits)
+        groups = self.groups and {**self.groups, "train": self.groups["train"][rows]}
+        overlap = count_task_overlaps(splits, groups)
         facts = self.facts.model_copy(update={"splits": described, "overlap": overlap})
-        return LoadedTask(splits, facts)
+        return LoadedTask(splits, facts, groups)
 
 
 def load_task(task: Task, folder: Path) -> LoadedTask:
@@ -58,13 +62,17 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
     revision = resolve_revision(task.dataset_name, task.revision, "dataset", "task")
     source = load_source(task, folder, revision)
     splits = _choose_splits(task, source)
+    groups = number_groups(task, source, splits)
+    splits, groups, left_out = leave_out_rare_classes(splits, groups, task)
     feature = source[task.train_split].features[task.label_column]
     splits, labels = encode_labels(splits, feature, task)
+    splits, labels = name_classes(splits, labels, task)
     if task.validation_size is not None:
-        splits = _hold_out_validation(splits, task, labels)
+        splits, groups = hold_out(splits, groups, task, labels)
     refuse_unknown_labels(splits, labels, task)
+    overlap = count_task_overlaps(splits, groups)
     if is_main_process() and not is_worker():
-        for oddity in _oddities(splits, labels):
+        for oddity in _oddities(splits, labels, overlap, left_out or {}, task):
             logger.warning("warning: %s: %s", task.source, oddity)
     order = [role for role in ("train", "validation", "test") if role in splits]
     facts = TaskData(
@@ -73,9 +81,10 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
         labels=labels,
         splits={role: _describe_split(splits[role], labels) for role in order},
         evaluation_split=order[-1],
-        overlap=count_task_overlaps(splits),
+        overlap=overlap,
+        left_out=left_out,
     )
-    return LoadedTask(DatasetDict({role: splits[role] for role in order}), facts)
+    return LoadedTask(DatasetDict({role: splits[role] for role in order}), facts, groups)
 
 
 def _choose_splits(task: Task, source: dict[str, Dataset]) -> dict[str, Dataset]:
@@ -93,42 +102,24 @@ def _choose_splits(task: Task, source: dict[str, Dataset]) -> dict[str, Dataset]
             )
         first = task.first if role == "train" else None
         splits[role] = standard_columns(source[split], split, task, first)
+        if first is not None:
+            refuse_sorted_beginning(source[split][task.label_column][:], first, task)
     return splits
 
 
-def _hold_out_validation(
-    splits: dict[str, Dataset], task: Task, labels: list[str]
-) -> dict[str, Dataset]:
-    counts = Counter(splits["train"]["label"][:])
-    if rare := [labels[label] for label, count in counts.items() if count < 2]:
-        raise UserError(
-            f"task.validation_size: {task.source}: label {rare[0]!r} has one example in split "
-            f"{task.train_split!r}; a stratified split needs two of each"
-        )
-    size, examples = task.validation_size, len(splits["train"])
-    assert size is not None
-    held_out = size if isinstance(size, int) else math.ceil(size * examples)
-    if not len(counts) <= held_out <= examples - len(counts):
-        raise UserError(
-            f"task.validation_size: {size} of {examples} examples of {task.source} is {held_out}; "
-            f"give from {len(counts)} to {examples - len(counts)} examples, so that each of "
-            f"{len(counts)} labels can be in both parts"
-        )
-    # as Dataset.train_test_split draws them, which reads the labels row by row: 67,000 in 12 s
-    kept_rows, held_out_rows = next(
-        stratified_shuffle_split_generate_indices(
-            np.array(splits["train"]["label"][:]),
-            examples - held_out,
-            held_out,
-            rng=np.random.default_rng(task.split_seed),
-        )
-    )
-    train = splits["train"]
-    return {**splits, "train": train.select(kept_rows), "validation": train.select(held_out_rows)}
-
-
-def _oddities(splits: dict[str, Dataset], labels: list[str]) -> Iterator[str]:
+def _oddities(
+    splits: dict[str, Dataset],
+    labels: list[str],
+    overlap: dict[str, Overlap],
+    left_out: dict[str, int],
+    task: Task,
+) -> Iterator[str]:
     """What somebody should know of data that can be used all the same."""
+    if left_out:
+        yield (
+            f"{sum(left_out.values()):,} rows of classes with fewer than {task.min_class_size} "
+            f"rows are left out: {_shown_names(list(left_out))}"
+        )
     train = splits["train"]
     columns = [train[name][:] for name in ("text", "text_pair") if name in train.column_names]
     texts = list(zip(*columns, strict=True))
@@ -143,8 +134,24 @@ def _oddities(splits: dict[str, Dataset], labels: list[str]) -> Iterator[str]:
     for role, split in splits.items():
         present = set(split["label"][:])
         if absent := [name for number, name in enumerate(labels) if number not in present]:
-            shown_names = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
-            yield f"no {role} example has the label {shown_names}"
+            yield f"no {role} example has the label {_shown_names(absent)}"
+    column_of = dict(zip(("text", "text_pair"), task.text_columns, strict=False))
+    for role, counts in overlap.items():
+        of_all = f"of {counts.examples:,} {role} examples have the"
+        is_ours = role == "validation" and task.validation_size is not None
+        for part, number in (counts.parts or {}).items():
+            if number:
+                advice = f"; `task.group_column: {column_of[part]}` keeps such rows together"
+                yield (
+                    f"{number:,} {of_all} {column_of[part]!r} of a training example, beside "
+                    f"another text{advice if is_ours else ''}"
+                )
+        if counts.groups:
+            yield f"{counts.groups:,} {of_all} {task.group_column!r} of a training example"
+
+
+def _shown_names(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
 
 
 def _describe_split(split: Dataset, labels: list[str]) -> SplitData:

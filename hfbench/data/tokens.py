@@ -6,6 +6,7 @@ the disk as they come.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, compress, islice
 
@@ -15,18 +16,23 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict
 from datasets.fingerprint import generate_random_fingerprint
 from datasets.table import InMemoryTable
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from hfbench.data.arrow_file import store
 from hfbench.data.texts import in_batches
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Corpus
+from hfbench.recipe.types import Truncation
 from hfbench.records.schema import Tokens
 
 _TYPES = {"input_ids": pa.list_(pa.int32())}
 _OTHER_TYPE = pa.list_(pa.int8())  # masks and the like
 
-_Encoded = tuple[pa.Table, np.ndarray]  # some rows, and whether each was cut, shape (rows,)
+_Encoded = tuple[pa.Table, np.ndarray]  # some rows, and the tokens cut off each, shape (rows,)
+_SIDES = {"head": "right", "tail": "left"}
+"""What is left of a text -> the side on which a tokenizer cuts."""
+_HEAD = 4
+"""Of ``head_tail`` one token in so many is of the beginning, as 128 of 510 by Sun et al. 2019."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,8 @@ class TokenizedData:
     """Splits with the model's inputs and ``labels``."""
 
     splits: DatasetDict
-    truncated: dict[str, np.ndarray]
-    """Split -> whether each row was cut at max_length, shape (rows,)."""
+    cut: dict[str, np.ndarray]
+    """Split -> tokens of each row that were cut off at max_length, shape (rows,)."""
     _lengths: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def lengths(self, split: str) -> np.ndarray:
@@ -51,30 +57,46 @@ class TokenizedData:
         """Token counts by split."""
         return {
             split: Tokens(
-                total=int(self.lengths(split).sum()), truncated_examples=int(truncated.sum())
+                total=int(self.lengths(split).sum()),
+                truncated_examples=int(np.count_nonzero(cut)),
+                cut=int(cut.sum()),
             )
-            for split, truncated in self.truncated.items()
+            for split, cut in self.cut.items()
         }
 
     def with_train_rows(self, rows: np.ndarray) -> "TokenizedData":
         """The same data with only these rows of the train split."""
         splits = DatasetDict({**self.splits, "train": self.splits["train"].select(rows)})
-        return TokenizedData(splits, {**self.truncated, "train": self.truncated["train"][rows]})
+        return TokenizedData(splits, {**self.cut, "train": self.cut["train"][rows]})
 
 
 def tokenize_task(
-    splits: DatasetDict, tokenizer: PreTrainedTokenizerBase, max_length: int
+    splits: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    truncation: Truncation = "head",
 ) -> TokenizedData:
-    """Inputs of a sequence classifier; ``labels`` is the label's number."""
-    tokenized, truncated = {}, {}
+    """Inputs of a sequence classifier; ``labels`` is the label's number.
+
+    Args:
+        splits: of a `LoadedTask`.
+        tokenizer: of the model; the side on which it would cut by itself has no part in it.
+        max_length: tokens, special ones included.
+        truncation: what is left of a longer text; of a pair, of each text.
+
+    Raises:
+        UserError: if the tokenizer cannot cut so.
+    """
+    tokenized, removed = {}, {}
     for name, split in splits.items():
         texts = split["text"][:]
         pairs = split["text_pair"][:] if "text_pair" in split.column_names else None
-        tables, cut = zip(*_encode(tokenizer, texts, pairs, max_length), strict=True)
+        encoded = _encode(tokenizer, texts, pairs, max_length, truncation)
+        tables, cut = zip(*encoded, strict=True)
         labels = pa.array(split["label"][:], pa.int64())
         tokenized[name] = _dataset(pa.concat_tables(tables).append_column("labels", labels))
-        truncated[name] = np.concatenate(cut)
-    return TokenizedData(DatasetDict(tokenized), truncated)
+        removed[name] = np.concatenate(cut)
+    return TokenizedData(DatasetDict(tokenized), removed)
 
 
 def tokenize_corpus(
@@ -91,7 +113,7 @@ def tokenize_corpus(
         StorageError: if they cannot be written.
         UserError: if they do not fill a block.
     """
-    tokenized, truncated = {}, {}
+    tokenized, removed = {}, {}
     for name, part in texts.items():
         if corpus.cut == "blocks":
             encoded = _blocks(tokenizer, part, min(corpus.block_size, model_max_length))
@@ -99,15 +121,15 @@ def tokenize_corpus(
             encoded = _encode(tokenizer, part, None, min(corpus.max_length, model_max_length))
         cut: list[np.ndarray] = []
         table = store(_noting(encoded, cut)).table
-        truncated[name] = np.concatenate(cut)
+        removed[name] = np.concatenate(cut)
         # the same file twice
         tokenized[name] = _dataset(table.append_column("labels", table["input_ids"]))
-    return TokenizedData(DatasetDict(tokenized), truncated)
+    return TokenizedData(DatasetDict(tokenized), removed)
 
 
 def _noting(encoded: Iterable[_Encoded], cut: list[np.ndarray]) -> Iterator[pa.Table]:
-    for table, is_cut in encoded:
-        cut.append(is_cut)
+    for table, removed in encoded:
+        cut.append(removed)
         yield table
 
 
@@ -162,21 +184,79 @@ def _encode(
     texts: Iterable[str],
     pairs: Iterable[str] | None,
     max_length: int,
+    truncation: Truncation = "head",
 ) -> Iterator[_Encoded]:
     """The tokenizer's outputs as columns; a text is cut at ``max_length``."""
     others = iter(pairs or ())
     for batch in in_batches(texts):
         batch_pairs = list(islice(others, len(batch))) or None
         columns = dict(tokenizer(batch, batch_pairs, truncation=False, verbose=False))
-        too_long = np.array([len(ids) > max_length for ids in columns["input_ids"]])
-        if too_long.any():  # only for these is the work done twice
-            long = list(compress(batch, too_long))
-            long_pairs = list(compress(batch_pairs, too_long)) if batch_pairs else None
-            cut = tokenizer(long, long_pairs, truncation=True, max_length=max_length)
+        lengths = [len(ids) for ids in columns["input_ids"]]
+        # without a limit of its own a tokenizer says 10^30, which is none of NumPy's numbers
+        removed = np.array([max(length - max_length, 0) for length in lengths])
+        if removed.any():  # only for these is the work done twice
+            long = list(compress(batch, removed))
+            long_pairs = list(compress(batch_pairs, removed)) if batch_pairs else None
+            cut = _truncate(tokenizer, long, long_pairs, max_length, truncation)
             for name, rows in cut.items():
-                for row, values in zip(np.flatnonzero(too_long), rows, strict=True):
+                for row, values in zip(np.flatnonzero(removed), rows, strict=True):
                     columns[name][row] = values
-        yield pa.table({name: _lists(name, rows) for name, rows in columns.items()}), too_long
+            # of a pair a tokenizer may cut off more than it must
+            left = np.array([len(ids) for ids in columns["input_ids"]])
+            removed = lengths - left
+        yield pa.table({name: _lists(name, rows) for name, rows in columns.items()}), removed
+
+
+def _truncate(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: list[str],
+    pairs: list[str] | None,
+    max_length: int,
+    truncation: Truncation,
+) -> BatchEncoding:
+    """The tokenizer's outputs of texts that are all too long, by column."""
+    if truncation != "head_tail":
+        with _cutting_on(tokenizer, _SIDES[truncation]):
+            return tokenizer(texts, pairs, truncation=True, max_length=max_length)
+    if not tokenizer.is_fast:
+        raise UserError(
+            "task.truncation: head_tail needs a tokenizer that knows the places of its tokens; "
+            f"{type(tokenizer).__name__} does not: give head or tail"
+        )
+    heads = _truncate(tokenizer, texts, pairs, max_length, "head")
+    tails = _truncate(tokenizer, texts, pairs, max_length, "tail")
+    # both have as many tokens of each text, and the special tokens at the same places
+    rows = range(len(texts))
+    from_head = [_first_quarter(tails.sequence_ids(row)) for row in rows]
+    return BatchEncoding(
+        {
+            name: [
+                np.where(chosen, head, tail).tolist()
+                for chosen, head, tail in zip(from_head, heads[name], tails[name], strict=True)
+            ]
+            for name in tails
+        }
+    )
+
+
+def _first_quarter(texts_of_tokens: list[int | None]) -> np.ndarray:
+    """Which tokens are in the first quarter of their text, shape (tokens,)."""
+    owners = np.array([-1 if owner is None else owner for owner in texts_of_tokens])
+    chosen = np.zeros(len(owners), dtype=bool)
+    for text in (0, 1):
+        places = np.flatnonzero(owners == text)
+        chosen[places[: len(places) // _HEAD]] = True
+    return chosen
+
+
+@contextmanager
+def _cutting_on(tokenizer: PreTrainedTokenizerBase, side: str) -> Iterator[None]:
+    before = tokenizer.truncation_side
+    tokenizer.truncation_side = side
+    try:
+        yield
+    finally:
+        tokenizer.truncation_side = before
 
 
 def _lists(name: str, rows: list[list[int]]) -> pa.Array:
@@ -204,7 +284,7 @@ def _blocks(
                 for name, values in columns.items()
             }
         )
-        yield table, np.zeros(len(blocks), dtype=bool)
+        yield table, np.zeros(len(blocks), dtype=np.int64)
         number += len(blocks)
     if number == 0:
         raise UserError(

@@ -157,6 +157,8 @@ class Floor:
     """Accuracy of guessing: 1 / number of labels."""
     above_chance: bool
     """Whether it is told apart from guessing, upwards (Holm's correction for all models)."""
+    below_chance: bool
+    """Whether it is told apart from guessing, downwards, and right less than half as often."""
     label: str
     """The commonest class of the training examples."""
     majority: Difference | None
@@ -279,7 +281,8 @@ def _floors(models: list[ModelRuns], floor: ModelRuns, pairs: list[Pair]) -> dic
             against[pair.second.name] = (-pair.difference, pair.p_value)
     return {
         model.name: Floor(
-            chance, p < ALPHA and model.accuracy > chance, label,
+            chance, p < ALPHA and model.accuracy > chance,
+            p < ALPHA and model.accuracy < chance / 2, label,
             *against.get(model.name, (None, 1.0)),
         )
         for model, p in zip(models, p_chance, strict=True)

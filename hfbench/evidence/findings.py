@@ -1,18 +1,21 @@
 """What a comparison found, in sentences: each number in them is one of the comparison's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
+from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns, Pair
 from hfbench.metrics.registry import METRICS, metrics_of
-from hfbench.recipe.types import Selection
+from hfbench.recipe.types import Selection, Truncation
 from hfbench.records.schema import (
     NEAR_SHARE,
     RUN,
     ClassificationRecord,
+    ControlRecord,
     FailedRecord,
     Overlap,
     PretrainingRecord,
+    TaskData,
+    Tokens,
 )
 
 _SELECTION: dict[Selection, str] = {
@@ -20,8 +23,18 @@ _SELECTION: dict[Selection, str] = {
     "best_loss": "with the weights that had the lowest validation loss",
     "best_accuracy": "with the weights that had the highest validation accuracy",
 }
+KEPT: dict[Truncation, str] = {
+    "head": "the beginning",
+    "tail": "the end",
+    "head_tail": "beginning and end",
+}
 _NAMED = 6
 """Models that the best one beats and a sentence may name; the table has them all."""
+
+_LABELS = 12
+"""Classes that a sentence names; the report has them all."""
+
+_PARTS = {"text": "the first text", "text_pair": "the second text"}
 
 _BULLET = 200
 """Letters of short sentences that stand in one line of notes."""
@@ -40,6 +53,9 @@ class Findings:
     """The data in a sentence or two."""
     footnotes: dict[str, str]
     """Model -> its numbered footnote: what differs, what it saw before, what failed and why."""
+    cautions: list[str]
+    """What the models did not see, or saw before: how texts were cut, which of their parts and
+    groups stand in training, too. Said on the terminal as well."""
     notes: list[str]
     """What the columns mean, and what cannot be concluded."""
     cost: list[str]
@@ -60,6 +76,7 @@ class Findings:
             answer=_answer(comparison),
             data=_describe_data(comparison),
             footnotes=_footnotes(comparison),
+            cautions=[*_truncation(comparison.finished), *_shared_parts(comparison.finished)],
             notes=_notes(comparison),
             cost=_cost_notes(comparison),
             confidence=_confidence_notes(comparison),
@@ -69,8 +86,8 @@ class Findings:
 
     @property
     def all_notes(self) -> list[str]:
-        """Those of the models and those of the columns: what stands below the first table."""
-        return [*self.footnotes.values(), *self.notes]
+        """Those of models, data and columns: what stands below the first table."""
+        return [*self.footnotes.values(), *self.cautions, *self.notes]
 
 
 def _question(comparison: ComparedModels) -> str:
@@ -91,7 +108,9 @@ def _footnotes(comparison: ComparedModels) -> dict[str, str]:
     for model in comparison.models:
         reasons = list(comparison.differences.get(model.name, []))
         reasons += filter(None, [one_class(model)] if model.trained else [])
-        reasons += filter(None, [_pretrained_on(model), _unfair(model)])
+        reasons += filter(None, [_pretrained_on(model), _unfair(model), _unknown(model)])
+        if model.finished and comparison.floors[model.name].below_chance:
+            reasons.append(_below_chance(model, comparison.floors[model.name]))
         if model.failed:
             left_out = "run is" if len(model.failed) == 1 else "runs are"
             reasons.append(f"{len(model.failed)} {left_out} left out: {'; '.join(failures(model))}")
@@ -136,14 +155,119 @@ def _notes(comparison: ComparedModels) -> list[str]:
 
 def _trained_on(models: list[ModelRuns]) -> str | None:
     """How many evaluation examples are training examples; None where that was not counted."""
-    tasks = [record.task for model in models for record in model.finished]
-    counts = [task.overlap[task.evaluation_split] for task in tasks if task.overlap]
+    counts = [count for model in models for count in _overlaps(model)]
     if not counts:
         return None
     line = f"{_overlap(counts, 'the training data')}."
     if short := max(count.short for count in counts):
         line += f" {short:,} of fewer than {RUN} words were compared as a whole only."
     return line
+
+
+def _truncation(models: list[ModelRuns]) -> list[str]:
+    """Which rows cut how many texts; nothing where no text was cut."""
+    rows: dict[str, list[str]] = {}
+    for model in models:
+        for text in dict.fromkeys(map(_cut_texts, model.trained)):
+            rows.setdefault(text or "no text", []).append(model.name)
+    if not rows.keys() - {"no text"}:
+        return []
+    whole = [model.name for model in models if not model.trained]
+    parts = [f"{text} ({enumerate_names(names)})" for text, names in rows.items()]
+    parts += [f"controls read whole texts ({enumerate_names(whole)})"] if whole else []
+    return [f"truncation: {'; '.join(parts)}."]
+
+
+def _cut_texts(record: ClassificationRecord) -> str:
+    """The texts that a run cut; empty where it cut none."""
+    sizes = {name: split.examples for name, split in record.task.splits.items()}
+    kept = record.settings.get("task", {}).get("truncation", "head")
+    cut = describe_cut(record.training.tokens, sizes, record.model_facts.max_length)
+    return f"{cut}; kept: {KEPT[kept]}" if cut and kept != "head" else cut
+
+
+def describe_cut(
+    tokens: Mapping[str, Tokens], sizes: Mapping[str, int], max_length: int | None
+) -> str:
+    """How many texts are cut, and what share of all tokens; empty where none is.
+
+    Args:
+        tokens: by split.
+        sizes: examples by split.
+        max_length: tokens at which they are cut.
+    """
+    counts = [
+        f"{found.truncated_examples:,} of {sizes[split]:,} {split}"
+        for split, found in tokens.items()
+        if found.truncated_examples
+    ]
+    if not counts:
+        return ""
+    cut = [found.cut for found in tokens.values() if found.cut is not None]
+    share = ""
+    if len(cut) == len(tokens):  # not of records from before it was counted
+        all_tokens = sum(found.total for found in tokens.values()) + sum(cut)
+        share = f", {percent(sum(cut) / all_tokens)} of all tokens cut off"
+    return f"{enumerate_names(counts)} texts cut at {max_length} tokens{share}"
+
+
+def _shared_parts(models: list[ModelRuns]) -> list[str]:
+    """Texts of pairs, and groups, that stand in training, too: the most of any run."""
+    counts = [count for model in models for count in _overlaps(model)]
+    tasks = [r.settings.get("task", {}) for m in models for r in m.finished]
+    is_given = not any(task.get("validation_size") for task in tasks)  # and no key would part it
+    advice = "" if is_given else ": `task.group_column` keeps such examples together"
+    lines = []
+    for part, words in _PARTS.items():
+        found = [(count.parts[part], count.examples) for count in counts if count.parts]
+        if number := max(found, default=(0, 0))[0]:
+            lines.append(
+                f"{number:,} of {max(found)[1]:,} evaluation examples have {words} of a training "
+                f"example, beside another{advice}."
+            )
+    groups = [(count.groups, count.examples) for count in counts if count.groups]
+    if groups:
+        number, examples = max(groups)
+        lines.append(
+            f"{number:,} of {examples:,} evaluation examples are of a group that training has, too."
+        )
+    return lines
+
+
+def _overlaps(model: ModelRuns) -> list[Overlap]:
+    """Of each run, on the split that is shown, where it was counted."""
+    tasks = [record.task for record in model.finished]
+    return [task.overlap[task.evaluation_split] for task in tasks if task.overlap]
+
+
+def _below_chance(model: ModelRuns, floor: Floor) -> str:
+    """That it does worse than guessing, which has a cause, and where to look for it."""
+    line = f"right far less often than guessing ({percent(floor.chance)})"
+    if any(sum((count.parts or {}).values()) or count.groups for count in _overlaps(model)):
+        return (
+            f"{line}: likely because evaluation examples share texts or groups with training "
+            "examples of other labels (task.group_column keeps them together)"
+        )
+    return (
+        f"{line}: are labels swapped between the splits, or are rows that belong together parted "
+        "(task.group_column)?"
+    )
+
+
+def _unknown(model: ModelRuns) -> str | None:
+    """Of a control: how many evaluation texts have nothing that it knows; None where all have."""
+    counts = [
+        (record.unknown_texts[record.task.evaluation_split], len(model.labels))
+        for record in model.finished
+        if isinstance(record, ControlRecord) and record.unknown_texts
+    ]
+    if not any(number for number, _ in counts):
+        return None
+    number, examples = max(counts)
+    return (
+        f"{number:,} of {examples:,} evaluation texts ({percent(number / examples)}) have nothing "
+        "that training texts have"
+    )
 
 
 def _pretrained_on(model: ModelRuns) -> str | None:
@@ -225,8 +349,26 @@ def _describe_data(comparison: ComparedModels) -> str:
     revision = f" at {task.revision[:12]}" if task.revision else ""
     return (
         f"Data: {task.source}{revision}; {', '.join(parts)} examples; "
-        f"labels {', '.join(task.labels)}. Accuracy is on the {task.evaluation_split} examples."
+        f"labels {list_labels(task.labels)}. Accuracy is on the {task.evaluation_split} examples."
+        f"{_left_out(task)}"
     )
+
+
+def _left_out(task: TaskData) -> str:
+    if not task.left_out:
+        return ""
+    rows, classes = sum(task.left_out.values()), len(task.left_out)
+    return (
+        f" Left out, as too small: {classes} class{'es' if classes > 1 else ''} of {rows:,} rows "
+        f"({list_labels(list(task.left_out))})."
+    )
+
+
+def list_labels(labels: Sequence[str]) -> str:
+    """All names, or of many the first and how many there are."""
+    if len(labels) <= _LABELS:
+        return ", ".join(labels)
+    return f"{', '.join(labels[: _LABELS - 2])}, ... ({len(labels)} in all)"
 
 
 def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:

@@ -270,7 +270,7 @@ def print_table(findings: Findings, console: Console, names: Sequence[str] = ACC
         shown.add_row(*texts)
     console.print(f"\n{findings.data}\n", markup=False, highlight=False)
     console.print(shown)
-    for line in [*findings.footnotes.values(), "", *findings.answer]:
+    for line in [*findings.footnotes.values(), *findings.cautions, "", *findings.answer]:
         console.print(line, markup=False, highlight=False)
 
 

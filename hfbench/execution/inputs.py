@@ -15,6 +15,7 @@ from transformers import TrainingArguments
 
 from hfbench.data.contamination import count_corpus_overlaps
 from hfbench.data.corpus import LoadedCorpus, load_corpus
+from hfbench.data.groups import order_by_groups
 from hfbench.data.subsets import check_train_sizes, nested_order
 from hfbench.data.task import LoadedTask, load_task
 from hfbench.data.tokens import TokenizedData, predicted_bytes, tokenize_corpus, tokenize_task
@@ -49,8 +50,11 @@ class Inputs:
         self.prepared: dict[str, PreparedModel] = {}
         self.tokenizer_hashes: dict[str, str] = {}
         if any(cell.is_compared for cell in cells):
-            sizes = sorted({cell.train_size for cell in cells if cell.train_size is not None})
-            check_train_sizes(sizes, self._train_labels, self.task.facts.labels)
+            labels, names = self._train_labels, self.task.facts.labels
+            subsets = {cell.subset for cell in cells if cell.subset}
+            for seed in sorted({seed for seed, _ in subsets}):
+                sizes = sorted(size for own, size in subsets if own == seed)
+                check_train_sizes(sizes, labels, names, self._order(seed))
         trained = {(cell.kind, cell.model.name): cell for cell in cells if cell.head}
         for cell in trained.values():
             self._prepare(cell.model)
@@ -95,8 +99,14 @@ class Inputs:
 
     def _rows(self, seed: int, train_size: int) -> np.ndarray:
         """The same for every model; in the split's order, so that a subset of all is the split."""
-        order = nested_order(self._train_labels, derive_streams(seed).subset)
-        return np.sort(order[:train_size])
+        return np.sort(self._order(seed)[:train_size])
+
+    def _order(self, seed: int) -> np.ndarray:
+        """The train split's rows, of which a subset is a beginning."""
+        stream, groups = derive_streams(seed).subset, self.task.groups
+        if groups is None:
+            return nested_order(self._train_labels, stream)
+        return order_by_groups(self._train_labels, groups["train"], stream)
 
     def corpus(self, model: Model) -> LoadedCorpus:
         """The corpus that ``model`` is pretrained on."""
@@ -124,14 +134,19 @@ class Inputs:
 
     def tokenized_task(self, cell: Cell) -> TokenizedData:
         """The task as ``cell`` sees it, in its model's tokens."""
-        whole = self._tokenized_whole(cell.model)
+        whole = self.tokenized_whole(cell.model)
         return whole.with_train_rows(self._rows(*cell.subset)) if cell.subset else whole
 
-    def _tokenized_whole(self, model: Model) -> TokenizedData:
+    def tokenized_whole(self, model: Model) -> TokenizedData:
+        """The task with its whole train split, in the model's tokens."""
         tokenizer, max_length = self.prepared[model.name].tokenizer, self.max_length(model)
         key = (self.tokenizer_hashes[model.name], max_length)
         if key not in self._tokenized:
-            self._tokenized[key] = tokenize_task(self.task.splits, tokenizer, max_length)
+            assert self.recipe.task is not None
+            truncation = self.recipe.task.truncation
+            self._tokenized[key] = tokenize_task(
+                self.task.splits, tokenizer, max_length, truncation
+            )
         return self._tokenized[key]
 
     def tokenized_corpus(self, model: Model) -> TokenizedData:

@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns
-from hfbench.evidence.findings import Findings, enumerate_names, one_class, percent
+from hfbench.evidence.findings import (
+    KEPT,
+    Findings,
+    describe_cut,
+    enumerate_names,
+    list_labels,
+    one_class,
+    percent,
+)
 from hfbench.evidence.stats import accuracy_interval
 from hfbench.publish.bundle import Choice
 from hfbench.records.schema import ClassificationRecord, ModelFacts, TaskData, TrainingFacts
@@ -103,7 +111,7 @@ def _architecture(entry: dict[str, Any]) -> str:
 
 def what_it_is(run: PublishedRun) -> str:
     entry, facts = run.entry, run.facts
-    labels = ", ".join(f'"{label}"' for label in run.task.labels)
+    labels = list_labels([f'"{label}"' for label in run.task.labels])
     task = f"It classifies texts like those of {run.task.source} as {labels}."
     size = f"{facts.parameters:,} parameters"
     name = entry.get("model_name_or_path")
@@ -213,7 +221,7 @@ def limits(run: PublishedRun) -> list[str]:
         f"Evaluated on {len(model.labels):,} {task.evaluation_split} examples of {task.source} and "
         "nothing else: about other texts, languages or times nothing is known, and nothing was "
         "examined of biases.",
-        f"Every text gets one of the labels {', '.join(task.labels)}, also where none fits.",
+        f"Every text gets one of the labels {list_labels(task.labels)}, also where none fits.",
         f"Its probabilities are off by {percent(run.scores['ece'])} on average (expected "
         "calibration error over 10 bins).",
     ]
@@ -224,9 +232,8 @@ def limits(run: PublishedRun) -> list[str]:
         )
     if len(model.finished) == 1:
         lines.append("One seed only: how much the result depends on it is not known.")
-    if cut := training.tokens["train"].truncated_examples:
-        lines.append(
-            f"{cut:,} training texts were cut at {run.facts.max_length} tokens; so is every "
-            "longer one."
-        )
+    sizes = {name: split.examples for name, split in task.splits.items()}
+    if cut := describe_cut(training.tokens, sizes, run.facts.max_length):
+        kept = run.record.settings["task"].get("truncation", "head")
+        lines.append(f"{cut}; of every longer text it has read {KEPT[kept]} only.")
     return lines

@@ -35,6 +35,7 @@ from hfbench.recipe.types import (
     Seed,
     Selection,
     Share,
+    Truncation,
     is_pattern,
 )
 
@@ -111,18 +112,37 @@ class Task(Section):
     empty. ``{{`` is a brace."""
     label_column: Line = "label"
     """Class names (strings) or numbers; a ClassLabel's names are kept."""
+    label_names: Annotated[dict[Line, Line], Field(min_length=2)] | None = None
+    """Class -> what it is called in results, for every class, e.g. ``{0: negative, 1: positive}``.
+    Their order stays that of the classes."""
+    min_class_size: PositiveInt | None = None
+    """Classes with fewer rows in the train split are left out of every split, and named. With
+    ``1`` none is: a class of one row, which cannot be in two parts, stays in the training part."""
     train_split: Line = "train"
     first: PositiveInt | None = None
     """Only the first this many rows of the train split (before any validation is taken)."""
     validation_split: Line | None = None
     """A split of the data set; or give ``validation_size``."""
     validation_size: PositiveInt | Share | None = None
-    """Examples, or a share of them, taken from the train split, stratified by label."""
+    """Examples, or a share of them, taken from the train split as ``split`` says."""
+    split: Literal["stratified", "last"] = "stratified"
+    """Which rows become the validation: ``stratified`` draws them at random, of each class its
+    share; ``last`` takes the last rows of the train split, for rows that are in the order of time.
+    """
+    group_column: Line | None = None
+    """Rows with the same value in this column (an author, a premise) stay together: they are all
+    in the training part or all in the validation part, which has ``validation_size`` rows or the
+    few fewer that whole groups make; ``train_sizes`` take whole groups, too, but for the last."""
     split_seed: Seed = 0
-    """Seed of that stratified split; the same for all seeds of the comparison."""
+    """Seed of the stratified split; the same for all seeds of the comparison."""
     test_split: Line | None = None
     max_length: PositiveInt | None = None
     """Texts are truncated to this many tokens (or to what the model can take, if less)."""
+    truncation: Truncation = "head"
+    """What is left of a text that is too long: its beginning, its end, or a quarter of the tokens
+    from its beginning and the others from its end (https://arxiv.org/abs/1905.05583)."""
+    title: Line | None = None
+    """What results call the data; default: the data set or the names of the files."""
 
     @field_validator("text_column")
     @classmethod
@@ -166,6 +186,17 @@ class Task(Section):
             raise ValueError(f"{shown(value)} names no column, as {{title}} would")
         return _without_escapes(value)
 
+    @field_validator("label_names", mode="before")
+    @classmethod
+    def _numbers_are_classes(cls, value: Any) -> Any:
+        """In JSON, as a record has it, the number of a class is a string."""
+        if not isinstance(value, dict):
+            return value
+        names = [str(name) for name in value.values()]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"names must differ; {shown(repeated[0])} is there more than once")
+        return {str(k) if type(k) is int else k: name for k, name in value.items()}
+
     @model_validator(mode="after")
     def _consistent(self) -> "Task":
         self._require_one_of("dataset_name", "data_files", "builtin")
@@ -179,6 +210,7 @@ class Task(Section):
         if self.text is not None and self.text_column != "text":
             raise ValueError("give text_column, or text to join columns, and not both")
         self._require_one_of("validation_split", "validation_size")
+        self._allow_only_with("validation_size", "split")
         columns = [*self.text_columns, self.label_column]
         if len(set(columns)) < len(columns):
             raise ValueError(f"text_column and label_column must differ: {', '.join(columns)}")
@@ -221,12 +253,17 @@ class Task(Section):
 
     @property
     def source(self) -> str:
-        """The data set in one word, for messages and tables."""
+        """The data set in few words, for messages and tables; of files the names."""
+        if self.title:
+            return self.title
         if self.dataset_name:
             return (
                 f"{self.dataset_name}{f' ({self.dataset_config})' if self.dataset_config else ''}"
             )
-        return f"built-in {self.builtin}" if self.builtin else ", ".join(self.data_files or {})
+        if self.builtin:
+            return f"built-in {self.builtin}"
+        names = list(dict.fromkeys(Path(file).name for file in self.files.values()))
+        return ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} others"
 
 
 def _template(text: str) -> list[tuple[str, str | None]]:
@@ -360,8 +397,9 @@ class Model(Section):
     ``my_package.my_model:MyConfig``; its sizes go in ``config``. The module is found as those of
     ``imports`` are, and its models are those that the Auto classes know, or that lie beside it."""
     control: Name | None = None
-    """``majority``, ``tfidf-logreg`` (TF-IDF and logistic regression), or one of your own, which a
-    module of ``imports`` registers (``hfbench.models.controls.register_control``)."""
+    """``majority``, ``tfidf-logreg`` (TF-IDF of words and of runs of characters, and logistic
+    regression), or one of your own, which a module of ``imports`` registers
+    (``hfbench.models.controls.register_control``)."""
     revision: Revision | None = None
     trust_remote_code: bool = False
     """Run the code that comes with this checkpoint."""

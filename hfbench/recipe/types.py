@@ -72,6 +72,8 @@ Kind = Literal["classification", "control", "pretraining"]
 Head = Literal["classifier", "language model"]
 """What stands on the body of a neural network."""
 Selection = Literal["last", "best_loss", "best_accuracy"]
+Truncation = Literal["head", "tail", "head_tail"]
+"""What is left of a text that is too long."""
 
 
 def cell_stem(kind: Kind, model: str, train_size: int | None, seed: int | None) -> str:

@@ -58,6 +58,17 @@ class Overlap(RecordPart):
     exact: int = Field(description="Of these: in the training texts word for word.")
     near: int = Field(description="Of the others: nearly, by the runs of words that they share.")
     short: int = Field(description="Too short to be nearly there.")
+    parts: dict[str, int] | None = Field(
+        default=None,
+        description="Of pairs: text, text_pair -> examples that are not exact, but whose text of "
+        "this column is that of a training example in the same column; null where texts are no "
+        "pairs, and in records from before it was counted.",
+    )
+    groups: int | None = Field(
+        default=None,
+        description="Examples whose group (`group_column`) is that of a training example, too; "
+        "null where there is no such column.",
+    )
 
 
 class TaskData(RecordPart):
@@ -72,6 +83,11 @@ class TaskData(RecordPart):
         default=None,
         description="Split -> how many of its examples are in this run's training examples, too; "
         "null in records from before it was counted.",
+    )
+    left_out: dict[str, int] | None = Field(
+        default=None,
+        description="Class -> rows left out of all splits together, of classes smaller than "
+        "`min_class_size`; null where there is no such size.",
     )
 
 
@@ -89,6 +105,10 @@ class Tokens(RecordPart):
 
     total: int = Field(description="Tokens after truncation.")
     truncated_examples: int = Field(description="Examples that were cut at max_length.")
+    cut: int | None = Field(
+        default=None,
+        description="Tokens that truncation cut off; null in records from before it was counted.",
+    )
 
 
 class ModelFacts(RecordPart):
@@ -308,6 +328,11 @@ class ControlRecord(ComparedRecord):
 
     kind: Literal["control"] = "control"
     fit_seconds: float = Field(description="Wall time of fitting.")
+    unknown_texts: dict[str, int] | None = Field(
+        default=None,
+        description="Split -> texts of which the control knows no feature, as it says; null for a "
+        "control that cannot say.",
+    )
 
 
 Compared = ClassificationRecord | ControlRecord

@@ -1,4 +1,5 @@
 import io
+import json
 import re
 
 import pytest
@@ -7,7 +8,8 @@ from rich.console import Console
 from hfbench import UserError, compare, load_recipe
 from hfbench.cli.plan import Target, print_plan
 from hfbench.evidence.power import Discordance, detectable_difference, needed_examples, needed_seeds
-from hfbench.recipe.cells import Shard
+from hfbench.execution.inputs import Inputs
+from hfbench.recipe.cells import Shard, plan_comparison
 
 
 def plan(recipe, results, **options):
@@ -105,3 +107,38 @@ def test_the_command_line_plans_a_shard(write_recipe, tmp_path, call, shard, cod
     else:
         assert stems(shown) == [("mine--seed1", "to run")]
         assert "shard 2/3: 1 of 1 cells to run" in shown
+
+
+def test_the_plan_says_how_many_texts_each_model_would_cut(write_recipe, tmp_path, rows):
+    small = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
+    models = [{"name": name, **small} for name in ("mine", "other")]
+    models.append({"name": "long", "preset": "gpt-nano", "config": {"n_positions": 256}})
+    models.append({"name": "floor", "control": "majority"})
+    task = {"data_files": {"train": "train.jsonl"}, "validation_size": 0.25, "max_length": 4}
+    recipe = load_recipe(write_recipe(models=models, task=task))
+    tokens = Inputs(recipe, plan_comparison(recipe)).tokenized_whole(recipe.models[0]).tokens
+    counts = {split: found.truncated_examples for split, found in tokens.items()}
+    assert 0 < counts["validation"] <= 24
+    left, cut = (sum(getattr(f, name) for f in tokens.values()) for name in ("total", "cut"))
+    line = (
+        f"Truncation: {counts['train']} of 72 train and {counts['validation']} of 24 validation "
+        f"texts cut at 4 tokens, {100 * cut / (left + cut):.1f} % of all tokens cut off "
+        "(mine, other and long)"
+    )
+    assert line in plan(recipe, tmp_path)
+    del task["max_length"]
+    models[0]["config"] = {"n_positions": 3}
+    shown = plan(load_recipe(write_recipe(models=models, task=task)), tmp_path)
+    assert "texts cut at 3 tokens" in shown
+    assert "Truncation: no text cut (other and long)" in shown
+
+
+def test_the_plan_of_77_classes_does_not_fill_the_terminal(write_recipe, tmp_path):
+    lines = [json.dumps({"text": f"text {n}", "label": f"class_{n % 77}"}) for n in range(77 * 4)]
+    (tmp_path / "many.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    task = {"data_files": {"train": "many.jsonl"}, "validation_size": 0.5}
+    models = [{"name": "floor", "control": "majority"}]
+    shown = plan(load_recipe(write_recipe(models=models, task=task)), tmp_path)
+    assert "Data: many.jsonl: 154 train, 154 validation examples; labels class_0, " in shown
+    assert ", ... (77 in all)" in shown
+    assert "class_76" not in shown

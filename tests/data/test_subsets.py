@@ -4,6 +4,7 @@ import pytest
 from hfbench.data.subsets import check_train_sizes, nested_order
 from hfbench.errors import UserError
 
+NAMES = ["often", "seldom", "rare"]
 LABELS = np.random.default_rng(0).permutation([0] * 70 + [1] * 23 + [2] * 7)
 
 
@@ -40,10 +41,10 @@ def test_rows_of_a_class_are_drawn_at_random():
 )
 def test_a_size_that_cannot_be_had_is_named_with_what_would_be_right(sizes, message):
     with pytest.raises(UserError) as error:
-        check_train_sizes(sizes, LABELS, ["often", "seldom", "rare"])
+        check_train_sizes(sizes, LABELS, NAMES, nested_order(LABELS, seed=3))
     assert str(error.value) == message
 
 
 def test_the_size_that_an_error_names_is_right():
-    check_train_sizes([8, 100], LABELS, ["often", "seldom", "rare"])
+    check_train_sizes([8, 100], LABELS, NAMES, nested_order(LABELS, seed=3))
     assert set(LABELS[nested_order(LABELS, seed=5)[:8]]) == {0, 1, 2}

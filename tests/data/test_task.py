@@ -142,7 +142,11 @@ def test_content_hash_changes_with_one_character_and_not_with_the_path(tmp_path)
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        ({}, {"text_column": "txt"}, "split 'train' of train, validation has no column 'txt'; did"),
+        (
+            {},
+            {"text_column": "txt"},
+            "split 'train' of train.jsonl, validation.jsonl has no column 'txt'; did",
+        ),
         ({}, {"text_column": "txt"}, "(columns: text, label)"),
         ({}, {"label_column": "labels"}, "task.label_column: split 'train'"),
         ({}, {"validation_split": "dev"}, "has no split 'dev' (splits: train, validation)"),
@@ -171,8 +175,9 @@ def test_unusable_data_are_named(tmp_path, change, options, message):
 
 def test_a_label_with_one_example_cannot_be_stratified(tmp_path):
     name = write(tmp_path, "t.jsonl", {"text": ["a"] * 9, "label": ["x"] * 8 + ["y"]})
-    with pytest.raises(UserError, match="label 'y' has one example"):
+    with pytest.raises(UserError, match="label 'y' has one example") as error:
         load(tmp_path, data_files={"train": name}, validation_size=2)
+    assert "`task.min_class_size: 2` leaves such classes out, `1` keeps them" in str(error.value)
 
 
 def test_a_hub_data_set_that_cannot_be_reached_is_an_error(tmp_path):

@@ -59,7 +59,8 @@ def test_pairs_of_which_some_are_cut_are_those_of_one_at_a_time(tokenizer):
     assert 0 < sum(length > 12 for length in lengths) < len(lengths)
     found = data.splits["train"].remove_columns("labels").to_list()
     assert found == expected
-    assert data.truncated["train"].tolist() == [length > 12 for length in lengths]
+    assert data.cut["train"].tolist() == [max(length - 12, 0) for length in lengths]
+    assert data.tokens["train"].cut == sum(lengths) - data.tokens["train"].total
     assert data.lengths("train").tolist() == [min(length, 12) for length in lengths]
 
 
@@ -140,3 +141,83 @@ def test_predicted_bytes_of_blocks_leave_out_each_blocks_first_token_and_the_res
     data = tokenize_corpus({"validation": TEXTS}, tokenizer, corpus, 64)
     texts = [tokenizer.decode(ids) for ids in data.splits["validation"]["input_ids"]]
     assert [text.replace("<|endoftext|>", "$") for text in texts] == blocks
+
+
+def special_tokenizer():
+    """A word is a token, [B] stands before a text and [E] behind each text of a pair."""
+    names = ["[B]", "[E]", "[P]", *(f"w{n}" for n in range(40)), *(f"v{n}" for n in range(40))]
+    backend = Tokenizer(WordLevel({name: number for number, name in enumerate(names)}))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[B] $A [E]",
+        pair="[B] $A [E] $B:1 [E]:1",
+        special_tokens=[("[B]", 0), ("[E]", 1)],
+    )
+    columns = ["input_ids", "token_type_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="[P]", model_input_names=columns
+    )
+
+
+def words(letter, *numbers):
+    return [f"{letter}{number}" for number in numbers]
+
+
+def left_of(truncation, texts, pairs=None, max_length=10, tokenizer=None):
+    tokenizer = tokenizer or special_tokenizer()
+    columns = {"text": texts, "label": [0] * len(texts)}
+    columns |= {"text_pair": pairs} if pairs else {}
+    splits = DatasetDict(train=Dataset.from_dict(columns))
+    data = tokenize_task(splits, tokenizer, max_length, truncation)
+    found = data.splits["train"]["input_ids"]
+    return data, [tokenizer.convert_ids_to_tokens(ids) for ids in found]
+
+
+@pytest.mark.parametrize("own_side", ["left", "right"])
+@pytest.mark.parametrize(
+    ("truncation", "kept"),
+    [
+        ("head", [0, 1, 2, 3, 4, 5, 6, 7]),
+        ("tail", [12, 13, 14, 15, 16, 17, 18, 19]),
+        ("head_tail", [0, 1, 14, 15, 16, 17, 18, 19]),
+    ],
+)
+def test_what_is_left_of_a_long_text_is_what_the_recipe_says(truncation, kept, own_side):
+    tokenizer = special_tokenizer()
+    tokenizer.truncation_side = own_side
+    long, short = " ".join(words("w", *range(20))), "w3 w4"
+    data, found = left_of(truncation, [long, short], tokenizer=tokenizer)
+    assert found == [["[B]", *words("w", *kept), "[E]"], ["[B]", "w3", "w4", "[E]"]]
+    assert data.cut["train"].tolist() == [12, 0]
+    assert data.tokens["train"].truncated_examples == 1
+    assert tokenizer.truncation_side == own_side
+    assert data.splits["train"]["attention_mask"] == [[1] * 10, [1] * 4]
+
+
+def test_a_tokenizer_without_a_limit_cuts_nothing():
+    data, [found] = left_of("head", ["w1 w2"], max_length=int(1e30))
+    assert found == ["[B]", "w1", "w2", "[E]"]
+    assert data.cut["train"].tolist() == [0]
+
+
+def test_of_a_pair_each_text_keeps_beginning_and_end():
+    texts = [" ".join(words("w", *range(20)))]
+    pairs = [" ".join(words("v", *range(20)))]
+    data, [found] = left_of("head_tail", texts, pairs, max_length=19)
+    kept = (0, 1, *range(14, 20))
+    assert found == ["[B]", *words("w", *kept), "[E]", *words("v", *kept), "[E]"]
+    types = data.splits["train"]["token_type_ids"][0]
+    assert types == [0] * 10 + [1] * 9
+    _, [short_pair] = left_of("head_tail", texts, ["v0 v1"], max_length=13)
+    assert short_pair == ["[B]", *words("w", 0, 1, *range(14, 20)), "[E]", "v0", "v1", "[E]"]
+
+
+def test_beginning_and_end_need_the_places_of_the_tokens():
+    tokenizer = special_tokenizer()
+
+    class Slow(PreTrainedTokenizerFast):
+        is_fast = False
+
+    tokenizer.__class__ = Slow
+    with pytest.raises(UserError, match=r"task.truncation: head_tail needs .* Slow does not: give"):
+        left_of("head_tail", [" ".join(words("w", *range(20)))], tokenizer=tokenizer)

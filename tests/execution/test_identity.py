@@ -96,6 +96,30 @@ def test_the_same_is_the_same_and_json_keeps_it(identities):
     assert json.loads(json.dumps(found)) == found
 
 
+def test_how_texts_are_cut_is_noticed_by_every_classifier(identities):
+    before = identities()
+    task = {"data_files": {"train": "train.jsonl"}, "validation_size": 0.25}
+    assert changed(before, identities(task={**task, "truncation": "head"})) == {}
+    for truncation in ("tail", "head_tail"):
+        after = identities(task={**task, "truncation": truncation})
+        classifiers = ("mine--seed0", "tuned--seed0", "pre--seed0")
+        assert changed(before, after) == {name: ["training.truncation"] for name in classifiers}
+
+
+def test_a_tokenizer_that_would_cut_the_beginning_is_noticed(identities, checkpoint):
+    before = identities()
+    config = checkpoint / "tokenizer_config.json"
+    values = json.loads(config.read_text()) | {"truncation_side": "left"}
+    config.write_text(json.dumps(values))
+    found = changed(before, identities())
+    assert found == {"tuned--seed0": ["tokenizer", "training.truncation"]}
+
+
+def test_names_of_data_are_no_part_of_what_they_are(identities):
+    task = {"data_files": {"train": "train.jsonl"}, "validation_size": 0.25}
+    assert changed(identities(), identities(task={**task, "title": "Films"})) == {}
+
+
 def test_one_row_of_the_data_is_noticed_by_every_cell_of_the_task(identities, tmp_path):
     before = identities()
     edit_rows(tmp_path / "train.jsonl", lambda lines: [lines[0].replace(" indeed", ""), *lines[1:]])

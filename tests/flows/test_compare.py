@@ -457,3 +457,16 @@ def test_tfidf_learns_what_majority_cannot(write_recipe, tmp_path):
     assert majority["accuracy"] == 0.5
     assert tfidf["accuracy"] > 0.9
     assert Path(outcome.folder / "records" / "majority.json").exists()
+    assert [record.unknown_texts for record in outcome.ran] == [{"validation": 0}, None]
+
+
+def test_a_control_says_of_how_many_texts_it_knows_nothing(write_recipe, tmp_path, rows):
+    strange = [{"text": "\u597d\u5403", "label": "yes"}, *rows[:9]]
+    (tmp_path / "dev.jsonl").write_text("\n".join(map(json.dumps, strange)), encoding="utf-8")
+    task = {
+        "data_files": {"train": "train.jsonl", "dev": "dev.jsonl"},
+        "validation_split": "dev",
+    }
+    models = [{"name": "words", "control": "tfidf-logreg"}]
+    outcome, _ = run(write_recipe(models=models, task=task), tmp_path)
+    assert outcome.ran[0].unknown_texts == {"validation": 1}

@@ -125,7 +125,7 @@ def measure_data() -> Numbers:
         "held out": list(held_out.splits["validation"]["id"][:]),
         "hashes": {name: facts.content_hash for name, facts in held_out.facts.splits.items()},
         "ids": task.splits["train"][:3]["input_ids"],
-        "tokens": {name: tokens.model_dump() for name, tokens in task.tokens.items()},
+        "tokens": counts_of(task),
         "part": task.with_train_rows(np.array([1, 4])).splits["train"]["labels"][:],
         "batches": padded,
         "corpora": {cut: of_corpus(data) for cut, data in pets.items()},
@@ -372,9 +372,15 @@ def a_task() -> DatasetDict:
 
 def of_corpus(data: TokenizedData) -> Numbers:
     return {
-        "tokens": {name: tokens.model_dump() for name, tokens in data.tokens.items()},
+        "tokens": counts_of(data),
         "second": data.splits["train"]["input_ids"][1],
     }
+
+
+def counts_of(data: TokenizedData) -> Numbers:
+    """What decides how a model is trained; how much was cut off only tells of it."""
+    kept = {"total", "truncated_examples"}
+    return {name: tokens.model_dump(include=kept) for name, tokens in data.tokens.items()}
 
 
 def describe(model: PreTrainedModel, prepared: PreparedModel) -> Numbers:

@@ -23,7 +23,7 @@ from hfbench.publish.card import (
 )
 from hfbench.publish.published_run import PublishedRun
 from hfbench.recipe.load import load_recipe
-from hfbench.records.schema import Probe
+from hfbench.records.schema import Probe, Tokens
 
 TASK = {"dataset_name": "d/s", "dataset_config": "c", "validation_size": 40, "train_split": "train"}
 PROBE = Probe(weights="d" * 64, texts=["a", "b"], max_length=8, logits=[[0.5, 1.0], [2.0, -1.0]])
@@ -197,3 +197,21 @@ def test_a_results_card_names_what_load_dataset_opens(run):
 def test_a_space_shows_one_page(run):
     data = yaml.safe_load(render_space_card("u/r").split("---")[1])
     assert (data["sdk"], data["app_file"]) == ("static", "index.html")
+
+
+@pytest.mark.parametrize(
+    ("task", "kept"), [(TASK, "the beginning"), ({**TASK, "truncation": "tail"}, "the end")]
+)
+def test_it_says_how_many_texts_were_cut_and_what_is_left_of_them(
+    tmp_path, write_record, task, kept
+):
+    run = run_of(tmp_path, write_record, task=task)
+    assert "texts cut" not in render_model_card(run)
+    counts = {"train": Tokens(total=60, truncated_examples=4, cut=40)}
+    training = run.training.model_copy(update={"tokens": counts})
+    record = run.record.model_copy(update={"training": training})
+    card = render_model_card(replace(run, choice=replace(run.choice, record=record)))
+    assert (
+        "4 of 40 train texts cut at 8 tokens, 40.0 % of all tokens cut off; of every longer text "
+        f"it has read {kept} only."
+    ) in card

@@ -65,10 +65,20 @@ def joined(*parts):
 tasks = joined(
     st.sampled_from([{"builtin": "sentiment"}, {"dataset_name": "a/b", "dataset_config": "c"}]),
     st.sampled_from(
-        [{"validation_split": "dev"}, {"validation_size": 9}, {"validation_size": 0.1}]
+        [
+            {"validation_split": "dev"},
+            {"validation_size": 9},
+            {"validation_size": 0.1, "split": "last"},
+        ]
     ),
     st.sampled_from([{}, {"text_column": "s"}, {"text_column": ["s", "t"]}]),
-    some(first=counts, split_seed=st.integers(0, 99), max_length=counts),
+    some(first=counts, split_seed=st.integers(0, 99), max_length=counts, min_class_size=counts),
+    some(
+        group_column=st.just("g"),
+        label_names=st.just({"0": "no", "1": "yes"}),
+        title=st.just("a title"),
+        truncation=st.sampled_from(["head", "tail", "head_tail"]),
+    ),
 )
 corpora = joined(
     st.sampled_from([{"builtin": "pets"}, {"dataset_name": "a/b"}]),

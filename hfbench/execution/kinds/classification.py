@@ -46,8 +46,17 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
             "max_length": inputs.max_length(cell.model),
             "selection": inputs.recipe.selection,
             "lora": cell.model.lora.model_dump() if cell.model.lora else None,
+            **_truncation(cell, inputs),
         },
     }
+
+
+def _truncation(cell: Cell, inputs: Inputs) -> dict[str, str]:
+    """Said where it is not what every result was from before there was a choice."""
+    assert inputs.recipe.task is not None
+    truncation = inputs.recipe.task.truncation
+    cuts_left = inputs.prepared[cell.model.name].tokenizer.truncation_side == "left"
+    return {"truncation": truncation} if truncation != "head" or cuts_left else {}
 
 
 def run(cell: Cell, surroundings: Surroundings) -> Run:

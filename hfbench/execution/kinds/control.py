@@ -9,7 +9,7 @@ from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds.facts import compared_outcome, describe_task, measure, tabulate
 from hfbench.execution.kinds.run import Run, Surroundings
 from hfbench.models.architecture import is_own
-from hfbench.models.controls import CONTROLS, build_control
+from hfbench.models.controls import CONTROLS, KnowsItsLimits, build_control
 from hfbench.models.imports import hash_module
 from hfbench.recipe.cells import Cell
 from hfbench.records.schema import ControlRecord, ModelFacts
@@ -46,11 +46,11 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
     labels = np.array(task.splits["train"]["label"][:])
     control.fit(texts["train"], labels, len(task.facts.labels))
     seconds = time.perf_counter() - started
-    logits = {
-        split: control.logits(texts[split]).astype(np.float32)
-        for split in texts
-        if split != "train"
-    }
+    evaluated = {split: part for split, part in texts.items() if split != "train"}
+    logits = {split: control.logits(part).astype(np.float32) for split, part in evaluated.items()}
+    unknown = None
+    if isinstance(control, KnowsItsLimits):
+        unknown = {split: int(control.unknown(part).sum()) for split, part in evaluated.items()}
     facts = ModelFacts(
         source=cell.model.source,
         revision=None,
@@ -66,6 +66,7 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         "task": task.facts,
         "model_facts": facts,
         "fit_seconds": seconds,
+        "unknown_texts": unknown,
         "metrics": measure(logits, inputs),
     }
     return Run(fields, tabulate(logits, inputs))

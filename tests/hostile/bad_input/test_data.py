@@ -41,7 +41,8 @@ def parquet(rows):
 
 def load(folder, content, ending="jsonl", **task):
     (folder / f"t.{ending}").write_bytes(content)
-    values = {"data_files": {"train": f"t.{ending}"}, "validation_size": 10, **task}
+    files = {"train": f"t.{ending}"}
+    values = {"data_files": files, "title": "train", "validation_size": 10, **task}
     return load_task(Task.model_validate(values), folder)
 
 
@@ -389,7 +390,7 @@ def test_what_is_odd_but_possible_is_warned_of(tmp_path, caplog, train, validati
     options = {"validation_split": "validation", "validation_size": None, "data_files": files}
     with caplog.at_level(logging.WARNING, "hfbench"):
         load(tmp_path, jsonl(train), **options)
-    assert caplog.messages == [f"warning: train, validation: {text}" for text in warnings]
+    assert caplog.messages == [f"warning: train: {text}" for text in warnings]
 
 
 @pytest.mark.parametrize(
@@ -423,6 +424,6 @@ def test_the_command_line_warns_once(write_recipe, tmp_path, command, caplog):
     (tmp_path / "train.jsonl").write_bytes(jsonl(rows() + rows(10)))
     assert command("compare", path, "--dry-run")[0] == 0
     assert caplog.messages == [
-        "warning: train: 7 of 37 training examples repeat the text of another; texts with "
+        "warning: train.jsonl: 7 of 37 training examples repeat the text of another; texts with "
         "different labels: 0"
     ]
