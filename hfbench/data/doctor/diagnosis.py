@@ -1,0 +1,266 @@
+"""From a recipe or a file to findings: the flow."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfbench.data.doctor.examples import CHECKS, MISSING_WORDS, QUICK, Examples, Split
+from hfbench.data.doctor.files import KINDS, FileFacts, ReadFile, read_file
+from hfbench.data.doctor.finding import Finding, by_severity, short, worst
+from hfbench.data.doctor.lengths import Cut, Lengths, count_cuts, measure
+from hfbench.data.doctor.lengths import describe as describe_cuts
+from hfbench.data.doctor.scripts import count_letters
+from hfbench.errors import UserError
+from hfbench.recipe.schema import Recipe, Task
+
+if TYPE_CHECKING:
+    from hfbench.data.task import LoadedTask
+
+_READING_KEYS = {"encoding", "sep", "quoting", "header", "column_names"}
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """A split in numbers."""
+
+    examples: int
+    classes: dict[str, int]
+    """Class -> examples, the most frequent first."""
+    lengths: dict[str, Lengths]
+    """By text column."""
+    letters: dict[str, int]
+    """Script -> letters, the most frequent first."""
+
+
+@dataclass
+class Diagnosis:
+    """All that the doctor has to say."""
+
+    target: str
+    files: dict[str, FileFacts] = field(default_factory=dict)
+    """By split."""
+    types: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Split -> column -> what its values are, of each file."""
+    refusal: str | None = None
+    """Why a comparison would not take these data."""
+    splits: dict[str, SplitFacts] = field(default_factory=dict)
+    """As a comparison would see them; as they stand in the files, where it would not take them."""
+    cuts: list[Cut] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    """The worst first."""
+
+
+def diagnose(target: str, recipe: Recipe) -> Diagnosis:
+    """Read the data of ``recipe``, which has a task, and say what is odd about them.
+
+    Args:
+        target: what was asked for, to be said again.
+        recipe: its task is read; of its models, only the files that are here are looked at.
+    """
+    from hfbench.data.task import load_task
+
+    task = recipe.task
+    assert task
+    found = Diagnosis(target)
+    read = _read_files(task, recipe.folder)
+    for split, file in read.items():
+        found.files[split] = file.facts
+        found.types[split] = {name: describe_type(v) for name, v in file.columns.items()}
+        found.findings += file.findings
+    examples: Examples | None
+    try:
+        loaded = load_task(task, recipe.folder)
+    except UserError as error:
+        found.refusal = str(error)
+        key = re.match(r"task\.(\w+)", str(error))
+        said = f"hfbench refuses: {error}"
+        found.findings.append(Finding("high", "refused", said, key[1] if key else None))
+        examples = _as_they_stand(task, read)
+    else:
+        columns = {split: file.columns for split, file in read.items()}
+        found.findings += _compare_readings(loaded, task, columns)
+        examples = _as_loaded(task, loaded, columns)
+    if examples:
+        found.splits = {name: _facts(split) for name, split in examples.splits.items()}
+        found.findings += [finding for check in CHECKS for finding in check(examples)]
+        found.cuts = count_cuts(examples.splits["train"].joined(), recipe)
+        found.findings += describe_cuts(found.cuts, recipe)
+    if task.data_files:
+        found.findings.append(
+            Finding(
+                "low",
+                "title",
+                f"tables call these data {task.source!r}; `title` gives them a name",
+                "title",
+            )
+        )
+    found.findings = by_severity(found.findings)
+    return found
+
+
+def alarms(task: Task, loaded: "LoadedTask", folder: Path) -> list[Finding]:
+    """The findings of severity high, of data that a comparison has loaded; within a second.
+
+    The rows of files are read once more, but not those of the Hub.
+    """
+    read = _read_files(task, folder, skipped=task.text_columns)
+    columns = {split: file.columns for split, file in read.items()}
+    examples = _as_loaded(task, loaded, columns)
+    found = [finding for file in read.values() for finding in file.findings]
+    return worst([*found, *(finding for check in QUICK for finding in check(examples))])
+
+
+def guess_columns(columns: Mapping[str, Sequence[Any]]) -> tuple[str, str] | None:
+    """The columns that are likeliest the text and the label; None if there are not two.
+
+    Called text and label; else the longest values, and of the others those with the fewest
+    different ones.
+    """
+    names = list(columns)
+    if len(names) < 2:
+        return None
+    text = "text" if "text" in names else max(names, key=lambda name: _characters(columns[name]))
+    names.remove(text)
+    if "label" in names:
+        return text, "label"
+    several = [name for name in names if _different(columns[name]) > 1]
+    return text, min(several or names, key=lambda name: _different(columns[name]))
+
+
+def describe_type(values: Sequence[Any]) -> str:
+    """What the values of a column are, in a few words."""
+    texts = [value for value in values if value not in (None, "")]
+    missing = f", {len(values) - len(texts):,} empty" if len(texts) < len(values) else ""
+    if not texts:
+        return "empty"
+    different = _different(texts)
+    if not all(isinstance(value, str) for value in texts):
+        kinds = sorted({type(value).__name__ for value in texts})
+        return f"{' and '.join(kinds)} ({different:,} different{missing})"
+    words = [value for value in texts if value.strip().lower() not in MISSING_WORDS]
+    for name, pattern in (
+        ("codes with leading zeros", r"\d*"),
+        ("whole numbers", r"-?(0|[1-9]\d*)"),
+        ("decimal numbers", r"-?\d+(\.\d+)?([eE][+-]?\d+)?"),
+        ("dates", r"(19|20)\d\d-\d\d-\d\d.*"),
+    ):
+        if words and all(re.fullmatch(pattern, value) for value in words):
+            if name.startswith("codes") and not any(re.match(r"0\d", value) for value in words):
+                continue
+            kind = name
+            break
+    else:
+        kind = "words"
+    nothing = f", {len(texts) - len(words):,} NA or the like" if len(words) < len(texts) else ""
+    return f"{kind} ({different:,} different{missing}{nothing})"
+
+
+def _read_files(task: Task, folder: Path, skipped: Sequence[str] = ()) -> dict[str, ReadFile]:
+    """By split; what cannot be read by its ending, or is not there, a comparison refuses."""
+    given = task.model_dump(include=_READING_KEYS, exclude_none=True)
+    wanted = (task.train_split, task.validation_split, task.test_split)
+    return {
+        split: read_file(folder / name, given, skipped)
+        for split, name in (task.data_files or {}).items()
+        if split in wanted and Path(name).suffix.lower() in KINDS and (folder / name).is_file()
+    }
+
+
+def _compare_readings(
+    loaded: "LoadedTask", task: Task, columns: Mapping[str, Mapping[str, list[Any]]]
+) -> list[Finding]:
+    """Whether the texts of a comparison are those that stand in the files, row by row."""
+    others: list[tuple[str, Any, str]] = []
+    compared = 0
+    for data in loaded.splits.values():
+        for name, column in zip(("text", "text_pair"), task.text_columns, strict=False):
+            for identity, text in zip(data["id"][:], data[name][:], strict=True):
+                split, _, row = identity.rpartition("/")
+                if (standing := columns.get(split, {}).get(column)) is None:
+                    continue
+                compared += 1
+                there = standing[int(row)] if int(row) < len(standing) else None
+                if there != text:
+                    others.append((identity, there, text))
+    if not others:
+        return []
+    identity, there, text = others[0]
+    said = (
+        f"{len(others):,} of {compared:,} texts are not those of the file: row {identity} is "
+        f"{short(text)}, in the file it is {short(there) if there else 'not there'}; give "
+        "`quoting` or `sep`"
+    )
+    return [Finding("high", "other texts", said, "quoting")]
+
+
+def _as_loaded(
+    task: Task, loaded: "LoadedTask", columns: Mapping[str, Mapping[str, list[Any]]]
+) -> Examples:
+    """The examples that a comparison sees, with the other columns of the files."""
+    splits = {}
+    for role, data in loaded.splits.items():
+        texts = {
+            column: data[name][:]
+            for name, column in zip(("text", "text_pair"), task.text_columns, strict=False)
+        }
+        labels = [loaded.facts.labels[label] for label in data["label"][:]]
+        places = [identity.rpartition("/") for identity in data["id"][:]]
+        rows = [int(row) for _, _, row in places]
+        others = _others(task, columns.get(places[0][0], {}), rows)
+        splits[role] = Split(texts, labels, rows, others)
+    return Examples(task, splits, loaded.facts.overlap)
+
+
+def _as_they_stand(task: Task, read: Mapping[str, ReadFile]) -> Examples | None:
+    """The rows of the files that have text and label, of data that a comparison refuses."""
+    splits = {}
+    named = (task.train_split, task.validation_split, task.test_split)
+    for role, name in zip(("train", "validation", "test"), named, strict=True):
+        columns = read[name].columns if name in read else {}
+        if not {*task.text_columns, task.label_column} <= set(columns):
+            continue
+        texts = [columns[column] for column in task.text_columns]
+        labels = columns[task.label_column]
+        rows = [
+            row
+            for row, label in enumerate(labels)
+            if isinstance(label, (str, int, float)) and label != ""
+            and all(isinstance(column[row], str) for column in texts)
+        ]  # fmt: skip
+        if rows:
+            splits[role] = Split(
+                {name: [columns[name][row] for row in rows] for name in task.text_columns},
+                [str(labels[row]) for row in rows],
+                rows,
+                _others(task, columns, rows),
+            )
+    return Examples(task, splits) if "train" in splits else None
+
+
+def _others(task: Task, columns: Mapping[str, list[Any]], rows: list[int]) -> dict[str, list[Any]]:
+    """Of these rows the columns that are neither text nor label."""
+    return {
+        name: [values[row] for row in rows]
+        for name, values in columns.items()
+        if name not in (*task.text_columns, task.label_column) and max(rows) < len(values)
+    }
+
+
+def _facts(split: Split) -> SplitFacts:
+    return SplitFacts(
+        len(split.labels),
+        dict(Counter(split.labels).most_common()),
+        {column: measure(texts) for column, texts in split.texts.items()},
+        count_letters(split.joined()),
+    )
+
+
+def _characters(values: Sequence[Any]) -> int:
+    return sum(len(value) for value in values if isinstance(value, str))
+
+
+def _different(values: Sequence[Any]) -> int:
+    return len(set(map(repr, values)))
