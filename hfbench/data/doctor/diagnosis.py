@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfbench.data.doctor.examples import CHECKS, MISSING_WORDS, QUICK, Examples, Split
 from hfbench.data.doctor.files import KINDS, FileFacts, ReadFile, read_file
-from hfbench.data.doctor.finding import Finding, by_severity, short, worst
+from hfbench.data.doctor.finding import Finding, by_severity, short, some, worst
 from hfbench.data.doctor.lengths import Cut, Lengths, count_cuts, measure
 from hfbench.data.doctor.lengths import describe as describe_cuts
 from hfbench.data.doctor.scripts import count_letters
@@ -171,29 +171,44 @@ def _read_files(task: Task, folder: Path, skipped: Sequence[str] = ()) -> dict[s
 
 def _compare_readings(
     loaded: "LoadedTask", task: Task, columns: Mapping[str, Mapping[str, list[Any]]]
-) -> list[Finding]:
-    """Whether the texts of a comparison are those that stand in the files, row by row."""
+) -> Iterator[Finding]:
+    """Whether texts and classes of a comparison are those that stand in the files, row by row."""
     others: list[tuple[str, Any, str]] = []
     compared = 0
+    classes: set[tuple[Any, int]] = set()
     for data in loaded.splits.values():
+        places = [identity.rpartition("/") for identity in data["id"][:]]
+        rows = [(columns.get(split, {}), int(row)) for split, _, row in places]
         for name, column in zip(("text", "text_pair"), task.text_columns, strict=False):
-            for identity, text in zip(data["id"][:], data[name][:], strict=True):
-                split, _, row = identity.rpartition("/")
-                if (standing := columns.get(split, {}).get(column)) is None:
-                    continue
-                compared += 1
-                there = standing[int(row)] if int(row) < len(standing) else None
-                if there != text:
-                    others.append((identity, there, text))
-    if not others:
-        return []
-    identity, there, text = others[0]
-    said = (
-        f"{len(others):,} of {compared:,} texts are not those of the file: row {identity} is "
-        f"{short(text)}, in the file it is {short(there) if there else 'not there'}; give "
-        "`quoting` or `sep`"
-    )
-    return [Finding("high", "other texts", said, "quoting")]
+            for (file, row), identity, text in zip(rows, data["id"][:], data[name][:], strict=True):
+                if column in file:
+                    compared += 1
+                    there = file[column][row] if row < len(file[column]) else None
+                    others += [(identity, there, text)] if there != text else []
+        for (file, row), label in zip(rows, data["label"][:], strict=True):
+            standing = file.get(task.label_column, ())
+            if row < len(standing) and isinstance(standing[row], (str, int, float)):
+                classes.add((standing[row], label))
+    if others:
+        identity, there, text = others[0]
+        yield Finding(
+            "high",
+            "other texts",
+            f"{len(others):,} of {compared:,} texts are not those of the file: row {identity} is "
+            f"read as {short(text)}, in the file it is {short(there) if there else 'none'}; say "
+            "how the file is written: `quoting`, `sep`, `encoding`",
+            "quoting",
+        )
+    standing_names = sorted({str(name) for name, _ in classes})
+    read_names = [loaded.facts.labels[number] for number in sorted({n for _, n in classes})]
+    if len(standing_names) != len(read_names):
+        yield Finding(
+            "high",
+            "other classes",
+            f"the {len(standing_names)} classes of the file ({some(standing_names)}) are read as "
+            f"{len(read_names)} ({some(read_names)})",
+            "label_column",
+        )
 
 
 def _as_loaded(
@@ -219,7 +234,7 @@ def _as_they_stand(task: Task, read: Mapping[str, ReadFile]) -> Examples | None:
     splits = {}
     named = (task.train_split, task.validation_split, task.test_split)
     for role, name in zip(("train", "validation", "test"), named, strict=True):
-        columns = read[name].columns if name in read else {}
+        columns = read[name].columns if name and name in read else {}
         if not {*task.text_columns, task.label_column} <= set(columns):
             continue
         texts = [columns[column] for column in task.text_columns]

@@ -152,8 +152,8 @@ class _Oddities:
 
     other_fields: dict[int, list[int]] = field(default_factory=dict)
     """Number of fields -> lines."""
-    swallowed: list[tuple[int, int]] = field(default_factory=list)
-    """(line, lines of the row), where each line by itself would be a row."""
+    swallowed: dict[int, list[list[str]]] = field(default_factory=dict)
+    """Line -> fields of each line of the row, where each by itself has as many as a row."""
     repeated_header: list[int] = field(default_factory=list)
     garbled: list[int] = field(default_factory=list)
     empty_lines: int = 0
@@ -192,7 +192,7 @@ def _read_delimited(
             )
         )
     read.findings += _describe(odd, facts)
-    if facts.rows and not (given.get("column_names") or given.get("header") is False):
+    if facts.rows and not given.get("column_names"):
         read.findings += _suspect_header(read, len(odd.repeated_header))
 
 
@@ -207,7 +207,7 @@ def _read_rows(
     assert facts.separator
     names: list[str] = list(given.get("column_names") or [])
     header: list[str] | None = None
-    has_header = not (names or given.get("header") is False)
+    has_header = given.get("header", not names)
     columns: list[list[str] | None] = []
     rows = csv.reader(
         iter(lines),
@@ -221,7 +221,7 @@ def _read_rows(
             continue
         if not columns:
             header = fields if has_header else None
-            facts.columns = header or names or [str(number) for number in range(len(fields))]
+            facts.columns = names or header or [str(number) for number in range(len(fields))]
             columns = [None if name in skipped else [] for name in facts.columns]
             if header:
                 continue
@@ -233,8 +233,9 @@ def _read_rows(
             odd.other_fields.setdefault(len(fields), []).append(first)
         if len(raw) > 1:
             odd.long_rows += 1
-            if all(line.count(facts.separator) == len(columns) - 1 for line in raw):
-                odd.swallowed.append((first, len(raw)))
+            parts = [line.strip().strip('"').split(facts.separator) for line in raw]
+            if all(len(part) == len(columns) for part in parts):
+                odd.swallowed[first] = parts
         if any(not line.isascii() and _GARBLED.search(line) for line in raw):
             odd.garbled.append(first)
         for place, column in enumerate(columns):
@@ -243,6 +244,17 @@ def _read_rows(
     for name, column in zip(facts.columns, columns, strict=True):
         if column is not None:
             read.columns[name] = column
+    classes = [{v for v, n in Counter(column or ()).items() if n > 1} for column in columns]
+    odd.swallowed = {
+        first: parts for first, parts in odd.swallowed.items() if _are_rows(parts, classes)
+    }
+
+
+def _are_rows(parts: list[list[str]], classes: list[set[str]]) -> bool:
+    """Whether lines that begin as one row are several: each has a class where rows have theirs."""
+    return any(
+        known and all(part[place] in known for part in parts) for place, known in enumerate(classes)
+    )
 
 
 def _find_separator(sample: list[str], usual: str) -> str:
@@ -293,15 +305,15 @@ def _describe(odd: _Oddities, facts: FileFacts) -> Iterable[Finding]:
             "quoting" if facts.quoted else "sep",
         )
     if odd.swallowed:
-        line, length = odd.swallowed[0]
-        hidden = sum(length - 1 for _, length in odd.swallowed)
+        line, parts = next(iter(odd.swallowed.items()))
+        hidden = sum(len(parts) - 1 for parts in odd.swallowed.values())
         yield Finding(
             "high",
             "swallowed",
             f"{name}: {len(odd.swallowed):,} rows may hold {hidden:,} others: in line {line} a "
-            f"quotation mark begins that ends in line {line + length - 1}, and each line between "
-            f"has {width} fields of its own; if quotation marks are part of the texts, give "
-            "`quoting: none`",
+            f"quotation mark begins that ends in line {line + len(parts) - 1}, and each line "
+            f"between has {width} fields and a class of its own; if quotation marks are part of "
+            "the texts, give `quoting: none`",
             "quoting",
         )
     if odd.repeated_header:

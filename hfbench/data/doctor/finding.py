@@ -40,6 +40,8 @@ def some(values: list[int] | list[str], most: int = 5) -> str:
 def percent(part: float, whole: float) -> str:
     """A share of something: ``12 %``; with a decimal where it is small."""
     share = 100 * part / whole
+    if 0 < share < 0.05:
+        return "below 0.1 %"
     return f"{share:.0f} %" if share >= 10 or share == 0 else f"{share:.1f} %"
 
 
