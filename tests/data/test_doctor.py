@@ -112,7 +112,7 @@ def test_characters_that_a_wrong_encoding_left_are_counted(tmp_path):
     rows[7] = ("lost \ufffd here", "neg")
     write(tmp_path / "data.csv", rows)
     finding = look(tmp_path)["garbled"]
-    assert "2 rows hold" in finding.sentence
+    assert "in 2 of 40 rows" in finding.sentence
     assert "lines 5, 9" in finding.sentence
 
 
@@ -144,7 +144,7 @@ def test_rows_that_a_quotation_mark_swallowed_are_counted(tmp_path):
     write(tmp_path / "data.csv", rows, header="label,text")
     finding = look(tmp_path)["swallowed"]
     assert (finding.severity, finding.key) == ("high", "quoting")
-    assert "1 rows may hold 10 others: in line 12" in finding.sentence
+    assert "of 30 rows 1 may hold 10 others: in line 12" in finding.sentence
     assert "ends in line 22" in finding.sentence
 
 
@@ -155,7 +155,7 @@ def test_a_text_of_several_lines_swallows_nothing(tmp_path):
     write(tmp_path / "data.csv", rows)
     found = look(tmp_path)
     assert "swallowed" not in found
-    assert "40 rows in 44 lines: 2 rows stand in several" in found["rows and lines"].sentence
+    assert "40 rows in 44 lines; rows in several lines: 2" in found["rows and lines"].sentence
 
 
 def test_tsv_stands_bare_unless_the_file_proves_otherwise(tmp_path):
@@ -225,7 +225,7 @@ def test_a_broken_line_of_json_is_named(tmp_path, bad):
     lines[20] = bad
     (tmp_path / "data.jsonl").write_text("\n".join(lines), encoding="utf-8")
     found = look(tmp_path, data_files={"train": "data.jsonl"})
-    assert "1 of 40 lines are no rows: line 21" in found["format"].sentence
+    assert "lines that are no rows: 1 of 40 (line 21" in found["format"].sentence
 
 
 def test_json_lists_and_parquet_are_read_as_they_stand(tmp_path):
@@ -309,7 +309,7 @@ def test_equal_texts_with_different_labels(tmp_path, number, severity):
     files = {"train": "data.csv", "validation": "validation.csv"}
     finding = look(tmp_path, data_files=files, validation_split="validation")["label noise"]
     assert finding.severity == severity
-    assert f"{number} texts stand in train with different labels ({2 * number} rows" in (
+    assert f"texts in train with different labels: {number} ({2 * number} rows" in (
         finding.sentence
     )
     assert "rows 0, 200" in finding.sentence

@@ -149,7 +149,7 @@ def check_label_noise(examples: Examples) -> Iterator[Finding]:
         yield Finding(
             "high" if number >= 0.05 * total else "medium",
             "label noise",
-            f"{len(noisy):,} texts stand in train with different labels ({number:,} rows, "
+            f"texts in train with different labels: {len(noisy):,} ({number:,} rows, "
             f"{percent(number, total)}), e.g. rows {some([train.rows[row] for row in first])}: "
             f"{short(texts[first[0]])} is {labels}",
         )

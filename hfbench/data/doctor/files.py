@@ -310,10 +310,10 @@ def _describe(odd: _Oddities, facts: FileFacts) -> Iterable[Finding]:
         yield Finding(
             "high",
             "swallowed",
-            f"{name}: {len(odd.swallowed):,} rows may hold {hidden:,} others: in line {line} a "
-            f"quotation mark begins that ends in line {line + len(parts) - 1}, and each line "
-            f"between has {width} fields and a class of its own; if quotation marks are part of "
-            "the texts, give `quoting: none`",
+            f"{name}: of {facts.rows:,} rows {len(odd.swallowed):,} may hold {hidden:,} others: "
+            f"in line {line} a quotation mark begins that ends in line {line + len(parts) - 1}, "
+            f"and each line between has {width} fields and a class of its own; if quotation "
+            "marks are part of the texts, give `quoting: none`",
             "quoting",
         )
     if odd.repeated_header:
@@ -327,17 +327,17 @@ def _describe(odd: _Oddities, facts: FileFacts) -> Iterable[Finding]:
         yield Finding(
             "medium",
             "garbled",
-            f"{name}: {len(odd.garbled):,} rows hold characters that a wrong encoding leaves "
-            f"(lines {some(odd.garbled)}); save the texts anew from where they are whole, or give "
-            "their `encoding`",
+            f"{name}: characters that a wrong encoding leaves in {len(odd.garbled):,} of "
+            f"{facts.rows:,} rows (lines {some(odd.garbled)}); save the texts anew "
+            "from where they are whole, or give their `encoding`",
             "encoding",
         )
     if odd.long_rows > len(odd.swallowed) or odd.empty_lines:
         yield Finding(
             "low",
             "rows and lines",
-            f"{name}: {facts.rows:,} rows in {facts.lines:,} lines: {odd.long_rows:,} rows stand "
-            f"in several lines, {odd.empty_lines:,} lines are empty",
+            f"{name}: {facts.rows:,} rows in {facts.lines:,} lines; rows in several lines: "
+            f"{odd.long_rows:,}, empty lines: {odd.empty_lines:,}",
             "quoting" if odd.long_rows else None,
         )
 
@@ -403,8 +403,8 @@ def _read_json_lines(file: TextIO, read: ReadFile, skipped: Collection[str]) -> 
             Finding(
                 "high",
                 "format",
-                f"{read.facts.name}: {len(bad):,} of {number:,} lines are no rows: "
-                f"{some(bad, 3)}; mend or remove them",
+                f"{read.facts.name}: lines that are no rows: {len(bad):,} of {number:,} "
+                f"({some(bad, 3)}); mend or remove them",
             )
         )
     _keep(rows, read, skipped)

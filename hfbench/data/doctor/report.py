@@ -40,7 +40,7 @@ def format_report(found: Diagnosis) -> str:
         lines += format_finding(finding)
     severities = [finding.severity for finding in found.findings]
     counts = ", ".join(f"{severities.count(severity)} {severity}" for severity in SEVERITIES)
-    return "\n".join([*lines, f"{len(severities)} findings: {counts}"])
+    return "\n".join([*lines, f"findings: {counts}"])
 
 
 def format_finding(finding: Finding) -> list[str]:
