@@ -1,15 +1,23 @@
 """The standard columns of a split, from whatever they were called, and what they may hold."""
 
 import math
+from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
-from datasets import ClassLabel, Dataset
+import pyarrow as pa
+from datasets import ClassLabel, Dataset, Value
+from datasets.fingerprint import generate_random_fingerprint
+from datasets.table import InMemoryTable
 
-from hfbench.data.labels import refuse_mixed_labels
+from hfbench.data.labels import refuse_mixed_labels, whole_number
+from hfbench.data.texts import in_batches
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.fields import shown
 from hfbench.recipe.schema import Task
 from hfbench.system.hub import user_errors
+
+_BATCH_ROWS = 10_000
 
 
 def standard_columns(source: Dataset, split: str, task: Task, first: int | None) -> Dataset:
@@ -25,8 +33,7 @@ def standard_columns(source: Dataset, split: str, task: Task, first: int | None)
         UserError: naming split, column and rows, if there is no such column or if a text or a label
             is none.
     """
-    names = ["text", "text_pair"][: len(task.text_columns)]
-    keys = dict.fromkeys(task.text_columns, "task.text_column")
+    keys = dict.fromkeys(task.text_columns, _text_key(task))
     for column, key in {**keys, task.label_column: "task.label_column"}.items():
         if column not in source.column_names:
             known = ", ".join(source.column_names)
@@ -41,16 +48,26 @@ def standard_columns(source: Dataset, split: str, task: Task, first: int | None)
     if len(source) == 0:
         raise UserError(f"{task.source}: split {split!r} is empty")
     columns: dict[str, Any] = {"id": [f"{split}/{row}" for row in range(len(source))]}
-    for name, column in zip(names, task.text_columns, strict=True):
-        columns[name] = _read_column(source, column, f"task.text_column: split {split!r}")
-        _check_texts(columns[name], split, column, task)
+    texts = {name: _read_texts(source, name, split, task) for name in task.text_columns}
+    if task.text is None:
+        for (column, values), name in zip(texts.items(), ("text", "text_pair"), strict=False):
+            columns[name] = values
+            _refuse_empty(values, f"in column {column!r}", split, task)
+    else:
+        columns["text"] = _fill_template(task.text_parts, texts)
+        _refuse_empty(columns["text"], "by this template", split, task)
     columns["label"] = _read_column(source, task.label_column, f"task.label_column: {split!r}")
     feature = source.features[task.label_column]
     if isinstance(feature, ClassLabel):
         _check_class_numbers(columns["label"], feature, split, task)
         columns["label"] = [feature.int2str(label) for label in columns["label"]]
-    _check_labels(columns["label"], split, task)
-    return Dataset.from_dict(columns)
+    columns["label"] = _check_labels(columns["label"], split, task)
+    # not the fingerprint of the content, which would take long
+    return Dataset(InMemoryTable(pa.table(columns)), fingerprint=generate_random_fingerprint())
+
+
+def _text_key(task: Task) -> str:
+    return "task.text_column" if task.text is None else "task.text"
 
 
 def _read_column(source: Dataset, column: str, where: str) -> list[Any]:
@@ -58,19 +75,47 @@ def _read_column(source: Dataset, column: str, where: str) -> list[Any]:
         return source[column][:]  # `list` would read row by row: 100 times as long
 
 
-def _check_texts(texts: list[Any], split: str, column: str, task: Task) -> None:
-    where = f"task.text_column: {task.source}"
-    for row, text in enumerate(texts):
-        if text is not None and not isinstance(text, str):
+def _read_texts(source: Dataset, column: str, split: str, task: Task) -> pa.ChunkedArray:
+    """Texts and nulls, which stay in Arrow: as a list they would take several times the memory."""
+    feature = source.features[column]
+    if isinstance(feature, Value) and feature.dtype in ("string", "large_string"):
+        table = source.select_columns(column).with_format("arrow")[:]
+        return table[column].cast(pa.string())
+    key = _text_key(task)
+    values = _read_column(source, column, f"{key}: split {split!r}")
+    for row, value in enumerate(values):
+        if value is not None and not isinstance(value, str):
             raise UserError(
-                f"{where}: row {row} of split {split!r} has {shown(text)} in column {column!r}, "
-                f"of type {type(text).__name__}; a text is wanted"
+                f"{key}: {task.source}: row {row} of split {split!r} has {shown(value)} in column "
+                f"{column!r}, of type {type(value).__name__}; a text is wanted"
             )
-    bad = [row for row, text in enumerate(texts) if text is None or not text.strip()]
+    return pa.chunked_array([pa.array(values, pa.string())])
+
+
+def _values(column: pa.ChunkedArray) -> Iterator[str | None]:
+    for start in range(0, len(column), _BATCH_ROWS):
+        yield from column.slice(start, _BATCH_ROWS).to_pylist()
+
+
+def _fill_template(
+    parts: list[tuple[str, str | None]], texts: dict[str, pa.ChunkedArray]
+) -> pa.ChunkedArray:
+    """The text of each row: the pieces of the template, and behind each the value of its column."""
+    columns = [_values(texts[column]) if column else repeat("") for _, column in parts]
+    filled = (
+        "".join(before + (value or "") for (before, _), value in zip(parts, row, strict=True))
+        for row in zip(*columns, strict=False)
+    )
+    return pa.chunked_array([pa.array(batch, pa.string()) for batch in in_batches(filled)])
+
+
+def _refuse_empty(texts: pa.ChunkedArray, place: str, split: str, task: Task) -> None:
+    with user_errors(f"{_text_key(task)}: split {split!r}"):  # bytes that are no UTF-8 show here
+        bad = [row for row, text in enumerate(_values(texts)) if text is None or not text.strip()]
     if bad:
         raise UserError(
-            f"{where}: {len(bad)} of {len(texts)} rows of split {split!r} have an empty text or "
-            f"none in column {column!r} ({_first(bad)}); remove these rows{_none_in_csv(task)}"
+            f"{_text_key(task)}: {task.source}: {len(bad)} of {len(texts)} rows of split {split!r} "
+            f"have an empty text or none {place} ({_first(bad)}); remove these rows"
         )
 
 
@@ -85,16 +130,20 @@ def _check_class_numbers(labels: list[Any], feature: ClassLabel, split: str, tas
         )
 
 
-def _check_labels(labels: list[Any], split: str, task: Task) -> None:
+def _check_labels(labels: list[Any], split: str, task: Task) -> list[str] | list[int]:
+    """The labels, which are all names or all whole numbers (``1.0`` is 1)."""
     where, column = f"task.label_column: {task.source}", f"column {task.label_column!r}"
-    missing = [row for row, label in enumerate(labels) if _is_missing(label)]
+    # -1 is a class like another, unless there is no other: so splits without labels are marked
+    none = all(label == -1 for label in labels)
+    missing = [row for row, label in enumerate(labels) if none or _is_missing(label)]
     if missing:
         found = labels[missing[0]]
         raise UserError(
             f"{where}: {len(missing)} of {len(labels)} rows of split {split!r} have no label in "
             f"{column} ({_first(missing)}; the first has {found!r}, which means none); remove "
-            f"these rows{_none_in_csv(task)}"
+            "these rows"
         )
+    labels = [_without_fraction(label) for label in labels]
     for row, label in enumerate(labels):
         if not isinstance(label, (str, int)) or (isinstance(label, str) and "\n" in label):
             raise UserError(
@@ -102,20 +151,20 @@ def _check_labels(labels: list[Any], split: str, task: Task) -> None:
                 "a label is a class name in one line or a whole number"
             )
     refuse_mixed_labels(labels, task)
+    return labels
 
 
 def _is_missing(label: Any) -> bool:
     if isinstance(label, str):
         return not label.strip()
-    return label is None or label == -1 or (isinstance(label, float) and math.isnan(label))
+    return label is None or (isinstance(label, float) and math.isnan(label))
+
+
+def _without_fraction(label: Any) -> Any:
+    number = whole_number(label) if isinstance(label, float) else None
+    return label if number is None else number
 
 
 def _first(rows: list[int]) -> str:
     """The numbers of the first few rows."""
     return f"rows {', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''}"
-
-
-def _none_in_csv(task: Task) -> str:
-    files = (task.data_files or {}).values()
-    is_csv = any(file.lower().endswith((".csv", ".tsv")) for file in files)
-    return " (in CSV a bare NA, nan, null or None means none, too)" if is_csv else ""

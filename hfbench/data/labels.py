@@ -1,5 +1,6 @@
 """Labels of all splits as numbers: indices into one list of names."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -9,6 +10,16 @@ from datasets import ClassLabel, Dataset
 
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Task
+
+_WHOLE = re.compile(r"(0|-?[1-9][0-9]{0,17})(\.0)?")  # what an int64 holds
+
+
+def whole_number(label: str | float) -> int | None:
+    """Of ``"7"``, ``"7.0"`` or ``7.0``: 7; None of what is no whole number, as is ``"07"``."""
+    if isinstance(label, str):
+        found = _WHOLE.fullmatch(label)
+        return int(found[1]) if found else None
+    return int(label) if label.is_integer() else None
 
 
 def encode_labels(

@@ -1,29 +1,27 @@
 """Where a task's rows come from: a data set of the Hub, files, or hfbench itself."""
 
-import mmap
-import re
+from collections.abc import Callable
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset
+from datasets.fingerprint import generate_random_fingerprint
+from datasets.table import InMemoryTable
 
 from hfbench.data.builtin import sentiment
+from hfbench.data.delimited import read_delimited
+from hfbench.data.files import PACKED, DataFile, find_files
+from hfbench.data.json_rows import read_json
+from hfbench.data.labels import whole_number
+from hfbench.data.named import load_named
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Task
 from hfbench.system.hub import user_errors
 
-_LOADERS = {
-    ".csv": ("csv", {}),
-    ".tsv": ("csv", {"sep": "\t"}),
-    ".json": ("json", {}),
-    ".jsonl": ("json", {}),
-    ".parquet": ("parquet", {}),
-}
-# `\ud83d\ude00` is one character that JSON writes as two halves; half of one is none
-_HALF_CHARACTER = re.compile(
-    rb"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F]..)"
-)
+_DELIMITED = (".csv", ".tsv")
+_ENDINGS = (*_DELIMITED, ".json", ".jsonl", ".parquet")
 
 
 def load_source(task: Task, folder: Path, revision: str | None) -> dict[str, Dataset]:
@@ -46,52 +44,126 @@ def load_source(task: Task, folder: Path, revision: str | None) -> dict[str, Dat
             for split, rows in generated.items()
         }
     if task.dataset_name:
-        with user_errors(f"task.dataset_name: {task.source}"):
-            return dict(
-                datasets.load_dataset(task.dataset_name, task.dataset_config, revision=revision)
-            )
-    assert task.data_files is not None
+        parts = load_named(task, revision)
+    else:
+        parts = _load_files(find_files(task, folder), task)
+    numbers = _numbers_for_words(parts, task.label_column)
     return {
-        split: _load_file(folder / name, f"task.data_files.{split}")
-        for split, name in task.data_files.items()
+        split: _joined([_dataset(part, task.label_column, numbers) for part in found], split)
+        for split, found in parts.items()
     }
 
 
-def _load_file(path: Path, key: str) -> Dataset:
-    suffix = path.suffix.lower()
-    if suffix not in _LOADERS:
-        raise UserError(f"{key}: {str(path)!r} must end in one of {', '.join(_LOADERS)}")
-    loader, options = _LOADERS[suffix]
-    with user_errors(f"{key}: {path}"):
-        with path.open("rb") as file:
-            if not file.read(1 << 16).strip():
-                raise UserError(f"{key}: {path} is empty")
-            if loader == "json":
-                _refuse_half_characters(file.fileno(), f"{key}: {path}")
-        found = _load_rows(loader, path, options)
-        if found is None:
-            raise UserError(f"{key}: {path} has no examples")
-        return found
+def _load_files(
+    splits: dict[str, list[DataFile]], task: Task
+) -> dict[str, list[Dataset | pa.Table]]:
+    every = [file for files in splits.values() for file in files]
+    if task.reading_keys and not any(_is_delimited(file, task) for file in every):
+        raise UserError(
+            f"task.{task.reading_keys[0]}: it is for csv and tsv files, and data_files has none"
+        )
+    return {split: [_load_one(file, task) for file in files] for split, files in splits.items()}
 
 
-def _load_rows(loader: str, path: Path, options: dict[str, str]) -> Dataset | None:
-    """What is in the file; None if it has no row, which `load_dataset` takes for a failure."""
-    if loader == "parquet" and pq.read_metadata(path).num_rows == 0:
+def _load_one(file: DataFile, task: Task) -> Dataset | pa.Table:
+    """What is in a file or folder; a table, if it has no types but text."""
+    read = _reader(file, task)
+    with user_errors(file.where):
+        if not file.path.is_dir():
+            with file.open_bytes() as content:
+                if not content.read(1 << 16).strip():
+                    raise UserError(f"{file.where} is empty")
+        found = read(file, task)
+    if found is None or found.num_rows == 0 or not found.column_names:
+        raise UserError(f"{file.where} has no examples")
+    return found
+
+
+def _reader(file: DataFile, task: Task) -> Callable[[DataFile, Task], Dataset | pa.Table | None]:
+    if file.path.is_dir():
+        return _load_folder
+    if _is_delimited(file, task):
+        return read_delimited
+    if file.ending in (".json", ".jsonl"):
+        return read_json
+    if file.ending == ".parquet" and not file.is_packed:
+        return _load_parquet
+    raise UserError(
+        f"{file.key}: {str(file.path)!r} must end in one of {', '.join(_ENDINGS)} (all but the "
+        f"last also with {', '.join(PACKED)}); for a table of text that is called otherwise give "
+        "`sep`"
+    )
+
+
+def _is_delimited(file: DataFile, task: Task) -> bool:
+    return file.ending in _DELIMITED or (task.sep is not None and file.ending not in _ENDINGS)
+
+
+def _load_parquet(file: DataFile, task: Task) -> Dataset | None:
+    """None if it has no row, which `load_dataset` takes for a failure."""
+    if pq.read_metadata(file.path).num_rows == 0:
         return None
-    builder = datasets.load_dataset_builder(loader, data_files=str(path), **options)
+    builder = datasets.load_dataset_builder("parquet", data_files=str(file.path))
     builder.download_and_prepare()
-    if builder.info.splits["train"].num_examples == 0:
-        return None
     return builder.as_dataset(split="train")
 
 
-def _refuse_half_characters(file: int, where: str) -> None:
-    """Of some kinds of JSON files datasets would leave them out and say nothing."""
-    with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as data:
-        for match in _HALF_CHARACTER.finditer(data):
-            before = data[max(0, match.start() - 100) : match.start()]
-            if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:  # else the backslash is text
+def _load_folder(file: DataFile, task: Task) -> Dataset | pa.Table:
+    """What `save_to_disk` wrote, or the texts of a folder for each class."""
+    if (file.path / datasets.config.DATASET_STATE_JSON_FILENAME).is_file():
+        return datasets.load_from_disk(file.path)
+    texts = sorted(file.path.glob("[!.]*/*.txt"))
+    if not texts:
+        raise UserError(
+            f"{file.where} is a folder which neither save_to_disk wrote as one split nor has a "
+            "folder of .txt files for each class"
+        )
+    columns: dict[str, list[str]] = {"text": [], "label": []}
+    for path in texts:
+        with DataFile(path, file.key, file.encoding).open_text("") as text:
+            columns["text"].append(text.read())
+        columns["label"].append(path.parent.name)
+    return pa.table(columns)
+
+
+def _numbers_for_words(
+    parts: dict[str, list[Dataset | pa.Table]], label_column: str
+) -> dict[str, int] | None:
+    """The number for each label of files that know no types; None unless all are numbers.
+
+    All splits are asked together, so that a class is not a word in one and a number in another.
+    """
+    tables = [part for found in parts.values() for part in found if isinstance(part, pa.Table)]
+    words: set[str] = set()
+    for table in tables:
+        if label_column in table.column_names:
+            words.update(table[label_column].drop_null().unique().to_pylist())
+    numbers = {word: whole_number(word) for word in words}
+    return None if None in numbers.values() else numbers  # type: ignore[return-value]
+
+
+def _dataset(
+    part: Dataset | pa.Table, label_column: str, numbers: dict[str, int] | None
+) -> Dataset:
+    if isinstance(part, Dataset):
+        return part
+    if numbers and label_column in part.column_names:
+        labels = [
+            pa.array([word and numbers[word] for word in chunk.to_pylist()], pa.int64())
+            for chunk in part[label_column].chunks
+        ]
+        place = part.column_names.index(label_column)
+        part = part.set_column(place, label_column, pa.chunked_array(labels, pa.int64()))
+    # not the fingerprint of the content, which would take long
+    return Dataset(InMemoryTable(part), fingerprint=generate_random_fingerprint())
+
+
+def _joined(parts: list[Dataset], split: str) -> Dataset:
+    with user_errors(f"task.data_files.{split}: these files together"):
+        for part in parts[1:]:
+            if set(part.column_names) != set(parts[0].column_names):
                 raise UserError(
-                    f"{where}: byte {match.start()}: {match[0].decode('latin-1')!r} is half a "
-                    "character (a lone surrogate); remove it or write the whole character"
+                    f"task.data_files.{split}: its files have other columns: "
+                    f"{', '.join(parts[0].column_names)}; {', '.join(part.column_names)}"
                 )
+        return datasets.concatenate_datasets(parts) if len(parts) > 1 else parts[0]

@@ -162,8 +162,8 @@ def _content_hash(split: Dataset, labels: list[str]) -> str:
     `Dataset._fingerprint` would change with path and time of the file.
     """
     digest, encoder = hashlib.sha256(), json.JSONEncoder(sort_keys=True)
-    columns = split[:]
-    columns["label"] = [labels[number] for number in columns["label"]]
-    for values in zip(*columns.values(), strict=True):
-        digest.update(encoder.encode(dict(zip(columns, values, strict=True))).encode())
+    for columns in split.iter(1000):  # all at once they would take several times the memory
+        columns["label"] = [labels[number] for number in columns["label"]]
+        for values in zip(*columns.values(), strict=True):
+            digest.update(encoder.encode(dict(zip(columns, values, strict=True))).encode())
     return digest.hexdigest()

@@ -141,7 +141,7 @@ class _Rerun:
                 "it with --trust-remote-code"
             )
         for key, path in self.recipe.file_paths.items():
-            if not path.is_file():
+            if not path.exists():
                 raise UserError(
                     f"{record.stem}: {key}: there is no file {str(path)!r}; say by --relative-to "
                     "where the relative paths of its recipe start"

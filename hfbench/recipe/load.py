@@ -60,9 +60,9 @@ def check_recipe(values: dict[str, Any], overrides: list[str], path: Path) -> Re
             "records; for the Hub log in with `hf auth login`"
         )
     for key, file in recipe.file_paths.items():
-        if file.is_dir():
+        if file.is_dir() and not key.startswith("task.data_files"):
             raise UserError(f"{path}: {key}: {str(file)!r} is a folder; a file is wanted")
-        if not file.is_file():
+        if not file.exists():
             raise UserError(f"{path}: {key}: there is no file {str(file)!r}")
     return recipe
 

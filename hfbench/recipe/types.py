@@ -52,8 +52,14 @@ def _check_class(path: str) -> str:
     return f"{_check_module(module)}:{name}"
 
 
+def is_pattern(name: str) -> bool:
+    """Whether the name of a file stands for all that match it."""
+    return re.search(r"[*?[]", name) is not None
+
+
 Name = Annotated[str, AfterValidator(_check_slug)]
 Line = Annotated[str, AfterValidator(_check_line)]
+Lines = Annotated[list[Line], Field(min_length=1)]
 Revision = Annotated[str, AfterValidator(_check_revision)]
 ModuleName = Annotated[str, AfterValidator(_check_module)]
 ClassPath = Annotated[str, AfterValidator(_check_class)]

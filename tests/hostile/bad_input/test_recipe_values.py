@@ -279,9 +279,57 @@ def test_a_training_argument_out_of_its_range_is_named(recipe_mistake, argument,
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(recipe_mistake, tmp_path):
-    text = GOOD.replace("builtin: sentiment", "data_files: {train: .}")
-    message = f"task.data_files.train: {str(tmp_path)!r} is a folder; a file is wanted"
-    assert recipe_mistake(text) == message
+    text = GOOD.replace("gpt-nano}", "gpt-nano, pretrain: {corpus: {text_file: .}}}")
+    message = f"{str(tmp_path)!r} is a folder; a file is wanted"
+    assert recipe_mistake(text) == f"models[0].pretrain.corpus.text_file: {message}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("sep: ''", "task.sep: '' cannot part fields"),
+        ("sep: '\"'", "task.sep: '\"' cannot part fields"),
+        (
+            "sep: '\\t'",
+            "task.sep: '\\\\t' holds a backslash and a letter; write it in double quotes, in which "
+            "YAML takes \\t for one character",
+        ),
+        ("encoding: utf9", "task.encoding: 'utf9' is no encoding that Python knows"),
+        ("encoding: rot13", "task.encoding: 'rot13' is no encoding that Python knows"),
+        ("quoting: all", "task.quoting: Input should be 'minimal' or 'none', not 'all'"),
+        (
+            "header: false",
+            "task: header: false leaves the columns without names; give column_names",
+        ),
+        ("column_names: []", "task.column_names: List should have at least 1 item"),
+        ("column_names: [text, text]", "task: column_names must differ: text, text"),
+        ("text: no column", "task.text: 'no column' names no column, as {title} would"),
+        ("text: '{a!r}'", "task.text: '{a!r}': a place for a column is written as {title}"),
+        ("text: '{'", "task.text: '{': Single '{' encountered in format string"),
+        (
+            "text: '{a}', text_column: b",
+            "task: give text_column, or text to join columns, and not both",
+        ),
+        ("text: '{label}'", "task: text_column and label_column must differ: label, label"),
+    ],
+)
+def test_a_key_that_says_how_to_read_is_checked(recipe_mistake, keys, message):
+    files = f"data_files: {{train: a.csv, validation: b.csv}}, {keys}"
+    assert recipe_mistake(GOOD.replace("builtin: sentiment", files)) == message
+
+
+@pytest.mark.parametrize("name", ["'https://example.org/a.csv'", "[a.csv, 's3://bucket/a.csv']"])
+def test_an_address_is_no_file(recipe_mistake, name):
+    found = recipe_mistake(GOOD.replace("builtin: sentiment", f"data_files: {{train: {name}}}"))
+    assert found.startswith("task.data_files: train: ")
+    assert "is an address, and files are local: download it and name the file" in found
+
+
+@pytest.mark.parametrize("key", ["sep: ';'", "encoding: cp1252", "na_values: [NA]", "header: true"])
+def test_a_key_that_says_how_to_read_files_goes_with_files(recipe_mistake, key):
+    name = key.partition(":")[0]
+    found = recipe_mistake(GOOD.replace("builtin: sentiment", f"builtin: sentiment, {key}"))
+    assert found == f"task: {name} says how files are read, and built-in data are no files"
 
 
 def test_a_long_value_is_shown_by_its_beginning(recipe_mistake):
