@@ -59,20 +59,21 @@ def data(
 def _recipe_of(path: Path, overrides: list[str]) -> "Recipe":
     """A comparison of the data in a file, whose columns are guessed where they are not given."""
     from hfbench.data.doctor.diagnosis import guess_columns
-    from hfbench.data.doctor.files import KINDS, read_file
+    from hfbench.data.doctor.files import can_read, read_file
+    from hfbench.data.files import DataFile
     from hfbench.errors import UserError, nearest
     from hfbench.recipe.load import check_recipe
 
-    if path.suffix.lower() not in KINDS:
-        raise UserError(
-            f"{str(path)!r} is neither a recipe ({', '.join(_RECIPES)}) nor a file of data "
-            f"({', '.join(KINDS)})"
-        )
-    if not path.is_file():
+    if not path.exists():
         siblings = [file.name for file in path.parent.glob(f"*{path.suffix}")]
         raise UserError(f"there is no file {str(path)!r}{nearest(path.name, siblings)}")
     task = {"data_files": {"train": path.name}, "validation_size": 0.25}
-    if guessed := guess_columns(read_file(path, {}).columns):
-        task |= dict(zip(("text_column", "label_column"), guessed, strict=True))
     values = {"name": "data", "task": task, "models": [{"name": "floor", "control": "majority"}]}
-    return check_recipe(values, [f"task.{override}" for override in overrides], path)
+    keys = [f"task.{override}" for override in overrides]
+    asked = check_recipe(values, keys, path).task
+    assert asked
+    file = DataFile(path, "task.data_files.train", asked.encoding)
+    if can_read(file, asked) and (guessed := guess_columns(read_file(file, asked).columns)):
+        pairs = zip(("text_column", "label_column"), guessed, strict=True)
+        task |= {key: name for key, name in pairs if not (asked.text and key == "text_column")}
+    return check_recipe(values, keys, path)

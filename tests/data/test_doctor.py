@@ -16,6 +16,7 @@ from hfbench.data.doctor.diagnosis import describe_type, guess_columns
 from hfbench.data.doctor.files import read_file
 from hfbench.data.doctor.lengths import estimate_tokens
 from hfbench.data.doctor.report import format_report
+from hfbench.data.files import DataFile
 from hfbench.data.task import load_task
 from hfbench.recipe.schema import Recipe
 
@@ -48,6 +49,12 @@ def recipe(folder, *, models=None, **task):
     entries = models or [{"name": "floor", "control": "majority"}]
     values = {"name": "r", "task": task, "models": entries}
     return Recipe.from_values(values, folder)
+
+
+def read(path, **task):
+    """A file as it stands."""
+    task = recipe(path.parent, data_files={"train": path.name}, **task).task
+    return read_file(DataFile(path, "task.data_files.train", task.encoding), task)
 
 
 def look(folder, **task):
@@ -94,16 +101,16 @@ def test_utf_8_with_a_mark_is_nothing_to_say(tmp_path):
     write(tmp_path / "data.csv", texts(40))
     content = (tmp_path / "data.csv").read_bytes()
     (tmp_path / "data.csv").write_bytes(b"\xef\xbb\xbf" + content)
-    read = read_file(tmp_path / "data.csv", {})
-    assert (read.facts.encoding, read.facts.columns) == ("utf-8-sig", ["text", "label"])
-    assert read.findings == []
+    found = read(tmp_path / "data.csv")
+    assert (found.facts.encoding, found.facts.columns) == ("utf-8-sig", ["text", "label"])
+    assert found.findings == []
 
 
 def test_an_encoding_that_is_given_and_wrong_is_named(tmp_path):
     (tmp_path / "data.csv").write_bytes("text,label\ncafé,a\n".encode("cp1252"))
-    read = read_file(tmp_path / "data.csv", {"encoding": "utf-8"})
-    assert "cannot be read as utf-8; it seems to be" in read.findings[0].sentence
-    assert read_file(tmp_path / "data.csv", {"encoding": "cp1252"}).columns["text"] == ["café"]
+    found = read(tmp_path / "data.csv", encoding="utf-8")
+    assert "cannot be read as utf-8; it seems to be" in found.findings[0].sentence
+    assert read(tmp_path / "data.csv", encoding="cp1252").columns["text"] == ["café"]
 
 
 def test_characters_that_a_wrong_encoding_left_are_counted(tmp_path):
@@ -122,9 +129,7 @@ def test_another_separator_is_named_with_its_key(tmp_path, sep):
     finding = look(tmp_path)["separator"]
     assert (finding.severity, finding.key) == ("high", "sep")
     assert f"`sep: {json.dumps(sep)}`" in finding.sentence
-    assert "separator" not in {
-        f.check for f in read_file(tmp_path / "data.csv", {"sep": sep}).findings
-    }
+    assert "separator" not in {f.check for f in read(tmp_path / "data.csv", sep=sep).findings}
 
 
 def test_rows_with_another_number_of_fields_are_counted_with_their_lines(tmp_path):
@@ -160,18 +165,21 @@ def test_a_text_of_several_lines_swallows_nothing(tmp_path):
 
 def test_tsv_stands_bare_unless_the_file_proves_otherwise(tmp_path):
     bare = tmp_path / "bare.tsv"
-    write(bare, [("pos", '"so it began'), ("neg", 'and so it ended"')], "label\ttext", "\t")
-    read = read_file(bare, {})
-    assert not read.facts.quoted
-    assert read.columns["text"] == ['"so it began', 'and so it ended"']
+    marked = [("pos", '"so it began'), ("neg", 'and so it ended"')]
+    plain = [(label, text) for text, label in texts(8)]
+    write(bare, [marked[0], *plain, marked[1], *plain], "label\ttext", "\t")
+    found = read(bare)
+    assert not found.facts.quoted
+    assert len(found.columns["text"]) == 18
+    assert found.columns["text"][0] == '"so it began'
     quoted = tmp_path / "quoted.tsv"
     values = ["one", 'he said "yes"', "a\tb", "two\nlines"]
     pd.DataFrame({"label": list("abab"), "text": values}).to_csv(quoted, sep="\t", index=False)
-    read = read_file(quoted, {})
-    assert read.facts.quoted
-    assert read.columns["text"] == values
+    found = read(quoted)
+    assert found.facts.quoted
+    assert found.columns["text"] == values
     pd.DataFrame({"label": ["a"], "text": ["one"]}).to_csv(quoted, sep="\t", index=False, quoting=1)
-    assert read_file(quoted, {}).columns == {"label": ["a"], "text": ["one"]}
+    assert read(quoted).columns == {"label": ["a"], "text": ["one"]}
 
 
 def test_texts_and_classes_that_are_read_otherwise_are_told(tmp_path):
@@ -183,7 +191,7 @@ def test_texts_and_classes_that_are_read_otherwise_are_told(tmp_path):
     write(tmp_path / "data.csv", rows)
     from hfbench.data.doctor.diagnosis import _compare_readings
 
-    columns = {"train": read_file(tmp_path / "data.csv", {}).columns}
+    columns = {"train": read(tmp_path / "data.csv").columns}
     found = {f.check: f.sentence for f in _compare_readings(loaded, recipe(tmp_path).task, columns)}
     assert "1 of 40 texts are not those of the file: row train/4" in found["other texts"]
     assert "the 3 classes of the file (neg, pos, third) are read as 2" in found["other classes"]
@@ -204,17 +212,17 @@ def test_a_header_that_stands_again_is_named_by_its_line(tmp_path):
 @pytest.mark.parametrize("first", [("a film", "pos"), ("0", "pos")])
 def test_a_first_line_that_is_a_row_is_suspected(tmp_path, first):
     write(tmp_path / "data.csv", [first, *texts(40)], header=None)
-    finding = read_file(tmp_path / "data.csv", {}).findings[0]
+    finding = read(tmp_path / "data.csv").findings[0]
     assert (finding.severity, finding.check, finding.key) == ("high", "header", "column_names")
     assert "'pos' stands 20 times below it" in finding.sentence
-    named = read_file(tmp_path / "data.csv", {"column_names": ["text", "label"]})
+    named = read(tmp_path / "data.csv", column_names=["text", "label"])
     assert (named.findings, named.facts.rows) == ([], 41)
 
 
 @pytest.mark.parametrize(("header", "said"), [("text,", "column 2"), ("text,text", "'text' twice")])
 def test_a_header_without_names_is_told(tmp_path, header, said):
     write(tmp_path / "data.csv", texts(40), header=header)
-    finding = read_file(tmp_path / "data.csv", {}).findings[0]
+    finding = read(tmp_path / "data.csv").findings[0]
     assert (finding.severity, finding.key) == ("medium", "column_names")
     assert said in finding.sentence
 
@@ -233,15 +241,13 @@ def test_json_lists_and_parquet_are_read_as_they_stand(tmp_path):
     frame.to_json(tmp_path / "data.json", orient="records")
     frame.to_parquet(tmp_path / "data.parquet")
     for name in ("data.json", "data.parquet"):
-        read = read_file(tmp_path / name, {})
-        assert read.columns == {"text": list(frame["text"]), "label": list(frame["label"])}
+        found = read(tmp_path / name)
+        assert found.columns == {"text": list(frame["text"]), "label": list(frame["label"])}
         assert set(look(tmp_path, data_files={"train": name})) == {"title"}
     (tmp_path / "data.json").write_text('[{"text": 1,}]')
-    assert "line 1, column 13" in read_file(tmp_path / "data.json", {}).findings[0].sentence
+    assert "line 1, column 13" in read(tmp_path / "data.json").findings[0].sentence
     (tmp_path / "data.parquet").write_bytes(gzip.compress(b"x"))
-    assert (
-        "cannot be read as Parquet" in read_file(tmp_path / "data.parquet", {}).findings[0].sentence
-    )
+    assert "cannot be read as Parquet" in read(tmp_path / "data.parquet").findings[0].sentence
 
 
 def test_what_a_comparison_refuses_is_a_finding_and_the_rest_is_told(tmp_path):

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfbench.data.doctor.examples import CHECKS, MISSING_WORDS, QUICK, Examples, Split
-from hfbench.data.doctor.files import KINDS, FileFacts, ReadFile, read_file
+from hfbench.data.doctor.files import FileFacts, ReadFile, can_read, read_file
 from hfbench.data.doctor.finding import Finding, by_severity, short, some, worst
 from hfbench.data.doctor.lengths import Cut, Lengths, count_cuts, measure
 from hfbench.data.doctor.lengths import describe as describe_cuts
 from hfbench.data.doctor.scripts import count_letters
+from hfbench.data.files import find_files
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Recipe, Task
 
 if TYPE_CHECKING:
     from hfbench.data.task import LoadedTask
-
-_READING_KEYS = {"encoding", "sep", "quoting", "header", "column_names"}
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,10 @@ class Diagnosis:
     """All that the doctor has to say."""
 
     target: str
-    files: dict[str, FileFacts] = field(default_factory=dict)
-    """By split."""
+    files: dict[str, list[FileFacts]] = field(default_factory=dict)
+    """By split, in the order in which they are read."""
     types: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Split -> column -> what its values are, of each file."""
+    """Split -> column -> what its values are, of the split's files."""
     refusal: str | None = None
     """Why a comparison would not take these data."""
     splits: dict[str, SplitFacts] = field(default_factory=dict)
@@ -65,22 +64,23 @@ def diagnose(target: str, recipe: Recipe) -> Diagnosis:
     task = recipe.task
     assert task
     found = Diagnosis(target)
-    read = _read_files(task, recipe.folder)
-    for split, file in read.items():
-        found.files[split] = file.facts
-        found.types[split] = {name: describe_type(v) for name, v in file.columns.items()}
-        found.findings += file.findings
     examples: Examples | None
+    columns: Mapping[str, Mapping[str, list[Any]]] = {}
     try:
+        read = _read_files(task, recipe.folder)
+        columns = {split: _columns(files) for split, files in read.items()}
+        for split, files in read.items():
+            found.files[split] = [file.facts for file in files]
+            found.findings += [finding for file in files for finding in file.findings]
+            found.types[split] = {name: describe_type(v) for name, v in columns[split].items()}
         loaded = load_task(task, recipe.folder)
     except UserError as error:
         found.refusal = str(error)
         key = re.match(r"task\.(\w+)", str(error))
         said = f"hfbench refuses: {error}"
         found.findings.append(Finding("high", "refused", said, key[1] if key else None))
-        examples = _as_they_stand(task, read)
+        examples = _as_they_stand(task, columns)
     else:
-        columns = {split: file.columns for split, file in read.items()}
         found.findings += _compare_readings(loaded, task, columns)
         examples = _as_loaded(task, loaded, columns)
     if examples:
@@ -107,9 +107,9 @@ def alarms(task: Task, loaded: "LoadedTask", folder: Path) -> list[Finding]:
     The rows of files are read once more, but not those of the Hub.
     """
     read = _read_files(task, folder, skipped=task.text_columns)
-    columns = {split: file.columns for split, file in read.items()}
+    columns = {split: _columns(files) for split, files in read.items()}
     examples = _as_loaded(task, loaded, columns)
-    found = [finding for file in read.values() for finding in file.findings]
+    found = [finding for files in read.values() for file in files for finding in file.findings]
     return worst([*found, *(finding for check in QUICK for finding in check(examples))])
 
 
@@ -158,28 +158,37 @@ def describe_type(values: Sequence[Any]) -> str:
     return f"{kind} ({different:,} different{missing}{nothing})"
 
 
-def _read_files(task: Task, folder: Path, skipped: Sequence[str] = ()) -> dict[str, ReadFile]:
-    """By split; what cannot be read by its ending, or is not there, a comparison refuses."""
-    given = task.model_dump(include=_READING_KEYS, exclude_none=True)
+def _read_files(task: Task, folder: Path, skipped: Sequence[str] = ()) -> dict[str, list[ReadFile]]:
+    """By split, of those that the task names and whose files can all be looked at."""
     wanted = (task.train_split, task.validation_split, task.test_split)
     return {
-        split: read_file(folder / name, given, skipped)
-        for split, name in (task.data_files or {}).items()
-        if split in wanted and Path(name).suffix.lower() in KINDS and (folder / name).is_file()
+        split: [read_file(file, task, skipped) for file in files]
+        for split, files in find_files(task, folder).items()
+        if split in wanted and all(can_read(file, task) for file in files)
     }
+
+
+def _columns(files: list[ReadFile]) -> dict[str, list[Any]]:
+    """Those that all files of a split have, one after another."""
+    names = [name for name in files[0].columns if all(name in file.columns for file in files)]
+    return {name: [value for file in files for value in file.columns[name]] for name in names}
 
 
 def _compare_readings(
     loaded: "LoadedTask", task: Task, columns: Mapping[str, Mapping[str, list[Any]]]
 ) -> Iterator[Finding]:
-    """Whether texts and classes of a comparison are those that stand in the files, row by row."""
+    """Whether texts and classes of a comparison are those that stand in the files, row by row.
+
+    Of texts that a template makes, only the classes are asked for.
+    """
+    text_columns = [] if task.text else task.text_columns
     others: list[tuple[str, Any, str]] = []
     compared = 0
     classes: set[tuple[Any, int]] = set()
     for data in loaded.splits.values():
         places = [identity.rpartition("/") for identity in data["id"][:]]
         rows = [(columns.get(split, {}), int(row)) for split, _, row in places]
-        for name, column in zip(("text", "text_pair"), task.text_columns, strict=False):
+        for name, column in zip(("text", "text_pair"), text_columns, strict=False):
             for (file, row), identity, text in zip(rows, data["id"][:], data[name][:], strict=True):
                 if column in file:
                     compared += 1
@@ -217,9 +226,10 @@ def _as_loaded(
     """The examples that a comparison sees, with the other columns of the files."""
     splits = {}
     for role, data in loaded.splits.items():
+        names = ["text"] if task.text else task.text_columns
         texts = {
             column: data[name][:]
-            for name, column in zip(("text", "text_pair"), task.text_columns, strict=False)
+            for name, column in zip(("text", "text_pair"), names, strict=False)
         }
         labels = [loaded.facts.labels[label] for label in data["label"][:]]
         places = [identity.rpartition("/") for identity in data["id"][:]]
@@ -229,12 +239,12 @@ def _as_loaded(
     return Examples(task, splits, loaded.facts.overlap)
 
 
-def _as_they_stand(task: Task, read: Mapping[str, ReadFile]) -> Examples | None:
+def _as_they_stand(task: Task, read: Mapping[str, Mapping[str, list[Any]]]) -> Examples | None:
     """The rows of the files that have text and label, of data that a comparison refuses."""
     splits = {}
     named = (task.train_split, task.validation_split, task.test_split)
     for role, name in zip(("train", "validation", "test"), named, strict=True):
-        columns = read[name].columns if name and name in read else {}
+        columns = read[name] if name and name in read else {}
         if not {*task.text_columns, task.label_column} <= set(columns):
             continue
         texts = [columns[column] for column in task.text_columns]

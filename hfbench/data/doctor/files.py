@@ -1,26 +1,26 @@
-"""What stands in a file, looked at by itself and without believing its name.
+"""What stands in a file, by the reader's own parts but without its refusals.
 
-Nothing here is read for a comparison: that is `data.sources`. The doctor reads a second time, line
-by line, so that it can tell what was lost on the way.
+Where `data.sources` refuses a file, the doctor reads on and says of all rows what is odd.
 """
 
-import csv
 import json
 import re
-import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hfbench.data.delimited import find_form, split_rows
 from hfbench.data.doctor.encoding import decodes, find_encoding
 from hfbench.data.doctor.finding import Finding, some
+from hfbench.data.files import DataFile
+from hfbench.errors import UserError
+from hfbench.recipe.schema import Task
 
-KINDS = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl", ".parquet": "parquet"}
+_KINDS = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl", ".parquet": "parquet"}
 _SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 _SAMPLE_LINES = 200
 _CLEAR = 0.9  # share of lines with as many fields as the first, from which a separator is meant
@@ -56,66 +56,67 @@ class ReadFile:
     """Those that were to be kept, each with a value (of CSV a string) a row."""
 
 
-def read_file(path: Path, given: Mapping[str, Any], skipped: Collection[str] = ()) -> ReadFile:
-    """Read a file of one of `KINDS` as it stands.
+def can_read(file: DataFile, task: Task) -> bool:
+    """Whether it is a file, and of a kind that is looked at."""
+    return file.path.is_file() and (file.ending in _KINDS or task.sep is not None)
+
+
+def read_file(file: DataFile, task: Task, skipped: Collection[str] = ()) -> ReadFile:
+    """Read a file that `can_read` knows as it stands.
 
     Args:
-        path: of the file.
-        given: what the recipe says of it: ``encoding``, ``sep``, ``quoting``, ``header``,
-            ``column_names``; what is not given is found.
+        file: its encoding is that of ``task``.
+        task: says how it is to be read; what it does not say is found.
         skipped: columns that are not kept.
     """
-    read = ReadFile(FileFacts(path.name, KINDS[path.suffix.lower()]))
-    if read.facts.kind == "parquet":
-        _read_parquet(path, read, skipped)
-        return read
-    read.facts.encoding = _encoding(path, given, read)
-    if not decodes(path, read.facts.encoding):
-        return read
-    with path.open("r", encoding=read.facts.encoding, newline="") as file:
-        if read.facts.kind in ("csv", "tsv"):
-            _read_delimited(file, read, given, skipped)
-        elif read.facts.kind == "json" and file.read(1 << 16).lstrip().startswith("["):
-            file.seek(0)
-            _read_json_list(file, read, skipped)
-        else:
-            file.seek(0)
-            _read_json_lines(file, read, skipped)
+    read = ReadFile(FileFacts(file.path.name, _KINDS.get(file.ending, "csv")))
+    try:
+        _read(file, task, read, skipped)
+    except UserError as error:  # where it cannot go on
+        read.findings.append(Finding("high", "format", str(error), "quoting"))
     return read
 
 
-def _encoding(path: Path, given: Mapping[str, Any], read: ReadFile) -> str:
-    found = find_encoding(path)
-    if "encoding" in given:
-        if not decodes(path, given["encoding"]):
-            read.findings.append(
-                Finding(
-                    "high",
-                    "encoding",
-                    f"{path.name} cannot be read as {given['encoding']}; it seems to be {found}: "
-                    f"give `encoding: {found}`",
-                    "encoding",
-                )
-            )
-        return given["encoding"]
-    if found not in ("utf-8", "utf-8-sig"):
-        read.findings.append(
-            Finding(
-                "high",
-                "encoding",
-                f"{path.name} is not UTF-8; it seems to be {found}: look at its texts with "
-                f"`encoding: {found}`, or save it as UTF-8",
-                "encoding",
-            )
+def _read(file: DataFile, task: Task, read: ReadFile, skipped: Collection[str]) -> None:
+    if read.facts.kind == "parquet":
+        _read_parquet(file, read, skipped)
+        return
+    read.facts.encoding = _encoding(file, read)
+    if not decodes(file, read.facts.encoding):
+        return
+    file = replace(file, encoding=read.facts.encoding)
+    if read.facts.kind in ("csv", "tsv"):
+        _read_delimited(file, task, read, skipped)
+        return
+    with file.open_text() as text:
+        is_list = read.facts.kind == "json" and text.read(1 << 16).lstrip().startswith("[")
+    if is_list:
+        _read_json_list(file, read, skipped)
+    else:
+        _read_json_lines(file, read, skipped)
+
+
+def _encoding(file: DataFile, read: ReadFile) -> str:
+    found, given, name = find_encoding(file), file.encoding, file.path.name
+    if given and not decodes(file, given):
+        said = f"{name} cannot be read as {given}; it seems to be {found}: give `encoding: {found}`"
+    elif not given and found not in ("utf-8", "utf-8-sig"):
+        said = (
+            f"{name} is not UTF-8; it seems to be {found}: look at its texts with "
+            f"`encoding: {found}`, or save it as UTF-8"
         )
-    return found
+    else:
+        return given or found
+    read.findings.append(Finding("high", "encoding", said, "encoding"))
+    return given or found
 
 
-def _read_parquet(path: Path, read: ReadFile, skipped: Collection[str]) -> None:
+def _read_parquet(file: DataFile, read: ReadFile, skipped: Collection[str]) -> None:
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(file.path)
     except (OSError, pa.ArrowInvalid) as error:
-        said = f"{path.name} cannot be read as Parquet: {' '.join(str(error).split())[:200]}"
+        reason = " ".join(str(error).split())[:200]
+        said = f"{file.path.name} cannot be read as Parquet: {reason}"
         read.findings.append(Finding("high", "format", said))
         return
     read.facts.rows, read.facts.columns = table.num_rows, table.column_names
@@ -124,26 +125,6 @@ def _read_parquet(path: Path, read: ReadFile, skipped: Collection[str]) -> None:
 
 
 # --- CSV and TSV
-
-
-class _Lines:
-    """Hands lines to a CSV reader and remembers those of the row under way."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self.count = 0
-        self.row: list[str] = []
-
-    def __iter__(self) -> Iterator[str]:
-        for line in self._file:
-            self.count += 1
-            self.row.append(line)
-            yield line
-
-    def take(self) -> list[str]:
-        """The lines since the last time."""
-        taken, self.row = self.row, []
-        return taken
 
 
 @dataclass
@@ -160,94 +141,71 @@ class _Oddities:
     long_rows: int = 0
 
 
-def _read_delimited(
-    file: TextIO, read: ReadFile, given: Mapping[str, Any], skipped: Collection[str]
-) -> None:
-    facts, sample = read.facts, [line for line, _ in zip(file, range(_SAMPLE_LINES), strict=False)]
-    usual = "\t" if facts.kind == "tsv" else ","
-    facts.separator = given.get("sep") or _find_separator(sample, usual)
-    file.seek(0)
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a text may be longer than 131,072
-    if "quoting" in given:
-        facts.quoted = given["quoting"] != "none"
-    else:
-        facts.quoted = facts.kind == "csv" or _is_quoted(file, facts.separator)
-    file.seek(0)
-    lines, odd = _Lines(file), _Oddities()
-    try:
-        _read_rows(lines, read, odd, given, skipped)
-    except csv.Error as error:
-        said = f"{facts.name}: line {lines.count} cannot be read as {facts.kind.upper()}: {error}"
-        read.findings.append(Finding("high", "format", said, "quoting"))
-    facts.lines = lines.count
-    if "sep" not in given and facts.separator != usual:
+def _read_delimited(file: DataFile, task: Task, read: ReadFile, skipped: Collection[str]) -> None:
+    facts, usual = read.facts, "\t" if read.facts.kind == "tsv" else ","
+    facts.separator = task.sep or _find_separator(file, usual)
+    form = find_form(file, task.model_copy(update={"sep": facts.separator}))
+    facts.quoted = form.quotes
+    odd, columns = _Oddities(), list[list[str] | None]()
+    header, height = None, 0
+    for number, fields, lines in split_rows(file, form):
+        height += max(1, len(lines))
+        facts.lines = number + max(1, len(lines)) - 1
+        if not columns:
+            header = fields if form.header else None
+            facts.columns = form.names or header or [f"column {i + 1}" for i in range(len(fields))]
+            columns = [None if name in skipped else [] for name in facts.columns]
+            if header:
+                continue
+        facts.rows += 1
+        _note(odd, number, fields, lines, header, len(columns), facts.separator)
+        for place, column in enumerate(columns):
+            if column is not None:
+                column.append(fields[place] if place < len(fields) else "")
+    odd.empty_lines = (facts.lines or 0) - height
+    kept = zip(facts.columns, columns, strict=True)
+    read.columns = {name: column for name, column in kept if column is not None}
+    classes = [{v for v, n in Counter(column or ()).items() if n > 1} for column in columns]
+    odd.swallowed = {
+        first: parts for first, parts in odd.swallowed.items() if _are_rows(parts, classes)
+    }
+    if not task.sep and facts.separator != usual:
         name = _SEPARATORS[facts.separator]
         read.findings.append(
             Finding(
                 "high",
                 "separator",
                 f"{facts.name}: its fields are separated by a {name}, not by a "
-                f'{_SEPARATORS[usual]}: give `sep: "{_escaped(facts.separator)}"`',
+                f"{_SEPARATORS[usual]}: give `sep: {json.dumps(facts.separator)}`",
                 "sep",
             )
         )
     read.findings += _describe(odd, facts)
-    if facts.rows and not given.get("column_names"):
+    if facts.rows and not task.column_names:
         read.findings += _suspect_header(read, len(odd.repeated_header))
 
 
-def _read_rows(
-    lines: _Lines,
-    read: ReadFile,
+def _note(
     odd: _Oddities,
-    given: Mapping[str, Any],
-    skipped: Collection[str],
+    number: int,
+    fields: list[str],
+    lines: list[str],
+    header: list[str] | None,
+    width: int,
+    separator: str,
 ) -> None:
-    facts = read.facts
-    assert facts.separator
-    names: list[str] = list(given.get("column_names") or [])
-    header: list[str] | None = None
-    has_header = given.get("header", not names)
-    columns: list[list[str] | None] = []
-    rows = csv.reader(
-        iter(lines),
-        delimiter=facts.separator,
-        quoting=csv.QUOTE_MINIMAL if facts.quoted else csv.QUOTE_NONE,
-    )
-    for fields in rows:
-        raw = lines.take()
-        if not fields:
-            odd.empty_lines += 1
-            continue
-        if not columns:
-            header = fields if has_header else None
-            facts.columns = names or header or [str(number) for number in range(len(fields))]
-            columns = [None if name in skipped else [] for name in facts.columns]
-            if header:
-                continue
-        facts.rows += 1
-        first = lines.count - len(raw) + 1
-        if fields == header:
-            odd.repeated_header.append(first)
-        if len(fields) != len(columns):
-            odd.other_fields.setdefault(len(fields), []).append(first)
-        if len(raw) > 1:
-            odd.long_rows += 1
-            parts = [line.strip().strip('"').split(facts.separator) for line in raw]
-            if all(len(part) == len(columns) for part in parts):
-                odd.swallowed[first] = parts
-        if any(not line.isascii() and _GARBLED.search(line) for line in raw):
-            odd.garbled.append(first)
-        for place, column in enumerate(columns):
-            if column is not None:
-                column.append(fields[place] if place < len(fields) else "")
-    for name, column in zip(facts.columns, columns, strict=True):
-        if column is not None:
-            read.columns[name] = column
-    classes = [{v for v, n in Counter(column or ()).items() if n > 1} for column in columns]
-    odd.swallowed = {
-        first: parts for first, parts in odd.swallowed.items() if _are_rows(parts, classes)
-    }
+    """What is odd about a row."""
+    if fields == header:
+        odd.repeated_header.append(number)
+    if len(fields) != width:
+        odd.other_fields.setdefault(len(fields), []).append(number)
+    if lines:
+        odd.long_rows += 1
+        parts = [line.strip().strip('"').split(separator) for line in lines]
+        if all(len(part) == width for part in parts):
+            odd.swallowed[number] = parts
+    if any(not text.isascii() and _GARBLED.search(text) for text in fields):
+        odd.garbled.append(number)
 
 
 def _are_rows(parts: list[list[str]], classes: list[set[str]]) -> bool:
@@ -257,40 +215,19 @@ def _are_rows(parts: list[list[str]], classes: list[set[str]]) -> bool:
     )
 
 
-def _find_separator(sample: list[str], usual: str) -> str:
+def _find_separator(file: DataFile, usual: str) -> str:
     """The usual one, unless it parts hardly any line as it parts the first, and another does."""
+    with file.open_text() as text:
+        sample = [line for line, _ in zip(text, range(_SAMPLE_LINES), strict=False)]
 
     def share(separator: str) -> float:
-        fields = [len(row) for row in csv.reader(sample, delimiter=separator) if row]
-        if not fields or fields[0] < 2:
-            return 0.0
-        return fields.count(fields[0]) / len(fields)
+        counts = [line.count(separator) for line in sample if line.strip()]
+        return counts.count(counts[0]) / len(counts) if counts and counts[0] else 0.0
 
-    if share(usual) >= 0.5:
+    if sample and usual in sample[0]:
         return usual
     others = [separator for separator in _SEPARATORS if share(separator) >= _CLEAR]
     return max(others, key=share) if others else usual
-
-
-def _is_quoted(file: TextIO, separator: str) -> bool:
-    """Whether a file whose fields usually stand bare proves otherwise.
-
-    Where all lines have as many fields, it does if each field with quotation marks has them as CSV
-    does; else, if only the reading with quotation marks gives each row as many.
-    """
-    widths, has_quoted, has_bare = set(), False, False
-    for line in file:
-        if not (text := line.rstrip("\r\n")):
-            continue
-        widths.add(text.count(separator))
-        for part in text.split(separator) if '"' in text else ():
-            whole = len(part) > 1 and part[0] == part[-1] == '"'
-            has_quoted |= whole and '"' not in part[1:-1].replace('""', "")
-            has_bare |= '"' in part and not whole
-    if len(widths) < 2:
-        return has_quoted and not has_bare
-    file.seek(0)
-    return len({len(row) for row in csv.reader(file, delimiter=separator) if row}) == 1
 
 
 def _describe(odd: _Oddities, facts: FileFacts) -> Iterable[Finding]:
@@ -374,49 +311,41 @@ def _is_number(value: str) -> bool:
     return bool(re.fullmatch(r"[+-]?\d+(\.\d+)?", value))
 
 
-def _escaped(separator: str) -> str:
-    return "\\t" if separator == "\t" else separator
-
-
 # --- JSON
 
 
-def _read_json_lines(file: TextIO, read: ReadFile, skipped: Collection[str]) -> None:
-    number, bad = 0, []
+def _read_json_lines(file: DataFile, read: ReadFile, skipped: Collection[str]) -> None:
+    name, number, bad = read.facts.name, 0, list[str]()
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            bad.append(f"line {number}, column {error.colno}: {error.msg}")
-            continue
-        if not isinstance(row, dict):
-            bad.append(f"line {number} is no mapping of columns")
-            continue
-        rows.append({name: value for name, value in row.items() if name not in skipped})
-        read.facts.columns += [name for name in row if name not in read.facts.columns]
+    with file.open_text() as text:
+        for number, line in enumerate(text, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                bad.append(f"line {number}, column {error.colno}: {error.msg}")
+                continue
+            if not isinstance(row, dict):
+                bad.append(f"line {number} is no mapping of columns")
+                continue
+            rows.append({name: value for name, value in row.items() if name not in skipped})
+            read.facts.columns += [name for name in row if name not in read.facts.columns]
     read.facts.lines = number
     if bad:
-        read.findings.append(
-            Finding(
-                "high",
-                "format",
-                f"{read.facts.name}: lines that are no rows: {len(bad):,} of {number:,} "
-                f"({some(bad, 3)}); mend or remove them",
-            )
-        )
+        said = f"{name}: lines that are no rows: {len(bad):,} of {number:,} ({some(bad, 3)}); "
+        read.findings.append(Finding("high", "format", f"{said}mend or remove them"))
     _keep(rows, read, skipped)
 
 
-def _read_json_list(file: TextIO, read: ReadFile, skipped: Collection[str]) -> None:
-    try:
-        rows = json.load(file)
-    except json.JSONDecodeError as error:
-        said = f"{read.facts.name}: line {error.lineno}, column {error.colno}: {error.msg}"
-        read.findings.append(Finding("high", "format", said))
-        return
+def _read_json_list(file: DataFile, read: ReadFile, skipped: Collection[str]) -> None:
+    with file.open_text() as text:
+        try:
+            rows = json.load(text)
+        except json.JSONDecodeError as error:
+            said = f"{read.facts.name}: line {error.lineno}, column {error.colno}: {error.msg}"
+            read.findings.append(Finding("high", "format", said))
+            return
     if not all(isinstance(row, dict) for row in rows):
         said = f"{read.facts.name}: not each of its {len(rows):,} items is a mapping of columns"
         read.findings.append(Finding("high", "format", said))

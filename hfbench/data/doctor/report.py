@@ -15,8 +15,8 @@ _MOST_CLASSES = 6
 def format_report(found: Diagnosis) -> str:
     """Files, splits, lengths, and a paragraph a finding, the worst first."""
     lines = [found.target]
-    for split, facts in found.files.items():
-        lines += ["", *_wrapped(f"file of {split}: {_file(facts)}")]
+    for split, files in found.files.items():
+        lines += ["", *(line for file in files for line in _wrapped(f"{split}: {_file(file)}"))]
         for name, kind in found.types[split].items():
             lines += _wrapped(f"column {name}: {kind}", "  ")
     for split, numbers in found.splits.items():
