@@ -123,6 +123,11 @@ def test_characters_that_a_wrong_encoding_left_are_counted(tmp_path):
     assert "lines 5, 9" in finding.sentence
 
 
+def test_a_refusal_has_the_key_that_it_advises(tmp_path):
+    (tmp_path / "data.csv").write_bytes("text,label\ncafé,a\n".encode("cp1252"))
+    assert look(tmp_path)["refused"].key == "encoding"
+
+
 @pytest.mark.parametrize("sep", [";", "\t", "|"])
 def test_another_separator_is_named_with_its_key(tmp_path, sep):
     write(tmp_path / "data.csv", texts(40), header=sep.join(["text", "label"]), sep=sep)
@@ -217,6 +222,13 @@ def test_a_first_line_that_is_a_row_is_suspected(tmp_path, first):
     assert "'pos' stands 20 times below it" in finding.sentence
     named = read(tmp_path / "data.csv", column_names=["text", "label"])
     assert (named.findings, named.facts.rows) == ([], 41)
+
+
+def test_a_number_over_numbers_is_no_header(tmp_path):
+    write(tmp_path / "data.csv", [(text, i) for i, (text, _) in enumerate(texts(40))], "a film,40")
+    finding = read(tmp_path / "data.csv").findings[0]
+    assert (finding.check, finding.key) == ("header", "column_names")
+    assert "'40' is a number as all below it" in finding.sentence
 
 
 @pytest.mark.parametrize(("header", "said"), [("text,", "column 2"), ("text,text", "'text' twice")])
@@ -392,8 +404,8 @@ def test_a_premise_with_one_hypothesis_a_label_is_an_alarm(tmp_path):
     assert "share their 'premise' with training examples" in found[0].sentence
 
 
-def test_columns_of_few_values_or_of_one_value_a_row_are_no_groups(tmp_path):
-    rows = [(*row, f"shop {i % 4}", f"row {i}") for i, row in enumerate(texts(120))]
+def test_columns_of_few_values_or_of_hardly_any_repeated_are_no_groups(tmp_path):
+    rows = [(*row, f"shop {i % 4}", f"row {i * 5 // 6}") for i, row in enumerate(texts(120))]
     write(tmp_path / "data.csv", rows, header="text,label,shop,number")
     assert "groups" not in look(tmp_path)
 

@@ -76,9 +76,8 @@ def diagnose(target: str, recipe: Recipe) -> Diagnosis:
         loaded = load_task(task, recipe.folder)
     except UserError as error:
         found.refusal = str(error)
-        key = re.match(r"task\.(\w+)", str(error))
         said = f"hfbench refuses: {error}"
-        found.findings.append(Finding("high", "refused", said, key[1] if key else None))
+        found.findings.append(Finding("high", "refused", said, _cure(str(error))))
         examples = _as_they_stand(task, columns)
     else:
         found.findings += _compare_readings(loaded, task, columns)
@@ -156,6 +155,13 @@ def describe_type(values: Sequence[Any]) -> str:
         kind = "words"
     nothing = f", {len(texts) - len(words):,} NA or the like" if len(words) < len(texts) else ""
     return f"{kind} ({different:,} different{missing}{nothing})"
+
+
+def _cure(message: str) -> str | None:
+    """The key that a message advises, or else the one that it is about."""
+    advised = [key for key in re.findall(r"`(\w+)", message) if key in Task.model_fields]
+    about = re.match(r"task\.(\w+)", message)
+    return next(iter(advised), about[1] if about else None)
 
 
 def _read_files(task: Task, folder: Path, skipped: Sequence[str] = ()) -> dict[str, list[ReadFile]]:
