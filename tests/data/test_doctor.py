@@ -468,7 +468,8 @@ def word_level(folder, vocabulary):
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text('{"max_position_embeddings": 10}')
-    (folder / "tokenizer_config.json").write_text('{"model_max_length": 1e30}')
+    no_limit = {"model_max_length": int(1e30)}  # as transformers writes it
+    (folder / "tokenizer_config.json").write_text(json.dumps(no_limit))
     return str(folder)
 
 
@@ -513,6 +514,15 @@ def test_what_a_model_that_is_not_here_cuts_is_estimated_by_max_length(tmp_path)
     assert 0.3 < found.cuts[0].examples < 0.9
     assert "by an estimate of tokens" in format_report(found).replace("\n       ", " ")
     assert diagnose("r", recipe(tmp_path, models=entries)).cuts[0].limit is None
+
+
+def test_a_tokenizer_that_knows_no_limit_is_none(tmp_path):
+    write(tmp_path / "data.csv", texts(40))
+    checkpoint = word_level(tmp_path / "checkpoint", ["the"])
+    (tmp_path / "checkpoint" / "config.json").write_text("{}")
+    entries = [{"name": "mine", "model_name_or_path": checkpoint}]
+    cut = diagnose("r", recipe(tmp_path, models=entries)).cuts[0]
+    assert (cut.limit, cut.counted) == (None, True)
 
 
 def test_tokens_are_estimated_by_words_marks_and_characters_of_scripts_without_spaces():
