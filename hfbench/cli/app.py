@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from hfbench.cli import publish as commands
+from hfbench.cli.data import data
 from hfbench.cli.run import run_comparison, run_pretraining, run_verification
 from hfbench.cli.script import exit_on_user_error
 from hfbench.system.quiet import quiet_libraries
@@ -416,6 +417,7 @@ def verify(
     run_verification(results, cells or [], relative_to, trust_remote_code=trust_remote_code)
 
 
+app.command()(data)
 app.command()(commands.push)
 app.command()(commands.push_results)
 app.command()(commands.verify_push)

@@ -159,3 +159,21 @@ def _covered(words: _Words, runs: set[_Words]) -> float:
     starts = (start for start, run in enumerate(_runs(words)) if run in runs)
     covered = {place for start in starts for place in range(start, start + RUN)}
     return len(covered) / len(words)
+
+
+def count_repetitions(texts: Iterable[str]) -> Overlap:
+    """How many of ``texts`` are exact or near to those before them."""
+    seen, runs = set[str](), set[int]()
+    examples = exact = near = short = 0
+    for words in map(_words, texts):
+        own = [hash(run) for run in _runs(words)]  # numbers: of long texts, runs fill the memory
+        examples, short = examples + 1, short + (len(words) < RUN)
+        if (same := "".join(words)) in seen:
+            exact += 1
+        else:
+            starts = (start for start, run in enumerate(own) if run in runs)
+            covered = {place for start in starts for place in range(start, start + RUN)}
+            near += len(covered) >= NEAR_SHARE * len(words)
+        seen.add(same)
+        runs.update(own)
+    return Overlap(examples=examples, exact=exact, near=near, short=short)

@@ -29,7 +29,7 @@ _Row = tuple[int, list[str], list[str]]
 
 
 @dataclass(frozen=True)
-class _Form:
+class Form:
     """How a file is to be read."""
 
     sep: str
@@ -50,7 +50,7 @@ def read_delimited(file: DataFile, task: Task) -> pa.Table:
             quotation mark is out of place, if the header stands there again, or if a text seems to
             have swallowed rows.
     """
-    rows = _checked_rows(file, _find_form(file, task))
+    rows = _checked_rows(file, find_form(file, task))
     names, missing = next(rows), {"", *task.na_values}
     schema = pa.schema([(name, pa.string()) for name in names])
     batches = []
@@ -61,8 +61,9 @@ def read_delimited(file: DataFile, task: Task) -> pa.Table:
     return pa.Table.from_batches(batches, schema=schema)
 
 
-def _find_form(file: DataFile, task: Task) -> _Form:
-    form = _Form(
+def find_form(file: DataFile, task: Task) -> Form:
+    """What ``task`` says of the file, and where it says nothing what the file shows."""
+    form = Form(
         sep=task.sep or ("\t" if file.ending == ".tsv" else ","),
         quotes=task.quoting != "none",
         is_certain=task.quoting is not None,
@@ -75,7 +76,7 @@ def _find_form(file: DataFile, task: Task) -> _Form:
     return form
 
 
-def _quotes_for_certain(file: DataFile, form: _Form) -> bool:
+def _quotes_for_certain(file: DataFile, form: Form) -> bool:
     """Whether a file with tabs encloses fields in quotation marks, which GLUE's do not.
 
     Raises:
@@ -83,7 +84,7 @@ def _quotes_for_certain(file: DataFile, form: _Form) -> bool:
     """
     plain = replace(form, quotes=False)
     widths, marked, unmarked, number = set(), [], 0, 0
-    for _, fields, _ in _rows(file, plain):
+    for _, fields, _ in split_rows(file, plain):
         number += 1
         widths.add(len(fields))
         with_mark = [field for field in fields if '"' in field]
@@ -107,9 +108,9 @@ def _quotes_for_certain(file: DataFile, form: _Form) -> bool:
     return not fits
 
 
-def _checked_rows(file: DataFile, form: _Form) -> Iterator[list[str]]:
+def _checked_rows(file: DataFile, form: Form) -> Iterator[list[str]]:
     """The names of the columns, then all rows; what is wrong with any is raised in the end."""
-    rows = _rows(file, form)
+    rows = split_rows(file, form)
     header = next(rows, (0, [], []))[1] if form.header else None
     names = form.names or _column_names(header or [], file)
     width = len(names if header is None else header)
@@ -158,7 +159,7 @@ def _column_names(header: list[str], file: DataFile) -> list[str]:
     return names
 
 
-def _check_header(names: list[str], width: int, file: DataFile, form: _Form) -> None:
+def _check_header(names: list[str], width: int, file: DataFile, form: Form) -> None:
     if len(names) != width:
         raise UserError(
             f"{file.where}: column_names has {len(names)} names, the header {width} fields"
@@ -172,7 +173,7 @@ def _check_header(names: list[str], width: int, file: DataFile, form: _Form) -> 
         )
 
 
-def _rows(file: DataFile, form: _Form) -> Iterator[_Row]:
+def split_rows(file: DataFile, form: Form) -> Iterator[_Row]:
     """Rows as they come; empty lines are none."""
     with file.open_text("") as text:
         head = text.read(_HEAD_CHARACTERS)
@@ -253,7 +254,7 @@ def _possible_labels(lines: list[str], label: int, width: int, sep: str) -> list
     return found
 
 
-def _wrong_widths(wrong: list[tuple[int, int]], width: int, form: _Form) -> str:
+def _wrong_widths(wrong: list[tuple[int, int]], width: int, form: Form) -> str:
     widths = sorted({fields for _, fields in wrong})
     found = f"{widths[0]} field{'s' * (widths[0] != 1)}" if len(widths) == 1 else (
         f"{', '.join(map(str, widths[:5]))} fields"

@@ -7,6 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from hfbench.checks import quick_check
+from hfbench.data.doctor import alarms
+from hfbench.data.doctor.report import format_finding
 from hfbench.errors import UserError
 from hfbench.execution.cell import CellResult, Session
 from hfbench.execution.engines import Engine, EngineName, choose_engine
@@ -112,6 +114,7 @@ def compare(
     chosen = choose_engine(engine, jobs, cells, inputs)
     if is_main_process():
         survey.adopt_and_set_aside(statuses, console)
+        _say_alarms(cells, inputs, console)
     ended: dict[str, CellResult] = {}
     with (
         Reporter(console, len(cells), quiet=not is_main_process()) as reporter,
@@ -154,6 +157,16 @@ def _refuse_unfair_architectures(cells: list[Cell], inputs: Inputs) -> None:
         prepared = inputs.prepared[name]
         if prepared.is_own_architecture and not prepared.entry.unfair:
             quick_check(prepared, head)
+
+
+def _say_alarms(cells: list[Cell], inputs: Inputs, console: Console) -> None:
+    """Say what makes the numbers of a comparison worthless before time is spent on them."""
+    task = inputs.recipe.task
+    if task is None or not any(cell.is_compared for cell in cells):
+        return
+    for finding in alarms(task, inputs.task, inputs.recipe.folder):
+        said = "\n".join(format_finding(finding))
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _count_kept(statuses: list[Status], only_pretraining: bool) -> int:

@@ -39,8 +39,16 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         UserError: for each mistake, with the file, the key path, the value and what would be right.
     """
     path = Path(path)
-    values = _read_yaml(path)
-    for override in overrides or []:
+    return check_recipe(_read_yaml(path), overrides or [], path)
+
+
+def check_recipe(values: dict[str, Any], overrides: list[str], path: Path) -> Recipe:
+    """A recipe of ``values``, changed by ``overrides``; relative paths start where ``path`` lies.
+
+    Raises:
+        UserError: as `load_recipe`.
+    """
+    for override in overrides:
         _apply_override(values, override)
     try:
         recipe = Recipe.from_values(values, path.parent)

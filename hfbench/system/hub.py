@@ -11,7 +11,6 @@ import huggingface_hub
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import RevisionResolutionError, StrictDataclassError
 from safetensors import SafetensorError
-from transformers.utils import find_adapter_config_file
 
 from hfbench.errors import UserError
 from hfbench.system.redaction import redact
@@ -48,6 +47,8 @@ def refuse_adapter(name: str, revision: str | None, key: str) -> None:
     Raises:
         UserError: naming ``key``, if there is an adapter in this repo or folder.
     """
+    from transformers.utils import find_adapter_config_file  # who reads data alone needs it not
+
     if find_adapter_config_file(name, revision=revision):
         raise UserError(
             f"{key}: {name} holds an adapter (adapter_config.json), which stands on another model "

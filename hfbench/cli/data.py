@@ -1,0 +1,79 @@
+"""The verb `hfbench data`: what is odd about data, before anything is trained on them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from hfbench.recipe.schema import Recipe
+
+_RECIPES = (".yaml", ".yml")
+
+
+def data(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="A recipe (YAML), or a csv, tsv, json, jsonl or parquet file.",
+            metavar="RECIPE|FILE",
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Keys to change: of the recipe as for compare, or of the task of a file, e.g. "
+            "text_column=review.",
+            metavar="[KEY=VALUE]...",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Look at data: encoding, rows, classes, duplicates, groups, lengths; train nothing.
+
+    A file is split as `validation_size: 0.25` would split it. Exit code 1 if a finding is of
+    severity high.
+    """
+    from hfbench.errors import UserError
+    from hfbench.recipe.load import load_recipe
+
+    if target.suffix.lower() in _RECIPES:
+        recipe = load_recipe(target, overrides)
+    else:
+        recipe = _recipe_of(target, overrides or [])
+    if recipe.task is None:
+        raise UserError(f"{target}: it has no task, whose data could be looked at")
+    import datasets
+
+    from hfbench.data.doctor import diagnose
+    from hfbench.data.doctor.report import format_json, format_report
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # its errors are raised, too
+    found = diagnose(str(target), recipe)
+    print(format_json(found) if as_json else format_report(found))
+    if any(finding.severity == "high" for finding in found.findings):
+        raise SystemExit(1)
+
+
+def _recipe_of(path: Path, overrides: list[str]) -> "Recipe":
+    """A comparison of the data in a file, whose columns are guessed where they are not given."""
+    from hfbench.data.doctor.diagnosis import guess_columns
+    from hfbench.data.doctor.files import can_read, read_file
+    from hfbench.data.files import DataFile
+    from hfbench.errors import UserError, nearest
+    from hfbench.recipe.load import check_recipe
+
+    if not path.exists():
+        siblings = [file.name for file in path.parent.glob(f"*{path.suffix}")]
+        raise UserError(f"there is no file {str(path)!r}{nearest(path.name, siblings)}")
+    task = {"data_files": {"train": path.name}, "validation_size": 0.25}
+    values = {"name": "data", "task": task, "models": [{"name": "floor", "control": "majority"}]}
+    keys = [f"task.{override}" for override in overrides]
+    asked = check_recipe(values, keys, path).task
+    assert asked
+    file = DataFile(path, "task.data_files.train", asked.encoding)
+    if can_read(file, asked) and (guessed := guess_columns(read_file(file, asked).columns)):
+        pairs = zip(("text_column", "label_column"), guessed, strict=True)
+        task |= {key: name for key, name in pairs if not (asked.text and key == "text_column")}
+    return check_recipe(values, keys, path)
