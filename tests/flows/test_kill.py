@@ -6,6 +6,7 @@ import time
 import pytest
 
 from hfbench.records.predictions import load_predictions
+from hfbench.records.schema import ComparedRecord
 from hfbench.records.store import load_record
 from hfbench.training.checkpoints import _damaged_files, _is_finished
 
@@ -64,7 +65,7 @@ def assert_whole(results):
     folder = results / "tiny"
     for path in folder.glob("records/*.json"):
         record = load_record(path)
-        if record.predictions:
+        if isinstance(record, ComparedRecord):
             load_predictions(record, folder, "validation")
     for checkpoint in folder.glob("runs/*/checkpoint-*"):
         assert not _is_finished(checkpoint) or not _damaged_files(checkpoint)
