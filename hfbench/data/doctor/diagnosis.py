@@ -87,7 +87,7 @@ def diagnose(target: str, recipe: Recipe) -> Diagnosis:
         found.findings += [finding for check in CHECKS for finding in check(examples)]
         found.cuts = count_cuts(examples.splits["train"].joined(), recipe)
         found.findings += describe_cuts(found.cuts, recipe)
-    if task.data_files:
+    if task.data_files and not task.title:
         found.findings.append(
             Finding(
                 "low",

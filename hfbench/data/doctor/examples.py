@@ -55,7 +55,8 @@ class Examples:
     @property
     def regrouping(self) -> str | None:
         """The key that keeps rows together, where hfbench parts them; given splits stay."""
-        return "group_column" if self.task.validation_size else None
+        is_open = self.task.validation_size is not None and self.task.group_column is None
+        return "group_column" if is_open else None
 
 
 Check = Callable[[Examples], Iterator[Finding]]
@@ -123,6 +124,8 @@ def check_order(examples: Examples) -> Iterator[Finding]:
             "first" if task.first else "split: last",
         )
     for column, values in train.others.items():
+        if task.split == "last":
+            continue
         if values and all(isinstance(value, str) and _DATE.fullmatch(value) for value in values):
             yield Finding(
                 "low",
