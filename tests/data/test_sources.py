@@ -186,7 +186,7 @@ def test_a_template_without_a_text_or_with_an_unknown_column_is_refused(tmp_path
         UserError, match=r"task\.text: split 'train' of t\.jsonl has no column 'titel'"
     ):
         columns(tmp_path, text="{titel}")
-    with pytest.raises(UserError, match=r"task\.text: train: row 0 .* has 0 in column 'label'"):
+    with pytest.raises(UserError, match=r"task\.text: t\.jsonl: row 0 .* has 0 in column 'label'"):
         columns(tmp_path, text="{label}", label_column="title")
 
 
