@@ -72,4 +72,4 @@ def test_the_engine_runs_so_many_cells(folder):
 @pytest.mark.slow
 def test_the_architecture_is_a_good_citizen(folder):
     said = run(folder, "-m", "hfbench", "check", "my_model:BagOfWordsConfig")
-    assert " 0 fail," in said
+    assert " 0 FAIL," in said
