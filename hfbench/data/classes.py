@@ -5,8 +5,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset
+from datasets import Dataset
 
+from hfbench.data.tables import take, with_labels
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.schema import Task
 
@@ -44,7 +45,7 @@ def leave_out_rare_classes(
         # a class that training lacks is no rare one: it is refused later
         rows[role] = [n for n, value in enumerate(values) if value in large or not trained[value]]
         left_out.update(str(v) for v in values if v not in large and trained[v])
-    splits = {role: split.select(rows[role]) for role, split in splits.items()}
+    splits = {role: take(split, np.array(rows[role])) for role, split in splits.items()}
     groups = groups and {role: numbers[rows[role]] for role, numbers in groups.items()}
     return splits, groups, dict(sorted(left_out.items()))
 
@@ -92,5 +93,5 @@ def name_classes(
     if unnamed := [label for label in labels if label not in task.label_names]:
         raise UserError(f"{where}: the class {unnamed[0]!r} has no name; name every class")
     names = [task.label_names[label] for label in labels]
-    feature = ClassLabel(names=names)
-    return {role: split.cast_column("label", feature) for role, split in splits.items()}, names
+    renamed = {role: with_labels(split, split["label"][:], names) for role, split in splits.items()}
+    return renamed, names

@@ -1,23 +1,18 @@
 """The standard columns of a split, from whatever they were called, and what they may hold."""
 
 import math
-from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, Value
-from datasets.fingerprint import generate_random_fingerprint
-from datasets.table import InMemoryTable
 
 from hfbench.data.labels import refuse_mixed_labels, whole_number
-from hfbench.data.texts import in_batches
+from hfbench.data.tables import in_memory, text_array, values
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.fields import shown
 from hfbench.recipe.schema import Task
 from hfbench.system.hub import user_errors
-
-_BATCH_ROWS = 10_000
 
 
 def standard_columns(source: Dataset, split: str, task: Task, first: int | None) -> Dataset:
@@ -48,7 +43,7 @@ def standard_columns(source: Dataset, split: str, task: Task, first: int | None)
     if len(source) == 0:
         raise UserError(f"{task.source}: split {split!r} is empty")
     ids = (f"{split}/{row}" for row in range(len(source)))
-    columns: dict[str, Any] = {"id": _array(ids)}
+    columns: dict[str, Any] = {"id": text_array(ids)}
     texts = {name: _read_texts(source, name, split, task) for name in task.text_columns}
     if task.text is None:
         for (column, values), name in zip(texts.items(), ("text", "text_pair"), strict=False):
@@ -63,8 +58,7 @@ def standard_columns(source: Dataset, split: str, task: Task, first: int | None)
         _check_class_numbers(columns["label"], feature, split, task)
         columns["label"] = [feature.int2str(label) for label in columns["label"]]
     columns["label"] = _check_labels(columns["label"], split, task)
-    # not the fingerprint of the content, which would take long
-    return Dataset(InMemoryTable(pa.table(columns)), fingerprint=generate_random_fingerprint())
+    return in_memory(pa.table(columns))
 
 
 def _text_key(task: Task) -> str:
@@ -99,30 +93,21 @@ def _read_texts(source: Dataset, column: str, split: str, task: Task) -> pa.Chun
     return pa.chunked_array([pa.array(values, pa.string())])
 
 
-def _values(column: pa.ChunkedArray) -> Iterator[str | None]:
-    for start in range(0, len(column), _BATCH_ROWS):
-        yield from column.slice(start, _BATCH_ROWS).to_pylist()
-
-
 def _fill_template(
     parts: list[tuple[str, str | None]], texts: dict[str, pa.ChunkedArray]
 ) -> pa.ChunkedArray:
     """The text of each row: the pieces of the template, and behind each the value of its column."""
-    columns = [_values(texts[column]) if column else repeat("") for _, column in parts]
+    columns = [values(texts[column]) if column else repeat("") for _, column in parts]
     filled = (
         "".join(before + (value or "") for (before, _), value in zip(parts, row, strict=True))
         for row in zip(*columns, strict=False)
     )
-    return _array(filled)
-
-
-def _array(texts: Iterable[str]) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.array(batch, pa.string()) for batch in in_batches(texts)])
+    return text_array(filled)
 
 
 def _refuse_empty(texts: pa.ChunkedArray, place: str, split: str, task: Task) -> None:
     with user_errors(f"{_text_key(task)}: split {split!r}"):  # bytes that are no UTF-8 show here
-        bad = [row for row, text in enumerate(_values(texts)) if text is None or not text.strip()]
+        bad = [row for row, text in enumerate(values(texts)) if text is None or not text.strip()]
     if bad:
         raise UserError(
             f"{_text_key(task)}: {task.source}: {len(bad)} of {len(texts)} rows of split {split!r} "

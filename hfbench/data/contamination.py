@@ -26,19 +26,16 @@ premise with each of its hypotheses, is no copy of an example, and yet it gives 
 """
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+from datasets import Dataset
 
+from hfbench.data.tables import texts_of
+from hfbench.data.texts import in_batches
 from hfbench.records.schema import NEAR_SHARE, RUN, Overlap
-
-if TYPE_CHECKING:
-    from datasets import Dataset  # a table is written without it
-
-
-_Words = tuple[str, ...]
 
 
 class _Separators(dict[int, int]):
@@ -51,10 +48,50 @@ class _Separators(dict[int, int]):
 
 
 _SEPARATORS = _Separators()
+_POWERS = np.array([pow(0x9E3779B97F4A7C15, k, 1 << 64) for k in range(RUN)], np.uint64)
+"""By which the hashes of a run's words are multiplied, so that their order counts."""
+_PARTS = 16  # in which many hashes are sorted, to have little beside them in memory
+
+
+@dataclass(frozen=True)
+class _Hashed:
+    """Some texts as numbers of 64 bits, which take a tenth of the memory of their words.
+
+    Of a billion different texts or runs two have the same number with a chance of 3 %.
+    """
+
+    texts: np.ndarray
+    """Hash of each text's letters, shape (texts,)."""
+    lengths: np.ndarray
+    """Words of each text, shape (texts,)."""
+    runs: np.ndarray
+    """Hash of each run of `RUN` words, text after text, shape (runs,)."""
+
+    @property
+    def run_counts(self) -> np.ndarray:
+        """Runs of each text, shape (texts,)."""
+        return np.maximum(self.lengths - RUN + 1, 0)
+
+    def covered(self, known: np.ndarray) -> np.ndarray:
+        """The share of each text's words that lie in a known run, shape (texts,).
+
+        Args:
+            known: of each run whether it is, shape (runs,).
+        """
+        text = np.repeat(np.arange(len(self.lengths)), self.run_counts)[known]
+        first_run = np.cumsum(self.run_counts) - self.run_counts
+        first_word = np.cumsum(self.lengths) - self.lengths
+        starts = np.flatnonzero(known) - first_run[text] + first_word[text]
+        changes = np.zeros(self.lengths.sum() + 1, np.int64)
+        np.add.at(changes, starts, 1)
+        np.add.at(changes, starts + RUN, -1)
+        before = np.concatenate([[0], np.cumsum(np.cumsum(changes[:-1]) > 0)])
+        covered = before[first_word + self.lengths] - before[first_word]
+        return covered / np.maximum(self.lengths, 1)
 
 
 def count_task_overlaps(
-    splits: Mapping[str, "Dataset"], groups: Mapping[str, np.ndarray] | None = None
+    splits: Mapping[str, Dataset], groups: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, Overlap]:
     """Of each split but ``train``: how many examples are in ``train``, too.
 
@@ -74,106 +111,144 @@ def count_task_overlaps(
     }
 
 
-def _count_parts(train: "Dataset", split: "Dataset") -> dict[str, int] | None:
+def _count_parts(train: Dataset, split: Dataset) -> dict[str, int] | None:
     """Of pairs: column -> examples whose text is that of a training example, but not the pair."""
     if "text_pair" not in split.column_names:
         return None
-    trained, evaluated = (
-        {name: ["".join(_words(text)) for text in data[name][:]] for name in ("text", "text_pair")}
-        for data in (train, split)
-    )
-    pairs = set(zip(*trained.values(), strict=True))
-    others = [pair not in pairs for pair in zip(*evaluated.values(), strict=True)]
-    counts = {}
-    for name, texts in evaluated.items():
-        known = set(trained[name])
-        counts[name] = sum(
-            other and text in known for other, text in zip(others, texts, strict=True)
-        )
-    return counts
+    trained, evaluated = _letters_of_pairs(train), _letters_of_pairs(split)
+    others = ~np.isin(_as_one(evaluated), _as_one(trained))
+    return {
+        name: int((others & np.isin(evaluated[:, place], trained[:, place])).sum())
+        for place, name in enumerate(("text", "text_pair"))
+    }
+
+
+def _letters_of_pairs(split: Dataset) -> np.ndarray:
+    """Hashes of both texts' letters, shape (rows, 2)."""
+    columns = [hashed.texts for hashed in _hashed(chain.from_iterable(texts_of(split)))]
+    return np.concatenate(columns).reshape(-1, 2)
+
+
+def _as_one(pairs: np.ndarray) -> np.ndarray:
+    """A hash of each row."""
+    return pairs[:, 0] + _POWERS[1] * pairs[:, 1]
 
 
 def count_corpus_overlaps(
-    corpus: Iterable[str], splits: Mapping[str, "Dataset"]
+    corpus: Iterable[str], splits: Mapping[str, Dataset]
 ) -> dict[str, Overlap]:
     """Of each split but ``train``: how many examples are in the texts of ``corpus``, too."""
     return count_overlaps(corpus, _evaluation_texts(splits))
 
 
 def count_overlaps(
-    train_texts: Iterable[str], evaluations: Mapping[str, Sequence[str]]
+    train_texts: Iterable[str], evaluations: Mapping[str, Iterable[str]]
 ) -> dict[str, Overlap]:
-    """Split -> how many of its texts are exact or near; ``train_texts`` are read once.
+    """Split -> how many of its texts are exact or near; all texts are read once.
 
     Memory does not grow with ``train_texts``, if they are an iterator.
     """
-    splits = {split: [_words(text) for text in texts] for split, texts in evaluations.items()}
-    texts, runs = _seen(train_texts, list(chain(*splits.values())))
-    return {split: _count(words, texts, runs) for split, words in splits.items()}
+    splits = {split: _joined(_hashed(texts)) for split, texts in evaluations.items()}
+    texts = np.unique(np.concatenate([each.texts for each in splits.values()] or [_none()]))
+    runs = np.unique(np.concatenate([each.runs for each in splits.values()] or [_none()]))
+    texts_seen, runs_seen = np.zeros(len(texts), bool), np.zeros(len(runs), bool)
+    for hashed in _hashed(train_texts):
+        _mark(texts_seen, texts, hashed.texts)
+        _mark(runs_seen, runs, hashed.runs)
+    return {
+        split: _overlap(
+            hashed,
+            np.isin(hashed.texts, texts[texts_seen]),
+            np.isin(hashed.runs, runs[runs_seen]),
+        )
+        for split, hashed in splits.items()
+    }
 
 
-def _evaluation_texts(splits: Mapping[str, "Dataset"]) -> dict[str, list[str]]:
-    return {split: _texts(data) for split, data in splits.items() if split != "train"}
+def _mark(seen: np.ndarray, wanted: np.ndarray, hashes: np.ndarray) -> None:
+    """Say of each of ``wanted``, which are sorted, that it is among ``hashes``."""
+    if len(wanted):
+        hashes = np.unique(hashes)  # sorted numbers are looked up in a third of the time
+        places = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
+        seen[places[wanted[places] == hashes]] = True
 
 
-def _texts(data: "Dataset") -> list[str]:
-    """A pair of texts is one text."""
-    columns = [data[name][:] for name in ("text", "text_pair") if name in data.column_names]
-    return [" ".join(parts) for parts in zip(*columns, strict=True)]
-
-
-def _words(text: str) -> _Words:
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    # a text of punctuation alone is its own word: "?!" is no duplicate of "..."
-    return tuple(folded.translate(_SEPARATORS).split() or folded.split())
-
-
-def _runs(words: _Words) -> Iterator[_Words]:
-    return zip(*(islice(words, start, None) for start in range(RUN)), strict=False)
-
-
-def _seen(train_texts: Iterable[str], wanted: Sequence[_Words]) -> tuple[set[str], set[_Words]]:
-    """What ``train_texts`` have of the ``wanted`` texts (their letters) and of their runs."""
-    wanted_texts = {"".join(words) for words in wanted}
-    wanted_runs = {run for words in wanted for run in _runs(words)}
-    texts: set[str] = set()
-    runs: set[_Words] = set()
-    for words in map(_words, train_texts):
-        texts.update(wanted_texts & {"".join(words)})
-        runs.update(wanted_runs.intersection(_runs(words)))
-    return texts, runs
-
-
-def _count(evaluated: Sequence[_Words], texts: set[str], runs: set[_Words]) -> Overlap:
-    others = [words for words in evaluated if "".join(words) not in texts]
+def _overlap(hashed: _Hashed, exact: np.ndarray, runs_known: np.ndarray) -> Overlap:
+    """Of texts of which, and of whose runs, it is known which stand elsewhere, too."""
+    near = hashed.covered(runs_known) >= NEAR_SHARE
     return Overlap(
-        examples=len(evaluated),
-        exact=len(evaluated) - len(others),
-        near=sum(_covered(words, runs) >= NEAR_SHARE for words in others),
-        short=sum(len(words) < RUN for words in evaluated),
+        examples=len(hashed.texts),
+        exact=int(exact.sum()),
+        near=int((near & ~exact).sum()),
+        short=int((hashed.lengths < RUN).sum()),
     )
-
-
-def _covered(words: _Words, runs: set[_Words]) -> float:
-    """The share of ``words`` that lie in one of ``runs``."""
-    starts = (start for start, run in enumerate(_runs(words)) if run in runs)
-    covered = {place for start in starts for place in range(start, start + RUN)}
-    return len(covered) / len(words)
 
 
 def count_repetitions(texts: Iterable[str]) -> Overlap:
     """How many of ``texts`` are exact or near to those before them."""
-    seen, runs = set[str](), set[int]()
-    examples = exact = near = short = 0
-    for words in map(_words, texts):
-        own = [hash(run) for run in _runs(words)]  # numbers: of long texts, runs fill the memory
-        examples, short = examples + 1, short + (len(words) < RUN)
-        if (same := "".join(words)) in seen:
-            exact += 1
-        else:
-            starts = (start for start, run in enumerate(own) if run in runs)
-            covered = {place for start in starts for place in range(start, start + RUN)}
-            near += len(covered) >= NEAR_SHARE * len(words)
-        seen.add(same)
-        runs.update(own)
-    return Overlap(examples=examples, exact=exact, near=near, short=short)
+    hashed = _joined(_hashed(texts))
+    numbers = np.arange(len(hashed.texts), dtype=np.int32)
+    exact = _stood_before(hashed.texts, numbers)
+    runs_known = _stood_before(hashed.runs, np.repeat(numbers, hashed.run_counts))
+    return _overlap(hashed, exact, runs_known)
+
+
+def _stood_before(hashes: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """Of each hash whether a text before its own has the same, shape (hashes,).
+
+    Args:
+        hashes: shape (hashes,).
+        text: the number of the text of each, which grows, shape (hashes,).
+    """
+    known = np.zeros(len(hashes), bool)
+    parts = hashes.astype(np.uint8) % _PARTS
+    for part in range(_PARTS):
+        places = np.flatnonzero(parts == part)
+        _, first, inverse = np.unique(hashes[places], return_index=True, return_inverse=True)
+        known[places] = text[places[first[inverse]]] < text[places]
+    return known
+
+
+def _evaluation_texts(splits: Mapping[str, Dataset]) -> dict[str, Iterator[str]]:
+    return {split: _texts(data) for split, data in splits.items() if split != "train"}
+
+
+def _texts(split: Dataset) -> Iterator[str]:
+    """A pair of texts is one text."""
+    return map(" ".join, texts_of(split))
+
+
+def _hashed(texts: Iterable[str]) -> Iterator[_Hashed]:
+    """Some texts at a time."""
+    for batch in in_batches(texts):
+        words = list(map(_words, batch))
+        lengths = np.array([len(each) for each in words])
+        hashes = np.fromiter(map(hash, chain.from_iterable(words)), np.int64).view(np.uint64)
+        counts = np.maximum(lengths - RUN + 1, 0)
+        # where the k-th run of a text starts among all words: its first word, and k more
+        first = np.repeat(np.cumsum(lengths) - lengths, counts)
+        starts = first + np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        runs = np.zeros(len(starts), np.uint64)
+        for place, power in enumerate(_POWERS):
+            runs += hashes[starts + place] * power
+        letters = np.array([hash("".join(each)) for each in words]).view(np.uint64)
+        yield _Hashed(letters, lengths, runs)
+
+
+def _joined(batches: Iterable[_Hashed]) -> _Hashed:
+    every = list(batches) or [_Hashed(_none(), np.zeros(0, np.int64), _none())]
+    return _Hashed(
+        np.concatenate([each.texts for each in every]),
+        np.concatenate([each.lengths for each in every]),
+        np.concatenate([each.runs for each in every]),
+    )
+
+
+def _none() -> np.ndarray:
+    return np.zeros(0, np.uint64)
+
+
+def _words(text: str) -> list[str]:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    # a text of punctuation alone is its own word: "?!" is no duplicate of "..."
+    return folded.translate(_SEPARATORS).split() or folded.split()

@@ -8,6 +8,7 @@ from datasets import Dataset
 from datasets.utils.stratify import stratified_shuffle_split_generate_indices
 
 from hfbench.data.groups import order_by_groups
+from hfbench.data.tables import take
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Task
 
@@ -42,7 +43,7 @@ def hold_out(
     else:
         kept_rows, held_out_rows = _stratified(numbers, held_out, task, labels)
     parts = {"train": kept_rows, "validation": held_out_rows}
-    splits = splits | {role: train.select(rows) for role, rows in parts.items()}
+    splits = splits | {role: take(train, rows) for role, rows in parts.items()}
     if groups and own is not None:
         groups = groups | {role: own[rows] for role, rows in parts.items()}
     return splits, groups

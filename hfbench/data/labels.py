@@ -8,6 +8,7 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset
 
+from hfbench.data.tables import with_labels
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Task
 
@@ -48,13 +49,10 @@ def encode_labels(
             "a comparison needs two or more"
         )
     numbers = {value: number for number, value in enumerate(ordered)}
-    encoded = {}
-    for role, split in splits.items():
-        label = [numbers[value] for value in split["label"][:]]
-        split = split.remove_columns("label")
-        encoded[role] = split.add_column("label", label).cast_column(
-            "label", ClassLabel(names=names)
-        )
+    encoded = {
+        role: with_labels(split, [numbers[value] for value in split["label"][:]], names)
+        for role, split in splits.items()
+    }
     return encoded, names
 
 

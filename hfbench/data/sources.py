@@ -7,8 +7,6 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset
-from datasets.fingerprint import generate_random_fingerprint
-from datasets.table import InMemoryTable
 
 from hfbench.data.builtin import sentiment
 from hfbench.data.delimited import read_delimited
@@ -16,6 +14,7 @@ from hfbench.data.files import PACKED, DataFile, find_files
 from hfbench.data.json_rows import read_json
 from hfbench.data.labels import whole_number
 from hfbench.data.named import load_named
+from hfbench.data.tables import in_memory
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Task
 from hfbench.system.hub import user_errors
@@ -154,8 +153,7 @@ def _dataset(
         ]
         place = part.column_names.index(label_column)
         part = part.set_column(place, label_column, pa.chunked_array(labels, pa.int64()))
-    # not the fingerprint of the content, which would take long
-    return Dataset(InMemoryTable(part), fingerprint=generate_random_fingerprint())
+    return in_memory(part)
 
 
 def _joined(parts: list[Dataset], split: str) -> Dataset:

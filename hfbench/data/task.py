@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset, DatasetDict
 
 from hfbench.data.classes import leave_out_rare_classes, name_classes, refuse_sorted_beginning
@@ -18,6 +19,7 @@ from hfbench.data.groups import number_groups
 from hfbench.data.hold_out import hold_out
 from hfbench.data.labels import encode_labels, refuse_unknown_labels
 from hfbench.data.sources import load_source
+from hfbench.data.tables import take, texts_of
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.schema import Task
 from hfbench.records.schema import Overlap, SplitData, TaskData
@@ -42,7 +44,7 @@ class LoadedTask:
 
     def with_train_rows(self, rows: np.ndarray) -> "LoadedTask":
         """The same task with only these rows of its train split."""
-        train = self.splits["train"].select(rows)
+        train = take(self.splits["train"], rows)
         described = {**self.facts.splits, "train": _describe_split(train, self.facts.labels)}
         splits = DatasetDict({**self.splits, "train": train})
         groups = self.groups and {**self.groups, "train": self.groups["train"][rows]}
@@ -63,12 +65,15 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
     source = load_source(task, folder, revision)
     splits = _choose_splits(task, source)
     groups = number_groups(task, source, splits)
-    splits, groups, left_out = leave_out_rare_classes(splits, groups, task)
     feature = source[task.train_split].features[task.label_column]
+    del source  # the rows that are drawn from it are copies
+    splits, groups, left_out = leave_out_rare_classes(splits, groups, task)
     splits, labels = encode_labels(splits, feature, task)
     splits, labels = name_classes(splits, labels, task)
+    pa.default_memory_pool().release_unused()  # reading leaves half as much as it has read
     if task.validation_size is not None:
         splits, groups = hold_out(splits, groups, task, labels)
+    pa.default_memory_pool().release_unused()
     refuse_unknown_labels(splits, labels, task)
     overlap = count_task_overlaps(splits, groups)
     if is_main_process() and not is_worker():
@@ -121,14 +126,13 @@ def _oddities(
             f"rows are left out: {_shown_names(list(left_out))}"
         )
     train = splits["train"]
-    columns = [train[name][:] for name in ("text", "text_pair") if name in train.column_names]
-    texts = list(zip(*columns, strict=True))
-    distinct = set(texts)
-    if repeated := len(texts) - len(distinct):
-        labelled = set(zip(texts, train["label"][:], strict=True))
-        contradicting = sum(n > 1 for n in Counter(text for text, _ in labelled).values())
+    hashes = np.fromiter(map(hash, texts_of(train)), np.int64, len(train))  # texts take more
+    distinct = np.unique(hashes)
+    if repeated := len(train) - len(distinct):
+        labelled = np.unique(np.stack([hashes, np.array(train["label"][:])]), axis=1)[0]
+        contradicting = np.sum(np.unique_counts(labelled).counts > 1)
         yield (
-            f"{repeated:,} of {len(texts):,} training examples repeat the text of another; "
+            f"{repeated:,} of {len(train):,} training examples repeat the text of another; "
             f"texts with different labels: {contradicting:,}"
         )
     for role, split in splits.items():

@@ -1,13 +1,12 @@
-"""Read the rows of a CSV file and print by how many MB that made the process larger, at its peak.
+"""Load a task of a CSV file and print by how many MB that made the process larger, at its peak.
 
-python tests/data/reading.py FILE.csv
+python tests/data/reading.py SMALL.csv FILE.csv
 """
 
 import sys
 from pathlib import Path
 
-from hfbench.data.columns import standard_columns
-from hfbench.data.sources import load_source
+from hfbench.data.task import load_task
 from hfbench.recipe.schema import Task
 
 
@@ -18,8 +17,8 @@ def peak_memory() -> float:
 
 
 if __name__ == "__main__":
-    task = Task(data_files={"train": sys.argv[1]}, validation_size=0.1)
+    small, large = (Task(data_files={"train": name}, validation_size=0.1) for name in sys.argv[1:])
+    load_task(small, Path())  # imports
     before = peak_memory()
-    rows = standard_columns(load_source(task, Path(), None)["train"], "train", task, None)
-    assert len(rows)
+    assert load_task(large, Path()).splits["train"].num_rows
     print(peak_memory() - before)

@@ -2,10 +2,16 @@ import random
 import time
 import unicodedata
 
+import numpy as np
 import pytest
 from datasets import Dataset
 
-from hfbench.data.contamination import count_corpus_overlaps, count_overlaps, count_task_overlaps
+from hfbench.data.contamination import (
+    count_corpus_overlaps,
+    count_overlaps,
+    count_repetitions,
+    count_task_overlaps,
+)
 from hfbench.data.task import load_task
 from hfbench.execution import inputs as workbench
 from hfbench.execution.inputs import Inputs
@@ -14,6 +20,7 @@ from hfbench.recipe.load import load_recipe
 from hfbench.recipe.schema import Task
 from hfbench.records.schema import NEAR_SHARE, RUN, Overlap
 
+PARTS = ("examples", "exact", "near", "short")
 SENTENCE = "a quiet film that says more about grief than any of its louder rivals ever did"
 
 
@@ -76,6 +83,16 @@ def test_counts_are_those_of_the_literal_definition(seed):
     overlap = count(texts[:50], texts[50:])
     assert overlap == literal_count(texts[:50], texts[50:])
     assert overlap.exact + overlap.near > 0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_repetitions_are_those_of_each_text_in_those_before_it(seed):
+    texts = random_texts(random.Random(seed), 60)
+    found = [literal_count(texts[:place], [text]) for place, text in enumerate(texts)]
+    expected = {part: sum(getattr(each, part) for each in found) for part in PARTS}
+    assert count_repetitions(texts) == Overlap(**expected)
+    assert expected["exact"]
+    assert expected["near"]
 
 
 def test_the_constants_are_those_of_the_literal_definition():
@@ -146,7 +163,7 @@ def test_a_task_counts_its_overlaps_and_a_subset_its_own(tmp_path):
         "test": Overlap(examples=5, exact=expected, near=0, short=5),
     }
     number = kept.index("6") if "6" in kept else kept.index("7")
-    subset = loaded.with_train_rows([number])
+    subset = loaded.with_train_rows(np.array([number]))
     assert subset.facts.overlap["test"].exact == 1
 
 

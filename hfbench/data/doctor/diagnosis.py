@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datasets import Dataset
+
 from hfbench.data.doctor.examples import CHECKS, MISSING_WORDS, QUICK, Examples, Split
 from hfbench.data.doctor.files import FileFacts, ReadFile, can_read, read_file
 from hfbench.data.doctor.finding import Finding, by_severity, short, some, worst
@@ -14,6 +16,7 @@ from hfbench.data.doctor.lengths import Cut, Lengths, count_cuts, measure
 from hfbench.data.doctor.lengths import describe as describe_cuts
 from hfbench.data.doctor.scripts import count_letters
 from hfbench.data.files import find_files
+from hfbench.data.tables import Texts
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Recipe, Task
 
@@ -176,6 +179,8 @@ def _read_files(task: Task, folder: Path, skipped: Sequence[str] = ()) -> dict[s
 
 def _columns(files: list[ReadFile]) -> dict[str, list[Any]]:
     """Those that all files of a split have, one after another."""
+    if len(files) == 1:
+        return files[0].columns
     names = [name for name in files[0].columns if all(name in file.columns for file in files)]
     return {name: [value for file in files for value in file.columns[name]] for name in names}
 
@@ -192,16 +197,17 @@ def _compare_readings(
     compared = 0
     classes: set[tuple[Any, int]] = set()
     for data in loaded.splits.values():
-        places = [identity.rpartition("/") for identity in data["id"][:]]
-        rows = [(columns.get(split, {}), int(row)) for split, _, row in places]
+        split, rows = _places(data)
+        file = columns.get(split, {})
         for name, column in zip(("text", "text_pair"), text_columns, strict=False):
-            for (file, row), identity, text in zip(rows, data["id"][:], data[name][:], strict=True):
-                if column in file:
-                    compared += 1
-                    there = file[column][row] if row < len(file[column]) else None
-                    others += [(identity, there, text)] if there != text else []
-        for (file, row), label in zip(rows, data["label"][:], strict=True):
-            standing = file.get(task.label_column, ())
+            if column not in file:
+                continue
+            compared += len(rows)
+            for row, text in zip(rows, Texts(data, name), strict=True):
+                there = file[column][row] if row < len(file[column]) else None
+                others += [(f"{split}/{row}", there, text)] if there != text else []
+        standing = file.get(task.label_column, ())
+        for row, label in zip(rows, data["label"][:], strict=True):
             if row < len(standing) and isinstance(standing[row], (str, int, float)):
                 classes.add((standing[row], label))
     if others:
@@ -233,14 +239,13 @@ def _as_loaded(
     splits = {}
     for role, data in loaded.splits.items():
         names = ["text"] if task.text else task.text_columns
-        texts = {
-            column: data[name][:]
+        texts: dict[str, Sequence[str]] = {
+            column: Texts(data, name)
             for name, column in zip(("text", "text_pair"), names, strict=False)
         }
         labels = [loaded.facts.labels[label] for label in data["label"][:]]
-        places = [identity.rpartition("/") for identity in data["id"][:]]
-        rows = [int(row) for _, _, row in places]
-        others = _others(task, columns.get(places[0][0], {}), rows)
+        split, rows = _places(data)
+        others = _others(task, columns.get(split, {}), rows)
         splits[role] = Split(texts, labels, rows, others)
     return Examples(task, splits, loaded.facts.overlap)
 
@@ -269,6 +274,12 @@ def _as_they_stand(task: Task, read: Mapping[str, Mapping[str, list[Any]]]) -> E
                 _others(task, columns, rows),
             )
     return Examples(task, splits) if "train" in splits else None
+
+
+def _places(data: Dataset) -> tuple[str, list[int]]:
+    """From which split of the data the rows of a split come, and which rows they are."""
+    ids = Texts(data, "id")
+    return ids[0].rpartition("/")[0], [int(identity.rpartition("/")[2]) for identity in ids]
 
 
 def _others(task: Task, columns: Mapping[str, list[Any]], rows: list[int]) -> dict[str, list[Any]]:

@@ -2,10 +2,12 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from hfbench.data.contamination import count_overlaps, count_repetitions
 from hfbench.data.doctor.finding import Finding, percent, short, some
@@ -25,7 +27,7 @@ _FEW = 10  # examples of a class of which little can be said
 class Split:
     """Examples of a split, in columns of the same length."""
 
-    texts: dict[str, list[str]]
+    texts: dict[str, Sequence[str]]
     """By the names that the columns have in the data."""
     labels: list[str]
     rows: list[int]
@@ -33,8 +35,10 @@ class Split:
     others: dict[str, list[Any]] = field(default_factory=dict)
     """Columns that are neither text nor label."""
 
-    def joined(self) -> list[str]:
+    def joined(self) -> Sequence[str]:
         """A text an example: that of a pair is both."""
+        if len(self.texts) == 1:
+            return next(iter(self.texts.values()))
         return [" ".join(parts) for parts in zip(*self.texts.values(), strict=True)]
 
 
@@ -112,7 +116,7 @@ def check_classes(examples: Examples) -> Iterator[Finding]:
 def check_order(examples: Examples) -> Iterator[Finding]:
     """Rows sorted by class, of which the first or the last are of a few classes only."""
     train, task = examples.splits["train"], examples.task
-    ordered = [label for _, label in sorted(zip(train.rows, train.labels, strict=True))]
+    ordered = [train.labels[place] for place in np.argsort(train.rows).tolist()]
     changes = sum(a != b for a, b in pairwise(ordered))
     classes = len(set(ordered))
     if classes > 1 and changes < 2 * classes and len(ordered) >= 10 * classes:
@@ -140,11 +144,13 @@ def check_label_noise(examples: Examples) -> Iterator[Finding]:
     """Equal texts with different labels, which no model can get right."""
     train = examples.splits["train"]
     texts, total = train.joined(), len(train.labels)
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row, text in enumerate(texts):
-        rows[text.casefold().strip()].append(row)
-    repeated = [group for group in rows.values() if len(group) > 1]
-    noisy = [group for group in repeated if len({train.labels[row] for row in group}) > 1]
+    # hashes, since of a million texts the words would take more memory than they do themselves
+    hashes = np.fromiter((hash(text.casefold().strip()) for text in texts), np.int64, total)
+    _, text_of, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    rows: dict[int, list[int]] = defaultdict(list)
+    for row in np.flatnonzero(counts[text_of] > 1).tolist():
+        rows[int(text_of[row])].append(row)
+    noisy = [group for group in rows.values() if len({train.labels[row] for row in group}) > 1]
     if noisy:
         number = sum(map(len, noisy))
         first = noisy[0]
@@ -199,7 +205,7 @@ def check_groups(examples: Examples) -> Iterator[Finding]:
     against that of any two rows.
     """
     train = examples.splits["train"]
-    columns = dict(train.others)
+    columns: dict[str, Sequence[Any]] = dict(train.others)
     if len(train.texts) > 1:  # of one text, equal values are duplicates
         columns |= train.texts
     for column, values in columns.items():

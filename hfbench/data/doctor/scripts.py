@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache
 
 UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
@@ -11,10 +11,14 @@ UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "T
 _FORMS = ("FULLWIDTH", "HALFWIDTH", "MATHEMATICAL", "MODIFIER", "FEMININE", "MASCULINE", "MICRO")
 
 
-def count_letters(texts: Iterable[str]) -> dict[str, int]:
-    """Script -> its letters, the most frequent first."""
+_MOST_TEXTS = 20_000
+
+
+def count_letters(texts: Sequence[str]) -> dict[str, int]:
+    """Script -> its letters, the most frequent first; of 20,000 texts or a little more at most."""
     found: Counter[str] = Counter()
-    for character, count in Counter("".join(texts)).items():
+    some = texts[:: max(1, len(texts) // _MOST_TEXTS)]
+    for character, count in Counter("".join(some)).items():
         if script := _script(character):
             found[script] += count
     return dict(found.most_common())
