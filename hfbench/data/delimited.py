@@ -47,12 +47,19 @@ def read_delimited(file: DataFile, task: Task) -> pa.Table:
     """The rows of a CSV or TSV file: strings; null where nothing or one of ``na_values`` stands.
 
     Raises:
-        UserError: naming lines, if they have another number of fields than the header, if a
-            quotation mark is out of place, if the header stands there again, or if a text seems to
-            have swallowed rows.
+        UserError: if the header names no column that is wanted; naming lines, if they have another
+            number of fields than the header, if a quotation mark is out of place, if the header
+            stands there again, or if a text seems to have swallowed rows.
     """
     rows = _checked_rows(file, find_form(file, task))
     names, missing = next(rows), {"", *task.na_values}
+    wanted = [*task.text_columns, task.label_column]
+    if task.column_names is None and not set(wanted) & set(names):
+        raise UserError(
+            f"{file.where}: its first line names none of the columns {', '.join(wanted)}, but "
+            f"{shown(', '.join(names))}; say which they are by `text_column` and `label_column`, "
+            "or name them by `column_names` if this line is a row"
+        )
     schema = pa.schema([(name, pa.string()) for name in names])
     pieces, batches = [], list[pa.RecordBatch]()
     while batch := list(islice(rows, _BATCH_ROWS)):

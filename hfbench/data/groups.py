@@ -1,5 +1,6 @@
 """Rows that belong together, because a model that saw one of them knows something of the others."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,17 @@ def number_groups(
         values = _values(source[names[role] or ""], names[role] or "", task)[: len(split)]
         groups[role] = np.array([numbers.setdefault(value, len(numbers)) for value in values])
     return groups
+
+
+def has_few_values(values: Sequence[Any], classes: int) -> bool:
+    """Whether a column says of what kind a row is, as an aspect or a source does, and not of whom.
+
+    Args:
+        values: of the column, a row each.
+        classes: of the task.
+    """
+    different = len(set(values))
+    return different < max(20, 3 * classes) or len(values) > 200 * different
 
 
 def order_by_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:

@@ -15,11 +15,11 @@ from datasets import Dataset, DatasetDict
 from hfbench.data.classes import leave_out_rare_classes, name_classes, refuse_sorted_beginning
 from hfbench.data.columns import standard_columns
 from hfbench.data.contamination import count_task_overlaps
-from hfbench.data.groups import number_groups
+from hfbench.data.groups import has_few_values, number_groups
 from hfbench.data.hold_out import hold_out
 from hfbench.data.labels import encode_labels, refuse_unknown_labels
 from hfbench.data.sources import load_source
-from hfbench.data.tables import take, texts_of
+from hfbench.data.tables import Texts, take, texts_of
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.schema import Task
 from hfbench.records.schema import Overlap, SplitData, TaskData
@@ -144,7 +144,7 @@ def _oddities(
         of_all = f"of {counts.examples:,} {role} examples have the"
         is_ours = role == "validation" and task.validation_size is not None
         for part, number in (counts.parts or {}).items():
-            if number:
+            if number and not has_few_values(Texts(train, part), len(labels)):
                 advice = f"; `task.group_column: {column_of[part]}` keeps such rows together"
                 yield (
                     f"{number:,} {of_all} {column_of[part]!r} of a training example, beside "

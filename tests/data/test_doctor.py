@@ -8,6 +8,7 @@ import sys
 
 import pandas as pd
 import pytest
+from datasets import Dataset, DatasetDict
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from hfbench.data.contamination import count_repetitions
@@ -390,6 +391,20 @@ def test_a_column_whose_values_are_parted_between_splits(tmp_path, label_of, sev
         assert f"have the same label in {share} of the cases, any two rows in 33 %" in (
             finding.sentence
         )
+
+
+def test_groups_of_a_named_data_set_are_seen_by_the_doctor_and_before_a_comparison(
+    tmp_path,
+):
+    path = grouped(tmp_path, lambda i: ("x", "y", "z")[i // 3 % 3])
+    data = Dataset.from_pandas(pd.read_csv(path))
+    DatasetDict(train=data).save_to_disk(tmp_path / "named")
+    named = recipe(tmp_path, data_files=None, dataset_name=str(tmp_path / "named"))
+    found = diagnose("named", named)
+    assert found.types["train"] == {"author": "words (40 different)"}
+    groups = next(finding for finding in found.findings if finding.check == "groups")
+    assert (groups.severity, groups.key) == ("high", "group_column")
+    assert groups in alarms(named.task, load_task(named.task, tmp_path), tmp_path)
 
 
 def test_a_premise_with_one_hypothesis_a_label_is_an_alarm(tmp_path):

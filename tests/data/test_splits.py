@@ -92,7 +92,7 @@ def test_without_groups_texts_of_pairs_that_stand_in_training_are_counted_and_wa
 
 
 def test_a_copy_of_a_pair_is_exact_and_not_counted_by_its_parts(load, caplog):
-    given = [{"premise": f"p{n}", "hypothesis": f"h{n}", "label": n % 2} for n in range(4)]
+    given = [{"premise": f"p{n}", "hypothesis": f"h{n}", "label": n % 2} for n in range(30)]
     evaluated = [given[0], {**given[1], "hypothesis": "h0"}, {**given[2], "premise": "new"}]
     options = {"validation_split": "dev", "validation_size": None}
     with caplog.at_level(logging.WARNING, "hfbench"):
@@ -103,6 +103,15 @@ def test_a_copy_of_a_pair_is_exact_and_not_counted_by_its_parts(load, caplog):
     assert found.parts == {"text": 1, "text_pair": 2}
     texts = load(rows([0, 1] * 4)).facts.overlap["validation"]
     assert (texts.parts, texts.groups) == (None, None)
+
+
+def test_texts_of_pairs_that_are_a_few_aspects_are_no_matter(load, caplog):
+    given = [{"premise": f"p{n}", "hypothesis": f"aspect {n % 5}"} for n in range(40)]
+    given = [{**row, "label": number // 5 % 2} for number, row in enumerate(given)]
+    with caplog.at_level(logging.WARNING, "hfbench"):
+        found = load(given, **PAIRS).facts.overlap["validation"]
+    assert found.parts == {"text": 0, "text_pair": found.examples}
+    assert not caplog.messages
 
 
 def test_groups_that_stand_in_given_splits_are_counted(load, caplog):

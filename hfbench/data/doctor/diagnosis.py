@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets import Dataset
+from datasets import Dataset, Value
 
 from hfbench.data.doctor.examples import CHECKS, MISSING_WORDS, QUICK, Examples, Split
 from hfbench.data.doctor.files import FileFacts, ReadFile, can_read, read_file
@@ -83,6 +83,12 @@ def diagnose(target: str, recipe: Recipe) -> Diagnosis:
         found.findings.append(Finding("high", "refused", said, _cure(str(error))))
         examples = _as_they_stand(task, columns)
     else:
+        if task.dataset_name:
+            columns = _other_columns(loaded, task, recipe.folder)
+            found.types = {
+                split: {name: describe_type(values) for name, values in of_split.items()}
+                for split, of_split in columns.items()
+            }
         found.findings += _compare_readings(loaded, task, columns)
         examples = _as_loaded(task, loaded, columns)
     if examples:
@@ -106,10 +112,12 @@ def diagnose(target: str, recipe: Recipe) -> Diagnosis:
 def alarms(task: Task, loaded: "LoadedTask", folder: Path) -> list[Finding]:
     """The findings of severity high, of data that a comparison has loaded; within a second.
 
-    The rows of files are read once more, but not those of the Hub.
+    The rows of files are read once more.
     """
     read = _read_files(task, folder, skipped=task.text_columns)
     columns = {split: _columns(files) for split, files in read.items()}
+    if task.dataset_name:
+        columns = _other_columns(loaded, task, folder)
     examples = _as_loaded(task, loaded, columns)
     found = [finding for files in read.values() for file in files for finding in file.findings]
     return worst([*found, *(finding for check in QUICK for finding in check(examples))])
@@ -174,6 +182,26 @@ def _read_files(task: Task, folder: Path, skipped: Sequence[str] = ()) -> dict[s
         split: [read_file(file, task, skipped) for file in files]
         for split, files in find_files(task, folder).items()
         if split in wanted and all(can_read(file, task) for file in files)
+    }
+
+
+def _other_columns(
+    loaded: "LoadedTask", task: Task, folder: Path
+) -> dict[str, dict[str, list[Any]]]:
+    """Of a data set of the Hub, by split, the columns of words and numbers that are no texts."""
+    from hfbench.data.sources import load_source
+
+    source = load_source(task, folder, loaded.facts.revision)
+    return {
+        split: {
+            name: source[split][name][:]
+            for name, feature in source[split].features.items()
+            if name not in (*task.text_columns, task.label_column)
+            and isinstance(feature, Value)
+            and (feature.dtype in ("string", "large_string") or "int" in feature.dtype)
+        }
+        for split in (task.train_split, task.validation_split, task.test_split)
+        if split in source
     }
 
 

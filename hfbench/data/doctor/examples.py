@@ -12,6 +12,7 @@ import numpy as np
 from hfbench.data.contamination import count_overlaps, count_repetitions
 from hfbench.data.doctor.finding import Finding, percent, short, some
 from hfbench.data.doctor.scripts import UNSPACED, count_letters, has_letters
+from hfbench.data.groups import has_few_values
 from hfbench.recipe.schema import Task
 from hfbench.records.schema import Overlap
 
@@ -208,10 +209,11 @@ def check_groups(examples: Examples) -> Iterator[Finding]:
     columns: dict[str, Sequence[Any]] = dict(train.others)
     if len(train.texts) > 1:  # of one text, equal values are duplicates
         columns |= train.texts
+    classes = len(set(train.labels))
     for column, values in columns.items():
         for name, split in examples.evaluated.items():
             held_out = {**split.others, **split.texts}.get(column)
-            if held_out is None or not _may_be_groups([*values, *held_out], len(set(train.labels))):
+            if held_out is None or not _may_be_groups([*values, *held_out], classes):
                 continue
             known = set(values)
             parted = sum(value in known for value in held_out)
@@ -322,8 +324,7 @@ def _may_be_groups(values: list[Any], classes: int) -> bool:
     """Whether there are many values that come several times each, as those of persons do."""
     if not all(isinstance(value, (str, int)) for value in values):
         return False
-    counts = Counter(values)
-    return len(counts) >= max(20, 3 * classes) and 1.5 <= len(values) / len(counts) <= 200
+    return not has_few_values(values, classes) and len(values) >= 1.5 * len(set(values))
 
 
 def _agreement(pairs: list[tuple[Any, str]]) -> tuple[float, float]:

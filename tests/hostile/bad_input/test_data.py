@@ -272,15 +272,19 @@ def test_bad_labels_are_named(mistake, labels, message):
             "split 'train' of train has no column 'text'; did you mean 'txt'? (columns: txt, "
             "label)",
         ),
-        (
-            csv("a,x", "b,y").removeprefix(b"text,label\n"),
-            "csv",
-            "split 'train' of train has no column 'text' (columns: a, x)",
-        ),
     ],
 )
 def test_bad_texts_are_named(mistake, content, ending, message):
     assert mistake(content, ending).startswith(f"task.text_column: {message}")
+
+
+def test_a_first_line_that_is_a_row_is_told_from_a_header(mistake):
+    content = csv("a,x", "b,y").removeprefix(b"text,label\n")
+    assert mistake(content, "csv") == (
+        "task.data_files.train: DIR/t.csv: its first line names none of the columns text, label, "
+        "but 'a, x'; say which they are by `text_column` and `label_column`, or name them by "
+        "`column_names` if this line is a row"
+    )
 
 
 @pytest.mark.parametrize(
