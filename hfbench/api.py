@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from hfbench.checks import Verdict
     from hfbench.execution.compare import Outcome
     from hfbench.execution.engines import Engine, EngineName
     from hfbench.execution.survey import Status
     from hfbench.execution.verify import Repetition
     from hfbench.recipe.schema import Recipe
+    from hfbench.system.terminal import Console
 
 
 def plan(
@@ -135,9 +134,8 @@ def verify(
     Raises:
         UserError: if no finished record has such a name, or what a record needs cannot be had.
     """
-    from rich.console import Console
-
     from hfbench.execution.verify import verify
+    from hfbench.system.terminal import Console
 
     return verify(
         Path(results),

@@ -21,6 +21,10 @@ class RecordError(UserError):
     """A record that cannot be read, or is not what it says."""
 
 
+class DamagedRecordError(RecordError):
+    """A record, or the predictions beside it, that is not what was written."""
+
+
 class HubError(HfbenchError, RuntimeError):
     """The Hub, or the way to it, failed; it may do better when asked again."""
 

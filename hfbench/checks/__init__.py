@@ -3,7 +3,6 @@
 Each check is a function in the modules beside this one; `CHECKS` lists them.
 """
 
-from rich.console import Console
 from rich.progress import track
 
 from hfbench.checks import behaviour, files, processes, training
@@ -12,6 +11,7 @@ from hfbench.checks.outcome import Check, Failed, Skipped, Verdict
 from hfbench.errors import UserError
 from hfbench.models.prepare import PreparedModel
 from hfbench.recipe.types import Head
+from hfbench.system.terminal import Console
 
 _CHANGE = "logit change"
 _LM: tuple[Head, ...] = ("language model",)

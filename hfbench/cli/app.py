@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from hfbench.cli import publish as commands
 from hfbench.cli.data import data
 from hfbench.cli.run import run_comparison, run_pretraining, run_verification
 from hfbench.cli.script import exit_on_user_error
 from hfbench.system.quiet import quiet_libraries
+from hfbench.system.terminal import Console, show
 from hfbench.version import __version__
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ FailFast = Annotated[
 
 def _say_version(asked: bool) -> None:
     if asked:
-        print(f"hfbench {__version__}")
+        show(f"hfbench {__version__}")
         raise typer.Exit
 
 
@@ -193,7 +193,7 @@ def convert(
         f"{made.difference:.2g} (largest logit: {made.largest_logit:.3g})",
     )
     for line in lines:
-        print(line)
+        show(line)
 
 
 @app.command()
@@ -381,9 +381,9 @@ def check(
     checked = find_checked_model(model, trust_remote_code=trust_remote_code)
     found = run_checks(checked, show_progress=not as_json)
     if as_json:
-        print(format_json(model, found))
+        show(format_json(model, found))
     else:
-        print(format_report(model, found, checked.missing))
+        show(format_report(model, found, checked.missing))
     if failed_checks(found):
         raise SystemExit(1)
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hfbench.system.terminal import show
+
 if TYPE_CHECKING:
     from hfbench.recipe.schema import Recipe
 
@@ -51,7 +53,7 @@ def data(
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # its errors are raised, too
     found = diagnose(str(target), recipe)
-    print(format_json(found) if as_json else format_report(found))
+    show(format_json(found) if as_json else format_report(found))
     if any(finding.severity == "high" for finding in found.findings):
         raise SystemExit(1)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from hfbench.system.terminal import show
+
 if TYPE_CHECKING:
     from hfbench.publish.push import Pushed
 
@@ -76,7 +78,7 @@ def push(
             trust_remote_code=trust_remote_code,
         )
         assert staged.probe is not None
-        print(f"{staged.what}\n{staged.listing()}\nproven: {staged.probe.hash}")
+        show(f"{staged.what}\n{staged.listing()}\nproven: {staged.probe.hash}")
         _say_unpublished(folder, private)
         return
     pushed = push_model(
@@ -91,7 +93,7 @@ def push(
         trust_remote_code=trust_remote_code,
         say=print,
     )
-    print(f"proven after the upload: {pushed.proof}")
+    show(f"proven after the upload: {pushed.proof}")
     _say_published(pushed)
 
 
@@ -116,7 +118,7 @@ def push_results(
     if dry_run:
         folder = _empty(results, repo_id, prefix="datasets--")
         staged = stage_results(results, folder, repo_id, licence=licence)
-        print(f"{staged.what}\n{staged.listing()}")
+        show(f"{staged.what}\n{staged.listing()}")
         _say_unpublished(folder, private)
         return
     for pushed in publish(
@@ -146,9 +148,9 @@ def verify_push(
     try:
         commit, found = verify(repo_id, revision, trust_remote_code=trust_remote_code)
     except NotTheModelError as error:
-        print(f"NOT PROVEN: {repo_id}: {error}")
+        show(f"NOT PROVEN: {repo_id}: {error}")
         raise SystemExit(1) from None
-    print(f"proven: {repo_id} at {commit} gives the logits of its record, bit for bit: {found}")
+    show(f"proven: {repo_id} at {commit} gives the logits of its record, bit for bit: {found}")
 
 
 def print_remote_table(address: str, columns: Sequence[str], console: Console) -> None:
@@ -209,10 +211,10 @@ def _empty(results: Path, repo_id: str, prefix: str = "") -> Path:
 
 def _say_unpublished(folder: Path, private: bool | None) -> None:
     who = "public" if private is False else "private"
-    print(f"Nothing was uploaded; a new repo would be {who}. The folder: {folder}")
+    show(f"Nothing was uploaded; a new repo would be {who}. The folder: {folder}")
 
 
 def _say_published(pushed: "Pushed") -> None:
-    print(
+    show(
         f"Published ({'private' if pushed.destination.private else 'PUBLIC'}): {pushed.commit.url}"
     )

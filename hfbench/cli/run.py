@@ -12,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console
-
 from hfbench import api
 from hfbench.errors import UserError
 from hfbench.system.launch import is_launched, is_main_process
 from hfbench.system.quiet import quiet_libraries
+from hfbench.system.terminal import Console, show
 
 if TYPE_CHECKING:
     from hfbench.execution.compare import Outcome
@@ -155,7 +154,7 @@ def _stoppable() -> Iterator[None]:
         with interruptible(signal.SIGINT, signal.SIGTERM):
             yield
     except Interrupted as stop:
-        print(
+        show(
             f"stopped by {stop}: what is finished is kept, and the same command goes on from there",
             file=sys.stderr,
         )
@@ -190,9 +189,9 @@ def _summarise(outcome: "Outcome", what: str) -> None:
         if outcome.not_run:
             counts.append(f"{outcome.not_run} were not run")
         for record in failed:
-            print(f"  {record.stem}: {record.failure.type}: {record.failure.message}")
+            show(f"  {record.stem}: {record.failure.type}: {record.failure.message}")
         for problem in outcome.unpublished:
-            print(f"  {problem}")
+            show(f"  {problem}")
         say = Console(highlight=False).print
         say(f"Results in {outcome.folder} ({what}).")
         say(f"{', '.join(counts)}.")

@@ -4,8 +4,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from hfbench.checks import quick_check
 from hfbench.data.doctor import alarms
 from hfbench.data.doctor.report import format_finding
@@ -22,6 +20,7 @@ from hfbench.recipe.schema import Recipe
 from hfbench.records.schema import FailedRecord, Record
 from hfbench.records.store import ResultsFolder
 from hfbench.system.launch import is_main_process, shards_models
+from hfbench.system.terminal import Console
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,19 @@ import shutil
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import pyarrow.parquet as pq
 from rich.console import Console
 
-from hfbench.errors import RecordError, UserError
+from hfbench.errors import DamagedRecordError, RecordError, UserError
 from hfbench.execution.identity import identify
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds import KINDS
 from hfbench.recipe.cells import Cell, Shard, plan_comparison, plan_pretraining
 from hfbench.recipe.schema import Recipe
 from hfbench.records.identity import cell_id, differences
-from hfbench.records.schema import ComparedRecord, FailedRecord, Record, TrainedRecord
+from hfbench.records.predictions import read_predictions_table, refuse_other_predictions
+from hfbench.records.schema import Compared, ComparedRecord, FailedRecord, Record, TrainedRecord
 from hfbench.records.store import Location, ResultsFolder, find_finished
 from hfbench.system.files import writing
 from hfbench.training.checkpoints import clear
@@ -33,8 +33,8 @@ class Status:
     """Why it must run; empty where its result is there or, of a pretraining, is not needed."""
     elsewhere: Location | None = None
     """A finished record under another name that is its result."""
-    is_damaged: bool = False
-    """Whether there are weights that are not those that were saved."""
+    damaged: Literal["record", "weights"] | None = None
+    """What there is that is not what was saved, and is to be set aside."""
     record: Record | None = None
     """What stands under the cell's name."""
 
@@ -75,7 +75,7 @@ class Survey:
         return pretrained + compared
 
     def adopt_and_set_aside(self, statuses: list[Status], console: Console) -> None:
-        """Before the open cells run: adopt results that are elsewhere, set aside damaged weights.
+        """Before the open cells run: adopt results that are elsewhere, set aside what is damaged.
 
         And remove the checkpoints of what was finished by a process that was killed before it did.
 
@@ -86,7 +86,7 @@ class Survey:
             stem = status.cell.stem
             leftover = self.folder.run(stem)
             is_left = not status.cell.is_compared and leftover.is_dir() and not status.reasons
-            if not (status.elsewhere or status.is_damaged or is_left):
+            if not (status.elsewhere or status.damaged or is_left):
                 continue
             # another process may be doing the same, or be running the cell
             with self.folder.lock(stem) as is_ours, writing(str(self.folder.path)):
@@ -95,8 +95,12 @@ class Survey:
                     continue
                 if now.elsewhere:
                     self._adopt(now.cell, now.elsewhere)
-                elif now.is_damaged:
-                    aside = self.folder.set_weights_aside(stem)
+                elif now.damaged:
+                    aside = (
+                        self.folder.set_record_aside(stem)
+                        if now.damaged == "record"
+                        else self.folder.set_weights_aside(stem)
+                    )
                     said = f"{stem} {now.reasons[0]}; moved to {aside.name}"
                     console.print(said, highlight=False, markup=False)
                 elif not now.reasons:
@@ -119,7 +123,7 @@ class Survey:
             "adopted_from": str(source),
         }
         if isinstance(record, ComparedRecord):
-            table = pq.read_table(source.folder.predictions_path(record))
+            table = read_predictions_table(record, source.folder)
             changes["predictions"] = f"{cell.stem}.parquet"
             changes["task"] = self.inputs.task_of(cell).facts
         weights = source.folder.weights(source.stem)
@@ -132,7 +136,12 @@ class Survey:
             self.folder.supersede(source.stem)
 
     def _status(self, cell: Cell, rerun: bool) -> Status:
-        record = self.folder.record(cell.stem)
+        try:
+            record = self.folder.record(cell.stem)
+            if isinstance(record, Compared) and self.folder.predictions_path(record).exists():
+                refuse_other_predictions(record, self.folder)
+        except DamagedRecordError as error:
+            return Status(cell, [f"has a damaged record: {error}"], damaged="record")
         if rerun:
             return Status(cell, ["--rerun"], record=record)
         identity = identify(cell, self.inputs)
@@ -151,19 +160,27 @@ class Survey:
             return [f"failed: {record.failure.type}: {record.failure.message}"]
         if not record.identity:
             return ["was run by an hfbench that did not record all that decides a result"]
-        if not self._has_predictions(self.folder, record):
+        if isinstance(record, Compared) and not self.folder.predictions_path(record).is_file():
             return [f"lost its predictions: records/{record.stem}.parquet"]
         return differences(record.identity, identity)
 
     def _status_of_weights(self, cell: Cell, record: Record | None) -> Status:
-        """Cells start from the weights of a pretraining: they must be those of its record."""
-        if not (KINDS[cell.kind].KEEPS_WEIGHTS and isinstance(record, TrainedRecord)):
+        """Whether the weights are there that the recipe asks for.
+
+        Cells start from those of a pretraining, which must be those of its record to the last bit.
+        """
+        if not isinstance(record, TrainedRecord):
             return Status(cell, record=record)
-        if not self.folder.weights(cell.stem).is_dir():
-            return Status(cell, [f"lost its weights: models/{cell.stem}"], record=record)
-        if not self.folder.has_weights_of(record):
+        is_base = KINDS[cell.kind].KEEPS_WEIGHTS
+        if not is_base and not (self.inputs.recipe.save_models and record.saved_weights):
+            return Status(cell, record=record)
+        weights = self.folder.weights(cell.stem)
+        if reason := self.folder.lacks_weights_of(record):
+            damaged = weights.is_dir() or None
+            return Status(cell, [reason], damaged=damaged and "weights", record=record)
+        if is_base and not self.folder.has_weights_of(record):
             reason = f"has other weights in models/{cell.stem} than were saved"
-            return Status(cell, [reason], is_damaged=True, record=record)
+            return Status(cell, [reason], damaged="weights", record=record)
         return Status(cell, record=record)
 
     @cached_property
@@ -174,20 +191,14 @@ class Survey:
         """Whether ``source`` is a record with all beside it that the cell leaves."""
         try:
             record = source.folder.record(source.stem)
+            if isinstance(record, Compared):
+                refuse_other_predictions(record, source.folder)
         except RecordError:  # it is another recipe's: not for this comparison to complain of
-            return False
-        if record is None or not self._has_predictions(source.folder, record):
             return False
         keeps_weights = KINDS[cell.kind].KEEPS_WEIGHTS or self.inputs.recipe.save_models
         if not (keeps_weights and isinstance(record, TrainedRecord)):
             return True
         return source.folder.has_weights_of(record)
-
-    @staticmethod
-    def _has_predictions(folder: ResultsFolder, record: Record) -> bool:
-        if not isinstance(record, ComparedRecord):
-            return True
-        return folder.predictions_path(record).is_file()
 
     @cached_property
     def _planned_stems(self) -> set[str]:

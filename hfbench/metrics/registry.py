@@ -152,3 +152,6 @@ register(
     )
 )  # fmt: skip
 register(Metric("perplexity", perplexity, "perplexity", ".2f", None, False, head="language model"))
+
+BUILT_IN = tuple(METRICS.values())
+"""Those that are not anybody's own, which compute the same for ever."""

@@ -1,6 +1,5 @@
 """A trained model to the Hub: staged, searched, proven, uploaded by one commit, proven again."""
 
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from hfbench.publish.bundle import (
     CARD,
     EVAL_RESULTS,
     RECORD,
-    Choice,
     choose_run,
     foreign_code,
     is_ours,
@@ -29,7 +27,7 @@ from hfbench.publish.proof import NotTheModelError, Source, prove
 from hfbench.publish.published_run import PublishedRun
 from hfbench.publish.repos import Commit, Destination, check_repo_id, hub_errors, look_at, upload
 from hfbench.records.schema import ClassificationRecord, Probe
-from hfbench.records.store import ResultsFolder, load_record, load_records
+from hfbench.records.store import ResultsFolder, as_json, load_record, load_records
 from hfbench.system.files import make_folder, writing
 
 BEST_OF_VALIDATION = "best-of-validation"
@@ -131,7 +129,7 @@ def stage_model(
             "run: read it, then allow it with --trust-remote-code"
         )
     run = PublishedRun(findings, runs, choice, repo_id, licence, brings_code)
-    texts = {CARD: render_model_card(run), RECORD: _as_json(choice)}
+    texts = {CARD: render_model_card(run), RECORD: as_json(choice.record)}
     if entries := eval_results_yaml(run):
         texts[EVAL_RESULTS] = entries
     for name, text in texts.items():
@@ -229,11 +227,6 @@ def verify_push(
     assert info.sha is not None
     source = Source(repo_id, info.sha, trust_remote_code=trust_remote_code)
     return info.sha, prove(source, record.probe)
-
-
-def _as_json(choice: Choice) -> str:
-    values = choice.record.model_dump(mode="json")
-    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
 def _refuse_closed_base(

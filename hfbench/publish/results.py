@@ -21,6 +21,7 @@ from hfbench.publish.card import render_results_card, render_space_card
 from hfbench.publish.leaks import refuse_leaks, shorten_paths
 from hfbench.publish.push import Pushed, Say, Staged
 from hfbench.publish.repos import check_repo_id, hub_errors, look_at, upload
+from hfbench.records.predictions import read_predictions_table
 from hfbench.records.schema import (
     Compared,
     ControlRecord,
@@ -53,8 +54,9 @@ def stage_results(
     for record in records:
         table = None
         if isinstance(record, Compared):
-            table = pq.read_table(source.predictions_path(record))
+            table = read_predictions_table(record, source)
         there.keep(record, table)
+    records = load_records(folder)
     findings = Findings.of(load_comparison(folder))
     rebuild(findings, folder)
     write_report(findings, folder)
@@ -194,7 +196,7 @@ def _write_parquet(table: pa.Table, path: Path) -> None:
 
 def _with_run(record: Compared, folder: ResultsFolder) -> pa.Table:
     """The predictions of a run with columns that name it."""
-    table = pq.read_table(folder.predictions_path(record))
+    table = read_predictions_table(record, folder)
     size = table.num_rows
     columns = {
         "model": pa.array([record.model] * size, pa.string()),

@@ -4,9 +4,12 @@ A record is never edited by hfbench; one that was edited by hand, or whose files
 not become a row of a table.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from hfbench.metrics.registry import BUILT_IN
 
 if TYPE_CHECKING:
     from hfbench.records.schema import Compared, FailedRecord
@@ -47,13 +50,22 @@ def misfit(record: "Compared", predictions: dict[str, np.ndarray]) -> str | None
         return f"logits of {logits.shape[1]} labels, not {num_labels}"
     if not ((labels >= 0) & (labels < num_labels)).all():
         return f"labels that are not from 0 to {num_labels - 1}"
-    if not logits.max(initial=-np.inf) < np.inf:  # the maximum of a NaN is NaN
-        bad = np.isnan(logits).any(1) | np.isposinf(logits).any(1)
-        return f"logits of {predictions['id'][bad.argmax()]} that are not finite"
+    highest = logits.max(1, initial=-np.inf)  # the maximum of a NaN is NaN
+    if not np.isfinite(highest).all():  # -inf is a logit: what cannot be
+        bad = predictions["id"][(~np.isfinite(highest)).argmax()]
+        return f"logits of {bad} that are not finite"
     if len(set(predictions["id"].tolist())) != len(labels):
         return "an example more than once"
-    recorded = record.metrics[split]["accuracy"]
-    found = np.count_nonzero(logits.argmax(1) == labels) / max(len(labels), 1)
-    if abs(recorded - found) > 1e-6:
-        return f"an accuracy of {found:.4f}, not {recorded:.4f} as the record says"
+    return _other_metric(record.metrics[split], logits, labels)
+
+
+def _other_metric(recorded: dict[str, float], logits: np.ndarray, labels: np.ndarray) -> str | None:
+    """Which metric is not that of the logits; one of the user's own may have changed since."""
+    for metric in BUILT_IN:
+        name = "loss" if metric.name == "nll" else metric.name
+        if metric.head != "classifier" or name not in recorded:
+            continue
+        found = metric.compute(logits, labels)
+        if not math.isclose(recorded[name], found, rel_tol=1e-5, abs_tol=1e-6):
+            return f"{metric.name} {found:.4f}, not {recorded[name]:.4f} as the record says"
     return None

@@ -3,13 +3,14 @@
 Nothing here imports pandas, which would take longer than most tables.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfbench.errors import RecordError
+from hfbench.errors import DamagedRecordError, RecordError
 from hfbench.records.schema import Compared
 from hfbench.records.store import WHAT_TO_DO, ResultsFolder, refuse_link
 
@@ -39,10 +40,11 @@ def load_all_predictions(
     examples: _Examples | None = None
     folder = ResultsFolder(results)
     for record in records:
-        path = _predictions_path(record, folder)
+        path = folder.predictions_path(record)
+        content = _read(record, path)
         try:
-            content = _read(path)
             file = pq.ParquetFile(pa.BufferReader(content))
+            _refuse_other_rows(file, record)
             if examples is None or not examples.are_those_of(content):
                 examples = _Examples.of(file, content, split)
             found.append(examples.with_logits(file))
@@ -52,20 +54,65 @@ def load_all_predictions(
     return found
 
 
-def _predictions_path(record: Compared, folder: ResultsFolder) -> Path:
+def read_predictions_table(record: Compared, folder: ResultsFolder) -> "pa.Table":
+    """All of a record's predictions, as they stand in their file.
+
+    Raises:
+        RecordError: if they are missing, or not those that were written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     path = folder.predictions_path(record)
-    if not path.is_file():
-        raise RecordError(f"{path}: the predictions of {record.stem} are missing")
-    refuse_link(path)
-    return path
+    content = _read(record, path)
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        _refuse_other_rows(file, record)
+        return file.read()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise RecordError(f"{path}: not valid predictions: {error}; {WHAT_TO_DO}") from None
 
 
-def _read(path: Path) -> "pa.Buffer":
+def refuse_other_predictions(record: Compared, folder: ResultsFolder) -> None:
+    """Refuse predictions that are not those of their record.
+
+    Raises:
+        DamagedRecordError: if they are not the file that was written.
+        RecordError: if they are missing or cannot be read.
+    """
+    _read(record, folder.predictions_path(record))
+
+
+def _read(record: Compared, path: Path) -> "pa.Buffer":
     """A file at once, for it is small: threads would take longer to start."""
     import pyarrow as pa
 
-    with pa.OSFile(str(path)) as file:
-        return file.read_buffer()
+    if not path.is_file():
+        raise RecordError(f"{path}: the predictions of {record.stem} are missing")
+    refuse_link(path)
+    try:
+        with pa.OSFile(str(path)) as file:
+            content = file.read_buffer()
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from None
+    if record.predictions_hash not in (None, hashlib.sha256(content).hexdigest()):
+        raise DamagedRecordError(
+            f"{path}: these are not the predictions that were written: their SHA-256 is not that "
+            f"of the record; {WHAT_TO_DO}"
+        )
+    return content
+
+
+def _refuse_other_rows(file: "pq.ParquetFile", record: Compared) -> None:
+    """Of what anybody gives, no more is unpacked than the record says that there is.
+
+    Raises:
+        ValueError: if it has other rows.
+    """
+    splits = record.task.splits.items()
+    expected = sum(split.examples for name, split in splits if name != "train")
+    if file.metadata.num_rows != expected:
+        raise ValueError(f"{file.metadata.num_rows:,} rows, not {expected:,} as the record says")
 
 
 def _read_columns(file: "pq.ParquetFile", *names: str) -> "pa.Table":
@@ -104,8 +151,6 @@ class _Examples:
     def with_logits(self, file: "pq.ParquetFile") -> "dict[str, np.ndarray]":
         import numpy as np
 
-        if file.metadata.num_rows != len(self.rows):
-            raise ValueError(f"{file.metadata.num_rows} rows, of which {len(self.rows)} have an id")
         logits = _read_columns(file, "logits")["logits"].chunk(0)
         values = np.from_dlpack(logits.values).reshape(len(self.rows), -1)
         return {"id": self.ids, "label": self.labels, "logits": values[self.rows]}

@@ -2,7 +2,8 @@
 
 The record is the contract between training and statistics: tables and figures are made from records
 alone. It is a JSON file, written whole or not at all and never edited afterwards, with the
-predictions of every example beside it as Parquet. Shares are fractions in [0, 1].
+predictions of every example beside it as Parquet. Shares are fractions in [0, 1]. The file has one
+key more, ``checksum``, by which damage is noticed, see `store.checksum`.
 """
 
 import hashlib
@@ -242,7 +243,7 @@ class RunRecord(RecordPart):
         """A record may come from anybody: what it says must not lead out of its folder."""
         for name in filter(None, (self.model, self.stem, getattr(self, "predictions", None))):
             # at the start: a hidden file or folders above; in a CSV file a spreadsheet's formula
-            if not re.fullmatch(r"[^\s.=+@/\\\0-][^/\\\0]{0,199}", name):
+            if not re.fullmatch(r"[^\s.=+@\uff1d\uff0b\uff0d\uff20/\\\0-][^/\\\0]{0,199}", name):
                 raise ValueError(f"{name!r} cannot be the name of a file of its own")
         if not re.fullmatch(r"\d[\dT:.+Z-]*", self.started, re.ASCII):
             raise ValueError(f"started: {self.started!r} is not a time as in ISO 8601")
@@ -297,6 +298,10 @@ class ComparedRecord(FinishedRecord):
     task: TaskData
     predictions: str = Field(
         description="Parquet file beside this one: split, id, label, logits (one row an example).",
+    )
+    predictions_hash: str | None = Field(
+        default=None,
+        description="SHA-256 of that file; null in records from before it was written.",
     )
 
 

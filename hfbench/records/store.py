@@ -1,7 +1,10 @@
 """Records on the disk: written whole or not at all, and read as if they came from anybody."""
 
 import gc
+import hashlib
 import json
+import logging
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from hfbench.errors import RecordError, UserError
+from hfbench.errors import DamagedRecordError, RecordError, UserError
 from hfbench.records.identity import upgrade
 from hfbench.records.schema import (
     SCHEMA_BEFORE,
@@ -23,15 +26,20 @@ from hfbench.records.schema import (
     record_class,
 )
 from hfbench.system.files import atomic, clear_unfinished, replace_folder, writing
-from hfbench.system.hashes import hash_files
+from hfbench.system.hashes import hash_file, hash_files
 from hfbench.system.locks import hold
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
+logger = logging.getLogger(__name__)
+
 WHAT_TO_DO = "restore it from a copy, or move it away and run its recipe again"
 """With a record that cannot be used."""
+
+MOST_BYTES = 64_000_000
+"""Of a record: one of a thousand classes and an evaluation at each of 10,000 steps has less."""
 
 
 class ResultsFolder:
@@ -94,6 +102,20 @@ class ResultsFolder:
         path = self.weights(record.stem)
         return path.is_dir() and hash_files(path, WEIGHT_FILES) == record.saved_weights
 
+    def lacks_weights_of(self, record: TrainedRecord) -> str | None:
+        """What shows at a glance to be missing of its weights; None if nothing does.
+
+        Not all of them are read, which of many models would take minutes: `has_weights_of`.
+        """
+        path = self.weights(record.stem)
+        files = sorted(path.glob("*.safetensors")) if path.is_dir() else []
+        if not files:
+            return f"lost its weights: models/{record.stem}"
+        for file in files:
+            if not _is_whole(file):
+                return f"has weights that were cut: models/{record.stem}/{file.name}"
+        return None
+
     def keep(
         self,
         record: Record,
@@ -128,20 +150,41 @@ class ResultsFolder:
                 self.supersede(record.stem)
             if predictions is not None:
                 _write_predictions(predictions, path.with_suffix(".parquet"))
+                changes = {"predictions_hash": hash_file(path.with_suffix(".parquet"))}
+                record = record.model_copy(update=changes)
             with atomic(path) as temporary:
-                text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
-                temporary.write_text(text + "\n", encoding="utf-8")
+                temporary.write_text(as_json(record), encoding="utf-8")
         return path
 
     def supersede(self, stem: str) -> None:
         """Move a record and its predictions to ``superseded/``, under the time of its start."""
         path = self.record_path(stem)
-        attic = self.records / "superseded" / load_record(path).started.replace(":", "")
+        started = load_record(path).started.replace(":", "")
+        attic, number = self.records / "superseded" / started, 1
+        while (attic / path.name).exists():  # of a clock that was set back
+            number += 1
+            attic = attic.with_name(f"{started}-{number}")
         attic.mkdir(parents=True, exist_ok=True)
         # the record goes first: predictions without one count for nothing, the reverse is an error
         for file in (path, path.with_suffix(".parquet")):
             if file.exists():
                 file.rename(attic / file.name)
+
+    def set_record_aside(self, stem: str) -> Path:
+        """Give a record that cannot be read, and its predictions, another name; that of the first.
+
+        Such a record counts for nothing, but may be of use to a person.
+        """
+        path = self.record_path(stem)
+        attic, number = self.records / "damaged", 1
+        while (attic / path.name).exists():
+            number += 1
+            attic = attic.with_name(f"damaged-{number}")
+        attic.mkdir(exist_ok=True)
+        for file in (path, path.with_suffix(".parquet")):
+            if file.exists() or file.is_symlink():
+                file.rename(attic / file.name)
+        return attic / path.name
 
     def set_weights_aside(self, stem: str) -> Path:
         """Give weights that are not what was saved another name, which is returned."""
@@ -176,11 +219,52 @@ def find_finished(results: Path) -> dict[str, list[Location]]:
     for path in sorted(results.glob("*/records/*.json")):
         # whatever cannot be read is no result for us, and another recipe's to complain of
         with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-            content = _parse(path.read_bytes())
+            content = _parse(_read(path))
             if content["status"] == "finished":
                 location = Location(ResultsFolder(path.parents[1]), path.stem)
                 found.setdefault(content["cell_id"], []).append(location)
     return found
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a safetensors file is as long as it says: the length of its header, the header."""
+    size = file.stat().st_size
+    with file.open("rb") as content:
+        length = int.from_bytes(content.read(8), "little")
+        if not 2 <= length <= size - 8:
+            return False
+        try:
+            header = from_json(content.read(length))
+        except ValueError:
+            return False
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return size == 8 + length + max(ends, default=0)
+
+
+def as_json(record: Record) -> str:
+    """The text of a record's file, with its checksum."""
+    values = record.model_dump(mode="json")
+    return json.dumps(values | {"checksum": checksum(values)}, indent=1, ensure_ascii=False) + "\n"
+
+
+def checksum(values: dict[str, Any]) -> str:
+    """SHA-256 of a record's other keys: as JSON with sorted keys and no space."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    """The content of a record's file, which may be anybody's.
+
+    Raises:
+        OSError: also if it is no regular file (to read a pipe would wait for ever), or too large.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is not a file")
+    if status.st_size > MOST_BYTES:
+        raise OSError(f"it has {status.st_size:,} bytes, and a record at most {MOST_BYTES:,}")
+    return path.read_bytes()
 
 
 def _write_predictions(predictions: "pa.Table", path: Path) -> None:
@@ -198,18 +282,25 @@ def load_record(path: Path) -> Record:
     """Read and check a record; one of the schema before this is read as if it were of this.
 
     Raises:
-        RecordError: if it is not valid JSON, of another schema version, or not as its schema says.
+        DamagedRecordError: if it is not valid JSON, or not what was written.
+        RecordError: if it is of another schema version, or not as its schema says.
     """
     refuse_link(path)
     try:
-        return _validate(_parse(path.read_bytes()))
+        return _validate(_parse(_read(path)))
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error}") from None
     except ValidationError as error:
         problem = _what_is_wrong(error)
+    except _DamageError as error:
+        raise DamagedRecordError(f"{path}: not a valid record{error}; {WHAT_TO_DO}") from None
     except ValueError as error:
         problem = f"not a valid record{error}"
     raise RecordError(f"{path}: {problem}; {WHAT_TO_DO}")
+
+
+class _DamageError(ValueError):
+    """Of a file that was cut or changed; to be read after "not a valid record"."""
 
 
 def _parse(content: bytes) -> dict[str, Any]:
@@ -221,12 +312,17 @@ def _parse(content: bytes) -> dict[str, Any]:
     try:
         values = from_json(content)
     except ValueError as error:
-        raise ValueError(f": the file: Invalid JSON: {error}") from None
+        raise _DamageError(f": the file: Invalid JSON: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(": the file: it must hold an object")
     if "schema_version" not in values:
         raise ValueError(": it has no schema_version")
     if values["schema_version"] != SCHEMA_BEFORE:
+        if values.pop("checksum", None) not in (None, checksum(values)):
+            raise _DamageError(
+                ": its checksum is not that of what it says: it is damaged, or was edited after it "
+                "was written"
+            )
         return values
     try:
         return upgrade(values)
@@ -263,15 +359,22 @@ def load_records(results: str | Path) -> list[Record]:
         RecordError: if one cannot be read, or says of itself that it is another.
     """
     folder = ResultsFolder(Path(results)).records
-    paths = sorted(folder.glob("*.json"), key=lambda path: path.name)
+    refuse_link(folder)
+    # hidden ones are what systems leave beside files
+    paths = [path for path in folder.glob("*.json") if not path.name.startswith(".")]
+    paths.sort(key=lambda path: path.name)
     if not paths:
         raise UserError(f"{results}: no records here (looked for {folder / '*.json'})")
     with _no_garbage_collection():
-        records = [load_record(path) for path in paths]
-    for path, record in zip(paths, records, strict=True):
-        if record.stem != path.stem:
+        records = {path: load_record(path) for path in paths}
+    for path, record in list(records.items()):
+        if record.stem == path.stem:
+            continue
+        if records.get(path.with_stem(record.stem)) != record:
             raise RecordError(f"{path}: is the record of {record.stem}; {WHAT_TO_DO}")
-    return records
+        logger.warning("warning: %s: is a copy of %s.json; it is left out", path, record.stem)
+        del records[path]
+    return list(records.values())
 
 
 @contextmanager

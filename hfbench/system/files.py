@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and one error for all that prevents it."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,22 +53,35 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that becomes ``path`` on success and vanishes otherwise.
+    """A temporary file beside ``path`` that becomes ``path`` on success and vanishes otherwise.
 
-    A process that is killed leaves it, see `clear_unfinished`.
+    It is made here under a name that nobody can know before, so that what is written goes through
+    no link that somebody has put there. A process that is killed leaves it, see `clear_unfinished`.
 
     Raises:
         StorageError: if it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     with writing(str(path)):
         try:
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync(temporary)
             temporary.replace(path)
+            _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk before going on."""
+    if os.name == "nt" and path.is_dir():  # which has no such thing
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def clear_unfinished(path: Path) -> None:
@@ -87,8 +101,15 @@ def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     with saving(str(path)):
+        for old in (temporary, path):
+            if old.is_symlink():  # of what it leads to, nothing is removed
+                old.unlink()
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        temporary.mkdir(parents=True)  # fails if there is anything
         write(temporary)
+        for file in temporary.rglob("*"):
+            _sync(file)
+        _sync(temporary)
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
+        _sync(path.parent)

@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+from hfbench.system.terminal import clean
+
 HIDDEN = "[redacted]"
 
 SECRET_PATTERNS = {
@@ -88,18 +90,19 @@ class _RedactingFactory:
 
     def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         record = self.make(*args, **kwargs)
-        record.msg, record.args = redact(record.getMessage()), ()
+        record.msg, record.args = clean(redact(record.getMessage())), ()
         if record.exc_info and record.exc_info[1]:
             # a formatter shows this text in the place of the exception
             lines = traceback.format_exception(record.exc_info[1])
-            record.exc_text = redact("".join(lines)).rstrip()
+            record.exc_text = clean(redact("".join(lines))).rstrip()
         return record
 
 
 def _print_redacted(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    print(redact("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+    text = "".join(traceback.format_exception(kind, error, trace))
+    print(clean(redact(text)), end="", file=sys.stderr)
 
 
 def _secret_variables() -> Iterator[tuple[str, str]]:

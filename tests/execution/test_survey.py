@@ -7,6 +7,7 @@ import shutil
 import pytest
 from rich.console import Console
 from safetensors.torch import load_file, save_file
+from support.by_hand import write_by_hand
 
 from hfbench.cli.app import app, main
 from hfbench.cli.plan import print_plan
@@ -180,7 +181,7 @@ def test_a_record_of_an_older_hfbench_runs_again_and_is_kept(recipe, results):
     path = results / "tiny" / "records" / "floor.json"
     values = json.loads(path.read_text())
     del values["identity"]
-    path.write_text(json.dumps(values))
+    write_by_hand(path, values)
     assert "did not record all that decides a result" in plan(recipe, results)
     outcome, _ = run(recipe, results)
     assert [record.stem for record in outcome.ran] == ["floor"]
@@ -228,22 +229,20 @@ def test_records_verify_and_what_differs_is_named(recipe, results, tmp_path, cap
     values = json.loads(path.read_text())
     values["curves"]["validation"][-1]["loss"] += 1e-7
     values["environment"]["processor"] = "Z80"
-    path.write_text(json.dumps(values))
+    write_by_hand(path, values)
     shown = said("--cells", "pre--*", code=1).out
     assert "pre--seed0: differs first at step 10, validation loss: " in shown
     assert 'not as recorded: processor: "Z80" -> ' in shown
     assert "0 of 1 cells are bit-identical." in shown
     del values["identity"]
-    path.write_text(json.dumps(values))
+    write_by_hand(path, values)
     shown = said("--cells", "pre--seed0", code=1).out
     assert "not as recorded: an older hfbench did not record all that decides a result\n" in shown
-    path.write_text(
-        json.dumps({**values, "environment": {**values["environment"], "torch_threads": 0}})
-    )
+    write_by_hand(path, {**values, "environment": {**values["environment"], "torch_threads": 0}})
     error = said("--cells", "pre--seed0", code=2).err
     assert "pre--seed0: environment.torch_threads: 0 must be a number of 1 or more" in error
     values["settings"]["models"][0]["presett"] = "gpt-nano"
-    path.write_text(json.dumps(values))
+    write_by_hand(path, values)
     error = said("--cells", "pre--seed0", code=2).err
     assert "pre--seed0: settings: models[0].presett: unknown key; did you mean 'preset'?" in error
     lines = (tmp_path / "train.jsonl").read_text().splitlines()

@@ -1,11 +1,16 @@
 import gc
+import hashlib
 import json
+import os
+import random
+import re
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
+from support.by_hand import write_by_hand
 
 from hfbench.errors import RecordError, StorageError, UserError
 from hfbench.records.identity import cell_id
@@ -18,6 +23,7 @@ from hfbench.records.schema import (
     Record,
 )
 from hfbench.records.store import ResultsFolder, load_record, load_records
+from hfbench.system.files import atomic
 
 RUN = {
     "recipe": "r",
@@ -36,7 +42,8 @@ FACTS = {
 }  # fmt: skip
 TASK = {
     "source": "d", "revision": None, "labels": ["x", "y"],
-    "splits": {"train": SPLIT, "test": SPLIT}, "evaluation_split": "test",
+    "splits": {"train": SPLIT, "validation": {**SPLIT, "examples": 1}, "test": SPLIT},
+    "evaluation_split": "test",
 }  # fmt: skip
 
 
@@ -72,8 +79,9 @@ PREDICTIONS = pa.table(
 def test_a_record_reads_back_as_it_was_written(tmp_path):
     path = ResultsFolder(tmp_path).keep(make(), PREDICTIONS)
     assert path.name == "m--seed3.json"
-    assert load_record(path) == make()
-    assert load_records(tmp_path) == [make()]
+    digest = hashlib.sha256((tmp_path / "records" / "m--seed3.parquet").read_bytes()).hexdigest()
+    assert load_record(path) == make(predictions_hash=digest)
+    assert load_records(tmp_path) == [make(predictions_hash=digest)]
     test = load_predictions(make(), tmp_path, "test")
     assert list(test["id"]) == ["b/0", "b/1"]
     np.testing.assert_array_equal(test["logits"], [[2, 3], [4, 5]])
@@ -113,8 +121,61 @@ def test_a_record_that_is_replaced_is_kept_aside(tmp_path):
     assert load_record(records / "m--seed3.json") == newer
     assert not (records / "m--seed3.parquet").exists()
     attic = records / "superseded" / "2026-01-01T000000.000+0000"
-    assert load_record(attic / "m--seed3.json") == make()
+    assert load_record(attic / "m--seed3.json").started == make().started
     assert (attic / "m--seed3.parquet").exists()
+
+
+def test_what_was_superseded_is_not_overwritten_by_a_clock_that_was_set_back(tmp_path):
+    for count in range(1, 4):
+        ResultsFolder(tmp_path).keep(make(cell_seconds=float(count)), PREDICTIONS)
+    attic = sorted((tmp_path / "records" / "superseded").glob("*/m--seed3.json"))
+    assert [load_record(path).cell_seconds for path in attic] == [1.0, 2.0]
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    """Of a temporary file whose name somebody foresees."""
+    target = tmp_path / "target"
+    target.write_text("mine")
+    path = tmp_path / "README.md"
+    (tmp_path / f".README.md.{os.getpid()}.tmp").symlink_to(target)
+    names = set()
+    for _ in range(2):
+        with atomic(path) as temporary:
+            names.add(temporary.name)
+            assert not temporary.is_symlink()
+            temporary.write_text("new")
+    assert len(names) == 2
+    assert (target.read_text(), path.read_text()) == ("mine", "new")
+    assert path.stat().st_mode & 0o777 == target.stat().st_mode & 0o777
+
+
+def test_each_flipped_bit_of_a_record_is_noticed(tmp_path):
+    path = ResultsFolder(tmp_path).keep(make(), PREDICTIONS)
+    content, whole = path.read_bytes(), load_record(path)
+    rng, noticed = random.Random(0), 0
+    for _ in range(300):
+        place = rng.randrange(len(content))
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            assert load_record(path) == whole  # a blank between keys
+        except RecordError:
+            noticed += 1
+    assert noticed > 200
+
+
+def test_each_flipped_bit_of_predictions_is_noticed(tmp_path):
+    folder = ResultsFolder(tmp_path)
+    record = load_record(folder.keep(make(), PREDICTIONS))
+    path = folder.predictions_path(record)
+    content, rng = path.read_bytes(), random.Random(0)
+    for _ in range(100):
+        flipped = bytearray(content)
+        flipped[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        with pytest.raises(RecordError):
+            load_predictions(record, tmp_path, "test")
 
 
 def test_a_write_that_fails_leaves_no_half_record(tmp_path, monkeypatch):
@@ -139,7 +200,8 @@ def test_a_write_that_fails_leaves_no_half_record(tmp_path, monkeypatch):
 )
 def test_a_record_that_is_not_as_its_schema_says_is_named(tmp_path, change, message):
     path = ResultsFolder(tmp_path).keep(make())
-    path.write_text(change(path.read_text()))
+    write_by_hand(path, json.loads(path.read_text()) | {"checksum": None})
+    path.write_text(change(re.sub(r', "checksum": "\w+"', "", path.read_text())))
     with pytest.raises(RecordError) as error:
         load_record(path)
     assert str(path) in str(error.value)

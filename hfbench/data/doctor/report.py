@@ -50,8 +50,8 @@ def format_finding(finding: Finding) -> list[str]:
 
 
 def format_json(found: Diagnosis) -> str:
-    """The fields of `Diagnosis`."""
-    return json.dumps(dataclasses.asdict(found), indent=2, ensure_ascii=False)
+    """The fields of `Diagnosis`, in ASCII: labels may hold what a terminal would obey."""
+    return json.dumps(dataclasses.asdict(found), indent=2)
 
 
 def _file(facts: FileFacts) -> str:

@@ -5,13 +5,16 @@
 
 import json
 import math
+import os
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.by_hand import forget_hash, write_by_hand
 
 from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
@@ -52,7 +55,7 @@ def edit(path, keys, value):
     part[last] = value
     if value is ...:
         del part[last]
-    path.write_text(json.dumps(values))
+    write_by_hand(path, values)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def edit(path, keys, value):
         ),
         (
             lambda text: text.replace('"model": "one"', '"model": "one", "model": "three"'),
-            "is the record of three--seed0",
+            "not a valid record: its checksum is not that of what it says: it is damaged",
         ),
     ],
 )  # fmt: skip
@@ -160,15 +163,12 @@ def change_predictions(results, **columns):
     kept = {name: values for name, values in {**table, **changed}.items() if values is not None}
     arrays = {name: pa.array(values, types.get(name)) for name, values in kept.items()}
     pq.write_table(pa.table(arrays), path)
+    forget_hash(path.with_suffix(".json"))
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (
-            dict.fromkeys(("split", "id", "label", "logits"), lambda values: values[:3]),
-            "3 rows of 'validation', not 40",
-        ),
         ({"split": lambda _: ["test"] * N}, "0 rows of 'validation', not 40"),
         ({"id": lambda _: ["validation/0"] * N}, "an example more than once"),
         ({"id": lambda ids: ids[::-1]}, "other examples or labels than those of one--seed1"),
@@ -185,7 +185,7 @@ def change_predictions(results, **columns):
         ),
         (
             {"logits": lambda rows: [[0.0, 1.0]] * N},
-            "an accuracy of 0.5000, not 0.7500 as the record says",
+            "accuracy 0.5000, not 0.7500 as the record says",
         ),
     ],
 )
@@ -200,7 +200,7 @@ def test_predictions_that_are_not_the_records_are_named(results, columns, messag
 def test_a_metric_that_the_predictions_do_not_give_is_named(results, record):
     edit(record, "metrics.validation.accuracy", 0.99)
     assert mistake(results) == (
-        "DIR: the predictions of one--seed0 have an accuracy of 0.7500, not 0.9900 as the record "
+        "DIR: the predictions of one--seed0 have accuracy 0.7500, not 0.9900 as the record "
         f"says{WHAT_TO_DO}"
     )
 
@@ -220,7 +220,39 @@ def test_predictions_that_are_missing_or_cut_are_named(results, content, message
         path.unlink()
     else:
         path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:content])
+        assert mistake(results) == (
+            "DIR/records/one--seed0.parquet: these are not the predictions that were written: "
+            f"their SHA-256 is not that of the record{WHAT_TO_DO}"
+        )
+        forget_hash(path.with_suffix(".json"))
     assert mistake(results).startswith(f"DIR/records/one--seed0.parquet: {message}")
+
+
+def test_a_copy_of_a_record_is_left_out_and_said(results, record, caplog):
+    shutil.copy(record, record.with_name("one--seed0 (1).json"))
+    shutil.copy(record, record.with_name("._one--seed0.json"))  # as systems leave beside a file
+    assert len(load_comparison(results).models[0].finished) == 2
+    (said,) = caplog.messages
+    assert "one--seed0 (1).json: is a copy of one--seed0.json; it is left out" in said
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_file_is_no_record(results, record, make):
+    record.unlink()
+    make(record)
+    assert mistake(results).startswith("DIR/records/one--seed0.json: cannot be read: ")
+
+
+def test_a_record_that_is_too_large_is_not_read(results, record):
+    with record.open("ab") as file:
+        file.truncate(10**9)
+    assert "1,000,000,000 bytes, and a record at most 64,000,000" in mistake(results)
+
+
+def test_records_behind_a_link_are_not_read(results):
+    (results / "records").rename(results / "elsewhere")
+    (results / "records").symlink_to(results / "elsewhere")
+    assert mistake(results).startswith("DIR/records: is a link to DIR/elsewhere, not a file")
 
 
 @pytest.mark.parametrize(
@@ -233,8 +265,8 @@ def test_predictions_that_are_missing_or_cut_are_named(results, content, message
             "cannot reshape array of size 79 into shape",
         ),
         (
-            dict.fromkeys(("split", "id", "label", "logits"), lambda _: []),
-            "cannot reshape array of size 0 into shape",
+            dict.fromkeys(("split", "id", "label", "logits"), lambda values: values[:3]),
+            "3 rows, not 40 as the record says",
         ),
     ],
 )
@@ -274,7 +306,7 @@ def make_many(folder, write_record, models, seeds):
         for seed in range(1, seeds):
             copy = path.with_name(f"{name}--seed{seed}.json")
             values |= {"seed": seed, "predictions": f"{copy.stem}.parquet"}
-            copy.write_text(json.dumps(values, indent=1))
+            write_by_hand(copy, values)
             shutil.copy(path.with_suffix(".parquet"), copy.with_suffix(".parquet"))
 
 

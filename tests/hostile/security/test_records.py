@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.by_hand import write_by_hand
 
 from hfbench.cli.app import main
 from hfbench.errors import RecordError, UserError
@@ -38,7 +39,7 @@ def change(results, **values):
         for parent in parents:
             place = place[parent]
         place[last] = value
-    path.write_text(json.dumps(record), "utf-8")
+    write_by_hand(path, record)
     return path
 
 
