@@ -90,12 +90,12 @@ def write_record():
 
     def write(
         folder, model, seed, correct, *, train=None, training=None, control=False, labels=None,
-        failure=None, corpus=None, **changes,
+        failure=None, corpus=None, logit=1, **changes,
     ):  # fmt: skip
         n = len(correct)
         labels = np.arange(n) % 2 if labels is None else labels
         predicted = np.where(correct, labels, 1 - labels)
-        logits = np.eye(2, dtype=np.float32)[predicted]
+        logits = logit * np.eye(2, dtype=np.float32)[predicted]
         # one more of y in training: always y is the majority
         counts = {"x": n // 2, "y": n // 2 + 1}
         train = {"examples": n, "content_hash": "c" * 64, "label_counts": counts, **(train or {})}

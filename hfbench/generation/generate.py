@@ -26,7 +26,7 @@ from hfbench.generation.decoding import (
     join,
     read_logits,
 )
-from hfbench.system.hub import refuse_adapter, resolve_revision, user_errors
+from hfbench.system.hub import refuse_adapter, refuse_code_elsewhere, resolve_revision, user_errors
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ def load_language_model(
         "trust_remote_code": trust_remote_code,
     }
     refuse_adapter(name, options["revision"], "the model")
+    if trust_remote_code:
+        refuse_code_elsewhere(name, options["revision"], "the model")
     with user_errors(f"the tokenizer of {name}"):
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
     with user_errors(f"the language model {name}"):

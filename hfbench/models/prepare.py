@@ -18,7 +18,7 @@ from hfbench.models.sizes import refuse_impossible_sizes
 from hfbench.models.tokenizer import ensure_pad_token, load_tokenizer, refuse_empty
 from hfbench.recipe.schema import Lora, Model
 from hfbench.recipe.types import Head
-from hfbench.system.hub import refuse_adapter, resolve_revision, user_errors
+from hfbench.system.hub import refuse_adapter, refuse_code_elsewhere, resolve_revision, user_errors
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ def prepare_model(entry: Model, texts_for: Callable[[str], Sequence[str]]) -> Pr
     trust = entry.trust_remote_code
     if name:
         refuse_adapter(name, revision, f"{key}.model_name_or_path")
+    if name and trust:
+        refuse_code_elsewhere(name, revision, f"{key}.model_name_or_path")
     with named(entry, "tokenizer"):
         if entry.tokenizer is None:
             loaded = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=trust)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from hfbench.errors import UserError, nearest
 from hfbench.evidence.compared import ModelRuns
+from hfbench.metrics.scores import accuracy, negative_log_likelihood
+from hfbench.records.predictions import load_predictions
 from hfbench.records.schema import ClassificationRecord
+from hfbench.system.code_references import find_code_files
 
 CARD = "README.md"
 RECORD = "record.json"
@@ -22,7 +25,6 @@ _ALLOWED = re.compile(
     r"|tokenizer\.model|spiece\.model|sentencepiece\.bpe\.model"
 )
 _OURS = re.compile(rf"{re.escape(CARD)}|{re.escape(RECORD)}|\.eval_results/[^/]+\.yaml|[^/]+\.py")
-_RELATIVE_IMPORT = re.compile(r"^\s*from\s+\.(\w+)\s+import", re.MULTILINE)
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 _OWN_CODE = Path(__file__).parents[1] / "models" / "custom_gpt"
 _NEEDED_CLASSES = ("AutoConfig", "AutoModelForSequenceClassification")
@@ -68,7 +70,7 @@ def choose_run(model: ModelRuns, seed: str, results: Path) -> Choice:
             f"--seed {seed!r}: no finished run of {model.name} has it (seeds: {known}; or "
             f"best-of-validation){nearest(seed, ['best-of-validation'])}"
         )
-    best = min(runs.values(), key=_validation_rank)
+    best = min(runs.values(), key=lambda record: _validation_rank(record, results))
     if len(runs) == 1:
         return Choice(best, "it is the only run")
     return Choice(
@@ -90,7 +92,8 @@ def stage_files(checkpoint: Path, destination: Path) -> list[str]:
     config = checkpoint / "config.json"
     if not config.is_file():
         raise UserError(f"{checkpoint}: config.json is missing")
-    code = _code_files(checkpoint, json.loads(config.read_text("utf-8")))
+    code = find_code_files(checkpoint)
+    _refuse_incomplete_map(checkpoint)
     destination.mkdir(parents=True, exist_ok=True)
     left_out = []
     for path in sorted(checkpoint.rglob("*")):
@@ -115,47 +118,19 @@ def foreign_code(folder: Path) -> list[str]:
     return [path.name for path in found if path.read_bytes() != own.get(path.name)]
 
 
-def _code_files(checkpoint: Path, config: dict) -> set[str]:
-    """The Python files that ``auto_map`` names, and those that they import.
-
-    Raises:
-        UserError: if one is not there, or no class is named by which a classifier loads.
-    """
-    auto_map = config.get("auto_map")
-    if not auto_map:
-        return set()
-    for auto_class in _NEEDED_CLASSES:
+def _refuse_incomplete_map(checkpoint: Path) -> None:
+    """Where code is named for a configuration, it must be by which a classifier loads."""
+    auto_map = json.loads((checkpoint / "config.json").read_text("utf-8")).get("auto_map")
+    for auto_class in _NEEDED_CLASSES if auto_map else ():
         if auto_class not in auto_map:
             raise UserError(
                 f"{checkpoint / 'config.json'}: auto_map has no {auto_class}; call "
                 "register_for_auto_class() on the configuration and on each model class"
             )
-    for reference in auto_map.values():
-        if "--" in reference:
-            raise UserError(
-                f"{checkpoint / 'config.json'}: the code is in another repo ({reference}); what is "
-                "published must bring its own"
-            )
-        if not re.fullmatch(r"\w+\.\w+", reference):
-            raise UserError(
-                f"{checkpoint / 'config.json'}: auto_map: {reference!r} is not module.Class, of a "
-                "module in the same folder"
-            )
-    found: set[str] = set()
-    waiting = {f"{reference.rpartition('.')[0]}.py" for reference in auto_map.values()}
-    while waiting:
-        name = waiting.pop()
-        path = checkpoint / name
-        if not path.is_file():
-            raise UserError(f"{path}: the model's code is not complete: this file is missing")
-        found.add(name)
-        imported = _RELATIVE_IMPORT.findall(path.read_text("utf-8"))
-        waiting |= {f"{module}.py" for module in imported} - found
-    return found
 
 
-def _validation_rank(record: ClassificationRecord) -> tuple[float, float, int]:
-    curve = record.curves.get("validation", [])
-    losses = [p["loss"] for p in curve if p["step"] == record.training.selected_step]
-    loss = losses[-1] if losses else float("inf")
-    return -record.metrics["validation"]["accuracy"], loss, record.seed
+def _validation_rank(record: ClassificationRecord, results: Path) -> tuple[float, float, int]:
+    """By the predictions, of which the metrics in the record are what somebody says."""
+    found = load_predictions(record, results, "validation")
+    logits, labels = found["logits"], found["label"]
+    return -accuracy(logits, labels), negative_log_likelihood(logits, labels), record.seed

@@ -29,6 +29,7 @@ from hfbench.publish.repos import Commit, Destination, check_repo_id, hub_errors
 from hfbench.records.schema import ClassificationRecord, Probe
 from hfbench.records.store import ResultsFolder, as_json, load_record, load_records
 from hfbench.system.files import make_folder, writing
+from hfbench.system.hub import refuse_code_elsewhere
 
 BEST_OF_VALIDATION = "best-of-validation"
 
@@ -225,6 +226,8 @@ def verify_push(
     if not isinstance(record, ClassificationRecord) or record.probe is None:
         raise UserError(f"{repo_id}: its {RECORD} has no logits to compare with")
     assert info.sha is not None
+    if trust_remote_code:
+        refuse_code_elsewhere(repo_id, info.sha, repo_id)
     source = Source(repo_id, info.sha, trust_remote_code=trust_remote_code)
     return info.sha, prove(source, record.probe)
 

@@ -13,6 +13,7 @@ from huggingface_hub.errors import RevisionResolutionError, StrictDataclassError
 from safetensors import SafetensorError
 
 from hfbench.errors import UserError
+from hfbench.system.code_references import DATA_FILES, find_code_files
 from hfbench.system.redaction import redact
 
 
@@ -54,6 +55,26 @@ def refuse_adapter(name: str, revision: str | None, key: str) -> None:
             f"{key}: {name} holds an adapter (adapter_config.json), which stands on another model "
             "that it names; merge the two and save the result as one model"
         )
+
+
+def refuse_code_elsewhere(name: str, revision: str | None, key: str) -> None:
+    """Refuse a checkpoint whose settings name code that does not lie beside them.
+
+    To be asked before its own code may run: that code was read, the other was not.
+
+    Raises:
+        UserError: naming ``key``, file and key of the checkpoint.
+    """
+    folder = Path(name)
+    with user_errors(f"{key}: the settings of {name}"):
+        if not folder.is_dir():
+            wanted = ["*.json", "*.py"]
+            folder = Path(
+                huggingface_hub.snapshot_download(
+                    name, revision=revision, allow_patterns=wanted, ignore_patterns=[*DATA_FILES]
+                )
+            )
+        find_code_files(folder)
 
 
 @contextmanager

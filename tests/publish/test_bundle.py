@@ -1,6 +1,7 @@
 """What goes up of a folder, and which run."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_a_model_whose_code_is_not_complete_is_refused(checkpoint, tmp_path, nam
     ("auto_map", "message"),
     [
         ({"AutoConfig": AUTO_MAP["AutoConfig"]}, "has no AutoModelForSequenceClassification"),
-        ({**AUTO_MAP, "AutoModel": "user/repo--modeling_x.X"}, "the code is in another repo"),
+        ({**AUTO_MAP, "AutoModel": "user/repo--modeling_x.X"}, "is code of another repo"),
     ],
 )
 def test_an_auto_map_that_would_not_load_is_refused(checkpoint, tmp_path, auto_map, message):
@@ -100,36 +101,30 @@ def test_a_push_removes_only_what_a_push_writes(name, ours):
     assert is_ours(name) is ours
 
 
-def _runs(tmp_path, write_record, accuracies, losses):
-    for seed, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True)):
-        point = {"step": 10, "epoch": 1.0, "loss": loss}
-        write_record(
-            tmp_path, "m", seed, [n < 8 * accuracy for n in range(8)],
-            curves={"train": [], "validation": [{**point, "step": 5, "loss": 0.0}, point]},
-        )  # fmt: skip
+def _runs(tmp_path, write_record, rows):
+    """Runs that are right on the first so many of 8 examples; all are as sure as given."""
+    for seed, (right, logit) in enumerate(rows):
+        write_record(tmp_path, "m", seed, [n < right for n in range(8)], logit=logit)
     write_record(tmp_path, "control", None, [True] * 8, control=True)
     return {model.name: model for model in load_comparison(tmp_path).models}
 
 
 def test_the_best_run_is_that_of_the_validation_then_loss_then_seed(tmp_path, write_record):
-    models = _runs(tmp_path, write_record, [0.5, 0.75, 0.75, 0.75], [0.1, 0.9, 0.3, 0.3])
+    models = _runs(tmp_path, write_record, [(4, 1), (6, 9), (6, 1), (6, 1)])
     choice = choose_run(models["m"], "best-of-validation", tmp_path)
     assert choice.record.seed == 2
     assert "of 4 seeds" in choice.reason
     assert choose_run(models["m"], "0", tmp_path).record.seed == 0
 
 
-def test_the_loss_that_decides_is_that_of_the_selected_step(tmp_path, write_record):
-    for seed, losses in enumerate([(0.5, 0.1), (0.2, 0.9)]):
-        points = [
-            {"step": s, "epoch": 1.0, "loss": x} for s, x in zip((5, 10), losses, strict=True)
-        ]
-        write_record(
-            tmp_path, "m", seed, [True] * 8, training={"selected_step": 5},
-            curves={"train": [], "validation": points},
-        )  # fmt: skip
-    (model,) = load_comparison(tmp_path).models
-    assert choose_run(model, "best-of-validation", tmp_path).record.seed == 1
+def test_what_a_record_says_of_its_accuracy_does_not_choose_it(tmp_path, write_record):
+    """Of the validation examples, where those of the test are what is compared."""
+    (model,) = (m for m in _runs(tmp_path, write_record, [(4, 1), (6, 1)]).values() if m.trained)
+    first = model.finished[0]
+    metrics = {"validation": {"accuracy": 0.99, "loss": 0.0}}
+    edited = [first.model_copy(update={"metrics": metrics}), *model.finished[1:]]
+    choice = choose_run(replace(model, finished=edited), "best-of-validation", tmp_path)
+    assert choice.record.seed == 1
 
 
 @pytest.mark.parametrize(
@@ -141,6 +136,6 @@ def test_the_loss_that_decides_is_that_of_the_selected_step(tmp_path, write_reco
     ],
 )
 def test_a_run_that_is_not_there_is_a_clear_error(tmp_path, write_record, model, seed, message):
-    models = _runs(tmp_path, write_record, [0.5, 0.5], [1.0, 1.0])
+    models = _runs(tmp_path, write_record, [(4, 1), (4, 1)])
     with pytest.raises(UserError, match=message):
         choose_run(models[model], seed, tmp_path)
