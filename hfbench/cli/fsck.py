@@ -1,0 +1,45 @@
+"""The verb `hfbench fsck`: whether results are what was written."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hfbench.system.terminal import show
+
+
+def fsck(
+    results: Annotated[
+        Path,
+        typer.Argument(
+            help="A results folder, or the folder that holds those of several recipes.",
+            metavar="RESULTS",
+        ),
+    ],
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Set what is damaged aside, so that `hfbench compare` runs it again."
+        ),
+    ] = False,
+) -> None:
+    """Check records, predictions and weights against their hashes and each other.
+
+    Exit code 1 if something is damaged and was not set aside.
+    """
+    from hfbench.records.damage import find_damage, find_folders
+    from hfbench.system.files import writing
+
+    damaged = checked = 0
+    for folder in find_folders(results):
+        checked += sum(1 for _ in folder.records.glob("*.json"))
+        for damage in find_damage(folder):
+            damaged += 1
+            show(damage.what)
+            if repair:
+                with writing(str(folder.path)):
+                    show(f"  moved to {damage.set_aside()}")
+    verb = "set aside" if repair else "damaged"
+    show(f"{checked:,} records looked at, {damaged:,} {verb}")
+    if damaged and not repair:
+        raise SystemExit(1)

@@ -1,0 +1,76 @@
+import json
+import random
+
+import numpy as np
+import pytest
+
+from hfbench.cli.app import main
+from hfbench.records.store import ResultsFolder
+
+
+@pytest.fixture
+def results(tmp_path, write_record):
+    """Of two recipes."""
+    for recipe in ("one", "two"):
+        for seed in range(2):
+            write_record(tmp_path / recipe, "m", seed, np.arange(40) % 3 > seed)
+        write_record(tmp_path / recipe, "floor", None, np.arange(40) % 2 > 0, control=True)
+    return tmp_path
+
+
+@pytest.fixture
+def fsck(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["hfbench", "fsck", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code or 0, capsys.readouterr().out
+
+    return run
+
+
+def flip(path, rng):
+    content = bytearray(path.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+
+
+def test_what_was_written_is_whole(results, fsck):
+    assert fsck(results) == (0, "6 records looked at, 0 damaged\n")
+    assert fsck(results / "one") == (0, "3 records looked at, 0 damaged\n")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_flipped_bits_are_found_and_set_aside(results, fsck, seed):
+    rng = random.Random(seed)
+    flip(results / "one" / "records" / "m--seed0.parquet", rng)
+    (results / "two" / "records" / "floor.json").write_text("")
+    code, said = fsck(results)
+    assert code == 1
+    assert "one/records/m--seed0.parquet: " in said
+    assert "two/records/floor.json: not a valid record: " in said
+    assert said.endswith("6 records looked at, 2 damaged\n")
+    assert (results / "one" / "records" / "m--seed0.json").exists()
+    code, said = fsck(results, "--repair")
+    assert code == 0
+    assert f"moved to {results / 'one' / 'records' / 'damaged' / 'm--seed0.json'}" in said
+    assert fsck(results) == (0, "4 records looked at, 0 damaged\n")
+
+
+def test_weights_that_are_not_those_of_the_record_are_found(tmp_path, write_record, fsck):
+    record = write_record(tmp_path, "m", 0, np.arange(40) % 3 > 0)
+    folder = ResultsFolder(tmp_path)
+    folder.keep(record, None, lambda path: (path / "model.safetensors").write_bytes(bytes(999)))
+    values = json.loads(folder.record_path("m--seed0").read_text())
+    assert values["saved_weights"]
+    (folder.records / "m--seed0.parquet").unlink(missing_ok=True)
+    write_record(tmp_path, "m", 0, np.arange(40) % 3 > 0, saved_weights=values["saved_weights"])
+    assert fsck(tmp_path)[0] == 0
+    flip(folder.weights("m--seed0") / "model.safetensors", random.Random(0))
+    code, said = fsck(tmp_path, "--repair")
+    assert (code, "these are not the weights that were saved" in said) == (0, True)
+    assert (tmp_path / "models" / "m--seed0.damaged").is_dir()
+
+
+def test_no_results_are_a_message(tmp_path, fsck):
+    assert fsck(tmp_path)[0] == 2
