@@ -5,24 +5,37 @@ not become a row of a table.
 """
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hfbench.metrics.registry import BUILT_IN
+from hfbench.records.schema import Compared, FailedRecord, TrainedRecord
 
-if TYPE_CHECKING:
-    from hfbench.records.schema import Compared, FailedRecord
-
-_STAMPS = ("packages", "python", "commit")
+_STAMPS = ("packages", "python", "commit", "uncommitted_changes")
+_PACKAGES = ("hfbench", "torch", "transformers")
 
 
-def contradiction(record: "Compared | FailedRecord") -> str | None:
+def contradiction(record: Compared | FailedRecord) -> str | None:
     """What the record of a row lacks or says against itself; None if all is well."""
-    if missing := [name for name in _STAMPS if name not in record.environment]:
+    stamps = record.environment
+    if missing := [name for name in _STAMPS if name not in stamps]:
         return f"environment has no {missing[0]!r}"
+    packages = stamps["packages"]
+    if not isinstance(packages, dict) or not all(isinstance(v, str) for v in packages.values()):
+        return "environment.packages are not names and versions"
+    if missing := [name for name in _PACKAGES if name not in packages]:
+        return f"environment.packages has no {missing[0]!r}"
+    if not isinstance(stamps["commit"], str | None) or not isinstance(stamps["python"], str):
+        return "environment.commit or environment.python is no text"
+    models = record.settings.get("models")
+    if not (isinstance(models, list) and len(models) == 1 and isinstance(models[0], dict)):
+        return "settings.models is not a list of one model"
     if record.status == "failed":
         return None
+    if isinstance(record, TrainedRecord):
+        points = [point for curve in record.curves.values() for point in curve]
+        if not all({"step", "epoch"} <= point.keys() for point in points):
+            return "curves have a point without step or epoch"
     task = record.task
     for split in ("train", task.evaluation_split):
         if split not in task.splits:
@@ -34,7 +47,7 @@ def contradiction(record: "Compared | FailedRecord") -> str | None:
     return None
 
 
-def misfit(record: "Compared", predictions: dict[str, np.ndarray]) -> str | None:
+def misfit(record: Compared, predictions: dict[str, np.ndarray]) -> str | None:
     """Why the predictions on the evaluation split are not this record's; None if they are.
 
     Args:

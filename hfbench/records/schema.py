@@ -34,6 +34,8 @@ RUN = 8
 NEAR_SHARE = 0.8
 """Of a text's words, as a fraction."""
 
+_LARGEST = 10**18
+
 Curves = dict[str, list[dict[str, float]]]
 """Split -> points, in the order of training."""
 
@@ -42,6 +44,15 @@ class RecordPart(BaseModel):
     """A part of the record; a key that the schema does not know is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _counts_what_there_can_be(self) -> Self:
+        """JSON has whole numbers of any length, and neither a float nor Arrow has."""
+        for name, value in self.__dict__.items():
+            for number in value.values() if isinstance(value, dict) else (value,):
+                if isinstance(number, int) and abs(number) > _LARGEST:
+                    raise ValueError(f"{name}: a whole number of more than 18 digits")
+        return self
 
 
 class SplitData(RecordPart):
