@@ -1,4 +1,4 @@
-"""Records that the schema may admit and nobody writes: one message or a table, never a traceback."""
+"""Records that the schema may admit and nobody writes: a message or a table, never a traceback."""
 
 import copy
 import json
