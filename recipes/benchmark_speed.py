@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repetitions", type=_positive, help="of each side, after one to warm up")
     parser.add_argument("--steps", type=_positive, help="of a run of training; tokens to generate")
     parser.add_argument("--epochs", type=_positive, default=50, help="of the row comparison")
-    parser.add_argument("--seeds", type=_positive, default=5, help="of the row comparison")
+    parser.add_argument("--seeds", type=_positive, help="of the row comparison")
     parser.add_argument(
         "--scripts",
         type=_positive,
