@@ -35,7 +35,7 @@ def main(work_file: str, inputs: str, results: str) -> None:
             losses=[point["loss"] for point in record.curves["train"]],
             device=facts.device,
             world_size=facts.world_size,
-            steps=facts.steps,
+            examples=facts.examples_seen,
             tokens=facts.tokens_seen,
             flops=facts.flops,
             command=record.environment["command"],

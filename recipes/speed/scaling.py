@@ -79,8 +79,8 @@ class Scaling:
             },
             sides={way.name: _runs(way, result) for way, result in found.items()},
             warm_up_runs=0,
-            tokens=whole["tokens"] / whole["steps"],
-            flops=whole["flops"] / whole["steps"],
+            tokens=self.work.batch * whole["tokens"] / whole["examples"],
+            flops=self.work.batch * whole["flops"] / whole["examples"],
             check=self._check(whole["losses"], several[-1], inputs),
         )
 
