@@ -301,7 +301,7 @@ def test_an_epoch_of_an_encoder_on_more_and_more_gpus_is_measured(benchmark, two
     assert pair[0].details["steps"] == 7
     assert measured.check.passed
     losses = measured.check.details["losses"]["1 GPU"]
-    assert len(set(losses)) == len(losses) == 1 + 3
+    assert len(set(losses)) == len(losses) == 3  # laps of 2 steps
 
 
 @pytest.mark.slow
