@@ -18,8 +18,8 @@ import torch
 from rich.progress import TaskID
 
 from hfbench.errors import HfbenchError, WorkerError
+from hfbench.execution import fork_server
 from hfbench.execution.cell import CellResult, Session, run_cell
-from hfbench.execution.engines import fork_server
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.progress import Reporter
 from hfbench.execution.schedule import Waiting, line_up, put_off, ready, seconds_to_wait

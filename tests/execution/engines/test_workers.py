@@ -361,7 +361,7 @@ def asked(*_):
 
 torch.cuda.is_available = torch.cuda.device_count = torch.cuda._lazy_init = asked
 torch.accelerator.is_available = torch.accelerator.device_count = asked
-import hfbench.execution.engines.workers, hfbench.metrics.evaluate_metric
+import hfbench.execution.forked
 assert threading.active_count() == 1
 """
     subprocess.run([sys.executable, "-c", code], check=True)
