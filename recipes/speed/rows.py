@@ -181,6 +181,7 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
     },
     "gpus": {
         "lm-124m-ddp": _scaling(_SCALED_124M, "multi_gpu"),
+        "lm-124m-fsdp2": _scaling(_SCALED_124M, "fsdp2"),
         "lm-xl-fsdp2": _scaling(_SCALED_XL, "fsdp2"),
         "finetune-bert-base-ddp": _scaled_epoch("bert-base"),
         "finetune-modernbert-base-ddp": _scaled_epoch("modernbert-base"),
