@@ -8,7 +8,7 @@ from typing import Protocol
 from speed.generation import Generating
 from speed.measure import Measured
 from speed.processes import Comparison, StartUp
-from speed.scaling import Scaling, SpreadComparison
+from speed.scaling import ONE, Scaling, SpreadComparison, Way
 from speed.training import CLASSIFIER, COMPILED, LANGUAGE_MODEL, MAX_LENGTH, PLAIN_GPT, Training
 from speed.work import SST2_TRAIN, Work
 
@@ -32,6 +32,7 @@ class Options:
     epochs: int = 50
     seeds: int | None = None
     scripts: int | None = None
+    gpus: tuple[int, ...] = ()
 
 
 def rows(suite: str, options: Options) -> dict[str, Row]:
@@ -55,8 +56,10 @@ def _comparison(options: Options) -> Row:
     return Comparison(options.epochs, options.seeds or 5, options.scripts)
 
 
-def _scaling(work: Work, config: str) -> Callable[[Options], Row]:
-    return lambda options: Scaling(work.with_steps(options.steps), config)
+def _scaling(work: Work, config: str, alone: Way = ONE) -> Callable[[Options], Row]:
+    return lambda options: Scaling(
+        work.with_steps(options.steps), config, options.gpus, alone=alone
+    )
 
 
 def _scaled_epoch(preset: str) -> Callable[[Options], Row]:
@@ -75,12 +78,14 @@ def _scaled_epoch(preset: str) -> Callable[[Options], Row]:
         loss_steps=200,
     )
     return lambda options: Scaling(
-        work.with_steps(options.steps), "multi_gpu", epoch=options.steps is None
+        work.with_steps(options.steps), "multi_gpu", options.gpus, epoch=options.steps is None
     )
 
 
 def _spread_comparison(options: Options) -> Row:
-    return SpreadComparison(options.epochs, options.seeds or 20, options.repetitions or 1)
+    return SpreadComparison(
+        options.epochs, options.seeds or 20, options.repetitions or 1, options.gpus
+    )
 
 
 def _start_up(options: Options) -> Row:
@@ -116,7 +121,7 @@ _SCALED_XL = replace(
     preset="gpt2-xl",
     batch=16,
     steps=60,
-    learning_rate=1.5e-4,  # with that of smaller ones its losses leap
+    learning_rate=1.5e-4,  # as models of this size are trained with
 )
 
 _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
@@ -182,7 +187,8 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
     "gpus": {
         "lm-124m-ddp": _scaling(_SCALED_124M, "multi_gpu"),
         "lm-124m-fsdp2": _scaling(_SCALED_124M, "fsdp2"),
-        "lm-xl-fsdp2": _scaling(_SCALED_XL, "fsdp2"),
+        # one GPU by the same way: where the model is one graph, compiling it takes minutes
+        "lm-xl-fsdp2": _scaling(_SCALED_XL, "fsdp2", alone=Way(1, "fsdp2")),
         "finetune-bert-base-ddp": _scaled_epoch("bert-base"),
         "finetune-modernbert-base-ddp": _scaled_epoch("modernbert-base"),
         "comparison": _spread_comparison,

@@ -5,6 +5,7 @@ import math
 import operator
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -45,9 +46,10 @@ class Way:
 ONE = Way(1, "one_gpu")
 
 
-def numbers_of_gpus() -> list[int]:
-    """1, 2, 4, ... of those that there are."""
-    return [2**power for power in range(len(_gpus()).bit_length())]
+def several_gpus(asked: Sequence[int]) -> list[int]:
+    """2, 4, ... of those that there are; of these, those that were asked for, if any were."""
+    there_are = [2**power for power in range(1, len(_gpus()).bit_length())]
+    return [number for number in there_are if not asked or number in asked]
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,20 @@ class Scaling:
     """Its batch is that of one GPU."""
     config: str
     """Of several processes."""
+    numbers: Sequence[int] = ()
+    """See `several_gpus`."""
     epoch: bool = False
     """Whether training is once on each text, and not as many steps as ``work`` says."""
+    alone: Way = ONE
+    """With which the others are compared."""
 
     def measure(self, folder: Path) -> Measured:
         """Each way once, a run for each lap of its steps after the warm-up; then the losses."""
         inputs = prepare(self.work, folder)
-        several = [Way(number, self.config) for number in numbers_of_gpus()[1:]]
-        found = {way: self._launch(self._work_of(way), inputs, way) for way in (ONE, *several)}
-        whole = found[ONE]
+        several = [Way(number, self.config) for number in several_gpus(self.numbers)]
+        ways = (self.alone, *several)
+        found = {way: self._launch(self._work_of(way), inputs, way) for way in ways}
+        whole = found[self.alone]
         return Measured(
             unit=f"batch of {self.work.batch}",
             settings={
@@ -89,7 +96,7 @@ class Scaling:
         batch, steps = self.work.batch * way.gpus, self.work.steps
         if self.epoch:
             steps = math.ceil(self.work.train_reviews / batch)
-        if way == ONE:
+        if way == self.alone:
             steps = max(steps, self.work.loss_steps)
         return replace(self.work, batch=batch, steps=steps)
 
@@ -104,7 +111,7 @@ class Scaling:
         return Check(
             passed=passed,
             summary=summary if passed else f"FAILED: {summary}",
-            details={"losses": {ONE.name: alone, way.name: together}},
+            details={"losses": {self.alone.name: alone, way.name: together}},
         )
 
     def _launch(self, work: Work, inputs: Inputs, way: Way) -> dict[str, Any]:
@@ -129,13 +136,15 @@ class SpreadComparison:
     epochs: int
     seeds: int
     repetitions: int
+    numbers: Sequence[int] = ()
+    """See `several_gpus`."""
 
     def measure(self, folder: Path) -> Measured:
         """In turns; and whether they leave the same records, apart from times."""
         recipe = folder / "comparison.yaml"
         values = comparison_recipe(folder, self.epochs, self.seeds)
         recipe.write_text(json.dumps(values), encoding="utf-8")
-        numbers = numbers_of_gpus()
+        numbers = (1, *several_gpus(self.numbers))
         sides: dict[str, list[Run]] = {_on(number): [] for number in numbers}
         records = []
         for turn in range(self.repetitions):

@@ -211,6 +211,24 @@ def test_a_suite_for_gpus_is_refused_without_them(benchmark, tmp_path, capsys, s
     assert f"the suite {suite} needs {needed} or more" in capsys.readouterr().err
 
 
+def test_more_gpus_than_there_are_is_an_error_that_says_how_many_can_be(
+    benchmark, tmp_path, capsys
+):
+    assert benchmark("--gpus", 2, "--rows", ROWS[0], "--out", tmp_path) == 2
+    assert "--gpus 2: can be [] here" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_gpus_are_powers_of_two(benchmark, monkeypatch):
+    from speed import scaling
+
+    monkeypatch.setattr(scaling, "_gpus", lambda: list("0123456"))
+    assert scaling.several_gpus(()) == [2, 4]
+    assert scaling.several_gpus((4,)) == [4]
+    monkeypatch.setattr(scaling, "_gpus", lambda: list("01234567"))
+    assert scaling.several_gpus(()) == [2, 4, 8]
+
+
 @pytest.mark.slow
 def test_whole_processes_are_measured(benchmark, tmp_path):
     rows = ["comparison", "start-up"]
