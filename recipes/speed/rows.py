@@ -120,7 +120,7 @@ _SCALED_XL = replace(
     _SCALED_124M,
     preset="gpt2-xl",
     batch=16,
-    steps=60,
+    steps=40,
     learning_rate=1.5e-4,  # as models of this size are trained with
 )
 
