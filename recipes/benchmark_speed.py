@@ -52,10 +52,13 @@ def _run(args: argparse.Namespace) -> int:
     from speed.measure import device
     from speed.records import save_record, write_table
     from speed.rows import Options, rows
+    from speed.scaling import several_gpus
 
     from hfbench.system.environment import device_names
 
-    options = Options(args.repetitions, args.steps, args.epochs, args.seeds, args.scripts)
+    options = Options(
+        args.repetitions, args.steps, args.epochs, args.seeds, args.scripts, tuple(args.gpus)
+    )
     known = rows(args.suite, options)
     unknown = [name for name in args.rows if name not in known]
     if unknown:
@@ -65,6 +68,9 @@ def _run(args: argparse.Namespace) -> int:
     if torch.cuda.device_count() < least and not args.table_only:
         number = f"{least} GPU{'s' if least > 1 else ''}"
         print(f"the suite {args.suite} needs {number} or more", file=sys.stderr)
+        return 2
+    if missing := sorted(set(args.gpus) - set(several_gpus(()))):
+        print(f"--gpus {missing[0]}: can be {several_gpus(())} here", file=sys.stderr)
         return 2
     failed = []
     for name in [] if args.table_only else args.rows or known:
@@ -92,11 +98,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repetitions", type=_positive, help="of each side, after one to warm up")
     parser.add_argument("--steps", type=_positive, help="of a run of training; tokens to generate")
     parser.add_argument("--epochs", type=_positive, default=50, help="of the row comparison")
-    parser.add_argument("--seeds", type=_positive, default=5, help="of the row comparison")
+    parser.add_argument("--seeds", type=_positive, help="of the row comparison")
     parser.add_argument(
         "--scripts",
         type=_positive,
         help="of the row comparison: run so many scripts, scale the time",
+    )
+    parser.add_argument(
+        "--gpus",
+        type=_positive,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="of the suite gpus: beside one, only on so many; by default on 2, 4, ...",
     )
     parser.add_argument("--table-only", action="store_true", help="from the records that there are")
     parser.add_argument("--findings", action="store_true", help="README.md from all records")

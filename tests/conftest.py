@@ -172,7 +172,7 @@ def start_hfbench(tmp_path):
     What the process says is in the file ``output``, an attribute of the function. It is a fork of a
     process that has imported everything, and can be sent any signal.
     """
-    from hfbench.execution.engines import fork_server
+    from hfbench.execution import fork_server
 
     script, processes = Path(__file__).parent / "support" / "run_cli.py", []
 

@@ -126,7 +126,7 @@ def _expect_workers(
     recipe: "Recipe", results_dir: Path, jobs: int | None, *, only_pretraining: bool = False
 ) -> None:
     """Let what workers are forked from import while this process does, if there may be any."""
-    from hfbench.execution.engines import fork_server
+    from hfbench.execution import fork_server
     from hfbench.recipe.cells import plan_comparison, plan_pretraining
     from hfbench.records.store import ResultsFolder
 

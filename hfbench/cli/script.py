@@ -4,6 +4,8 @@
 """
 
 import argparse
+import atexit
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +37,8 @@ def run_script(run: "Callable[[Recipe, Path], None]", description: str | None) -
 def exit_on_user_error() -> Iterator[None]:
     """Turn an expected error into its message and its exit code: 2 for a user's mistake, else 1."""
     redact_output()
+    # Python looks at all objects several times as it ends: seconds, where torch has been imported
+    atexit.register(gc.freeze)
     try:
         yield
     except HfbenchError as error:

@@ -2,12 +2,13 @@
 
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from hfbench.execution.estimates import threads_of
 from hfbench.execution.inputs import Inputs
 from hfbench.recipe.cells import Cell
-from hfbench.system.launch import usable_cores
+from hfbench.system.launch import gpu_of_worker, usable_cores
 
 _SECONDS_PUT_OFF = 1.0
 
@@ -51,6 +52,36 @@ def ready(waiting: list[Waiting], running: list[Waiting], jobs: int) -> list[Wai
             chosen.append(task)
             free -= task.slots
     return chosen
+
+
+class SharedGpus:
+    """Which GPU takes the next cell: that with the fewest, until it has had its share of all.
+
+    Cells side by side on a GPU take turns. So the last ones would take longer than they must, if
+    the first GPUs that come free took them and left none. One that is ahead of the others takes
+    more than its share, as many at once as all GPUs could.
+    """
+
+    def __init__(self, gpus: list[str], cells: int) -> None:
+        self.gpus = gpus
+        self._left = Counter(dict.fromkeys(gpus, math.ceil(cells / len(gpus))))
+
+    def choose(self, free: list[int], running: list[int], waiting: int) -> int | None:
+        """The worker that takes the next cell; None: not now, but when other cells end.
+
+        Args:
+            free: numbers of the workers that could, in order of preference.
+            running: numbers of those that have a cell.
+            waiting: how many cells do not run yet.
+        """
+        cells = Counter(gpu_of_worker(worker, self.gpus) for worker in running)
+        beyond = max(1, waiting // len(self.gpus))  # cells at once, of a GPU that had its share
+        places = {worker: gpu_of_worker(worker, self.gpus) for worker in free}
+        may = [w for w, gpu in places.items() if self._left[gpu] > 0 or cells[gpu] < beyond]
+        chosen = min(may, key=lambda worker: cells[places[worker]], default=None)
+        if chosen is not None:
+            self._left[places[chosen]] -= 1
+        return chosen
 
 
 def line_up(cells: list[Cell], inputs: Inputs, jobs: int) -> list[Waiting]:

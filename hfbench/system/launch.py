@@ -56,6 +56,6 @@ def visible_gpus() -> list[str]:
     return [name.strip() for name in names.split(",")][:number]
 
 
-def gpu_of_worker(worker: int, gpus: list[str]) -> str | None:
-    """The GPU of the worker with this number, in turn; None where there is none."""
-    return gpus[worker % len(gpus)] if gpus else None
+def gpu_of_worker(worker: int, gpus: list[str]) -> str:
+    """The one of ``gpus`` that the worker with this number has; they take turns."""
+    return gpus[worker % len(gpus)]

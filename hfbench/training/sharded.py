@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -20,6 +20,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from transformers import TrainingArguments
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
@@ -44,12 +45,19 @@ class ShardingTrainer(SkippingTrainer):
         super().__init__(**kwargs)
         # by default it rounds all weights, gradients and outputs
         self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
+        if self.args.optim in ("adamw_torch", "adamw_torch_fused"):
+            _, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            self.optimizer_cls_and_kwargs = (AdamWOfParts, options)
 
     def compute_loss_context_manager(self) -> ExitStack:
         """Around each forward pass."""
         stack = super().compute_loss_context_manager()
         stack.enter_context(self.accelerator.autocast())
         return stack
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        self.accelerator.unscale_gradients()
+        return clip_parts(model, self.args.max_grad_norm)
 
     def weights(self) -> State:
         """All weights by name; called in every process, and empty but in the first."""
@@ -90,6 +98,40 @@ class ShardingTrainer(SkippingTrainer):
         load_optimizer_state(self.model, self.optimizer.optimizer, state)
         schedule = torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True)
         self.lr_scheduler.load_state_dict(schedule)
+
+
+class AdamWOfParts(torch.optim.AdamW):
+    """AdamW that each process computes on its parts.
+
+    An operation on distributed tensors is dispatched by Python, tensor by tensor: those of a large
+    model take longer than the GPU takes for the update.
+    """
+
+    def _init_group(self, group: State, params: list[Tensor], *others: list[Tensor]) -> bool:
+        # what is collected here, all of it sharded alike, is what the update is computed on
+        has_complex: bool = super()._init_group(group, params, *others)
+        for tensors in (params, *others):
+            tensors[:] = [_part(tensor) for tensor in tensors]
+        return has_complex
+
+
+@torch.no_grad()
+def clip_parts(model: nn.Module, max_norm: float) -> Tensor:
+    """Clip the gradients, all of which are in parts, by the norm of the whole, which is returned.
+
+    As `torch.nn.utils.clip_grad_norm_` does it, but on the parts, see `AdamWOfParts`.
+    """
+    gradients = [_part(p.grad) for p in model.parameters() if p.grad is not None]
+    squares = torch.stack(torch._foreach_norm(gradients)).square().sum()
+    dist.all_reduce(squares)
+    norm = squares.sqrt()
+    torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+    return norm
+
+
+def _part(tensor: Tensor) -> Tensor:
+    """What this process has of a distributed tensor; any other is what it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def will_shard(args: TrainingArguments) -> bool:

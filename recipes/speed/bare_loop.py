@@ -20,7 +20,7 @@ from transformers import (
 from speed.measure import Clock, device
 from speed.plain_gpt import PlainGPT
 from speed.texts import MAX_LENGTH, VOCAB_SIZE
-from speed.work import BETAS, LEARNING_RATE, MAX_GRAD_NORM, WEIGHT_DECAY, Inputs, Work
+from speed.work import BETAS, MAX_GRAD_NORM, WEIGHT_DECAY, Inputs, Work
 
 Batch = dict[str, Tensor]
 _PADDED_VOCABULARY = -(-VOCAB_SIZE // 64) * 64  # nanoGPT's 50,304
@@ -65,7 +65,7 @@ def train(
     steps: int | None = None,
 ) -> list[float]:
     """The loop; gives the loss of each step."""
-    optimizer = adamw(model)
+    optimizer = adamw(model, work.learning_rate)
     losses = []
     model.train()
     clock.begin()
@@ -83,7 +83,7 @@ def train(
     return [loss.item() for loss in losses]
 
 
-def adamw(model: nn.Module) -> torch.optim.AdamW:
+def adamw(model: nn.Module, learning_rate: float) -> torch.optim.AdamW:
     """AdamW of which matrices decay that are not embeddings."""
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     decays = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in embeddings]
@@ -92,7 +92,7 @@ def adamw(model: nn.Module) -> torch.optim.AdamW:
         {"params": decays, "weight_decay": WEIGHT_DECAY},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=BETAS, fused=True)
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, fused=True)
 
 
 def language_model_rows(work: Work, inputs: Inputs) -> list[Tensor]:

@@ -45,6 +45,9 @@ def recipe(work: Work, inputs: Inputs, weights: Path | None = None, **arguments:
     model: dict[str, Any] = {"name": "gpt", "tokenizer": {"name_or_path": str(inputs.tokenizer)}}
     if weights:
         model["model_name_or_path"] = str(weights)
+    elif work.encoder:
+        config = {**work.encoder.shape, **work.dropouts}
+        model |= {"model_type": work.encoder.model_type, "config": config}
     elif work.preset == "tiny-gpt2":
         model["model_name_or_path"] = str(inputs.checkpoint)
     else:
@@ -90,6 +93,7 @@ def run(recipe: Recipe, results: Path) -> TrainedRecord:
 def _training_arguments(work: Work) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "max_steps": work.steps,
+        "learning_rate": work.learning_rate,
         "per_device_train_batch_size": work.batch,
         "logging_strategy": "steps",
         "logging_steps": work.logging_steps,

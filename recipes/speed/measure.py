@@ -65,6 +65,8 @@ class Measured:
     """Of each side, at the beginning."""
     tokens: float | None = None
     """Of a step, padding apart."""
+    flops: float | None = None
+    """Operations of a step, see `hfbench.models.flops`."""
     check: Check | None = None
 
     def to_dict(self) -> dict[str, Any]:

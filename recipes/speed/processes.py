@@ -224,5 +224,5 @@ def run_python(arguments: list[str], variables: dict[str, str] | None = None) ->
     )
     seconds = time.perf_counter() - start
     if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments[:3])} failed: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join(arguments[:3])} failed: {done.stderr[-6000:]}")
     return seconds, done.stdout

@@ -42,7 +42,7 @@ def save_record(suite: str, name: str, measured: dict[str, Any], device: str, ou
         "environment": environment_stamp(),
         **measured,
     }
-    path = _record_path(suite, name, out)
+    path = record_path(suite, name, out)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -52,16 +52,17 @@ def save_record(suite: str, name: str, measured: dict[str, Any], device: str, ou
 
 def load_record(suite: str, name: str, out: Path) -> dict[str, Any]:
     """What `save_record` wrote."""
-    return json.loads(_record_path(suite, name, out).read_text("utf-8"))
+    return json.loads(record_path(suite, name, out).read_text("utf-8"))
 
 
-def _record_path(suite: str, name: str, out: Path) -> Path:
+def record_path(suite: str, name: str, out: Path) -> Path:
+    """Where a row's record is."""
     return out / suite / f"{name}.json"
 
 
 def write_table(suite: str, names: list[str], out: Path) -> Path:
     """Write ``<out>/<suite>.md`` from the records of the rows ``names`` that there are."""
-    measured = [name for name in names if _record_path(suite, name, out).exists()]
+    measured = [name for name in names if record_path(suite, name, out).exists()]
     records = [load_record(suite, name, out) for name in measured]
     path = out / f"{suite}.md"
     path.parent.mkdir(parents=True, exist_ok=True)

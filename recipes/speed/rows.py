@@ -8,9 +8,9 @@ from typing import Protocol
 from speed.generation import Generating
 from speed.measure import Measured
 from speed.processes import Comparison, StartUp
-from speed.scaling import Scaling, SpreadComparison
+from speed.scaling import ONE, Scaling, SpreadComparison, Way
 from speed.training import CLASSIFIER, COMPILED, LANGUAGE_MODEL, MAX_LENGTH, PLAIN_GPT, Training
-from speed.work import Work
+from speed.work import SST2_TRAIN, Work
 
 BOOK = 4950  # sentences of the study's larger corpus, 1 % of them for the evaluation
 NOVELS = 20_000  # sentences
@@ -30,8 +30,9 @@ class Options:
     repetitions: int | None = None
     steps: int | None = None
     epochs: int = 50
-    seeds: int = 5
+    seeds: int | None = None
     scripts: int | None = None
+    gpus: tuple[int, ...] = ()
 
 
 def rows(suite: str, options: Options) -> dict[str, Row]:
@@ -52,16 +53,39 @@ def _generating(preset: str) -> Callable[[Options], Row]:
 
 
 def _comparison(options: Options) -> Row:
-    return Comparison(options.epochs, options.seeds, options.scripts)
+    return Comparison(options.epochs, options.seeds or 5, options.scripts)
 
 
-def _scaling(config: str) -> Callable[[Options], Row]:
-    work = replace(_GPT2_124M, warm_up=30, save_checkpoint=False)
-    return lambda options: Scaling(work.with_steps(options.steps), config)
+def _scaling(work: Work, config: str, alone: Way = ONE) -> Callable[[Options], Row]:
+    return lambda options: Scaling(
+        work.with_steps(options.steps), config, options.gpus, alone=alone
+    )
+
+
+def _scaled_epoch(preset: str) -> Callable[[Options], Row]:
+    work = Work(
+        kind="classifier",
+        preset=preset,
+        corpus="reviews",
+        texts=SST2_TRAIN,
+        batch=128,
+        steps=200,
+        warm_up=30,
+        dropout=0.0,
+        learning_rate=2e-5,
+        bf16=True,
+        logging_steps=10,
+        loss_steps=200,
+    )
+    return lambda options: Scaling(
+        work.with_steps(options.steps), "multi_gpu", options.gpus, epoch=options.steps is None
+    )
 
 
 def _spread_comparison(options: Options) -> Row:
-    return SpreadComparison(options.epochs, options.seeds)
+    return SpreadComparison(
+        options.epochs, options.seeds or 20, options.repetitions or 1, options.gpus
+    )
 
 
 def _start_up(options: Options) -> Row:
@@ -90,6 +114,14 @@ _GPT2_124M = _language_model(
     compiled=True,
     save_checkpoint=True,
     logging_steps=10,
+)
+_SCALED_124M = replace(_GPT2_124M, warm_up=30, save_checkpoint=False, loss_steps=200)
+_SCALED_XL = replace(
+    _SCALED_124M,
+    preset="gpt2-xl",
+    batch=16,
+    steps=40,
+    learning_rate=1.5e-4,  # as models of this size are trained with
 )
 
 _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
@@ -153,8 +185,12 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
         "comparison": _comparison,
     },
     "gpus": {
-        "lm-124m-ddp": _scaling("multi_gpu"),
-        "lm-124m-fsdp2": _scaling("fsdp2"),
+        "lm-124m-ddp": _scaling(_SCALED_124M, "multi_gpu"),
+        "lm-124m-fsdp2": _scaling(_SCALED_124M, "fsdp2"),
+        # one GPU by the same way: where the model is one graph, compiling it takes minutes
+        "lm-xl-fsdp2": _scaling(_SCALED_XL, "fsdp2", alone=Way(1, "fsdp2")),
+        "finetune-bert-base-ddp": _scaled_epoch("bert-base"),
+        "finetune-modernbert-base-ddp": _scaled_epoch("modernbert-base"),
         "comparison": _spread_comparison,
     },
 }

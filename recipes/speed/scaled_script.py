@@ -1,4 +1,4 @@
-"""Pretrain the model of a work in the processes of a launcher; the first writes what it took.
+"""Train the model of a work in the processes of a launcher; the first writes what it took.
 
 accelerate launch --num_processes 2 recipes/speed/scaled_script.py WORK.json INPUTS RESULTS
 """
@@ -30,9 +30,16 @@ def main(work_file: str, inputs: str, results: str) -> None:
     def side(clock: Clock) -> None:
         with hfbench_side.carried_by_every_trainer(laps):
             record = hfbench_side.train_and_record(work, Inputs(Path(inputs)), clock, Path(results))
-        found["losses"] = [point["loss"] for point in record.curves["train"]]
-        found["device"] = record.training.device
-        found["command"] = record.environment["command"]
+        facts = record.training
+        found.update(
+            losses=[point["loss"] for point in record.curves["train"]],
+            device=facts.device,
+            world_size=facts.world_size,
+            examples=facts.examples_seen,
+            tokens=facts.tokens_seen,
+            flops=facts.flops,
+            command=record.environment["command"],
+        )
 
     run = timed(side, work.warm_up)
     if is_main_process():

@@ -1,9 +1,13 @@
 """One pretraining on more and more GPUs of a host, and one comparison on one and on all of them."""
 
 import json
+import math
 import operator
 import os
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ import torch
 
 from hfbench import load_records
 from speed.measure import Check, Measured, Run
-from speed.processes import comparison_recipe, run_python
+from speed.processes import MODELS, comparison_recipe, run_python
 from speed.scaled_script import FOUND
 from speed.work import Inputs, Work, prepare
 
@@ -42,10 +46,10 @@ class Way:
 ONE = Way(1, "one_gpu")
 
 
-def ways(config: str) -> list[Way]:
-    """One GPU, and 2, 4, ... of those that there are."""
-    powers = range(1, torch.cuda.device_count().bit_length())
-    return [ONE, *(Way(2**power, config) for power in powers)]
+def several_gpus(asked: Sequence[int]) -> list[int]:
+    """2, 4, ... of those that there are; of these, those that were asked for, if any were."""
+    there_are = [2**power for power in range(1, len(_gpus()).bit_length())]
+    return [number for number in there_are if not asked or number in asked]
 
 
 @dataclass(frozen=True)
@@ -56,38 +60,58 @@ class Scaling:
     """Its batch is that of one GPU."""
     config: str
     """Of several processes."""
+    numbers: Sequence[int] = ()
+    """See `several_gpus`."""
+    epoch: bool = False
+    """Whether training is once on each text, and not as many steps as ``work`` says."""
+    alone: Way = ONE
+    """With which the others are compared."""
 
     def measure(self, folder: Path) -> Measured:
         """Each way once, a run for each lap of its steps after the warm-up; then the losses."""
         inputs = prepare(self.work, folder)
-        found = {way: self._launch(self._work_of(way), inputs, way) for way in ways(self.config)}
-        sides = {way.name: _runs(way, result) for way, result in found.items()}
+        several = [Way(number, self.config) for number in several_gpus(self.numbers)]
+        ways = (self.alone, *several)
+        found = {way: self._launch(self._work_of(way), inputs, way) for way in ways}
+        whole = found[self.alone]
         return Measured(
             unit=f"batch of {self.work.batch}",
             settings={
                 **asdict(self.work),
                 "shape": self.work.shape,
+                "epoch": self.epoch,
                 "devices": {way.name: result["device"] for way, result in found.items()},
+                "world_sizes": {way.name: result["world_size"] for way, result in found.items()},
                 "commands": {way.name: result["command"] for way, result in found.items()},
             },
-            sides=sides,
+            sides={way.name: _runs(way, result) for way, result in found.items()},
             warm_up_runs=0,
-            tokens=self.work.batch * (self.work.block_size or 0),
-            check=self._check(found[ONE]["losses"], inputs),
+            tokens=self.work.batch * whole["tokens"] / whole["examples"],
+            flops=self.work.batch * whole["flops"] / whole["examples"],
+            check=self._check(whole["losses"], several[-1], inputs),
         )
 
     def _work_of(self, way: Way) -> Work:
-        return replace(self.work, batch=self.work.batch * way.gpus)
+        """One GPU alone also trains as long as its losses are compared."""
+        batch, steps = self.work.batch * way.gpus, self.work.steps
+        if self.epoch:
+            steps = math.ceil(self.work.train_reviews / batch)
+        if way == self.alone:
+            steps = max(steps, self.work.loss_steps)
+        return replace(self.work, batch=batch, steps=steps)
 
-    def _check(self, alone: list[float], inputs: Inputs) -> Check:
-        """The losses of one GPU against those of two, with the same batches."""
-        pair = Way(2, self.config)
-        together = self._launch(self.work, inputs, pair)["losses"]
+    def _check(self, alone: list[float], way: Way, inputs: Inputs) -> Check:
+        """The losses of one GPU against those of the most, with the same batches."""
+        work = replace(self.work, steps=self.work.loss_steps)
+        together = self._launch(work, inputs, way)["losses"]
+        alone = alone[: len(together)]
         difference = max(abs(one - two) for one, two in zip(alone, together, strict=True))
+        passed = difference <= _LARGEST_DIFFERENCE
+        summary = f"{difference:.1e} in {work.steps} steps, {way.name}"
         return Check(
-            passed=difference <= _LARGEST_DIFFERENCE,
-            summary=f"{difference:.1e} in {self.work.steps} steps",
-            details={"losses": {ONE.name: alone, pair.name: together}},
+            passed=passed,
+            summary=summary if passed else f"FAILED: {summary}",
+            details={"losses": {self.alone.name: alone, way.name: together}},
         )
 
     def _launch(self, work: Work, inputs: Inputs, way: Way) -> dict[str, Any]:
@@ -107,40 +131,65 @@ class Scaling:
 
 @dataclass(frozen=True)
 class SpreadComparison:
-    """{gpt-nano from scratch, tiny-gpt2} x seeds by one command, on one GPU and on all."""
+    """{gpt-nano from scratch, tiny-gpt2} x seeds by one command, on 1, 2, 4, ... GPUs."""
 
     epochs: int
     seeds: int
+    repetitions: int
+    numbers: Sequence[int] = ()
+    """See `several_gpus`."""
 
     def measure(self, folder: Path) -> Measured:
-        """Twice each, in turns; and whether they leave the same records, apart from times."""
+        """In turns; and whether they leave the same records, apart from times."""
         recipe = folder / "comparison.yaml"
         values = comparison_recipe(folder, self.epochs, self.seeds)
         recipe.write_text(json.dumps(values), encoding="utf-8")
-        numbers = (1, len(_gpus()))
+        numbers = (1, *several_gpus(self.numbers))
         sides: dict[str, list[Run]] = {_on(number): [] for number in numbers}
         records = []
-        for turn in range(2):
+        for turn in range(self.repetitions):
             for number in numbers:
                 results = folder / f"{number}-{turn}"
-                command = ["compare", str(recipe), "--results-dir", str(results)]
-                devices = {"CUDA_VISIBLE_DEVICES": ",".join(_gpus()[:number])}
-                seconds, _ = run_python(["-m", "hfbench", *command], devices)
-                print(f"  {_on(number)}: {seconds:.1f} s", flush=True)
-                sides[_on(number)].append(Run(seconds, seconds))
+                run = _compare(recipe, results, _gpus()[:number])
+                print(f"  {_on(number)}: {run.seconds:.1f} s", flush=True)
+                sides[_on(number)].append(run)
                 records.append(_timeless(results / "comparison"))
         same = [sum(map(operator.eq, records[0], other)) for other in records[1:]]
+        passed = all(number == len(records[0]) for number in same)
+        summary = f"{min(same)} of {len(records[0])} records the same, apart from times"
         return Measured(
             unit="run",
-            settings={"epochs": self.epochs, "seeds": self.seeds, "cells": len(records[0])},
+            settings={
+                "models": list(MODELS),
+                "epochs": self.epochs,
+                "seeds": self.seeds,
+                "cells": len(records[0]),
+            },
             sides=sides,
             warm_up_runs=0,
             check=Check(
-                passed=all(number == len(records[0]) for number in same),
-                summary=f"{min(same)} of {len(records[0])} records the same, apart from times",
+                passed=passed,
+                summary=summary if passed else f"FAILED: {summary}",
                 details={"same_records": same},
             ),
         )
+
+
+def _compare(recipe: Path, results: Path, gpus: list[str]) -> Run:
+    """One command; the details say when its cells began, and what they took."""
+    began = time.time()
+    command = ["-m", "hfbench", "compare", str(recipe), "--results-dir", str(results)]
+    seconds, _ = run_python(command, {"CUDA_VISIBLE_DEVICES": ",".join(gpus)})
+    records = load_records(results / "comparison")
+    starts = [datetime.fromisoformat(record.started).timestamp() - began for record in records]
+    details = {
+        "starts": starts,
+        "cell_seconds": [record.cell_seconds for record in records],
+        "train_seconds": [record.training.train_seconds for record in records],
+        "devices": sorted({record.training.device for record in records}),
+        "command": records[0].environment["command"],
+    }
+    return Run(seconds, seconds, details=details)
 
 
 def _gpus() -> list[str]:

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from speed.measure import Clock
-from speed.work import BETAS, LEARNING_RATE, MAX_GRAD_NORM, WEIGHT_DECAY, Inputs, Work
+from speed.work import BETAS, MAX_GRAD_NORM, WEIGHT_DECAY, Inputs, Work
 
 
 def train_language_model(work: Work, inputs: Inputs, clock: Clock) -> None:
@@ -110,7 +110,7 @@ def training_arguments(work: Work, inputs: Inputs) -> TrainingArguments:
         output_dir=str(inputs.scratch()),
         max_steps=work.steps,
         per_device_train_batch_size=work.batch,
-        learning_rate=LEARNING_RATE,
+        learning_rate=work.learning_rate,
         lr_scheduler_type="constant",
         adam_beta1=BETAS[0],
         adam_beta2=BETAS[1],

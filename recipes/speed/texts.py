@@ -24,6 +24,7 @@ EOS = "<|endoftext|>"
 MAX_LENGTH = 1024
 _WORDS = 14_000  # that texts are made of
 _ZIPF_EXPONENT, _ZIPF_SHIFT = 1.05, 2
+_COMMON_WORDS = 115  # the first words, which make up half of a text
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,10 @@ BOOK = Lengths(median=15, sigma=1.07, longest=130)
 REVIEWS = Lengths(median=9, sigma=0.72, longest=60)
 
 
-def save_tokenizer(folder: Path) -> None:
-    """A tokenizer of whole words with as many entries as GPT-2's, pads being EOS as with it."""
+def save_tokenizer(folder: Path, vocab_size: int = VOCAB_SIZE) -> None:
+    """A tokenizer of whole words with so many entries, pads being EOS as with GPT-2's."""
     known = sorted({word for text in pets.sentences() for word in re.findall(r"\w+|[^\w\s]", text)})
-    words = [*known, *(f"w{n}" for n in range(VOCAB_SIZE - 1 - len(known))), EOS]
+    words = [*known, *(f"w{n}" for n in range(vocab_size - 1 - len(known))), EOS]
     backend = Tokenizer(WordLevel({word: n for n, word in enumerate(words)}, unk_token=EOS))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(
@@ -79,8 +80,11 @@ def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def write_reviews(path: Path, number: int, seed: int) -> None:
-    """Labelled texts; the labels say nothing, for nothing is to be learned here."""
+def write_reviews(path: Path, number: int, seed: int, *, learnable: bool = False) -> None:
+    """Labelled texts; the labels say nothing or, if ``learnable``, how common the first word is."""
+    written = texts(number, REVIEWS, seed)
     labels = np.random.default_rng([seed, 1]).integers(2, size=number).tolist()
-    rows = zip(texts(number, REVIEWS, seed), labels, strict=True)
+    if learnable:
+        labels = [int(int(text.split()[0].removeprefix("w")) < _COMMON_WORDS) for text in written]
+    rows = zip(written, labels, strict=True)
     write_json_lines(path, [{"text": text, "label": label} for text, label in rows])

@@ -12,7 +12,6 @@ from speed.losses import check_losses
 from speed.measure import Clock, Measured, in_turns, timed
 from speed.work import (
     BETAS,
-    LEARNING_RATE,
     MAX_GRAD_NORM,
     WEIGHT_DECAY,
     Inputs,
@@ -71,7 +70,7 @@ class Training:
             "shape": work.shape,
             "repetitions": self.repetitions,
             "optimizer": {
-                "learning_rate": LEARNING_RATE,
+                "learning_rate": work.learning_rate,
                 "betas": BETAS,
                 "weight_decay": WEIGHT_DECAY,
                 "max_grad_norm": MAX_GRAD_NORM,

@@ -15,6 +15,38 @@ from speed import texts
 # sshleifer/tiny-gpt2 has this shape, and random weights, too
 TINY_GPT2 = {"n_layer": 2, "n_head": 2, "n_embd": 2}
 
+
+@dataclass(frozen=True)
+class Encoder:
+    """An architecture of transformers, and what of its configuration a row says."""
+
+    model_type: str
+    vocab_size: int
+    layers: int
+    dropouts: tuple[str, ...]
+    """The configuration's names of all dropout rates."""
+    width: int = 768
+    heads: int = 12
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Layers, heads and width, under the configuration's names."""
+        return {
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "hidden_size": self.width,
+        }
+
+
+_BERT_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+_MODERNBERT_DROPOUTS = ("embedding_dropout", "attention_dropout", "mlp_dropout")
+ENCODERS = {
+    "bert-base": Encoder("bert", 30_522, 12, _BERT_DROPOUTS),
+    "modernbert-base": Encoder("modernbert", 50_368, 22, _MODERNBERT_DROPOUTS),
+    "tiny-bert": Encoder("bert", 30_522, 2, _BERT_DROPOUTS, width=32, heads=2),
+}
+"""Those of the Hub by these names have the same shape; here their weights are random."""
+
 # The study's optimiser: AdamW, constant rate; matrices decay that are not embeddings.
 LEARNING_RATE = 5e-4
 BETAS = (0.9, 0.95)
@@ -22,6 +54,9 @@ WEIGHT_DECAY = 0.1
 MAX_GRAD_NORM = 1.0
 
 TRAIN_REVIEWS, VALIDATION_REVIEWS = 1080, 120
+SST2_TRAIN = 67_349  # sentences of SST-2's train split
+
+_GPT2_DROPOUTS = ("embd_pdrop", "attn_pdrop", "resid_pdrop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +65,15 @@ class Work:
 
     kind: Literal["language model", "classifier"]
     preset: str
-    """One of the custom GPT's, or ``tiny-gpt2``."""
+    """One of the custom GPT's, ``tiny-gpt2``, or one of `ENCODERS`."""
     batch: int
     steps: int
     warm_up: int
     """Steps before the clock starts."""
     corpus: Literal["pets", "book", "reviews"]
     texts: int = 0
-    """Of the book."""
+    """Of the book; or reviews to train on, with labels that can be learned. 0: those of the study,
+    and their labels say nothing."""
     train_share: float = 0.8
     """The first texts, in order, are for training, the rest for one evaluation in the end."""
     block_size: int | None = None
@@ -45,6 +81,7 @@ class Work:
     tied: bool = False
     """Whether the head shares the weight of the word embedding."""
     dropout: float = 0.1
+    learning_rate: float = LEARNING_RATE
     bf16: bool = False
     compiled: bool = False
     save_checkpoint: bool = False
@@ -55,14 +92,27 @@ class Work:
     """Steps whose losses are compared."""
 
     @property
+    def train_reviews(self) -> int:
+        """Texts that a classifier is trained on."""
+        return self.texts or TRAIN_REVIEWS
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """None for a GPT."""
+        return ENCODERS.get(self.preset)
+
+    @property
     def shape(self) -> dict[str, int]:
-        """Layers, heads and width, under GPT-2's names."""
+        """Layers, heads and width, under the names of the model's configuration."""
+        if self.encoder:
+            return self.encoder.shape
         return TINY_GPT2 if self.preset == "tiny-gpt2" else PRESETS[self.preset]
 
     @property
     def dropouts(self) -> dict[str, float]:
-        """All of them, under GPT-2's names."""
-        return dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), self.dropout)
+        """All of them, under the names of the model's configuration."""
+        names = self.encoder.dropouts if self.encoder else _GPT2_DROPOUTS
+        return dict.fromkeys(names, self.dropout)
 
     def gpt2_config(self, **more: Any) -> GPT2Config:
         """The configuration of a GPT-2 of this shape."""
@@ -112,10 +162,13 @@ class Inputs:
 def prepare(work: Work, folder: Path) -> Inputs:
     """Write the inputs; the same for the same work."""
     inputs = Inputs(folder)
-    texts.save_tokenizer(inputs.tokenizer)
+    texts.save_tokenizer(inputs.tokenizer, _vocab_size(work))
     if work.kind == "classifier":
-        texts.write_reviews(inputs.train, TRAIN_REVIEWS, seed=0)
-        texts.write_reviews(inputs.validation, VALIDATION_REVIEWS, seed=1)
+        learnable = work.texts > 0
+        texts.write_reviews(inputs.train, work.train_reviews, seed=0, learnable=learnable)
+        texts.write_reviews(inputs.validation, VALIDATION_REVIEWS, seed=1, learnable=learnable)
+        if work.encoder:  # hfbench makes it from its configuration
+            return inputs
         torch.manual_seed(0)
         GPT2LMHeadModel(work.gpt2_config()).save_pretrained(inputs.checkpoint)
         texts.save_tokenizer(inputs.checkpoint)
@@ -129,3 +182,7 @@ def prepare(work: Work, folder: Path) -> Inputs:
     texts.write_json_lines(inputs.validation, [{"text": line} for line in lines[train_size:]])
     inputs.corpus.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return inputs
+
+
+def _vocab_size(work: Work) -> int:
+    return work.encoder.vocab_size if work.encoder else texts.VOCAB_SIZE

@@ -33,6 +33,17 @@ def leave(*args):
 register_optimizer_step_post_hook(leave)
 """
 
+FORK_SERVER = """
+import os, sys
+from hfbench.execution import fork_server
+
+def leave():
+    print(" ".join(sys.modules), file=sys.stderr, flush=True)
+    os._exit(0)
+
+fork_server.start = leave
+"""
+
 
 def run(script, *arguments, cwd=None):
     """Standard error of a script."""
@@ -98,6 +109,13 @@ def test_a_run_comes_to_its_first_step_without_what_only_other_runs_need(write_r
     assert found.isdisjoint(
         {"evaluate", "sklearn", "scipy.stats", "matplotlib", "onnx", "onnxruntime", "trl"}
     )
+
+
+def test_what_workers_are_forked_from_imports_while_the_command_does(write_recipe, tmp_path):
+    recipe = write_recipe(seeds=[0, 1])
+    found = imported(FORK_SERVER + VERB, "compare", recipe, "--results-dir", tmp_path / "results")
+    assert "hfbench.recipe.cells" in found
+    assert found.isdisjoint({*TORCH_SIDE, "scipy"})
 
 
 def test_help_takes_little_longer_than_importing_what_prints_it():

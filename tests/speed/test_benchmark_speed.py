@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -210,6 +211,24 @@ def test_a_suite_for_gpus_is_refused_without_them(benchmark, tmp_path, capsys, s
     assert f"the suite {suite} needs {needed} or more" in capsys.readouterr().err
 
 
+def test_more_gpus_than_there_are_is_an_error_that_says_how_many_can_be(
+    benchmark, tmp_path, capsys
+):
+    assert benchmark("--gpus", 2, "--rows", ROWS[0], "--out", tmp_path) == 2
+    assert "--gpus 2: can be [] here" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_gpus_are_powers_of_two(benchmark, monkeypatch):
+    from speed import scaling
+
+    monkeypatch.setattr(scaling, "_gpus", lambda: list("0123456"))
+    assert scaling.several_gpus(()) == [2, 4]
+    assert scaling.several_gpus((4,)) == [4]
+    monkeypatch.setattr(scaling, "_gpus", lambda: list("01234567"))
+    assert scaling.several_gpus(()) == [2, 4, 8]
+
+
 @pytest.mark.slow
 def test_whole_processes_are_measured(benchmark, tmp_path):
     rows = ["comparison", "start-up"]
@@ -229,31 +248,109 @@ def test_a_custom_gpt_writes_the_tokens_of_gpt2(benchmark, tmp_path):
     assert {len(tokens) for tokens in measured.check.details.values()} == {5}
 
 
+SHARDED = Path(__file__).parents[1] / "support" / "scaled_sharded.py"
+
+
 def as_on_gpus(arguments, variables):
     """`run_python` with processes of the CPU, where `accelerate launch` would take GPUs."""
     from speed.processes import run_python
 
+    if "accelerate.commands.launch" not in arguments:
+        return run_python(arguments, {"OMP_NUM_THREADS": "1"})
     number = arguments[arguments.index("--num_processes") + 1]
     script = arguments[arguments.index("--num_processes") + 2 :]
+    if Path(arguments[arguments.index("--config_file") + 1]).stem == "fsdp2":
+        script[0] = str(SHARDED)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", number]
     return run_python([*launch, *script], {"OMP_NUM_THREADS": "1"})
 
 
-@pytest.mark.slow
-def test_a_pretraining_on_more_and_more_gpus_is_measured(benchmark, tmp_path, monkeypatch):
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """Two processes of the CPU stand for two GPUs."""
     from speed import scaling
+
+    monkeypatch.setattr(scaling, "run_python", as_on_gpus)
+    monkeypatch.setattr(scaling, "_gpus", lambda: ["0", "1"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("config", "kind"), [("multi_gpu", "DDP"), ("fsdp2", "FSDP2")])
+def test_a_pretraining_on_more_and_more_gpus_is_measured(
+    benchmark, two_gpus, tmp_path, config, kind
+):
+    from speed.scaling import Scaling
+    from speed.texts import VOCAB_SIZE
     from speed.work import Work
 
     work = Work(
         kind="language model", preset="gpt-nano", batch=8, steps=9, warm_up=3, logging_steps=3,
         corpus="book", texts=300, train_share=0.9, block_size=32, tied=True, dropout=0.0,
+        loss_steps=12,
     )  # fmt: skip
-    monkeypatch.setattr(scaling, "run_python", as_on_gpus)
-    monkeypatch.setattr(scaling, "ways", lambda config: [scaling.ONE, scaling.Way(2, config)])
-    monkeypatch.setattr(scaling, "_gpus", lambda: ["0", "1"])
-    measured = scaling.Scaling(work, "multi_gpu").measure(tmp_path)
-    assert [len(runs) for runs in measured.sides.values()] == [2, 2]  # laps of 3 steps
-    assert list(measured.sides) == ["1 GPU", "2 GPUs, DDP"]
-    assert measured.settings["devices"]["2 GPUs, DDP"].startswith("2 x ")
+    measured = Scaling(work, config).measure(tmp_path)
+    pair = f"2 GPUs, {kind}"
+    assert list(measured.sides) == ["1 GPU", pair]
+    assert [len(runs) for runs in measured.sides.values()] == [3, 2]  # laps of 3 steps
+    assert measured.settings["world_sizes"] == {"1 GPU": 1, pair: 2}
+    assert measured.settings["devices"][pair].startswith("2 x ")
+    assert "--nproc_per_node 2" in measured.settings["commands"][pair]
+    assert measured.tokens == 8 * 32
+    parameters = 3 * 12 * 48**2 + VOCAB_SIZE * 48  # of matrices, the head's included
+    assert measured.flops == pytest.approx(6 * parameters * measured.tokens, rel=0.02)
     assert measured.check.passed
-    assert len(measured.check.details["losses"]["2 GPUs, DDP"]) == 1 + 3  # the first step, laps
+    losses = measured.check.details["losses"]
+    assert len(losses["1 GPU"]) == len(losses[pair]) == 1 + 4  # the first step, laps
+    assert losses["1 GPU"][-1] < losses["1 GPU"][0] - 0.1
+
+
+@pytest.mark.slow
+def test_an_epoch_of_an_encoder_on_more_and_more_gpus_is_measured(benchmark, two_gpus, tmp_path):
+    from speed.scaling import Scaling
+    from speed.work import Work
+
+    work = Work(
+        kind="classifier", preset="tiny-bert", batch=8, steps=6, warm_up=2, logging_steps=2,
+        corpus="reviews", texts=100, dropout=0.0, loss_steps=6, learning_rate=1e-3,
+    )  # fmt: skip
+    measured = Scaling(work, "multi_gpu", epoch=True).measure(tmp_path)
+    alone, pair = measured.sides.values()
+    assert alone[0].details["steps"] == 13  # 100 texts in batches of 8, and of 16
+    assert pair[0].details["steps"] == 7
+    assert measured.check.passed
+    losses = measured.check.details["losses"]["1 GPU"]
+    assert len(set(losses)) == len(losses) == 3  # laps of 2 steps
+
+
+@pytest.mark.slow
+def test_losses_that_differ_fail_the_check(benchmark, two_gpus, tmp_path, monkeypatch):
+    from speed import scaling
+    from speed.work import Work
+
+    work = Work(
+        kind="classifier", preset="tiny-bert", batch=8, steps=4, warm_up=2, logging_steps=2,
+        corpus="reviews", texts=100, loss_steps=4,
+    )  # fmt: skip
+    launch, rates = scaling.Scaling._launch, iter([1e-5, 1e-5, 1e-2])
+    monkeypatch.setattr(
+        scaling.Scaling,
+        "_launch",
+        lambda self, work, *args: launch(self, replace(work, learning_rate=next(rates)), *args),
+    )
+    measured = scaling.Scaling(work, "multi_gpu").measure(tmp_path)
+    assert not measured.check.passed
+    assert measured.check.summary.startswith("FAILED")
+
+
+@pytest.mark.slow
+def test_a_comparison_on_more_and_more_gpus_leaves_the_same_records(benchmark, two_gpus, tmp_path):
+    from speed.scaling import SpreadComparison
+
+    measured = SpreadComparison(epochs=1, seeds=2, repetitions=1).measure(tmp_path)
+    assert list(measured.sides) == ["hfbench compare, 1 GPU", "hfbench compare, 2 GPUs"]
+    assert measured.check.passed
+    assert measured.check.summary == "4 of 4 records the same, apart from times"
+    for (run,) in measured.sides.values():
+        assert all(0 < start < run.seconds for start in run.details["starts"])
+        assert len(run.details["train_seconds"]) == 4
+        assert run.details["command"].startswith("hfbench compare comparison.yaml")

@@ -18,11 +18,18 @@ import torch
 from rich.progress import TaskID
 
 from hfbench.errors import HfbenchError, WorkerError
+from hfbench.execution import fork_server
 from hfbench.execution.cell import CellResult, Session, run_cell
-from hfbench.execution.engines import fork_server
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.progress import Reporter
-from hfbench.execution.schedule import Waiting, line_up, put_off, ready, seconds_to_wait
+from hfbench.execution.schedule import (
+    SharedGpus,
+    Waiting,
+    line_up,
+    put_off,
+    ready,
+    seconds_to_wait,
+)
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.schema import Recipe
 from hfbench.system.interruption import Interrupted, interruptible
@@ -62,6 +69,8 @@ class Workers:
         waiting = line_up(cells, inputs, self.jobs)
         cell_of = {cell.stem: cell for cell in cells}
         setup = _Setup(inputs.recipe, cells, session, torch.get_num_threads(), dict(os.environ))
+        gpus = visible_gpus()
+        shared = SharedGpus(gpus, len(cells)) if gpus else None
         session.publishers(cells)  # before the first cell runs: whether the Hub will take them
         workers: list[Worker] = []
         lost: list[str] = []
@@ -69,12 +78,13 @@ class Workers:
             while True:
                 running = [worker.given for worker in workers if worker.given]
                 for chosen in [] if lost else ready(waiting, running, self.jobs):
+                    number = self._next(workers, shared, len(waiting))
+                    if number is None:
+                        break
                     waiting.remove(chosen)
-                    worker = next((w for w in workers if w.is_idle()), None)
-                    if worker is None:
-                        worker = self.worker(len(workers), setup, reporter)
-                        workers.append(worker)
-                    worker.start(chosen, cell_of[chosen.name])
+                    if number == len(workers):
+                        workers.append(self.worker(number, setup, reporter))
+                    workers[number].start(chosen, cell_of[chosen.name])
                 busy = {worker.connection: worker for worker in workers if worker.given}
                 if not busy and (lost or not waiting):
                     break
@@ -103,6 +113,19 @@ class Workers:
                 "memory is met by fewer --jobs"
             )
 
+    def _next(self, workers: list["Worker"], shared: SharedGpus | None, waiting: int) -> int | None:
+        """Number of the worker that takes the next cell, a new one if it comes after all others.
+
+        None where it is better to wait, see `SharedGpus`.
+        """
+        numbers = [number for number, worker in enumerate(workers) if worker.is_idle()]
+        if len(workers) < self.jobs or not numbers:
+            numbers.append(len(workers))
+        if shared is None:
+            return numbers[0]
+        running = [number for number, worker in enumerate(workers) if worker.given]
+        return shared.choose(numbers, running, waiting)
+
 
 class Worker:
     """A worker process, seen from the one that started it."""
@@ -111,7 +134,8 @@ class Worker:
         self.reporter = reporter
         self.given: Waiting | None = None
         self._bar: TaskID  # of the cell that it was given
-        if gpu := gpu_of_worker(number, visible_gpus()):
+        if gpus := visible_gpus():
+            gpu = gpu_of_worker(number, gpus)
             environment = {**setup.environment, "CUDA_VISIBLE_DEVICES": gpu}
             setup = replace(setup, environment=environment)
         context = fork_server.context()

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from hfbench.execution.jobs import (
     choose_jobs,
     refuse_several_gpus,
 )
-from hfbench.execution.schedule import Waiting, line_up, ready, slots
+from hfbench.execution.schedule import SharedGpus, Waiting, line_up, ready, slots
 from hfbench.execution.survey import Survey
 from hfbench.models import CustomGPTConfig
 from hfbench.recipe.cells import Shard, plan_comparison, plan_pretraining
@@ -348,7 +349,48 @@ def test_workers_take_the_visible_gpus_in_turn(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert [gpu_of_worker(n, visible_gpus()) for n in range(3)] == ["0", "1", "0"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert gpu_of_worker(0, visible_gpus()) is None
+    assert visible_gpus() == []
+
+
+def seconds_of(cells, gpus, each):
+    """Until as many equal cells end that take a second alone, ``each`` at once on a GPU.
+
+    Those side by side on a GPU take turns. Of those that end together, one GPU's come free first.
+    """
+    jobs = gpus * each
+    shared = SharedGpus([str(number) for number in range(gpus)], cells)
+    left, waiting, now = {}, cells, 0.0  # worker -> what its cell still needs of a GPU alone
+    while waiting or left:
+        for worker in sorted(range(jobs), key=lambda worker: worker % gpus):
+            if worker in left or not waiting:
+                continue
+            if (taken := shared.choose([worker], list(left), waiting)) is not None:
+                left[taken], waiting = 1.0, waiting - 1
+        number = Counter(worker % gpus for worker in left)
+        step = min(needs * number[worker % gpus] for worker, needs in left.items())
+        left = {w: needs - step / number[w % gpus] for w, needs in left.items()}
+        left = {worker: needs for worker, needs in left.items() if needs > 1e-9}
+        now += step
+    return now
+
+
+@pytest.mark.parametrize("gpus", [1, 2, 4, 8])
+def test_the_last_cells_are_shared_by_all_gpus(gpus):
+    assert seconds_of(40, gpus, each=4) == pytest.approx(40 / gpus)
+
+
+def test_a_gpu_that_is_ahead_takes_more_than_its_share():
+    shared = SharedGpus(["0", "1"], cells=4)
+    assert [shared.choose([worker], [], 4) for worker in (0, 2)] == [0, 2]
+    assert shared.choose([0, 2], [], 5) == 0  # others come back that another process did not run
+    assert shared.choose([2], [0], 4) == 2
+    assert shared.choose([4], [0, 2], 4) is None  # two of four for each GPU
+    assert shared.choose([4, 1], [0, 2], 4) == 1
+
+
+def test_a_cell_goes_to_the_gpu_with_the_fewest():
+    shared = SharedGpus(["0", "1"], cells=10)
+    assert shared.choose([2, 3], [0], 10) == 3
 
 
 def test_what_workers_import_first_asks_for_no_gpu_and_starts_no_thread():
@@ -361,7 +403,7 @@ def asked(*_):
 
 torch.cuda.is_available = torch.cuda.device_count = torch.cuda._lazy_init = asked
 torch.accelerator.is_available = torch.accelerator.device_count = asked
-import hfbench.execution.engines.workers, hfbench.metrics.evaluate_metric
+import hfbench.execution.forked
 assert threading.active_count() == 1
 """
     subprocess.run([sys.executable, "-c", code], check=True)

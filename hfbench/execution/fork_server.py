@@ -1,14 +1,14 @@
 """The process that workers are forked from: it has imported everything, and done nothing else.
 
 It has started no thread and has not asked for a GPU, so that a fork of it is as good as new.
-Importing this module imports nothing heavy, so that the server can import while its parent does.
+Importing this module imports nothing heavy, so that the server can import while its parent does:
+therefore it lies outside `engines`, which imports torch.
 """
 
 import multiprocessing
 from typing import Any
 
-# The second is imported where it is used, elsewhere for the sake of what is done without it.
-_PRELOADED = ["hfbench.execution.engines.workers", "hfbench.metrics.evaluate_metric"]
+_PRELOADED = ["hfbench.execution.forked"]
 
 
 def context() -> Any:

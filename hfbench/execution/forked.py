@@ -1,0 +1,12 @@
+"""What the process imports that workers are forked from, see `fork_server`."""
+
+import gc
+
+import hfbench.execution.engines.workers
+
+# imported where it is used, elsewhere for the sake of what is done without it
+import hfbench.metrics.evaluate_metric  # noqa: F401
+
+# Never garbage: not to be looked at in each worker, which would copy it, and in the end, which
+# would take seconds.
+gc.freeze()
