@@ -1,73 +1,346 @@
 """Whether a model is a good citizen of transformers and compares fairly: `hfbench check`.
 
-Each check is a function in the modules beside this one; `CHECKS` lists them.
+Each check is a function in the modules beside this one; `CHECKS` lists them, causes before what
+follows from them. An `Examination` asks them.
 """
 
 from rich.console import Console
 from rich.progress import track
 
-from hfbench.checks import behaviour, files, processes, training
-from hfbench.checks.checked_model import HEADS, CheckedModel, find_checked_model, from_prepared
-from hfbench.checks.outcome import Check, Failed, Skipped, Verdict
+from hfbench.checks import behaviour, embeddings, files, memory, processes, training
+from hfbench.checks.checked_model import HEADS, CheckedModel, find_checked_model
+from hfbench.checks.examination import Examination
+from hfbench.checks.family import Family
+from hfbench.checks.outcome import Check, Level, Verdict
 from hfbench.errors import UserError
 from hfbench.models.prepare import PreparedModel
 from hfbench.recipe.types import Head
 
 _CHANGE = "logit change"
+_CLASSIFIER: tuple[Head, ...] = ("classifier",)
 _LM: tuple[Head, ...] = ("language model",)
+_DECODER: tuple[Family, ...] = ("decoder",)
+_NO_DECODER_BEHIND: tuple[Family, ...] = ("encoder", "decoder", "state space")
+_NO_STATE: tuple[Family, ...] = ("encoder", "encoder-decoder", "decoder")
+_UNFAIR: Level = "unfair here"
+_BROKEN: Level = "broken on the Hub"
 
 CHECKS = [
-    Check("config round trip", "fields", files.check_config, HEADS, once=True),
-    Check("loads elsewhere", _CHANGE, files.check_loads_elsewhere, HEADS, once=True),
-    Check("no pickle", "files", files.check_no_pickle, HEADS, once=True),
-    Check("tied weights", "copies saved", files.check_tied, _LM),
-    Check("initialisation", "loss - ln(n)", training.check_initialisation, HEADS),
+    Check(
+        "post_init",
+        "models",
+        files.check_post_init,
+        _BROKEN,
+        HEADS,
+    ),
+    Check(
+        "forward",
+        "largest logit",
+        behaviour.check_forward,
+        _UNFAIR,
+        HEADS,
+        quick=True,
+    ),
+    Check(
+        "determinism",
+        _CHANGE,
+        training.check_determinism,
+        _UNFAIR,
+        HEADS,
+        follows_from=("forward",),
+        quick=True,
+    ),
+    Check(
+        "initialisation",
+        "loss - ln(n)",
+        training.check_initialisation,
+        _UNFAIR,
+        HEADS,
+        follows_from=("forward", "post_init"),
+    ),
     Check(
         "scaled initialisation",
-        "std / expected",
+        "std ratio",
         training.check_scaled_initialisation,
+        "advice",
         HEADS,
+        follows_from=("post_init", "initialisation"),
         once=True,
     ),
-    Check("every parameter learns", "moved", training.check_every_parameter_learns, HEADS),
-    Check("labels", "loss change", training.check_labels, HEADS),
-    Check("padding", _CHANGE, behaviour.check_own_side_padding, HEADS),
-    Check("padding, other side", _CHANGE, behaviour.check_other_side_padding, HEADS),
-    Check("eos", "effect of EOS", behaviour.check_eos, ("classifier",)),
-    Check("company", _CHANGE, behaviour.check_company, HEADS),
-    Check("future", _CHANGE, behaviour.check_future, _LM),
-    Check("cache", _CHANGE, behaviour.check_cache, _LM),
-    Check("attention", _CHANGE, behaviour.check_attention, HEADS),
-    Check("truncation", "tokens", behaviour.check_truncation, HEADS),
+    Check(
+        "company",
+        _CHANGE,
+        behaviour.check_company,
+        _UNFAIR,
+        HEADS,
+        follows_from=("determinism",),
+        quick=True,
+    ),
+    Check(
+        "every parameter learns",
+        "moved",
+        training.check_every_parameter_learns,
+        _UNFAIR,
+        HEADS,
+        follows_from=("forward",),
+        quick=True,
+    ),
+    Check(
+        "labels",
+        "loss change",
+        training.check_labels,
+        _UNFAIR,
+        HEADS,
+        follows_from=("determinism",),
+        quick=True,
+    ),
+    Check(
+        "future",
+        _CHANGE,
+        behaviour.check_future,
+        _UNFAIR,
+        _LM,
+        follows_from=("determinism", "company"),
+        quick=True,
+    ),
+    Check(
+        "truncation",
+        "tokens",
+        behaviour.check_truncation,
+        _UNFAIR,
+        HEADS,
+        follows_from=("forward",),
+    ),
+    Check(
+        "whole text",
+        _CHANGE,
+        behaviour.check_whole_text,
+        _UNFAIR,
+        HEADS,
+        follows_from=("truncation",),
+    ),
+    Check(
+        "padding",
+        _CHANGE,
+        behaviour.check_own_side_padding,
+        _UNFAIR,
+        HEADS,
+        follows_from=("determinism", "company", "future"),
+        quick=True,
+    ),
+    Check(
+        "padding, other side",
+        _CHANGE,
+        behaviour.check_other_side_padding,
+        "advice",
+        HEADS,
+        follows_from=("determinism", "company", "padding"),
+    ),
+    Check(
+        "eos",
+        "effect of EOS",
+        behaviour.check_eos,
+        _UNFAIR,
+        _CLASSIFIER,
+        _NO_DECODER_BEHIND,
+        follows_from=("determinism",),
+    ),
+    Check(
+        "attention",
+        _CHANGE,
+        behaviour.check_attention,
+        _UNFAIR,
+        HEADS,
+        _NO_STATE,
+        follows_from=("determinism", "padding"),
+    ),
+    Check(
+        "autocast",
+        "relative change",
+        behaviour.check_autocast,
+        _UNFAIR,
+        HEADS,
+        follows_from=("determinism",),
+    ),
+    Check(
+        "half precision",
+        "relative change",
+        behaviour.check_half_precision,
+        _BROKEN,
+        HEADS,
+        follows_from=("determinism", "autocast"),
+    ),
     Check(
         "activation checkpointing",
         "gradient change",
         training.check_checkpointing,
+        _UNFAIR,
         HEADS,
+        follows_from=("determinism", "every parameter learns"),
     ),
-    Check("determinism", _CHANGE, training.check_determinism, HEADS),
-    Check("fairness", "largest change", training.check_fairness, HEADS),
-    Check("two processes", "largest change", processes.check_two_processes, HEADS, once=True),
+    Check(
+        "fairness",
+        "largest change",
+        training.check_fairness,
+        _UNFAIR,
+        HEADS,
+        follows_from=("determinism", "company", "labels"),
+    ),
+    Check(
+        "two processes",
+        "largest change",
+        processes.check_two_processes,
+        _UNFAIR,
+        HEADS,
+        follows_from=("fairness",),
+        once=True,
+    ),
+    Check(
+        "config round trip",
+        "fields",
+        files.check_config,
+        _BROKEN,
+        HEADS,
+        once=True,
+    ),
+    Check(
+        "config values",
+        "arguments",
+        files.check_config_values,
+        _BROKEN,
+        HEADS,
+        follows_from=("config round trip",),
+        once=True,
+    ),
+    Check(
+        "embeddings",
+        _CHANGE,
+        embeddings.check_embeddings,
+        _BROKEN,
+        HEADS,
+        follows_from=("determinism",),
+    ),
+    Check(
+        "tied weights",
+        "copies saved",
+        files.check_tied,
+        _BROKEN,
+        HEADS,
+        follows_from=("post_init", "config round trip"),
+    ),
+    Check(
+        "weights in the file",
+        "tensors",
+        files.check_weights,
+        _BROKEN,
+        HEADS,
+        follows_from=(
+            "forward",
+            "post_init",
+            "determinism",
+            "config round trip",
+            "embeddings",
+            "tied weights",
+        ),
+    ),
+    Check(
+        "loads elsewhere",
+        _CHANGE,
+        files.check_loads_elsewhere,
+        _BROKEN,
+        HEADS,
+        follows_from=("weights in the file",),
+        once=True,
+    ),
+    Check(
+        "no pickle",
+        "files",
+        files.check_no_pickle,
+        _BROKEN,
+        HEADS,
+        follows_from=("post_init", "tied weights"),
+        once=True,
+    ),
+    Check(
+        "resize",
+        _CHANGE,
+        embeddings.check_resize,
+        _BROKEN,
+        HEADS,
+        follows_from=("embeddings", "weights in the file"),
+    ),
+    Check(
+        "positions",
+        _CHANGE,
+        behaviour.check_positions,
+        _BROKEN,
+        HEADS,
+        _NO_STATE,
+        follows_from=("determinism",),
+    ),
+    Check(
+        "cache",
+        _CHANGE,
+        memory.check_cache,
+        _BROKEN,
+        _LM,
+        follows_from=("determinism", "company", "future", "whole text"),
+    ),
+    Check(
+        "cache, in chunks",
+        _CHANGE,
+        memory.check_chunks,
+        _BROKEN,
+        _LM,
+        _DECODER,
+        follows_from=("cache",),
+    ),
+    Check(
+        "cache, reordered",
+        _CHANGE,
+        memory.check_reordered,
+        _BROKEN,
+        _LM,
+        _DECODER,
+        follows_from=("cache", "cache, in chunks"),
+    ),
+    Check(
+        "cache, cropped",
+        _CHANGE,
+        memory.check_cropped,
+        _BROKEN,
+        _LM,
+        _DECODER,
+        follows_from=("cache", "cache, in chunks", "cache, reordered"),
+    ),
+    Check(
+        "cache, static",
+        _CHANGE,
+        memory.check_static,
+        _BROKEN,
+        _LM,
+        _DECODER,
+        follows_from=("cache",),
+    ),
+    Check(
+        "generation",
+        _CHANGE,
+        memory.check_generation,
+        _BROKEN,
+        _LM,
+        follows_from=("determinism", "company", "future", "cache", "positions"),
+    ),
 ]
-
-# What would make a comparison wrong, in a few seconds.
-_QUICK = {"every parameter learns", "labels", "padding", "company"}
-
-
-def run_check(check: Check, checked: CheckedModel) -> list[Verdict]:
-    """What a check says of each head that it is meant for."""
-    heads = check.heads
-    if check.once:
-        heads = tuple(checked.heads[:1])
-    return [_verdict(check, checked, head) for head in heads]
 
 
 def run_checks(checked: CheckedModel, *, show_progress: bool = False) -> dict[str, list[Verdict]]:
-    """Check -> what it says of each head."""
+    """Check -> what it says of each head that it is asked of; others are left out."""
     console = Console(stderr=True)  # the report alone is on standard output
     hidden = not (show_progress and console.is_terminal)
     checks = track(CHECKS, "checking", console=console, transient=True, disable=hidden)
-    return {check.name: run_check(check, checked) for check in checks}
+    examination = Examination(checked, CHECKS)
+    found = {check.name: examination.ask(check) for check in checks}
+    return {name: verdicts for name, verdicts in found.items() if verdicts}
 
 
 def quick_check(prepared: PreparedModel, head: Head) -> None:
@@ -76,16 +349,17 @@ def quick_check(prepared: PreparedModel, head: Head) -> None:
     Raises:
         UserError: naming the model and the first check that it fails.
     """
-    checked = from_prepared(prepared)
+    examination = Examination(CheckedModel(prepared), CHECKS)
     for check in CHECKS:
-        if check.name in _QUICK:
-            verdict = _verdict(check, checked, head)
-            if verdict.status == "FAIL":
-                raise UserError(
-                    f"models.{prepared.entry.name}: the check {check.name!r} fails: {verdict.note} "
-                    f"(`hfbench check {_argument(prepared)}` tells more; unfair: true has it "
-                    "compared all the same)"
-                )
+        if not check.quick or head not in check.heads:
+            continue
+        verdict = examination.verdict(check, head)
+        if verdict.status == "FAIL":
+            raise UserError(
+                f"models.{prepared.entry.name}: the check {check.name!r} fails: {verdict.note} "
+                f"(`hfbench check {_argument(prepared)}` tells more; unfair: true has it "
+                "compared all the same)"
+            )
 
 
 def _argument(prepared: PreparedModel) -> str:
@@ -95,27 +369,14 @@ def _argument(prepared: PreparedModel) -> str:
     return prepared.entry.model_name_or_path or path
 
 
-def _verdict(check: Check, checked: CheckedModel, head: Head) -> Verdict:
-    if head in checked.missing:
-        return Verdict(head, "skipped", None, checked.missing[head])
-    try:
-        return Verdict(head, "ok", check.run(checked, head), "")
-    except Failed as failure:
-        return Verdict(head, "FAIL", failure.value, failure.advice)
-    except Skipped as skipped:
-        return Verdict(head, "skipped", None, str(skipped))
-    except Exception as error:  # the code under check is a stranger's and may raise anything
-        reason = " ".join(str(error).split())[:300]
-        return Verdict(head, "FAIL", None, f"{type(error).__name__}: {reason}")
-
-
 __all__ = [
     "CHECKS",
     "Check",
     "CheckedModel",
+    "Examination",
+    "Level",
     "Verdict",
     "find_checked_model",
     "quick_check",
-    "run_check",
     "run_checks",
 ]
