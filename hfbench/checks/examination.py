@@ -32,14 +32,18 @@ class Examination:
         self._checks = {check.name: check for check in checks}
         self._verdicts: dict[tuple[str, Head], Verdict] = {}
 
-    def ask(self, check: Check) -> list[Verdict]:
-        """What a check says of each head that it is meant for; empty if of none."""
+    def heads(self, check: Check) -> list[Head]:
+        """The heads that it is asked of; empty if it does not fit the model's families."""
         heads = [
             head
             for head in check.heads
             if head in self.checked.heads and self.checked.family(head) in check.families
         ]
-        return [self.verdict(check, head) for head in (heads[:1] if check.once else heads)]
+        return heads[:1] if check.once else heads
+
+    def ask(self, check: Check) -> list[Verdict]:
+        """What a check says of each head that it is asked of."""
+        return [self.verdict(check, head) for head in self.heads(check)]
 
     def verdict(self, check: Check, head: Head) -> Verdict:
         """What a check says of a head; both exist."""
