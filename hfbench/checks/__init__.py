@@ -77,15 +77,6 @@ CHECKS = [
         quick=True,
     ),
     Check(
-        "every parameter learns",
-        "moved",
-        training.check_every_parameter_learns,
-        _UNFAIR,
-        HEADS,
-        follows_from=("forward",),
-        quick=True,
-    ),
-    Check(
         "labels",
         "loss change",
         training.check_labels,
@@ -93,6 +84,23 @@ CHECKS = [
         HEADS,
         follows_from=("determinism",),
         quick=True,
+    ),
+    Check(
+        "every parameter learns",
+        "moved",
+        training.check_every_parameter_learns,
+        _UNFAIR,
+        HEADS,
+        follows_from=("forward", "labels"),
+        quick=True,
+    ),
+    Check(
+        "gradients",
+        "relative change",
+        training.check_gradients,
+        _UNFAIR,
+        HEADS,
+        follows_from=("determinism", "labels", "every parameter learns"),
     ),
     Check(
         "future",
@@ -176,7 +184,7 @@ CHECKS = [
         training.check_checkpointing,
         _UNFAIR,
         HEADS,
-        follows_from=("determinism", "every parameter learns"),
+        follows_from=("determinism", "labels", "every parameter learns", "gradients"),
     ),
     Check(
         "fairness",
@@ -267,7 +275,7 @@ CHECKS = [
         embeddings.check_resize,
         _BROKEN,
         HEADS,
-        follows_from=("embeddings", "weights in the file"),
+        follows_from=("labels", "embeddings", "weights in the file"),
     ),
     Check(
         "positions",
@@ -328,7 +336,7 @@ CHECKS = [
         memory.check_generation,
         _BROKEN,
         _LM,
-        follows_from=("determinism", "company", "future", "cache", "positions"),
+        follows_from=("determinism", "company", "future", "padding", "cache", "positions"),
     ),
 ]
 

@@ -9,11 +9,11 @@ import torch
 import transformers
 
 from hfbench.checks.checked_model import CheckedModel
-from hfbench.checks.outcome import Check, Failed, Skipped, Verdict
+from hfbench.checks.outcome import Check, Failed, Skipped, Status, Verdict
 from hfbench.recipe.types import Head
 
 # whose frames in a traceback tell nothing of the model
-_KNOWN_CODE = [str(Path(module.__file__).parent) for module in (torch, transformers)]
+_KNOWN_CODE = [str(Path(str(module.__file__)).parent) for module in (torch, transformers)]
 _KNOWN_CODE.append(str(Path(__file__).parents[1]))
 
 
@@ -72,7 +72,7 @@ def _verdict(check: Check, checked: CheckedModel, head: Head) -> Verdict:
         return Verdict(head, "ok", check.run(checked, head), "")
     except Failed as failure:
         level = failure.level or check.level
-        status = "note" if level == "advice" else "FAIL"
+        status: Status = "note" if level == "advice" else "FAIL"
         return Verdict(head, status, failure.value, failure.advice, level)
     except Skipped as skipped:
         return Verdict(head, "skipped", None, str(skipped))

@@ -182,7 +182,9 @@ def check_tied(checked: CheckedModel, head: Head) -> float:
     shared = _shared_weights(checked.new(head))
     if shared:
         names = ", ".join(shared)
-        raise Failed(len(shared), f"{names} are one weight, and the class does not say so: {advice}")
+        raise Failed(
+            len(shared), f"{names} are one weight, and the class does not say so: {advice}"
+        )
     if head == "classifier" or not _can_tie(checked):
         return 0
     model = checked.new(head, tie_word_embeddings=True)

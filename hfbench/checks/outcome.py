@@ -16,6 +16,9 @@ Level = Literal["unfair here", "broken on the Hub", "advice"]
 """How bad a failure is: its numbers in a comparison are wrong; they are right, and who loads, saves
 or generates with the model is let down; it works, and could do better."""
 
+Status = Literal["ok", "FAIL", "note", "skipped"]
+"""A failure whose level is advice is a note."""
+
 
 class Failed(Exception):  # noqa: N818  a verdict, no error
     """The model fails the check.
@@ -65,8 +68,7 @@ class Verdict:
     """What a check found for one head."""
 
     head: Head
-    status: Literal["ok", "FAIL", "note", "skipped"]
-    """A failure whose level is advice is a note."""
+    status: Status
     value: float | None
     note: str
     """Of a failure what to do, of a skipped check the reason; else empty."""

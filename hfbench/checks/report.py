@@ -124,9 +124,7 @@ def _notes(verdicts: list[Verdict], check: Check) -> list[str]:
     notes: dict[str, list[str]] = {}
     for verdict in verdicts:
         notes.setdefault(verdict.note, []).append(verdict.head)
-    return [
-        note if check.once else f"{', '.join(heads)}: {note}" for note, heads in notes.items()
-    ]
+    return [note if check.once else f"{', '.join(heads)}: {note}" for note, heads in notes.items()]
 
 
 def _wrap(notes: list[str], indent: int) -> list[str]:

@@ -4,6 +4,8 @@ import inspect
 import math
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,10 @@ _LARGEST_NEW_WEIGHT = 10.0
 _IGNORED = -100
 _ENOUGH_TO_MEASURE = 1000  # numbers, whose standard deviation is known to 2 %
 _CLEARLY_LARGER = 1.2
+# Lengths of the step by which gradients are measured. One has to agree: rounding spoils the short
+# ones, curvature and an expert that is no longer chosen the long ones.
+_STEPS = torch.tensor([0.02, 0.005, 0.001, 0.0003])
+_GRADIENT_TOLERANCE = 0.05
 
 
 def check_initialisation(checked: CheckedModel, head: Head) -> float:
@@ -57,7 +63,7 @@ def check_initialisation(checked: CheckedModel, head: Head) -> float:
 
 
 def check_scaled_initialisation(checked: CheckedModel, head: Head) -> float:
-    """Where `_init_weights` reads the number of layers, some weight starts otherwise in a deeper one.
+    """Where `_init_weights` reads the number of layers, it decides how some weight starts.
 
     Gives the largest ratio of standard deviations between 2 layers and 8: 2 for GPT-2's
     1/sqrt(2 * n_layer) on what is added to the residual stream.
@@ -117,6 +123,37 @@ def check_every_parameter_learns(checked: CheckedModel, head: Head) -> float:
     return learned
 
 
+def check_gradients(checked: CheckedModel, head: Head) -> float:
+    """Gradients against how the loss changes on a small step, along a few directions.
+
+    Gives the largest difference, relative to what the gradients say.
+    """
+    model = checked.strong(head).train()
+    with no_dropout():
+        gradients = _backward(checked, head, model)
+        worst = 0.0
+        for seed in range(3):
+            generator = torch.Generator().manual_seed(seed)
+            # sign by sign: each gradient counts, and those of the few large ones do not drown it
+            step = {
+                name: gradient.sign() * torch.rand(gradient.shape, generator=generator)
+                for name, gradient in gradients.items()
+            }
+            expected = sum((gradients[name] * step[name]).sum().item() for name in step)
+            size = math.sqrt(sum(part.square().sum().item() for part in step.values()))
+            errors = []
+            for share in (_STEPS / size).tolist():
+                ahead = _loss_after(checked, head, model, step, share)
+                behind = _loss_after(checked, head, model, step, -share)
+                errors.append(abs((ahead - behind) / (2 * share) - expected) / abs(expected))
+            worst = max(worst, min(errors))
+    advice = (
+        "the loss does not change as the gradients say: look for detach(), no_grad() and backward "
+        "passes of your own"
+    )
+    return at_most(worst, _GRADIENT_TOLERANCE, advice)
+
+
 def check_checkpointing(checked: CheckedModel, head: Head) -> float:
     """Gradients with activation checkpointing against those without, and what is kept for them."""
     model = checked.strong(head).train()
@@ -129,17 +166,17 @@ def check_checkpointing(checked: CheckedModel, head: Head) -> float:
             "batch fits: let the block be a GradientCheckpointingLayer",
             "advice",
         )
-    with no_dropout(), _SavedNumbers() as all_saved:
+    with no_dropout(), _saved_numbers() as all_saved:
         plain = _backward(checked, head, model)
     with warnings.catch_warnings():
         # its new name is not in the oldest transformers that hfbench allows
         warnings.simplefilter("ignore", FutureWarning)
         model.gradient_checkpointing_enable()
-    with no_dropout(), _SavedNumbers() as saved:
+    with no_dropout(), _saved_numbers() as saved:
         checkpointed = _backward(checked, head, model)
-    if saved.count >= all_saved.count:
+    if sum(saved) >= sum(all_saved):
         raise Failed(
-            saved.count / all_saved.count,
+            sum(saved) / sum(all_saved),
             "with activation checkpointing as much is kept as without: let the block be a "
             "GradientCheckpointingLayer, and give it the hidden states by position",
             "broken on the Hub",
@@ -268,8 +305,8 @@ def _data(checked: CheckedModel, head: Head) -> TokenizedData:
 
 
 def _backward(checked: CheckedModel, head: Head, model: PreTrainedModel) -> dict[str, Tensor]:
-    """Gradients of the loss of a few rows that are as long as is allowed, up to 32 tokens."""
-    ids = checked.rows(len(LABELS) * 2, min(32, checked.prepared.max_length))
+    """Gradients of the loss of a few rows."""
+    ids = _training_rows(checked)
     model.zero_grad()
     labels = checked.labels(head, ids)
     model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss.backward()
@@ -278,6 +315,28 @@ def _backward(checked: CheckedModel, head: Head, model: PreTrainedModel) -> dict
         for name, weight in model.named_parameters()
         if weight.grad is not None
     }
+
+
+def _loss_after(
+    checked: CheckedModel, head: Head, model: PreTrainedModel, step: dict[str, Tensor], size: float
+) -> float:
+    """The loss with all weights moved by ``size`` times ``step``; they are moved back."""
+    ids = _training_rows(checked)
+    labels = checked.labels(head, ids)
+    weights = dict(model.named_parameters())
+    kept = {name: weights[name].detach().clone() for name in step}
+    with torch.no_grad():
+        for name, part in step.items():
+            weights[name].add_(size * part)
+        loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
+        for name, before in kept.items():
+            weights[name].copy_(before)
+    return loss.item()
+
+
+def _training_rows(checked: CheckedModel) -> Tensor:
+    """A few rows that are as long as is allowed, up to 32 tokens."""
+    return checked.rows(len(LABELS) * 2, min(32, checked.prepared.max_length))
 
 
 def _has_gradient(weight: Tensor) -> bool:
@@ -298,7 +357,7 @@ def _constants(checked: CheckedModel, head: Head) -> set[str]:
 def _has_effect(checked: CheckedModel, head: Head, name: str) -> bool:
     """Whether the logits are others with other numbers in this parameter."""
     model = checked.strong(head)
-    ids = checked.rows(len(LABELS) * 2, min(32, checked.prepared.max_length))
+    ids = _training_rows(checked)
     before = logits(model, ids)
     with torch.no_grad():
         model.get_parameter(name).mul_(-1).add_(0.5)
@@ -312,17 +371,14 @@ def _reads_depth(model: PreTrainedModel) -> bool:
     return bool(names & {*inspect.unwrap(type(model)._init_weights).__code__.co_names})
 
 
-class _SavedNumbers(torch.autograd.graph.saved_tensors_hooks):
-    """Counts the numbers that are kept for the backward pass."""
+@contextmanager
+def _saved_numbers() -> Iterator[list[int]]:
+    """How many numbers are kept for the backward pass, tensor by tensor."""
+    sizes: list[int] = []
 
-    def __init__(self) -> None:
-        self.count = 0
-        super().__init__(self._pack, lambda tensor: tensor)
-
-    def __enter__(self) -> "_SavedNumbers":
-        super().__enter__()
-        return self
-
-    def _pack(self, tensor: Tensor) -> Tensor:
-        self.count += tensor.numel()
+    def pack(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.numel())
         return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield sizes

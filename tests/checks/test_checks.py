@@ -147,7 +147,9 @@ def test_what_follows_from_a_failure_names_its_first_cause():
 
     first = Check("first", "", fail, "unfair here", ("language model",))
     second = Check("second", "", fail, "advice", HEADS, follows_from=("first",))
-    third = Check("third", "", fail, "broken on the Hub", HEADS, follows_from=("second",), once=True)
+    third = Check(
+        "third", "", fail, "broken on the Hub", HEADS, follows_from=("second",), once=True
+    )
     fourth = Check("fourth", "", fail, "broken on the Hub", HEADS, follows_from=("third",))
     examination = Examination(
         find_checked_model("transformers:LlamaConfig"), [first, second, third, fourth]

@@ -3,6 +3,8 @@
 A class by its name, and the sizes that are not under the names that `attribute_map` knows.
 """
 
+from dataclasses import dataclass
+
 from transformers import AutoConfig
 
 from hfbench.checks import CheckedModel
@@ -45,8 +47,22 @@ MODELS: dict[str, dict] = {
     "xlm-roberta": {},
     "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64},
     # encoders with a decoder
-    "t5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4},
-    "umt5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4},
+    "t5": {
+        "d_model": 32,
+        "d_kv": 8,
+        "d_ff": 64,
+        "num_layers": 2,
+        "num_decoder_layers": 2,
+        "num_heads": 4,
+    },
+    "umt5": {
+        "d_model": 32,
+        "d_kv": 8,
+        "d_ff": 64,
+        "num_layers": 2,
+        "num_decoder_layers": 2,
+        "num_heads": 4,
+    },
     # decoders
     "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
     "falcon": {},
@@ -54,7 +70,12 @@ MODELS: dict[str, dict] = {
     "gemma2": {"head_dim": 8, "query_pre_attn_scalar": 8},
     "gpt2": {},
     "gpt_bigcode": {},
-    "gpt_neo": {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": 16},
+    "gpt_neo": {
+        "num_layers": 2,
+        "num_heads": 4,
+        "attention_types": [[["global", "local"], 1]],
+        "window_size": 16,
+    },
     "gpt_neox": {},
     "gptj": {"rotary_dim": 4},
     "llama": {},
@@ -78,19 +99,37 @@ MODELS: dict[str, dict] = {
 # The longest text that the tokenizers of these allow; their positions start after the pad id.
 _LONGEST = {"camembert": 62, "mpnet": 62, "mpt": 64, "roberta": 62, "xlm-roberta": 62}
 
-# What the checks find in models of transformers, and is so.
-KNOWN_FAULTS: dict[str, dict[str, dict]] = {
-    # its convolution looks at padding
-    "convbert": {"sizes": {"embedding_size": 32}, "fails": {"padding"}},
-    # it takes means over parts of the text, padding included
-    "nystromformer": {"sizes": {}, "fails": {"padding"}},
-    # fills a mask in bfloat16 with the least number of float32
-    "deberta": {"sizes": {}, "fails": {"autocast"}},
-    # its causal language model does not shift labels, and counts positions from the left
-    "bart": {"sizes": _SEQ2SEQ, "fails": {"labels", "generation"}},
-    "mbart": {"sizes": _SEQ2SEQ, "fails": {"labels", "generation"}},
-    # one token of several rows on a state gives rows x rows
-    "rwkv": {"sizes": {"attention_hidden_size": 32}, "fails": {"forward", "cache"}},
+
+@dataclass(frozen=True)
+class KnownFault:
+    """What the checks find in a model of transformers, and is so."""
+
+    sizes: dict
+    fails: set[str]
+    reason: str
+
+
+KNOWN_FAULTS = {
+    "bart": KnownFault(
+        _SEQ2SEQ,
+        {"labels", "generation"},
+        "Its causal language model does not shift labels, and counts positions from the left.",
+    ),
+    "convbert": KnownFault(
+        {"embedding_size": 32}, {"padding"}, "Its convolution takes padding for text."
+    ),
+    "deberta": KnownFault(
+        {}, {"autocast"}, "It fills a mask in bfloat16 with the least number of float32."
+    ),
+    "mbart": KnownFault(_SEQ2SEQ, {"labels", "generation"}, "As BART."),
+    "nystromformer": KnownFault(
+        {}, {"padding"}, "It takes means over parts of the text, padding included."
+    ),
+    "rwkv": KnownFault(
+        {"attention_hidden_size": 32},
+        {"forward", "cache"},
+        "One token of n texts on a state gives n times n logits.",
+    ),
 }
 
 
@@ -108,7 +147,8 @@ def small_model(model_type: str) -> CheckedModel:
         "eos_token_id": eos,
         "decoder_start_token_id": tokenizer.pad_token_id,
     }
-    own = KNOWN_FAULTS[model_type]["sizes"] if model_type in KNOWN_FAULTS else MODELS[model_type]
+    fault = KNOWN_FAULTS.get(model_type)
+    own = fault.sizes if fault else MODELS[model_type]
     values = {**{k: v for k, v in _SIZES.items() if k in fields}, **ids, **own}
     config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), num_labels=3, **values)
     entry = Model.model_validate({"name": "checked", "model_type": model_type})

@@ -53,9 +53,7 @@ class OwnEncoderAttention(nn.Module):
         )
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager)
         dropout = self.config.hidden_dropout_prob if self.training else 0.0
-        out, _ = attend(
-            self, query, key, value, mask, scaling=self.size**-0.5, dropout=dropout
-        )
+        out, _ = attend(self, query, key, value, mask, scaling=self.size**-0.5, dropout=dropout)
         return self.output(out.flatten(2))
 
 
