@@ -197,8 +197,15 @@ def check_eos(checked: CheckedModel, head: Head) -> float:
 
 
 def check_truncation(checked: CheckedModel, head: Head) -> float:
-    """A text of the longest length that there is; it gives that length."""
+    """A text of the longest length that there is; it gives that length.
+
+    Of an architecture of one's own it is what the configuration says, and not what it turns out to
+    take.
+    """
     longest = checked.prepared.max_length
+    if checked.prepared.is_own_architecture:
+        said = getattr(checked.config, "max_position_embeddings", None) or longest
+        longest = min(checked.prepared.tokenizer.model_max_length, said)
     tried = longest if longest < _NO_MAXIMUM else LONGEST_TRIED
     if tried > _LONGEST_TEXT:
         raise Skipped(f"the maximum of {longest} tokens is too long to try")

@@ -18,7 +18,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from hfbench.checks.behaviour import difference, logits
 from hfbench.checks.checked_model import CheckedModel
 from hfbench.checks.dropout import no_dropout
-from hfbench.checks.outcome import Failed, at_most
+from hfbench.checks.outcome import Failed, Skipped, at_most
 from hfbench.models.architecture import AUTO_CLASSES
 from hfbench.recipe.types import Head
 from hfbench.system.stranger import last_line, run_stranger
@@ -132,6 +132,36 @@ def check_weights(checked: CheckedModel, head: Head) -> float:
         "a field of the configuration"
     )
     at_most(change, 0.0, advice)
+    return len(there)
+
+
+def check_pretrained_body(checked: CheckedModel, head: Head) -> float:
+    """A classifier that starts from a language model's file has the same body.
+
+    Gives the number of its weights.
+    """
+    if "language model" in checked.missing:
+        raise Skipped("there is no language model to start from")
+    language_model, classifier_class = checked.strong("language model"), type(checked.new(head))
+    with tempfile.TemporaryDirectory() as folder:
+        language_model.save_pretrained(folder)
+        classifier = classifier_class.from_pretrained(folder)
+    if classifier.base_model is classifier:
+        raise Failed(
+            None,
+            f"the classifier has no attribute {classifier.base_model_prefix!r}, which "
+            "base_model_prefix names: call the body so in each model with a head",
+        )
+    there = dict(_tensors(language_model.base_model))
+    found = dict(_tensors(classifier.base_model))
+    other = [name for name, tensor in there.items() if not _equal(tensor, found.get(name))]
+    if other:
+        raise Failed(
+            len(there) - len(other),
+            f"a classifier that starts from the language model's file has {len(other)} of "
+            f"{len(there)} other weights in its body, first {other[0]}: let both call it by "
+            "base_model_prefix",
+        )
     return len(there)
 
 
