@@ -5,7 +5,7 @@ import math
 import textwrap
 from typing import Any, get_args
 
-from hfbench.checks import CHECKS
+from hfbench.checks.catalogue import CHECKS
 from hfbench.checks.checked_model import HEADS, CheckedModel
 from hfbench.checks.outcome import Check, Level, Verdict
 
