@@ -302,7 +302,7 @@ CHECKS = [
         memory.check_cache,
         _BROKEN,
         _LM,
-        follows_from=("determinism", "company", "future", "whole text"),
+        follows_from=("forward", "determinism", "company", "future", "whole text"),
     ),
     Check(
         "cache, in chunks",
@@ -346,6 +346,14 @@ CHECKS = [
         memory.check_generation,
         _BROKEN,
         _LM,
-        follows_from=("determinism", "company", "future", "padding", "cache", "positions"),
+        follows_from=(
+            "forward",
+            "determinism",
+            "company",
+            "future",
+            "padding",
+            "cache",
+            "positions",
+        ),
     ),
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from pydantic import ValidationError
 from torch import Tensor
 from transformers import TOKENIZER_MAPPING, PreTrainedConfig, PreTrainedModel
@@ -35,6 +36,15 @@ _SMALL_SIZES = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 64,
+    # of a decoder behind an encoder, whose own sizes the names above stand for
+    "num_decoder_layers": 2,
+    "decoder_layers": 2,
+    "decoder_attention_heads": 4,
+    "decoder_ffn_dim": 64,
+    "encoder_ffn_dim": 64,
+    # of a head, where it does not follow from the others
+    "d_head": 8,
+    "rotary_dim": 4,
 }
 
 
@@ -219,6 +229,8 @@ def _from_class(name: str) -> PreparedModel:
     try:
         default = config_class()
         fields = {*default.to_dict(), *default.attribute_map}
+        if default.is_encoder_decoder:
+            ids["decoder_start_token_id"] = ids["pad_token_id"]
         sizes = {key: size for key, size in _SMALL_SIZES.items() if key in fields}
         config = config_class(
             **sizes,
@@ -229,7 +241,8 @@ def _from_class(name: str) -> PreparedModel:
             label2id={label: number for number, label in enumerate(LABELS)},
         )
     except Exception as error:  # the class is a stranger's and may raise anything
-        reason = f"{type(error).__name__}: {error}"
+        said = error.__cause__ if isinstance(error, StrictDataclassError) else None
+        reason = " ".join(f"{type(said or error).__name__}: {said or error}".split())
         raise UserError(f"{name} cannot be built small: {reason}") from error
     entry = Model.model_validate({"name": _NAME, "model": name})
     return PreparedModel(entry, tokenizer, config, revision=None)
