@@ -169,7 +169,7 @@ CHECKS = [
         behaviour.check_half_precision,
         _BROKEN,
         HEADS,
-        follows_from=("determinism", "truncation", "autocast"),
+        follows_from=("determinism", "truncation", "whole text", "autocast"),
     ),
     Check(
         "activation checkpointing",
@@ -259,7 +259,7 @@ CHECKS = [
         _UNFAIR,
         _CLASSIFIER,
         ("decoder", "state space"),
-        follows_from=("weights in the file",),
+        follows_from=("tied weights", "weights in the file"),
     ),
     Check(
         "loads elsewhere",

@@ -127,7 +127,7 @@ KNOWN_FAULTS = {
     ),
     "rwkv": KnownFault(
         {"attention_hidden_size": 32},
-        {"forward", "cache"},
+        {"forward"},
         "One token of n texts on a state gives n times n logits.",
     ),
 }
