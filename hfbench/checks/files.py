@@ -85,7 +85,10 @@ def check_config_values(checked: CheckedModel, head: Head) -> float:
     go with the others.
     """
     config_class = type(checked.config)
-    default = _fields(vars(config_class()))
+    try:
+        default = _fields(vars(config_class()))
+    except TypeError as error:
+        raise Skipped(f"the configuration cannot be made without arguments: {error}") from error
     tried = 0
     for name, parameter in inspect.signature(config_class.__init__).parameters.items():
         config = _another(config_class, name, parameter.default)
