@@ -213,8 +213,6 @@ def check_truncation(checked: CheckedModel, head: Head) -> float:
     truncated = _truncate(checked.prepared.tokenizer, tried)
     if truncated.shape[1] > tried:
         raise Failed(truncated.shape[1], f"the tokenizer does not truncate at {tried} tokens")
-    if checked.config.is_encoder_decoder:
-        truncated[:, -1] = checked.config.eos_token_id
     try:
         logits(model, truncated)
     except IndexError as error:

@@ -9,8 +9,14 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from pydantic import ValidationError
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
-from transformers import TOKENIZER_MAPPING, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    TOKENIZER_MAPPING,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from hfbench.checks.family import Family, has_state, sees_later_tokens
 from hfbench.errors import UserError
@@ -231,6 +237,7 @@ def _from_class(name: str) -> PreparedModel:
         fields = {*default.to_dict(), *default.attribute_map}
         if default.is_encoder_decoder:
             ids["decoder_start_token_id"] = ids["pad_token_id"]
+            end_texts(tokenizer)
         sizes = {key: size for key, size in _SMALL_SIZES.items() if key in fields}
         config = config_class(
             **sizes,
@@ -246,6 +253,14 @@ def _from_class(name: str) -> PreparedModel:
         raise UserError(f"{name} cannot be built small: {reason}") from error
     entry = Model.model_validate({"name": _NAME, "model": name})
     return PreparedModel(entry, tokenizer, config, revision=None)
+
+
+def end_texts(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a tokenizer put EOS after each text: where it is, the classifiers of BART and T5 read."""
+    eos = tokenizer.eos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {eos}", special_tokens=[(eos, tokenizer.eos_token_id)]
+    )
 
 
 def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:

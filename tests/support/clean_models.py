@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transformers import AutoConfig
 
 from hfbench.checks import CheckedModel
+from hfbench.checks.checked_model import end_texts
 from hfbench.models.prepare import PreparedModel
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.schema import Model
@@ -139,6 +140,8 @@ def small_model(model_type: str) -> CheckedModel:
     tokenizer.model_max_length = _LONGEST.get(model_type, int(1e30))
     tokenizer.padding_side = "left" if model_type == "xlnet" else "right"
     default = AutoConfig.for_model(model_type)
+    if default.is_encoder_decoder:
+        end_texts(tokenizer)
     fields = {*default.to_dict(), *default.attribute_map}
     eos = tokenizer.eos_token_id
     ids = {
