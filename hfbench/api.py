@@ -149,6 +149,8 @@ def verify(
 def check(model: str | Path, *, trust_remote_code: bool = False) -> "dict[str, list[Verdict]]":
     """Check -> what it says of each head of a model: whether it can be compared fairly.
 
+    A verdict has a level, and names the check that it follows from; see docs/checks.md.
+
     Args:
         model: a Hub id, a local folder, or ``package.module:ConfigClass`` of your own.
         trust_remote_code: run the code that comes with it.

@@ -89,7 +89,7 @@ def test_only_what_is_to_be_pretrained_is(write_recipe, tmp_path):
 
 
 def test_a_check_gives_its_findings(monkeypatch):
-    # all twenty take half a minute, and are asked in tests/checks
+    # all of them take half a minute, and are asked in tests/checks
     from hfbench import checks
 
     kept = [check for check in checks.CHECKS if check.name == "padding"]

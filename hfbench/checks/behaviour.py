@@ -4,17 +4,37 @@ A batch has rows of one length wherever padding is not what is asked about, so t
 in one check and not in all.
 """
 
+import inspect
+import math
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfbench.checks.checked_model import CheckedModel
+from hfbench.checks.checked_model import LABELS, LONGEST_TRIED, CheckedModel
+from hfbench.checks.dropout import no_dropout
 from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
-from hfbench.models.facts import cache_argument
 from hfbench.recipe.types import Head
 
 _NO_MAXIMUM = 1_000_000  # a tokenizer that knows no maximum length says 1e30
-_LONGEST_TRIED = 4096  # tokens
+_LONGEST_TEXT = 4096  # tokens
+_ALL_PLACES = 64  # tokens of a text in which each is changed
+_SOME_PLACES = [1, 13, 33, 65, 129, 257]  # in a longer one: behind the sizes of windows and chunks
+_HALF = 0.2  # of the logits' own size, by which those in bfloat16 may be off; usual is 0.01 to 0.1
+
+
+def check_forward(checked: CheckedModel, head: Head) -> float:
+    """Ids and a mask give finite logits of the right shape; gives their largest value."""
+    model = checked.strong(head)
+    for length in (8, 1):
+        ids = checked.rows(3, length)
+        scores = logits(model, ids)
+        shape = (3, len(LABELS)) if head == "classifier" else (3, length, scores.shape[-1])
+        if scores.shape != shape:
+            raise Failed(None, f"logits have the shape {tuple(scores.shape)}, not {shape}")
+        if not torch.isfinite(scores).all():
+            raise Failed(None, f"logits of {length} tokens are not finite")
+    return scores.abs().max().item()
 
 
 def check_own_side_padding(checked: CheckedModel, head: Head) -> float:
@@ -49,42 +69,105 @@ def check_company(checked: CheckedModel, head: Head) -> float:
 
 
 def check_future(checked: CheckedModel, head: Head) -> float:
-    """Another token at place 6 against the logits before it."""
-    model, ids = checked.strong(head), checked.rows(2, 10)
-    changed = ids.clone()
-    changed[0, 6], changed[1, 6] = ids[1, 5], ids[0, 5]
-    before, after = logits(model, ids), logits(model, changed)
-    if difference(before[:, 6:], after[:, 6:]) < TOLERANCE:
-        raise Failed(0.0, "another token changes nothing, not even the logits after it")
-    advice = "a later token changes earlier logits: use create_causal_mask"
-    return at_most(difference(before[:, :6], after[:, :6]), TOLERANCE, advice)
-
-
-def check_cache(checked: CheckedModel, head: Head) -> float:
-    """Token by token with the cache against all tokens at once."""
-    model, ids = checked.strong(head), checked.rows(2, 10)
-    cache, parts, name = None, [], cache_argument(model)
-    with torch.no_grad():
-        for position in range(ids.shape[1]):
-            output = model(ids[:, position : position + 1], use_cache=True, **{name: cache})
-            cache = output.get("cache", output.get("past_key_values"))
-            if cache is None:
-                raise Failed(None, "use_cache=True returns no past_key_values")
-            parts.append(output.logits)
+    """Another token at each place against the logits before it, over the longest text."""
+    model, ids = checked.strong(head), checked.rows(1, checked.longest)
+    places = _places(checked.longest)
+    changed = ids.repeat(len(places), 1)
+    rows = torch.arange(len(places))
+    changed[rows, places] = ids[0, places - 1]
+    before = logits(model, ids)
+    worst, late = 0.0, None
+    for place, row in zip(places.tolist(), changed, strict=True):
+        change = difference(before[:, :place], logits(model, row[None])[:, :place])
+        if change > worst:
+            worst, late = change, place
     advice = (
-        "logits with the cache differ from those without: positions must start at "
-        "past_key_values.get_seq_length(), and keys be put into the cache once"
+        f"a token changes the logits before it (most at place {late} of {checked.longest}): use "
+        "create_causal_mask"
     )
-    return at_most(difference(logits(model, ids), torch.cat(parts, 1)), TOLERANCE, advice)
+    return at_most(worst, TOLERANCE, advice)
+
+
+def check_whole_text(checked: CheckedModel, head: Head) -> float:
+    """Another token at the end of a long text changes its logits; gives by how much.
+
+    So does one at its start in a classifier, but for a state space, which forgets.
+    """
+    longest = checked.longest
+    model, ids = checked.strong(head), checked.rows(2, longest)
+    scores = logits(model, ids)
+    if head == "language model" and scores.shape[1] != longest:
+        raise Failed(
+            scores.shape[1],
+            f"{longest} tokens give logits for {scores.shape[1]}: cut nothing off, or let "
+            "max_position_embeddings be the longest text",
+        )
+    place = longest - (2 if checked.family(head) == "encoder-decoder" else 1)
+    changed = ids.clone()
+    changed[:, place] = ids[:, 0]
+    effect = difference(scores, logits(model, changed))
+    if effect == 0:
+        raise Failed(
+            0.0,
+            f"of a text of {longest} tokens the last changes nothing: the model drops tokens "
+            "beyond some length, which max_position_embeddings has to say",
+        )
+    changed = ids.clone()
+    changed[:, 0] = ids[:, 1]
+    asked = head == "classifier" and checked.family(head) != "state space"
+    if (
+        asked
+        and checked.prepared.is_own_architecture
+        and torch.equal(scores, logits(model, changed))
+    ):
+        raise Failed(
+            0.0,
+            f"of a text of {longest} tokens the first changes nothing: if its attention has no "
+            "window, the model drops tokens at the start",
+            "advice",
+        )
+    return effect
+
+
+def check_positions(checked: CheckedModel, head: Head) -> float:
+    """Positions that are given: those it would count itself change nothing, others do.
+
+    Gives what the others change.
+    """
+    model, ids = checked.strong(head), checked.rows(2, 8)
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        raise Skipped("forward takes no position_ids")
+    plain = logits(model, ids)
+    own, others = torch.arange(8), torch.tensor([0, 1, 3, 4, 5, 9, 10, 12])
+    if head == "language model":  # RoBERTa's encoders count from another number
+        same = difference(plain, logits(model, ids, position_ids=own.expand(2, 8)))
+        at_most(same, TOLERANCE, "position_ids that count from 0 change logits")
+    effect = difference(plain, logits(model, ids, position_ids=others.expand(2, 8)))
+    if effect < TOLERANCE:
+        raise Failed(
+            effect,
+            "position_ids are taken and not looked at: generation in a batch pads on the left and "
+            "gives them; use them, or leave them out of forward's arguments",
+        )
+    return effect
 
 
 def check_attention(checked: CheckedModel, head: Head) -> float:
     """Eager attention against sdpa, without padding and with it."""
     model, ids = checked.strong(head), checked.rows(2, 9)
     if not model._supports_sdpa:
+        if checked.prepared.is_own_architecture and hasattr(checked.config, "num_attention_heads"):
+            raise Failed(
+                None,
+                "the class does not say _supports_sdpa = True and trains slower than need be: get "
+                "the function from ALL_ATTENTION_FUNCTIONS, the mask from create_causal_mask or "
+                "create_bidirectional_mask",
+                "advice",
+            )
         raise Skipped("the class does not say _supports_sdpa = True")
     mask = torch.ones_like(ids)
-    mask[0, -3:] = 0
+    if not checked.config.is_encoder_decoder:  # whose last token is where it reads
+        mask[0, -3:] = 0
     found = {}
     for name in ("eager", "sdpa"):
         model.set_attn_implementation(name)
@@ -114,12 +197,19 @@ def check_eos(checked: CheckedModel, head: Head) -> float:
 
 
 def check_truncation(checked: CheckedModel, head: Head) -> float:
-    """A text of the longest length that there is; it gives that length."""
+    """A text of the longest length that there is; it gives that length.
+
+    Of an architecture of one's own it is what the configuration says, and not what it turns out to
+    take.
+    """
     longest = checked.prepared.max_length
-    if _LONGEST_TRIED < longest < _NO_MAXIMUM:
+    if checked.prepared.is_own_architecture:
+        said = getattr(checked.config, "max_position_embeddings", None) or longest
+        longest = min(checked.prepared.tokenizer.model_max_length, said)
+    tried = longest if longest < _NO_MAXIMUM else LONGEST_TRIED
+    if tried > _LONGEST_TEXT:
         raise Skipped(f"the maximum of {longest} tokens is too long to try")
     model = checked.strong(head)
-    tried = longest if longest < _NO_MAXIMUM else _LONGEST_TRIED
     truncated = _truncate(checked.prepared.tokenizer, tried)
     if truncated.shape[1] > tried:
         raise Failed(truncated.shape[1], f"the tokenizer does not truncate at {tried} tokens")
@@ -135,11 +225,53 @@ def check_truncation(checked: CheckedModel, head: Head) -> float:
     return truncated.shape[1]
 
 
-def logits(model: PreTrainedModel, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+def check_autocast(checked: CheckedModel, head: Head) -> float:
+    """Loss, gradients and logits under autocast in bfloat16, as ``bf16: true`` trains.
+
+    Gives the change of logits, relative to their size.
+    """
+    model, ids = checked.strong(head), checked.rows(3, 8)
+    labels, mask = checked.labels(head, ids), torch.ones_like(ids)
+    with no_dropout():
+        plain = logits(model.train(), ids)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output = model(input_ids=ids, attention_mask=mask, labels=labels)
+    output.loss.backward()
+    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    if not all(torch.isfinite(found).all() for found in (output.loss, *gradients)):
+        raise Failed(None, "under autocast in bfloat16 the loss or a gradient is not finite")
+    advice = "under autocast in bfloat16 other logits come out: scale and softmax in float32"
+    return at_most(_relative_change(plain, output.logits), _HALF, advice)
+
+
+def check_half_precision(checked: CheckedModel, head: Head) -> float:
+    """Weights in bfloat16, as ``from_pretrained(dtype="bfloat16")`` has them, with padding.
+
+    Gives the change of logits, relative to their size.
+    """
+    model, ids = checked.strong(head), checked.rows(2, checked.longest)
+    mask = torch.ones_like(ids)
+    mask[0, -2:] = 0
+    if checked.config.is_encoder_decoder:
+        mask[:] = 1  # the last token is where it reads
+    plain = logits(model, ids, attention_mask=mask)
+    half = logits(model.to(torch.bfloat16), ids, attention_mask=mask)
+    if head == "language model":
+        plain, half = plain[mask.bool()], half[mask.bool()]
+    advice = (
+        "in bfloat16 other logits come out, or none: scale and softmax in float32, and mask with "
+        "torch.finfo(states.dtype).min"
+    )
+    return at_most(_relative_change(plain, half), _HALF, advice)
+
+
+def logits(
+    model: PreTrainedModel, ids: Tensor, attention_mask: Tensor | None = None, **inputs: Tensor
+) -> Tensor:
     """The model's logits; every token is real if no mask says otherwise."""
     mask = torch.ones_like(ids) if attention_mask is None else attention_mask
     with torch.no_grad():
-        return model(input_ids=ids, attention_mask=mask).logits
+        return model(input_ids=ids, attention_mask=mask, **inputs).logits
 
 
 def difference(first: Tensor, second: Tensor) -> float:
@@ -148,11 +280,26 @@ def difference(first: Tensor, second: Tensor) -> float:
     return (first - second).abs().max().item() / scale
 
 
+def _relative_change(plain: Tensor, other: Tensor) -> float:
+    """Root mean square of the change, relative to that of the logits; inf for what is no number."""
+    change = (other.float() - plain).square().mean().sqrt() / plain.square().mean().sqrt()
+    return change.item() if torch.isfinite(change) else math.inf
+
+
+def _places(length: int) -> Tensor:
+    """Places of a text but the first: all of them, or those that are tried in a long one."""
+    if length <= _ALL_PLACES:
+        return torch.arange(1, length)
+    spread = torch.linspace(_ALL_PLACES, length - 1, 6).long().tolist()
+    return torch.tensor(sorted({*spread, *(place for place in _SOME_PLACES if place < length)}))
+
+
 def _padding_change(checked: CheckedModel, head: Head, side: str) -> float:
     model, ids = checked.strong(head), checked.rows(3, 8)
     plain, changes = logits(model, ids), []
     for amount in (1, 6):
-        padded = logits(model, *_pad(ids, amount, side, _pad_id(checked)))
+        logits(model, checked.rows(3, 8 + amount))  # of which nothing may stay
+        padded = logits(model, *_pad(ids, amount, side, checked.pad_id))
         if head == "language model":
             padded = padded[:, amount:] if side == "left" else padded[:, :-amount]
         changes.append(difference(plain, padded))
@@ -165,12 +312,6 @@ def _pad(ids: Tensor, amount: int, side: str, pad_id: int) -> tuple[Tensor, Tens
     parts = [pads, ids] if side == "left" else [ids, pads]
     masks = [torch.full_like(part, int(part is ids)) for part in parts]
     return torch.cat(parts, 1), torch.cat(masks, 1)
-
-
-def _pad_id(checked: CheckedModel) -> int:
-    pad_id = checked.prepared.tokenizer.pad_token_id
-    assert pad_id is not None  # `prepare_model` sees to it
-    return pad_id
 
 
 def _truncate(tokenizer: PreTrainedTokenizerBase, max_length: int) -> Tensor:

@@ -1,8 +1,11 @@
 """Checks of how a model starts and learns."""
 
+import inspect
 import math
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from transformers import PreTrainedModel, set_seed
 
 from hfbench.checks.behaviour import difference, logits
 from hfbench.checks.checked_model import LABELS, CheckedModel
+from hfbench.checks.dropout import no_dropout
 from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
 from hfbench.data.tokens import TokenizedData
 from hfbench.recipe.types import Head
@@ -21,9 +25,15 @@ from hfbench.training.arguments import training_arguments
 from hfbench.training.build import build_trainer
 from hfbench.training.seeds import derive_streams
 
-_START_TOLERANCE = 0.25  # nats above or below ln(classes) that a new model may lose
+_START_TOLERANCE = 0.5  # nats off ln(classes) that a new model may lose; T5's classifier: 0.36
 _LARGEST_NEW_WEIGHT = 10.0
 _IGNORED = -100
+_ENOUGH_TO_MEASURE = 1000  # numbers, whose standard deviation is known to 2 %
+_CLEARLY_LARGER = 1.2
+# Lengths of the step by which gradients are measured. One has to agree: rounding spoils the short
+# ones, curvature and an expert that is no longer chosen the long ones.
+_STEPS = torch.tensor([0.02, 0.005, 0.001, 0.0003])
+_GRADIENT_TOLERANCE = 0.005  # a right one is off by 0.0001 to 0.001
 
 
 def check_initialisation(checked: CheckedModel, head: Head) -> float:
@@ -53,25 +63,29 @@ def check_initialisation(checked: CheckedModel, head: Head) -> float:
 
 
 def check_scaled_initialisation(checked: CheckedModel, head: Head) -> float:
-    """GPT-2's 1/sqrt(2 * n_layer) on what is added to the residual stream; gives the ratio."""
-    config = checked.config
-    if not (hasattr(config, "n_layer") and hasattr(config, "initializer_range")):
-        raise Skipped("no GPT of ours or of OpenAI's kind: no n_layer and initializer_range")
-    weights = [
-        weight.flatten()
-        for name, weight in checked.new(head).named_parameters()
-        if name.endswith("c_proj.weight")
+    """Where `_init_weights` reads the number of layers, it decides how some weight starts.
+
+    Gives the largest ratio of standard deviations between 2 layers and 8: 2 for GPT-2's
+    1/sqrt(2 * n_layer) on what is added to the residual stream.
+    """
+    model = checked.new(head, num_hidden_layers=2)
+    if not checked.prepared.is_own_architecture:
+        raise Skipped("transformers tests its own")
+    if not _reads_depth(model):
+        raise Skipped("_init_weights does not look at the number of layers")
+    deep = checked.new(head, num_hidden_layers=8)
+    ratios = [
+        (weight.std() / deep.get_parameter(name).std()).item()
+        for name, weight in model.named_parameters()
+        if weight.numel() >= _ENOUGH_TO_MEASURE and weight.std() > 0
     ]
-    if not weights:
-        raise Skipped("it has no c_proj")
-    drawn = torch.cat(weights)
-    ratio = drawn.std().item() / (config.initializer_range / math.sqrt(2 * config.n_layer))
-    if abs(ratio - 1) > 5 / math.sqrt(2 * len(drawn)):  # 5 standard errors
+    ratio = max(ratios)
+    if ratio < _CLEARLY_LARGER:
         raise Failed(
             ratio,
-            "c_proj does not start at initializer_range / sqrt(2 * n_layer): transformers shows "
-            "_init_weights of custom code no module without parameters of its own, so mark the "
-            "nn.Linear, not the block",
+            "_init_weights looks at the number of layers, and no weight starts smaller in a deeper "
+            "model: transformers shows _init_weights of custom code no module without parameters "
+            "of its own, so mark the nn.Linear, not the block",
         )
     return ratio
 
@@ -80,36 +94,97 @@ def check_every_parameter_learns(checked: CheckedModel, head: Head) -> float:
     """One step of AdamW; gives the number of parameters that it moved."""
     model = checked.strong(head).train()
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
-    _backward(checked, head, model)
+    constants = _constants(checked, head)
+    with no_dropout():
+        _backward(checked, head, model)
     still = [name for name, weight in model.named_parameters() if not _has_gradient(weight)]
-    optimizer.step()
+    torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0).step()
     still += [
         name
         for name, weight in model.named_parameters()
         if name not in still and torch.equal(before[name], weight)
     ]
-    if still:
+    still = [name for name in still if name not in constants]
+    learned = len(before) - len(still) - len(constants)
+    used = [name for name in still if _has_effect(checked, head, name)]
+    if used:
         raise Failed(
-            len(before) - len(still),
-            f"{len(still)} of {len(before)} parameters get no gradient or do not move, first "
-            f"{still[0]}: look for requires_grad=False, detach() and unused modules",
+            learned,
+            f"{len(used)} of {len(before)} parameters decide logits and get no gradient or do not "
+            f"move, first {used[0]}: look for requires_grad=False and detach()",
         )
-    return len(before)
+    if still and checked.prepared.is_own_architecture:
+        raise Failed(
+            learned,
+            f"{len(still)} of {len(before)} parameters change no logit, first {still[0]}: they are "
+            "counted, saved, and waited for by several processes; leave them out",
+            "advice",
+        )
+    return learned
+
+
+def check_gradients(checked: CheckedModel, head: Head) -> float:
+    """Gradients against how the loss changes on a small step, along a few directions.
+
+    Gives the largest difference, relative to what the gradients say.
+    """
+    model = checked.strong(head).train()
+    with no_dropout():
+        gradients = _backward(checked, head, model)
+        worst = 0.0
+        for seed in range(3):
+            generator = torch.Generator().manual_seed(seed)
+            # sign by sign: each gradient counts, and those of the few large ones do not drown it
+            step = {
+                name: gradient.sign() * torch.rand(gradient.shape, generator=generator)
+                for name, gradient in gradients.items()
+            }
+            expected = sum((gradients[name] * step[name]).sum().item() for name in step)
+            size = math.sqrt(sum(part.square().sum().item() for part in step.values()))
+            errors = []
+            for share in (_STEPS / size).tolist():
+                ahead = _loss_after(checked, head, model, step, share)
+                behind = _loss_after(checked, head, model, step, -share)
+                errors.append(abs((ahead - behind) / (2 * share) - expected) / abs(expected))
+            worst = max(worst, min(errors))
+    advice = (
+        "the loss does not change as the gradients say: look for detach(), no_grad() and backward "
+        "passes of your own"
+    )
+    return at_most(worst, _GRADIENT_TOLERANCE, advice)
 
 
 def check_checkpointing(checked: CheckedModel, head: Head) -> float:
-    """Gradients with activation checkpointing against those without."""
+    """Gradients with activation checkpointing against those without, and what is kept for them."""
     model = checked.strong(head).train()
     if not model.supports_gradient_checkpointing:
-        raise Skipped("the class does not say supports_gradient_checkpointing = True")
-    plain = _backward(checked, head, model)
+        if not checked.prepared.is_own_architecture:
+            raise Skipped("the class does not say supports_gradient_checkpointing = True")
+        raise Failed(
+            None,
+            "the class does not say supports_gradient_checkpointing = True, by which a larger "
+            "batch fits: let the block be a GradientCheckpointingLayer",
+            "advice",
+        )
+    with no_dropout(), _saved_numbers() as all_saved:
+        plain = _backward(checked, head, model)
     with warnings.catch_warnings():
         # its new name is not in the oldest transformers that hfbench allows
         warnings.simplefilter("ignore", FutureWarning)
         model.gradient_checkpointing_enable()
-    checkpointed = _backward(checked, head, model)
-    changes = [difference(plain[name], checkpointed[name]) for name in plain]
+    with no_dropout(), _saved_numbers() as saved:
+        checkpointed = _backward(checked, head, model)
+    if sum(saved) >= sum(all_saved):
+        raise Failed(
+            sum(saved) / sum(all_saved),
+            "with activation checkpointing as much is kept as without: let the block be a "
+            "GradientCheckpointingLayer, and give it the hidden states by position",
+            "broken on the Hub",
+        )
+    changes = [
+        difference(plain[name], checkpointed[name]) if name in checkpointed else math.inf
+        for name in plain
+    ]
     advice = (
         "activation checkpointing changes gradients: the block must compute the same again from "
         "its inputs (GradientCheckpointingLayer, hidden states given by position)"
@@ -158,6 +233,19 @@ def check_determinism(checked: CheckedModel, head: Head) -> float:
     return at_most(difference(*trained), 0.0, advice)
 
 
+def check_training_mode(checked: CheckedModel, head: Head) -> float:
+    """Logits in training, without dropout, against those in evaluation."""
+    model, ids = checked.strong(head), checked.rows(6, 9)
+    evaluated = logits(model, ids)
+    with no_dropout():
+        trained = logits(model.train(), ids)
+    advice = (
+        "in training, dropout apart, logits are others than in evaluation: let self.training "
+        "decide on dropout alone"
+    )
+    return at_most(difference(evaluated, trained), TOLERANCE, advice)
+
+
 def check_fairness(checked: CheckedModel, head: Head) -> float:
     """Batches of 16 against 8 with 2 accumulated, in hfbench's own Trainer.
 
@@ -197,7 +285,7 @@ def train_two_steps(
         "dataloader_pin_memory": False,
     }
     streams = derive_streams(0)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, no_dropout():
         trainer = build_trainer(
             head,
             checked.strong(head),
@@ -230,8 +318,8 @@ def _data(checked: CheckedModel, head: Head) -> TokenizedData:
 
 
 def _backward(checked: CheckedModel, head: Head, model: PreTrainedModel) -> dict[str, Tensor]:
-    """Gradients of the loss of a few rows that are as long as is allowed, up to 32 tokens."""
-    ids = checked.rows(len(LABELS) * 2, min(32, checked.prepared.max_length))
+    """Gradients of the loss of a few rows."""
+    ids = _training_rows(checked)
     model.zero_grad()
     labels = checked.labels(head, ids)
     model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss.backward()
@@ -242,5 +330,68 @@ def _backward(checked: CheckedModel, head: Head, model: PreTrainedModel) -> dict
     }
 
 
+def _loss_after(
+    checked: CheckedModel, head: Head, model: PreTrainedModel, step: dict[str, Tensor], size: float
+) -> float:
+    """The loss with all weights moved by ``size`` times ``step``; they are moved back."""
+    ids = _training_rows(checked)
+    labels = checked.labels(head, ids)
+    weights = dict(model.named_parameters())
+    kept = {name: weights[name].detach().clone() for name in step}
+    with torch.no_grad():
+        for name, part in step.items():
+            weights[name].add_(size * part)
+        loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
+        for name, before in kept.items():
+            weights[name].copy_(before)
+    return loss.item()
+
+
+def _training_rows(checked: CheckedModel) -> Tensor:
+    """A few rows that are as long as is allowed, up to 32 tokens."""
+    return checked.rows(len(LABELS) * 2, min(32, checked.prepared.max_length))
+
+
 def _has_gradient(weight: Tensor) -> bool:
     return weight.grad is not None and bool(weight.grad.any())
+
+
+def _constants(checked: CheckedModel, head: Head) -> set[str]:
+    """Frozen parameters that no seed changes: tables of sines, and not weights."""
+    first = checked.new(head)
+    second = checked.new(head, seed=1)
+    return {
+        name
+        for name, weight in first.named_parameters()
+        if not weight.requires_grad and torch.equal(weight, second.get_parameter(name))
+    }
+
+
+def _has_effect(checked: CheckedModel, head: Head, name: str) -> bool:
+    """Whether the logits are others with other numbers in this parameter."""
+    model = checked.strong(head)
+    ids = _training_rows(checked)
+    before = logits(model, ids)
+    with torch.no_grad():
+        model.get_parameter(name).mul_(-1).add_(0.5)
+    return not torch.equal(before, logits(model, ids))
+
+
+def _reads_depth(model: PreTrainedModel) -> bool:
+    """Whether the code that draws weights names the number of layers."""
+    field = "num_hidden_layers"
+    names = {field, model.config.attribute_map.get(field, field)}
+    return bool(names & {*inspect.unwrap(type(model)._init_weights).__code__.co_names})
+
+
+@contextmanager
+def _saved_numbers() -> Iterator[list[int]]:
+    """How many numbers are kept for the backward pass, tensor by tensor."""
+    sizes: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield sizes

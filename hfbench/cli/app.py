@@ -373,20 +373,17 @@ def check(
 ) -> None:
     """Check that a model is a good citizen of transformers and can be compared fairly.
 
-    Exit code 1 if a check fails.
+    Exit code 1 if something makes a comparison unfair, 3 if the model is only broken for others.
     """
     quiet_libraries()
     from hfbench.checks import find_checked_model, run_checks
-    from hfbench.checks.report import failed_checks, format_json, format_report
+    from hfbench.checks.report import exit_code, format_json, format_report
 
     checked = find_checked_model(model, trust_remote_code=trust_remote_code)
     found = run_checks(checked, show_progress=not as_json)
-    if as_json:
-        show(format_json(model, found))
-    else:
-        show(format_report(model, found, checked.missing))
-    if failed_checks(found):
-        raise SystemExit(1)
+    show(format_json(checked, found) if as_json else format_report(checked, found))
+    if exit_code(found):
+        raise SystemExit(exit_code(found))
 
 
 @app.command()

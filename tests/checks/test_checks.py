@@ -1,7 +1,8 @@
-"""The checks against models that have one defect each, and against models that have none.
+"""The checks as people start them, and what only whole packages and folders show.
 
-A mutant is a copy of the custom GPT's files with lines at the end that replace a part of it, so
-that a process elsewhere that loads its folder gets the defect, too.
+What single faults do is asked in `test_mutants.py`. An own model here is a copy of the custom GPT's
+files, with lines at the end that replace a part of it, so that a process elsewhere that loads its
+folder gets the fault, too.
 """
 
 import gc
@@ -15,7 +16,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hfbench.checks import CHECKS, Check, find_checked_model, run_check
+from hfbench.checks import CHECKS, Check, Examination, find_checked_model
+from hfbench.checks.checked_model import HEADS
+from hfbench.checks.outcome import Failed
 from hfbench.cli.app import app
 from hfbench.errors import UserError
 from hfbench.execution.compare import compare
@@ -35,182 +38,9 @@ CustomGPTForSequenceClassification.register_for_auto_class("AutoModelForSequence
 # another name than the one that hfbench registers, under which its own code would be loaded
 OWN_TYPE = '\nCustomGPTConfig.model_type = "own_gpt"\n'
 
-FORWARD = "(self, input_ids=None, attention_mask=None, labels=None, **kwargs)"
-
-# name -> (code at the end of the model's file, names of the checks that find it)
-MUTANTS = {
-    # What sees the future in one piece cannot see it token by token: both checks have to fail.
-    "wrong causal mask": (
-        """
-def create_causal_mask(inputs_embeds, attention_mask=None, past_key_values=None, **kwargs):
-    num_past = 0 if past_key_values is None else past_key_values.get_seq_length()
-    rows, tokens = inputs_embeds.shape[:2]
-    seen = torch.ones(rows, 1, tokens, num_past + tokens, dtype=torch.bool)
-    if attention_mask is not None:
-        seen = seen & attention_mask[:, None, None].bool()
-    return torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
-""",
-        {"future", "cache"},
-    ),
-    "pooling on padding": (
-        "def pool_last_real_token(hidden_states, attention_mask): return hidden_states[:, -1]",
-        {"padding"},
-    ),
-    "positions that ignore padding": (
-        """
-_count_positions = count_positions
-def count_positions(inputs_embeds, attention_mask, num_past):
-    return _count_positions(inputs_embeds, None, num_past)
-""",
-        {"padding, other side"},
-    ),
-    "cache off by one": (
-        """
-_count_positions = count_positions
-def count_positions(inputs_embeds, attention_mask, num_past):
-    return _count_positions(inputs_embeds, attention_mask, num_past) + int(num_past > 0)
-""",
-        {"cache"},
-    ),
-    "scaled init lost": (
-        "CustomGPTPreTrainedModel._init_weights = PreTrainedModel._init_weights",
-        {"scaled initialisation"},
-    ),
-    "head frozen": (
-        """
-_init = CustomGPTForSequenceClassification.__init__
-def _frozen(self, config):
-    _init(self, config)
-    self.score.requires_grad_(False)
-CustomGPTForSequenceClassification.__init__ = _frozen
-""",
-        {"every parameter learns"},
-    ),
-    "body detached from the head": (
-        """
-_pool = pool_last_real_token
-def pool_last_real_token(hidden_states, attention_mask):
-    return _pool(hidden_states, attention_mask).detach()
-""",
-        {"every parameter learns"},
-    ),
-    "loss of the piece, not of the step": (
-        f"""
-_forward = CustomGPTForCausalLM.forward
-def forward{FORWARD}:
-    kwargs.pop("num_items_in_batch", None)
-    return _forward(self, input_ids, attention_mask, labels=labels, **kwargs)
-CustomGPTForCausalLM.forward = forward
-""",
-        {"fairness"},
-    ),
-    # hfbench's Trainer takes the loss of a classifier from its logits, so that fairness holds.
-    "sum of losses, not their mean": (
-        f"""
-_forward = CustomGPTForSequenceClassification.forward
-def forward{FORWARD}:
-    outputs = _forward(self, input_ids, attention_mask, labels=labels, **kwargs)
-    if labels is not None:
-        outputs.loss = outputs.loss * (labels >= 0).sum()
-    return outputs
-CustomGPTForSequenceClassification.forward = forward
-""",
-        {"labels"},
-    ),
-    "labels of -100 counted": (
-        f"""
-_forward = CustomGPTForCausalLM.forward
-def forward{FORWARD}:
-    labels = None if labels is None else labels.clamp(min=0)
-    return _forward(self, input_ids, attention_mask, labels=labels, **kwargs)
-CustomGPTForCausalLM.forward = forward
-""",
-        {"labels"},
-    ),
-    "dropout in evaluation": (
-        """
-def _forward(self, hidden_states):
-    hidden_states = self.c_proj(self.act(self.c_fc(hidden_states)))
-    return nn.functional.dropout(hidden_states, self.dropout.p)
-CustomGPTMLP.forward = _forward
-""",
-        {"determinism"},
-    ),
-    "bare parameter not initialised": (
-        """
-_init = CustomGPTMLP.__init__
-_forward = CustomGPTMLP.forward
-def _with_gain(self, config):
-    _init(self, config)
-    self.gain = nn.Parameter(torch.full((config.n_embd,), 1e4))  # as torch.empty may
-CustomGPTMLP.__init__ = _with_gain
-CustomGPTMLP.forward = lambda self, states: _forward(self, states) * (1 + self.gain)
-""",
-        {"initialisation"},
-    ),
-    "tied weights broken": (
-        "CustomGPTForCausalLM._tied_weights_keys = {}",
-        {"tied weights"},
-    ),
-    "eager attention without scale": (
-        """
-_eager = eager_attention_forward
-def eager_attention_forward(*args, scaling, **kwargs):
-    return _eager(*args, scaling=1.0, **kwargs)
-""",
-        {"attention"},
-    ),
-    "one position too few": (
-        """
-_init = CustomGPTModel.__init__
-def _short(self, config):
-    _init(self, config)
-    self.wpe = nn.Embedding(config.n_positions - 1, config.n_embd)
-CustomGPTModel.__init__ = _short
-""",
-        {"truncation"},
-    ),
-    "pickle beside the weights": (
-        """
-_save = CustomGPTPreTrainedModel.save_pretrained
-def save_pretrained(self, folder, **kwargs):
-    _save(self, folder, **kwargs)
-    torch.save({}, f"{folder}/extra.bin")
-CustomGPTPreTrainedModel.save_pretrained = save_pretrained
-""",
-        {"no pickle"},
-    ),
-    "EOS taken for padding": (
-        f"""
-_forward = CustomGPTForSequenceClassification.forward
-def forward{FORWARD}:
-    if attention_mask is not None:
-        attention_mask = attention_mask * (input_ids != self.config.eos_token_id)
-    return _forward(self, input_ids, attention_mask, labels=labels, **kwargs)
-CustomGPTForSequenceClassification.forward = forward
-""",
-        {"eos"},
-    ),
-    # Rows that see each other train otherwise in other batches: both checks have to fail.
-    "rows that see each other": (
-        """
-_forward = CustomGPTMLP.forward
-CustomGPTMLP.forward = lambda self, states: _forward(self, states - 0.5 * states.mean(0))
-""",
-        {"company", "fairness"},
-    ),
-    "checkpointing that cuts gradients": (
-        """
-_forward = CustomGPTBlock.forward
-def forward(self, hidden_states, **kwargs):
-    if self.gradient_checkpointing:
-        hidden_states = hidden_states.detach()
-    return _forward(self, hidden_states, **kwargs)
-CustomGPTBlock.forward = forward
-""",
-        {"activation checkpointing"},
-    ),
-}
+POOLING_ON_PADDING = """
+def pool_last_real_token(hidden_states, attention_mask): return hidden_states[:, -1]
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -246,15 +76,20 @@ def write_package(tmp_path, monkeypatch, request):
         del sys.modules[module]
 
 
-def failures(model, *, elsewhere=True, **options):
-    """Names of the checks that fail -> their notes; ``elsewhere`` starts processes, 15 s."""
-    checked = find_checked_model(model, **options)
+def find(name):
+    """The check of this name."""
+    return next(check for check in CHECKS if check.name == name)
+
+
+def failures(model, **options):
+    """Names of the checks that fail with no other's failure as the cause -> their notes."""
+    examination = Examination(find_checked_model(model, **options), CHECKS)
     return {
         check.name: verdict.note
         for check in CHECKS
-        if elsewhere or check.name not in ("loads elsewhere", "two processes")
-        for verdict in run_check(check, checked)
-        if verdict.status == "FAIL"
+        if check.name not in ("loads elsewhere", "two processes")  # start processes, 15 s
+        for verdict in examination.ask(check)
+        if verdict.status == "FAIL" and not verdict.follows_from
     }
 
 
@@ -265,76 +100,68 @@ def test_a_healthy_model_of_ones_own_passes_every_check(write_package):
     assert all(len(line) <= 80 for line in lines)
     for check in CHECKS:
         assert sum(line.startswith(f"ok       {check.name} ") for line in lines) == 1
-    assert lines[-1] == f"{len(CHECKS)} checks: {len(CHECKS)} ok, 0 FAIL, 0 skipped"
+    assert lines[-1] == f"{len(CHECKS)} checks: {len(CHECKS)} ok, 0 FAIL, 0 note, 0 skipped"
 
 
-@pytest.mark.parametrize("name", MUTANTS)
-def test_a_defect_is_found_by_the_check_that_is_meant_for_it(write_package, name):
-    code, expected = MUTANTS[name]
-    assert failures(write_package(code), elsewhere=False).keys() == expected
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MUTANTS)
-def test_no_such_defect_keeps_a_saved_model_from_loading(write_package, name):
-    code, expected = MUTANTS[name]
-    # what is not fair to pieces of a batch is not fair to processes
-    unfair = {"two processes"} if "fairness" in expected else set()
-    assert failures(write_package(code)).keys() == expected | unfair
+def test_each_cause_stands_before_what_follows_from_it():
+    names = [check.name for check in CHECKS]
+    assert len({*names}) == len(names)
+    for number, check in enumerate(CHECKS):
+        assert {*check.follows_from} <= {*names[:number]}, check.name
 
 
 def test_a_model_that_is_saved_without_its_code_is_found(write_package):
     model = write_package(init="from .configuration_custom_gpt import CustomGPTConfig")
-    assert failures(model, elsewhere=False) == {}
-    (check,) = (check for check in CHECKS if check.name == "loads elsewhere")
-    (verdict,) = run_check(check, find_checked_model(model))
+    assert failures(model) == {}
+    examination = Examination(find_checked_model(model), CHECKS)
+    (verdict,) = examination.ask(find("loads elsewhere"))
     assert verdict.status == "FAIL"
     assert "file named configuration_custom_gpt.py" in verdict.note
     assert "register_for_auto_class" in verdict.note
 
 
-def test_a_configuration_that_changes_when_it_is_copied_is_found(write_package):
-    code = """
-_post_init = CustomGPTConfig.__post_init__
-def _again(self, **kwargs):
-    _post_init(self, **kwargs)
-    self.bos_token_id += 1
-CustomGPTConfig.__post_init__ = _again
-"""
-    found = failures(write_package(config_code=code), elsewhere=False)
-    assert found.keys() == {"config round trip"}
-    assert "bos_token_id" in found["config round trip"]
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        # positions of both are counted from the left, whatever the mask says; hfbench pads right
-        ("GPT2Config", {"padding, other side"}),
-        ("BertConfig", {"padding, other side"}),
-        ("LlamaConfig", set()),  # rotary: only distances count
-    ],
-)
-def test_models_of_transformers_fail_for_a_known_reason(config, expected):
-    found = failures(f"transformers:{config}", elsewhere=False)
-    assert found.keys() == expected
-    if expected:
-        assert "hfbench is not affected" in found["padding, other side"]
-
-
 def test_an_encoder_is_not_asked_what_only_a_language_model_has():
     checked = find_checked_model("transformers:BertConfig")
-    assert checked.heads == ["classifier"]
-    (future,) = (check for check in CHECKS if check.name == "future")
-    (verdict,) = run_check(future, checked)
-    assert (verdict.status, verdict.note) == ("skipped", "an encoder (is_decoder is False)")
+    assert checked.missing == {"language model": "not a causal one: it sees later tokens"}
+    assert checked.family("classifier") == "encoder"
+    assert Examination(checked, CHECKS).ask(find("future")) == []
 
 
-def test_a_check_that_crashes_is_a_failure_with_its_reason():
-    crash = Check("crash", "", lambda checked, head: 1 / 0, ("classifier",))
-    (verdict,) = run_check(crash, find_checked_model("transformers:BertConfig"))
+def test_what_is_called_no_decoder_and_is_one_is_asked_as_one():
+    checked = find_checked_model("transformers:GPTNeoXConfig")
+    assert checked.config.is_decoder is False
+    assert checked.family("language model") == "decoder"
+
+
+def test_a_check_that_crashes_is_a_failure_with_its_reason_and_place():
+    crash = Check("crash", "", lambda checked, head: 1 / 0, "unfair here", ("classifier",))
+    checked = find_checked_model("transformers:BertConfig")
+    (verdict,) = Examination(checked, [crash]).ask(crash)
     assert (verdict.status, verdict.value) == ("FAIL", None)
-    assert verdict.note == "ZeroDivisionError: division by zero"
+    assert verdict.note.startswith("ZeroDivisionError: division by zero (test_checks.py, line ")
+
+
+def test_what_follows_from_a_failure_names_its_first_cause():
+    def fail(checked, head):
+        raise Failed(1.0, "why")
+
+    first = Check("first", "", fail, "unfair here", ("language model",))
+    second = Check("second", "", fail, "advice", HEADS, follows_from=("first",))
+    third = Check(
+        "third", "", fail, "broken on the Hub", HEADS, follows_from=("second",), once=True
+    )
+    fourth = Check("fourth", "", fail, "broken on the Hub", HEADS, follows_from=("third",))
+    examination = Examination(
+        find_checked_model("transformers:LlamaConfig"), [first, second, third, fourth]
+    )
+    # in another order than they stand in: causes are asked when they are needed
+    found = {c.name: examination.ask(c) for c in (fourth, third, second, first)}
+    assert [v.follows_from for v in found["first"]] == [None]
+    assert [v.follows_from for v in found["second"]] == ["first", "first"]
+    assert [v.status for v in found["second"]] == ["note", "note"]
+    # advice explains no failure
+    assert [v.follows_from for v in found["third"]] == [None]
+    assert [v.follows_from for v in found["fourth"]] == ["third", "third"]
 
 
 @pytest.fixture(scope="module")
@@ -350,24 +177,26 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_failure_is_exit_code_1_with_what_to_do(folder, tmp_path):
+def test_a_failure_is_an_exit_code_by_its_level_with_what_to_do(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "training_args.bin").write_bytes(b"")
     run = CliRunner().invoke(app, ["check", str(tmp_path / "copy"), "--json"])
     report = json.loads(run.stdout)
-    assert run.exit_code == 1
+    assert run.exit_code == 3
     assert report["failed"] == ["no pickle"]
+    assert report["exit_code"] == 3
     (entry,) = (entry for entry in report["checks"] if entry["status"] == "FAIL")
     assert entry["value"] == 1
     assert "training_args.bin can run code when loaded" in entry["note"]
     assert {entry["check"] for entry in report["checks"]} == {check.name for check in CHECKS}
+    assert report["families"] == {"classifier": "decoder", "language model": "decoder"}
 
 
 def test_code_in_a_folder_is_run_only_if_it_is_trusted(write_package, tmp_path):
     find_checked_model(write_package()).new("classifier").save_pretrained(tmp_path / "saved")
     with pytest.raises(UserError, match="trust_remote_code"):
         find_checked_model(str(tmp_path / "saved"))
-    found = failures(str(tmp_path / "saved"), elsewhere=False, trust_remote_code=True)
+    found = failures(str(tmp_path / "saved"), trust_remote_code=True)
     assert found == {}
 
 
@@ -379,7 +208,6 @@ def test_code_in_a_folder_is_run_only_if_it_is_trusted(write_package, tmp_path):
         ("transformers:NoConfig", "transformers has no configuration class 'NoConfig'"),
         ("transformers:GPT2Model", "has no configuration class 'GPT2Model'"),
         ("transformers:ViTConfig", "nothing to check: no AutoModelForSequenceClassification"),
-        ("transformers:T5Config", "transformers:T5Config: encoders with a decoder"),
     ],
 )
 def test_what_cannot_be_checked_is_a_users_mistake(model, message):
@@ -407,15 +235,13 @@ def compare_own(write_package, write_recipe, tmp_path):
 
 
 def test_a_comparison_refuses_an_unfair_architecture_before_it_runs(compare_own, tmp_path):
-    code, _ = MUTANTS["pooling on padding"]
     with pytest.raises(UserError, match=r"models\.own: the check 'padding' fails: padding on the"):
-        compare_own(code)
+        compare_own(POOLING_ON_PADDING)
     assert not (tmp_path / "results").exists()
 
 
 def test_a_comparison_takes_an_unfair_one_where_the_recipe_says_so(compare_own):
-    code, _ = MUTANTS["pooling on padding"]
-    ran = compare_own(code, unfair=True)
+    ran = compare_own(POOLING_ON_PADDING, unfair=True)
     assert [record.status for record in ran] == ["finished"]
 
 
