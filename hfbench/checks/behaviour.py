@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hfbench.checks.checked_model import CheckedModel
 from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
 from hfbench.models.facts import cache_argument
+from hfbench.models.lengths import told_max_length
 from hfbench.recipe.types import Head
 
 _NO_MAXIMUM = 1_000_000  # a tokenizer that knows no maximum length says 1e30
@@ -115,7 +116,7 @@ def check_eos(checked: CheckedModel, head: Head) -> float:
 
 def check_truncation(checked: CheckedModel, head: Head) -> float:
     """A text of the longest length that there is; it gives that length."""
-    longest = checked.prepared.max_length
+    longest = told_max_length(checked.config, checked.prepared.tokenizer)
     if _LONGEST_TRIED < longest < _NO_MAXIMUM:
         raise Skipped(f"the maximum of {longest} tokens is too long to try")
     model = checked.strong(head)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from hfbench.errors import RecordError, UserError
 from hfbench.execution.identity import identify
-from hfbench.execution.inputs import Inputs
+from hfbench.execution.inputs import Inputs, refusal
 from hfbench.execution.kinds import KINDS
 from hfbench.recipe.cells import Cell, Shard, plan_comparison, plan_pretraining
 from hfbench.recipe.schema import Recipe
@@ -37,6 +37,8 @@ class Status:
     """Whether there are weights that are not those that were saved."""
     record: Record | None = None
     """What stands under the cell's name."""
+    refused: Exception | None = None
+    """Why it cannot run; it has reasons then, too."""
 
 
 class Survey:
@@ -133,6 +135,8 @@ class Survey:
 
     def _status(self, cell: Cell, rerun: bool) -> Status:
         record = self.folder.record(cell.stem)
+        if error := self.inputs.refused.get(cell.model.name):
+            return Status(cell, [refusal(error)], record=record, refused=error)
         if rerun:
             return Status(cell, ["--rerun"], record=record)
         identity = identify(cell, self.inputs)

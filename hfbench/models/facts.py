@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from hfbench.models.architecture import AUTO_CLASSES
+from hfbench.models.embedding import fit_embedding
 from hfbench.models.prepare import PreparedModel
 from hfbench.recipe.types import Head
 from hfbench.system.hashes import hash_files
@@ -43,8 +44,7 @@ def model_without_weights(
         model = AUTO_CLASSES[head].from_config(
             config, trust_remote_code=prepared.entry.trust_remote_code
         )
-        if prepared.embedding_rows > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(prepared.embedding_rows, mean_resizing=False)
+        fit_embedding(model, prepared.embedding_rows)
     return model
 
 

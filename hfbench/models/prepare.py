@@ -4,18 +4,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from hfbench.errors import UserError, nearest
-from hfbench.models.architecture import AUTO_CLASSES, find_config_class, find_model_class, is_own
+from hfbench.models.architecture import (
+    AUTO_CLASSES,
+    find_config_class,
+    find_model_class,
+    is_own,
+    is_read,
+)
 from hfbench.models.custom_gpt import CustomGPTConfig
+from hfbench.models.lengths import find_max_length
 from hfbench.models.lora import find_targets
 from hfbench.models.sizes import refuse_impossible_sizes
-from hfbench.models.tokenizer import ensure_pad_token, load_tokenizer, refuse_empty
+from hfbench.models.tokenizer import end_texts, ensure_pad_token, load_tokenizer, refuse_empty
 from hfbench.recipe.schema import Lora, Model
 from hfbench.recipe.types import Head
 from hfbench.system.hub import refuse_adapter, resolve_revision, user_errors
@@ -33,13 +39,17 @@ class PreparedModel:
     """Without the labels of a task."""
     revision: str | None
     """Commit of a checkpoint of the Hub; None for what does not come from there."""
+    notes: tuple[str, ...] = ()
+    """What a reader of its results is to know: in what it is not what its name says."""
 
-    @property
+    @cached_property
     def max_length(self) -> int:
-        """Tokens that the model can take."""
-        most = self.tokenizer.model_max_length
-        positions = getattr(self.config, "max_position_embeddings", None) or most
-        return min(most, positions) if positions > 0 else most  # XLNet has -1: any number
+        """Tokens of a text that the model can take; `lengths.NO_LIMIT` where nothing limits them.
+
+        Raises:
+            UserError: if it cannot read a text at all.
+        """
+        return find_max_length(self.entry, self.config, self.tokenizer, self.embedding_rows)
 
     @property
     def is_own_architecture(self) -> bool:
@@ -65,7 +75,7 @@ def prepare_model(entry: Model, texts_for: Callable[[str], Sequence[str]]) -> Pr
     key = f"models.{entry.name}"
     name = entry.model_name_or_path
     revision = resolve_revision(name, entry.revision, "model", f"{key}.model_name_or_path")
-    trust = entry.trust_remote_code
+    trust, notes = entry.trust_remote_code, list[str]()
     if name:
         refuse_adapter(name, revision, f"{key}.model_name_or_path")
     with named(entry, "tokenizer"):
@@ -84,12 +94,16 @@ def prepare_model(entry: Model, texts_for: Callable[[str], Sequence[str]]) -> Pr
                 return_unused_kwargs=True,
                 **entry.config,
             )
-            _refuse_unknown(unused, config, key)
+            notes += _unknown_fields(entry, config)
+            for field, value in unused.items():
+                setattr(config, field, value)
             ensure_pad_token(loaded)
         else:
-            config = _new_config(entry, loaded, key)
+            config = _new_config(entry, loaded, key, notes)
+            if config.is_encoder_decoder and entry.tokenizer and entry.tokenizer.train_on:
+                end_texts(loaded)
         refuse_impossible_sizes(entry, config)
-    return PreparedModel(entry, loaded, config, revision)
+    return PreparedModel(entry, loaded, config, revision, tuple(notes))
 
 
 def check_head(prepared: PreparedModel, head: Head) -> None:
@@ -148,6 +162,7 @@ def built(entry: Model, class_name: str) -> Iterator[None]:
         ArithmeticError,
         AssertionError,
         AttributeError,
+        ImportError,
         LookupError,
         RuntimeError,
         StrictDataclassError,
@@ -160,8 +175,13 @@ def built(entry: Model, class_name: str) -> Iterator[None]:
         raise UserError(f"{key}: {what} cannot be built: {reason}") from error
 
 
-def _new_config(entry: Model, tokenizer: PreTrainedTokenizerBase, key: str) -> PreTrainedConfig:
-    """Configuration of an architecture with random weights that fits the tokenizer."""
+def _new_config(
+    entry: Model, tokenizer: PreTrainedTokenizerBase, key: str, notes: list[str]
+) -> PreTrainedConfig:
+    """Configuration of an architecture with random weights that fits the tokenizer.
+
+    What is to be said of it is added to ``notes``.
+    """
     if entry.preset and tokenizer.pad_token is None:
         # Harmless: the custom GPT pools by the attention mask and never looks at the pad id.
         tokenizer.pad_token = tokenizer.eos_token
@@ -180,13 +200,29 @@ def _new_config(entry: Model, tokenizer: PreTrainedTokenizerBase, key: str) -> P
     if entry.model:
         new_config = find_config_class(entry.model, f"{key}.model")
     default = new_config()
-    unknown = {name: value for name, value in entry.config.items() if not hasattr(default, name)}
-    _refuse_unknown(unknown, default, key)
+    notes += _unknown_fields(entry, default)
     with built(entry, type(default).__name__):
         return new_config(**values)
 
 
-def _refuse_unknown(unknown: dict[str, Any], config: PreTrainedConfig, key: str) -> None:
-    for name in unknown:
-        hint = nearest(name, config.to_dict())
-        raise UserError(f"{key}.config: {type(config).__name__} has no field {name!r}{hint}")
+def _unknown_fields(entry: Model, config: PreTrainedConfig) -> list[str]:
+    """What is to be said of fields that the recipe gives and ``config`` does not declare.
+
+    Nothing of those that the architecture reads all the same, as T5 its decoder_start_token_id.
+
+    Raises:
+        UserError: where the class takes no fields but its own.
+    """
+    class_name, notes = type(config).__name__, []
+    for name, value in entry.config.items():
+        # first in its fields: an attribute may differ by layer, and then refuses to be read
+        if name in config.to_dict() or hasattr(config, name):
+            continue
+        problem = f"{class_name} has no field {name!r}{nearest(name, config.to_dict())}"
+        try:
+            type(config)(**{name: value})
+        except TypeError:
+            raise UserError(f"models.{entry.name}.config: {problem}") from None
+        if not is_read(name, type(config)):
+            notes.append(f"config: {problem}; nothing reads it")
+    return notes

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from tokenizers import processors
 from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerBase
 
 from hfbench.errors import UserError
@@ -51,6 +52,21 @@ def refuse_empty(tokenizer: PreTrainedTokenizerBase, key: str) -> None:
             f"{key}: there is no tokenizer (tokenizer.json, or vocab.json and merges.txt, or "
             f"vocab.txt); give {key}.tokenizer"
         )
+
+
+def end_texts(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a tokenizer that was trained here put EOS after each text.
+
+    The classifiers of BART and T5 read the place of the last one.
+    """
+    eos = tokenizer.eos_token
+    template = processors.TemplateProcessing(
+        single=f"$A {eos}",
+        pair=f"$A {eos} $B:1 {eos}:1",
+        special_tokens=[(eos, tokenizer.eos_token_id)],
+    )
+    backend = tokenizer.backend_tokenizer
+    backend.post_processor = processors.Sequence([backend.post_processor, template])
 
 
 def ensure_pad_token(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -43,7 +43,7 @@ torch.set_num_threads(1)
 tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
 model = transformers.AutoModelForSequenceClassification.from_pretrained(source, **options).eval()
 model.config.use_cache = False  # as the pipeline has it; with a cache the last bits are others
-cut = {"truncation": True, "max_length": task["max_length"]}
+cut = {"truncation": task["max_length"] is not None, "max_length": task["max_length"]}
 with torch.no_grad():
     loaded = [
         model(**tokenizer(text, return_tensors="pt", **cut)).logits[0].tolist()

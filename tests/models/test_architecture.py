@@ -108,7 +108,6 @@ def test_own_is_what_neither_transformers_nor_hfbench_tests(write):
                              "mean 'GPT2Config'?"),
         ("{}:Theirs2", {}, "models.m.model: {} has no configuration class 'Theirs2'"),
         ("{}.gone:GPT2Config", {}, "models.m.model: {}.gone cannot be imported: No module named"),
-        ("{}:GPT2Config", {"n_layr": 1}, "models.m.config: GPT2Config has no field 'n_layr'; did"),
         ("{}:GPT2Config", {"n_layer": 0}, "models.m.config.n_layer: 0 must be at least 1"),
         ("{}:GPT2Config", {}, "models.m: transformers has no language model for GPT2Config "
                               "({}:GPT2Config), and none lies beside it"),

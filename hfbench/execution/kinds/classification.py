@@ -14,7 +14,7 @@ from hfbench.execution.kinds.facts import (
     tabulate,
 )
 from hfbench.execution.kinds.run import Run, Surroundings
-from hfbench.execution.kinds.train import Training, in_parts_that_fit, model_facts, save_model
+from hfbench.execution.kinds.train import Training, in_parts_that_fit, save_model
 from hfbench.models.load import load_classifier
 from hfbench.models.lora import merge_adapters
 from hfbench.models.probe import probe_model
@@ -86,14 +86,20 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     logits = {split: predict(trainer, data.splits[split]) for split in evaluated}
     max_length, kept = inputs.max_length(cell.model), inputs.recipe.save_models
     weights = trainer.weights()
+    found, probe = training.facts(weights, max_length, trainable), None
+    if kept:
+        probe = training.bookkeeping.ask(
+            "probe", lambda: probe_model(model, prepared.tokenizer, found.max_length)
+        )
     fields = {
         "task": task.facts,
         "corpus_overlap": inputs.corpus_overlap(cell.model),
-        "model_facts": model_facts(cell, trainer, weights, prepared, max_length, trainable),
+        "model_facts": found,
         "training": facts,
         "curves": curves,
         "metrics": measure(logits, inputs),
-        "probe": probe_model(model, prepared.tokenizer, max_length) if kept else None,
+        "probe": probe,
+        "not_recorded": training.bookkeeping.not_recorded,
     }
     return Run(fields, tabulate(logits, inputs), lambda path: save_model(trainer, weights, path))
 

@@ -7,7 +7,7 @@ from typing import Any
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds.facts import describe_network
 from hfbench.execution.kinds.run import Run, Surroundings
-from hfbench.execution.kinds.train import Training, in_parts_that_fit, model_facts, save_model
+from hfbench.execution.kinds.train import Training, in_parts_that_fit, save_model
 from hfbench.metrics.registry import METRICS
 from hfbench.metrics.scores import bits_per_byte
 from hfbench.models.load import load_causal_lm
@@ -82,9 +82,10 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     weights = trainer.weights()
     fields = {
         "corpus": inputs.corpus(cell.model).facts,
-        "model_facts": model_facts(cell, trainer, weights, prepared, prepared.max_length),
+        "model_facts": training.facts(weights, prepared.max_length),
         "training": facts,
         "curves": curves,
         "metrics": {"validation": metrics},
+        "not_recorded": training.bookkeeping.not_recorded,
     }
     return Run(fields, save_model=lambda path: save_model(trainer, weights, path))
