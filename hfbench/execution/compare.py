@@ -18,6 +18,7 @@ from hfbench.execution.kinds import KINDS
 from hfbench.execution.progress import Reporter
 from hfbench.execution.publisher import OpenPublishers
 from hfbench.execution.survey import Status, Survey, cells_to_look_at
+from hfbench.models.questions import refuse_unfit
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
 from hfbench.records.schema import FailedRecord, FinishedRecord, Record
@@ -159,7 +160,10 @@ def _refuse(recipe: Recipe, *, only_pretraining: bool, publishes: bool) -> None:
 
 
 def _refuse_unfair_architectures(cells: list[Cell], inputs: Inputs) -> None:
-    """Ask the models that nobody has tested, unless the recipe knows; once each, for all seeds."""
+    """Ask architectures of one's own and language models, once each for all seeds.
+
+    Unless the recipe knows what they would say.
+    """
     networks = {(cell.model.name, cell.head): cell.model for cell in cells if cell.head}
     for (name, head), model in sorted(networks.items(), key=lambda item: item[0]):
         if name in inputs.refused or model.unfair:
@@ -167,6 +171,9 @@ def _refuse_unfair_architectures(cells: list[Cell], inputs: Inputs) -> None:
         prepared = inputs.prepared[name]
         if prepared.is_own_architecture:
             inputs.refuse_where(model, partial(quick_check, prepared, head))
+        if head == "language model":
+            length = inputs.example_length(model)
+            inputs.refuse_where(model, partial(refuse_unfit, prepared, length))
 
 
 def _refused_now(status: Status, inputs: Inputs) -> Status:

@@ -160,6 +160,11 @@ class Inputs:
         task = self.recipe.task
         return min(limit, task.max_length) if task and task.max_length else limit
 
+    def example_length(self, model: Model) -> int:
+        """Tokens of the longest example that ``model`` may be pretrained on."""
+        corpus, limit = _corpus_of(model), self.prepared[model.name].max_length
+        return min(corpus.block_size if corpus.cut == "blocks" else corpus.max_length, limit)
+
     def tokenized_task(self, cell: Cell) -> TokenizedData:
         """The task as ``cell`` sees it, in its model's tokens."""
         whole = self.tokenized_whole(cell.model)

@@ -165,3 +165,17 @@ def test_a_failed_record_says_where_without_a_path_or_a_secret(write_recipe, tmp
     text = (tmp_path / "results" / "tiny" / "records" / "own--seed0.json").read_text()
     assert json.loads(text)["failure"]["message"] == "[redacted] is no number"
     assert str(tmp_path) not in json.dumps(json.loads(text)["failure"])
+
+
+def test_an_encoder_is_not_pretrained_as_a_language_model(write_recipe, tmp_path):
+    pretrain = {"corpus": {"builtin": "pets", "first": 40}, "training_arguments": {"max_steps": 1}}
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+             "intermediate_size": 16, "max_position_embeddings": 64}  # fmt: skip
+    encoder = {"name": "encoder", "model_type": "bert", "config": sizes, "pretrain": pretrain}
+    models = [encoder, {**GOOD, "pretrain": pretrain}]
+    path = write_recipe(models=models, seeds=[0])
+    outcome = run(path, tmp_path / "results")
+    assert [record.stem for record in outcome.failed] == ["pretrain--encoder", "encoder--seed0"]
+    assert "models.encoder.pretrain: bert is no causal" in outcome.failed[0].failure.message
+    path = write_recipe(models=[{**encoder, "unfair": True}], seeds=[0])
+    assert [r.status for r in run(path, tmp_path / "results").ran] == ["finished"] * 2

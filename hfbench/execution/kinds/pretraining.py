@@ -26,8 +26,6 @@ KEEPS_WEIGHTS = True
 
 def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """See `run.KindOfRun`."""
-    corpus = cell.pretraining.corpus
-    length = corpus.block_size if corpus.cut == "blocks" else corpus.max_length
     return {
         "kind": cell.kind,
         "seed": cell.pretraining.seed,
@@ -36,8 +34,8 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
         "training": {
             "optimizer": cell.optimizer,
             "arguments": deciding_arguments(cell.training_arguments),
-            "cut": corpus.cut,
-            "max_length": min(length, inputs.prepared[cell.model.name].max_length),
+            "cut": cell.pretraining.corpus.cut,
+            "max_length": inputs.example_length(cell.model),
         },
     }
 
