@@ -18,6 +18,7 @@ from transformers import (
 from hfbench.errors import UserError
 from hfbench.models.embedding import embedding_rows, fit_embedding, set_pad_token
 from hfbench.models.lora import add_adapters
+from hfbench.models.origin import order_outputs
 from hfbench.models.prepare import PreparedModel, named
 from hfbench.recipe.schema import Lora
 
@@ -44,6 +45,8 @@ def load_classifier(
     names = dict(enumerate(labels))
     head = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
     model, new = _load(AutoModelForSequenceClassification, prepared, init_seed, head, pretrained)
+    if order := prepared.head(labels).order:
+        order_outputs(model, order)
     # Else the Trainer believes that the model divides its loss by the whole step's examples.
     model.accepts_loss_kwargs = False
     if lora:

@@ -2,12 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
 
 from hfbench.errors import UserError, nearest
 from hfbench.models.architecture import (
@@ -20,8 +27,22 @@ from hfbench.models.architecture import (
 from hfbench.models.custom_gpt import CustomGPTConfig
 from hfbench.models.lengths import find_max_length
 from hfbench.models.lora import find_targets
+from hfbench.models.origin import (
+    ClassifierHead,
+    checkpoint_notes,
+    classifier_head,
+    padding_notes,
+    refuse_quantised,
+)
 from hfbench.models.sizes import refuse_impossible_sizes
-from hfbench.models.tokenizer import end_texts, ensure_pad_token, load_tokenizer, refuse_empty
+from hfbench.models.tokenizer import (
+    end_texts,
+    ensure_pad_token,
+    load_tokenizer,
+    no_tokenizer,
+    refuse_empty,
+)
+from hfbench.recipe.cells import brings_tokenizer
 from hfbench.recipe.schema import Lora, Model
 from hfbench.recipe.types import Head
 from hfbench.system.hub import refuse_adapter, resolve_revision, user_errors
@@ -50,6 +71,13 @@ class PreparedModel:
             UserError: if it cannot read a text at all.
         """
         return find_max_length(self.entry, self.config, self.tokenizer, self.embedding_rows)
+
+    def head(self, labels: list[str]) -> ClassifierHead:
+        """What becomes of the classification head of its checkpoint, for ``labels``."""
+        entry = self.entry
+        if entry.model_name_or_path is None or entry.random_init or entry.pretrain:
+            return ClassifierHead()
+        return classifier_head(self.config, labels)
 
     @property
     def is_own_architecture(self) -> bool:
@@ -80,9 +108,14 @@ def prepare_model(entry: Model, texts_for: Callable[[str], Sequence[str]]) -> Pr
         refuse_adapter(name, revision, f"{key}.model_name_or_path")
     with named(entry, "tokenizer"):
         if entry.tokenizer is None:
+            assert name  # else the recipe has a tokenizer
+            if not brings_tokenizer(name):
+                raise UserError(no_tokenizer(key))
             loaded = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=trust)
         else:
             loaded = load_tokenizer(entry.tokenizer, texts_for, f"{key}.tokenizer")
+            if name and not brings_tokenizer(name):
+                notes.append("it has no tokenizer of its own, and was given one")
         refuse_empty(loaded, key)
     with named(entry, "configuration"):
         if name:
@@ -97,12 +130,15 @@ def prepare_model(entry: Model, texts_for: Callable[[str], Sequence[str]]) -> Pr
             notes += _unknown_fields(entry, config)
             for field, value in unused.items():
                 setattr(config, field, value)
+            refuse_quantised(entry, config)
+            notes += checkpoint_notes(entry, config, revision)
             ensure_pad_token(loaded)
         else:
             config = _new_config(entry, loaded, key, notes)
             if config.is_encoder_decoder and entry.tokenizer and entry.tokenizer.train_on:
                 end_texts(loaded)
         refuse_impossible_sizes(entry, config)
+        notes += padding_notes(deepcopy(loaded), config)  # it keeps how it was last asked
     return PreparedModel(entry, loaded, config, revision, tuple(notes))
 
 
@@ -114,11 +150,19 @@ def check_head(prepared: PreparedModel, head: Head) -> None:
     """
     entry, config = prepared.entry, prepared.config
     name = type(config).__name__
-    if not (find_model_class(head, type(config)) or entry.trust_remote_code):
-        what = "classifier of texts" if head == "classifier" else head
-        beside = ", and none lies beside it" if entry.model else ""
+    auto_class, what = AUTO_CLASSES[head], "classifier of texts" if head == "classifier" else head
+    brought = config.to_dict().get("auto_map") or {} if entry.trust_remote_code else {}
+    if not find_model_class(head, type(config)) and auto_class.__name__ not in brought:
+        ending, advice = auto_class.__name__.removeprefix("AutoModel"), ""
+        if entry.model:
+            advice = f", and none lies beside it: a class called ...{ending}, with config: {name}"
+        elif brought:
+            advice = (
+                f", and its own code has none (auto_map: {', '.join(brought)}): write a class "
+                f"...{ending} there, and register_for_auto_class({auto_class.__name__!r})"
+            )
         raise UserError(
-            f"models.{entry.name}: transformers has no {what} for {name} ({entry.source}){beside}"
+            f"models.{entry.name}: transformers has no {what} for {name} ({entry.source}){advice}"
         )
     with built(entry, name), torch.device("meta"):
         AUTO_CLASSES[head].from_config(config, trust_remote_code=entry.trust_remote_code)
@@ -196,6 +240,13 @@ def _new_config(
     if entry.preset:
         with built(entry, CustomGPTConfig.__name__):
             return CustomGPTConfig.from_preset(entry.preset, **values)
+    if entry.model_type and entry.model_type not in CONFIG_MAPPING:
+        raise UserError(
+            f"models.{entry.name}: the configuration of {entry.model_type} cannot be loaded: "
+            f"transformers has no architecture {entry.model_type!r}"
+            f"{nearest(entry.model_type, CONFIG_MAPPING)} (one of your own: `imports` names the "
+            "module that registers it)"
+        )
     new_config: Callable[..., PreTrainedConfig] = partial(AutoConfig.for_model, entry.model_type)
     if entry.model:
         new_config = find_config_class(entry.model, f"{key}.model")

@@ -48,10 +48,15 @@ def load_tokenizer(
 def refuse_empty(tokenizer: PreTrainedTokenizerBase, key: str) -> None:
     """Of a folder without a tokenizer's files transformers makes one that knows no word."""
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
-        raise UserError(
-            f"{key}: there is no tokenizer (tokenizer.json, or vocab.json and merges.txt, or "
-            f"vocab.txt); give {key}.tokenizer"
-        )
+        raise UserError(no_tokenizer(key))
+
+
+def no_tokenizer(key: str) -> str:
+    """What is said of a checkpoint that comes without a tokenizer."""
+    return (
+        f"{key}: there is no tokenizer (tokenizer.json, or vocab.json and merges.txt, or "
+        f"vocab.txt); give {key}.tokenizer, or the recipe one"
+    )
 
 
 def end_texts(tokenizer: PreTrainedTokenizerBase) -> None:

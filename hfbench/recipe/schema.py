@@ -412,7 +412,7 @@ class Model(Section):
     config: dict[str, Any] = {}
     """Fields of the model's configuration, e.g. ``n_positions: 256``."""
     tokenizer: Tokenizer | None = None
-    """Default: the checkpoint's own, else the recipe's."""
+    """Default: the checkpoint's own, where it has one, else the recipe's."""
     pretrain: Pretrain | None = None
     lora: Lora | None = None
     """Fine-tune adapters in place of all weights; needs ``pip install 'hfbench[lora]'``."""

@@ -1,7 +1,7 @@
 """The training of a neural network, as its record tells it; common to all kinds that train one."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -111,8 +111,9 @@ class Training:
         weights: dict[str, Tensor],
         max_length: int,
         trainable_parameters: int | None = None,
+        notes: Sequence[str] = (),
     ) -> ModelFacts:
-        """What was trained; ``weights`` are those that are evaluated."""
+        """What was trained; ``weights`` are those that are evaluated, ``notes`` of this cell."""
         ask, prepared = self.bookkeeping.ask, self.inputs.prepared[self.cell.model.name]
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         counts = ask("parameters", lambda: count_parameters(model)) or (None, None)
@@ -128,7 +129,7 @@ class Training:
             config=describe_config(model.config),
             vocab_size=len(prepared.tokenizer),
             max_length=None if max_length == NO_LIMIT else max_length,
-            notes=[*prepared.notes],
+            notes=[*prepared.notes, *notes],
         )
 
     def _flops(self) -> list[int]:
