@@ -1,6 +1,7 @@
 """What can be said of a model: its parameters, its configuration, its weights' hash."""
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,20 @@ def describe_config(config: PreTrainedConfig) -> dict[str, Any]:
     And without what saving writes into it, lest it depend on whether a checkpoint was saved.
     """
     hidden = {"_name_or_path", "transformers_version", "auto_map", "architectures"}
-    return {name: value for name, value in config.to_diff_dict().items() if name not in hidden}
+    values = {name: v for name, v in config.to_diff_dict().items() if name not in hidden}
+    return {name: _as_json(value) for name, value in values.items()}
+
+
+def _as_json(value: Any) -> Any:
+    """JSON has no infinity, which Mamba 2 has for a limit: in words, or it would come back as null.
+
+    Then the cell would never be known again by its record.
+    """
+    if isinstance(value, dict):
+        return {key: _as_json(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def hash_weights(model_name_or_path: str | None) -> str | None:

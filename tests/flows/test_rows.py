@@ -179,3 +179,14 @@ def test_an_encoder_is_not_pretrained_as_a_language_model(write_recipe, tmp_path
     assert "models.encoder.pretrain: bert is no causal" in outcome.failed[0].failure.message
     path = write_recipe(models=[{**encoder, "unfair": True}], seeds=[0])
     assert [r.status for r in run(path, tmp_path / "results").ran] == ["finished"] * 2
+
+
+def test_a_cell_whose_configuration_has_an_infinite_limit_is_known_again(write_recipe, tmp_path):
+    sizes = {"hidden_size": 8, "num_heads": 2, "head_dim": 8, "n_groups": 1, "state_size": 4,
+             "num_hidden_layers": 1}  # fmt: skip
+    pretrain = {"corpus": {"builtin": "pets", "first": 40}, "training_arguments": {"max_steps": 1}}
+    model = {"name": "m", "model_type": "mamba2", "config": sizes, "pretrain": pretrain}
+    path = write_recipe(models=[model], seeds=[0])
+    (record,) = run(path, tmp_path / "results", only_pretraining=True).ran
+    assert record.model_facts.config["time_step_limit"] == [0.0, "inf"]
+    assert run(path, tmp_path / "results", only_pretraining=True).ran == []
