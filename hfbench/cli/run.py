@@ -190,7 +190,7 @@ def _summarise(outcome: "Outcome", what: str) -> None:
         if outcome.not_run:
             counts.append(f"{outcome.not_run} were not run")
         for record in failed:
-            print(f"  {record.stem}: {record.failure.type}: {record.failure.message}")
+            print(f"  {record.stem}: {record.failure.text}")
         for problem in outcome.unpublished:
             print(f"  {problem}")
         say = Console(highlight=False).print

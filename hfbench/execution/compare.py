@@ -226,5 +226,5 @@ def _in_words(result: CellResult) -> str:
     if not result.is_ours:
         return "another process ran it"
     if isinstance(record, FailedRecord):
-        return f"FAILED: {record.failure.type}: {record.failure.message}"
+        return f"FAILED: {record.failure.text}"
     return KINDS[record.kind].outcome(record)

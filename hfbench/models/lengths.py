@@ -18,6 +18,7 @@ from transformers.initialization import no_init_weights
 from hfbench.errors import UserError
 from hfbench.models.architecture import AUTO_CLASSES, find_model_class
 from hfbench.models.embedding import fit_embedding, parts_of_words, set_pad_token
+from hfbench.models.twin import shallow
 from hfbench.recipe.schema import Model
 
 NO_LIMIT = int(1e30)
@@ -30,7 +31,7 @@ _SHORT = 8  # tokens of a text that every model takes
 _MOST_ASKED = 4100
 _ASKED_BEYOND = 512
 _ASKED_WITHOUT_LIMIT = 2048
-_MOST_NUMBERS = 100_000_000  # tokens times width times layers
+_LARGE = 5_000_000  # tokens times width times layers; then a twin of two layers is asked
 
 _known: dict[tuple[str, ...], int] = {}
 
@@ -40,8 +41,8 @@ def find_max_length(
 ) -> int:
     """The most tokens of a text that tokenizer and model take; `NO_LIMIT` where none is found.
 
-    The model is asked once for each configuration, see `_Reader`, and only about a length that its
-    size lets it answer in seconds; beyond that the configuration is believed.
+    The model is asked once for each configuration, see `_Reader`, and only about a length that lets
+    it answer in seconds; beyond that the configuration is believed.
 
     Args:
         entry: of the recipe.
@@ -69,8 +70,12 @@ def _find(
     entry: Model, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, rows: int
 ) -> int:
     told = told_max_length(config, tokenizer)
+    asked = _to_ask(told)
     reader = _Reader(entry, config, tokenizer, rows)
-    asked = min(_to_ask(told), max(_SHORT, _MOST_NUMBERS // _numbers_a_token(config)))
+    if asked * _numbers_a_token(config) > _LARGE:
+        twin = _Reader(entry, shallow(config), tokenizer, rows)
+        # layers that are none without the others are no twin
+        reader = reader if twin.refuses(min(_SHORT, asked)) else twin
     if not reader.refuses(asked):
         return told
     takes, fails = min(_SHORT, asked), asked

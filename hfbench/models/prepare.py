@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -109,7 +110,7 @@ def prepare_model(entry: Model, texts_for: Callable[[str], Sequence[str]]) -> Pr
     with named(entry, "tokenizer"):
         if entry.tokenizer is None:
             assert name  # else the recipe has a tokenizer
-            if not brings_tokenizer(name):
+            if not brings_tokenizer(name) and (Path(name) / "config.json").is_file():
                 raise UserError(no_tokenizer(key))
             loaded = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=trust)
         else:

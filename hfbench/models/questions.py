@@ -10,18 +10,20 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel, set_seed
 from transformers.pytorch_utils import Conv1D
 
 from hfbench.errors import UserError
+from hfbench.models.architecture import AUTO_CLASSES
+from hfbench.models.embedding import embedding_rows, fit_embedding
 from hfbench.models.facts import parameter_count
-from hfbench.models.load import load_causal_lm
 from hfbench.models.prepare import PreparedModel, built
+from hfbench.models.twin import shallow, with_few_words
 
 TOLERANCE = 1e-4
 """Largest change of a logit of size 1 that rounding may cause in float32; a defect makes 1e-3."""
 
-_LARGE = 50_000_000  # parameters; of a larger model a twin of two layers answers
+_LARGE = 10_000_000  # parameters; of a larger model a twin of two layers and few words answers
 _SHORT = 16
 
 _known: dict[tuple[Any, ...], str | None] = {}
@@ -53,7 +55,7 @@ def _find_fault(prepared: PreparedModel, length: int) -> str | None:
     """What makes its loss mean something else, in words; None where nothing was found."""
     with built(prepared.entry, type(prepared.config).__name__):
         model = _new_model(prepared)
-    ids = _random_rows(prepared, length)
+    ids = _random_rows(prepared, model, length)
     place = _leak(model, ids)
     if place is not None:
         # only encoders that can be decoders have such a field
@@ -79,14 +81,16 @@ def _find_fault(prepared: PreparedModel, length: int) -> str | None:
 
 def _new_model(prepared: PreparedModel) -> PreTrainedModel:
     """With new weights, so large that every part shows in the logits; in evaluation mode."""
-    config = prepared.config
+    config, rows = prepared.config, prepared.embedding_rows
     if parameter_count(prepared, "language model", None) > _LARGE:
-        config = _shallow(config)
-    entry = prepared.entry.model_copy(
-        update={"random_init": prepared.entry.model_name_or_path is not None}
+        config, rows = with_few_words(shallow(config)), 0
+    config = type(config).from_dict(config.to_dict())
+    set_seed(0)
+    model = AUTO_CLASSES["language model"].from_config(
+        config, trust_remote_code=prepared.entry.trust_remote_code, dtype=torch.float32
     )
-    asked = PreparedModel(entry, prepared.tokenizer, config, prepared.revision)
-    model = load_causal_lm(asked, init_seed=0).eval()
+    fit_embedding(model, rows)
+    model.loss_type = "ForCausalLM"  # as `load_causal_lm` has it
     model.config.use_cache = False
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -96,29 +100,18 @@ def _new_model(prepared: PreparedModel) -> PreTrainedModel:
                 weight = module.weight
                 noise = torch.randn(weight.shape, generator=generator)
                 weight.copy_(noise * weight.shape[-1] ** -0.5)
-    return model
+    return model.eval()
 
 
-def _shallow(config: PreTrainedConfig) -> PreTrainedConfig:
-    """The configuration with two layers, whose blocks are those of all; else as it is."""
-    values = config.to_dict()
-    own = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
-    layers = values.get(own)
-    if not isinstance(layers, int) or layers <= 2:
-        return config
-    lists = {
-        name: value[:2]
-        for name, value in values.items()
-        if isinstance(value, list) and len(value) == layers
-    }
-    return type(config).from_dict({**values, **lists, own: 2})
-
-
-def _random_rows(prepared: PreparedModel, length: int) -> Tensor:
+def _random_rows(prepared: PreparedModel, model: PreTrainedModel, length: int) -> Tensor:
     """Two rows of ids, shape (2, length), without special tokens."""
-    tokenizer = prepared.tokenizer
+    tokenizer, rows = prepared.tokenizer, embedding_rows(model)
     special = set(tokenizer.all_special_ids)
-    known = sorted(set(tokenizer.get_vocab().values()) - special)
+    known = [
+        number
+        for number in sorted(set(tokenizer.get_vocab().values()) - special)
+        if rows is None or number < rows
+    ]
     chosen = torch.randint(len(known), (2, length), generator=torch.Generator().manual_seed(1))
     return torch.tensor(known)[chosen]
 

@@ -222,6 +222,12 @@ class Failure(RecordPart):
         description="The calls that led there, the last ones, each as `module:line function`.",
     )
 
+    @property
+    def text(self) -> str:
+        """What was raised, and where, in one line."""
+        where = f" ({self.module}, line {self.line})" if self.module else ""
+        return f"{self.type}: {self.message}{where}"
+
 
 class RunRecord(RecordPart):
     """What every record says: whose run it is, what decides its result, where it ran."""
