@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hfbench.checks.checked_model import LABELS, LONGEST_TRIED, CheckedModel
 from hfbench.checks.dropout import no_dropout
 from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
+from hfbench.models.lengths import told_max_length
 from hfbench.recipe.types import Head
 
 _NO_MAXIMUM = 1_000_000  # a tokenizer that knows no maximum length says 1e30
@@ -197,15 +198,8 @@ def check_eos(checked: CheckedModel, head: Head) -> float:
 
 
 def check_truncation(checked: CheckedModel, head: Head) -> float:
-    """A text of the longest length that there is; it gives that length.
-
-    Of an architecture of one's own it is what the configuration says, and not what it turns out to
-    take.
-    """
-    longest = checked.prepared.max_length
-    if checked.prepared.is_own_architecture:
-        said = getattr(checked.config, "max_position_embeddings", None) or longest
-        longest = min(checked.prepared.tokenizer.model_max_length, said)
+    """A text of the longest length that configuration and tokenizer tell; it gives that length."""
+    longest = told_max_length(checked.config, checked.prepared.tokenizer)
     tried = longest if longest < _NO_MAXIMUM else LONGEST_TRIED
     if tried > _LONGEST_TEXT:
         raise Skipped(f"the maximum of {longest} tokens is too long to try")

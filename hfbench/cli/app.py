@@ -442,7 +442,7 @@ def _print_plan(
     from hfbench.cli.plan import Target, print_plan
     from hfbench.recipe.cells import Shard
 
-    print_plan(
+    all_can_run = print_plan(
         recipe,
         results_dir,
         Console(),
@@ -451,6 +451,8 @@ def _print_plan(
         shard=Shard.parse(shard) if shard is not None else None,
         target=Target(difference, discordance),
     )
+    if not all_can_run:
+        raise typer.Exit(1)
 
 
 def _load_texts(recipe: Path, models: "list[ModelRuns]") -> dict[str, str]:

@@ -22,6 +22,7 @@ from hfbench.evidence.stats import ALPHA
 from hfbench.execution.estimates import optimizer_steps, parameters
 from hfbench.execution.inputs import Inputs, arguments
 from hfbench.execution.survey import NEW, Status, Survey, cells_to_look_at
+from hfbench.models.lengths import NO_LIMIT
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
 from hfbench.records.schema import Record
@@ -46,10 +47,13 @@ def print_plan(
     only_pretraining: bool = False,
     shard: Shard | None = None,
     target: Target | None = None,
-) -> None:
+) -> bool:
     """Print cells, sizes and steps, which cells would run, and what the design can show.
 
     The cells are those of ``shard``, if one is given; the design is that of all of them.
+
+    Returns:
+        Whether every model can run.
 
     Raises:
         UserError: as the comparison would, before anything runs.
@@ -59,7 +63,7 @@ def print_plan(
     survey = Survey(inputs, results)
     planned = survey.statuses(rerun=rerun, only_pretraining=only_pretraining)
     statuses = survey.statuses(rerun=rerun, shard=shard) if shard else planned
-    to_run = [status.cell for status in statuses if status.reasons]
+    to_run = [status.cell for status in statuses if status.reasons and not status.refused]
     say = partial(console.print, highlight=False, markup=False)
     if recipe.task and not only_pretraining:
         facts = inputs.task.facts
@@ -78,25 +82,30 @@ def print_plan(
         examples = inputs.task.facts.splits[inputs.task.facts.evaluation_split].examples
         for line in _design(recipe, examples, records, folder, target or Target()):
             say(line)
+    return not any(status.refused for status in statuses)
 
 
 def _reasons(statuses: list[Status]) -> list[str]:
-    """Why cells run that had run before, the same reasons of several cells said once."""
-    cells: dict[tuple[str, ...], list[str]] = {}
+    """Why cells cannot run, or run that had run before; reasons of several cells are said once."""
+    cells: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
     for status in statuses:
         if status.reasons and status.reasons != [NEW]:
-            cells.setdefault(tuple(status.reasons), []).append(status.cell.stem)
+            key = (status.refused is not None, tuple(status.reasons))
+            cells.setdefault(key, []).append(status.cell.stem)
     lines = []
-    for reasons, stems in cells.items():
+    for (cannot_run, reasons), stems in cells.items():
         others = f" and {len(stems) - 1} more" if len(stems) > 1 else ""
-        lines.append(f"{stems[0]}{others} to run again:")
+        verdict = "cannot run" if cannot_run else "to run again"
+        lines.append(f"{stems[0]}{others} {verdict}:")
         lines += [f"  {reason}" for reason in reasons]
     return lines
 
 
 def _truncation(statuses: list[Status], inputs: Inputs) -> list[str]:
     """How many texts each model cuts, of all train examples."""
-    cells = {s.cell.model.name: s.cell for s in statuses if s.cell.head == "classifier"}
+    cells = {
+        s.cell.model.name: s.cell for s in statuses if s.cell.head == "classifier" and not s.refused
+    }
     rows: dict[str, list[str]] = {}
     for name, cell in cells.items():
         sizes = {split: len(data) for split, data in inputs.task.splits.items()}
@@ -112,13 +121,16 @@ def _cells_table(statuses: list[Status], inputs: Inputs) -> Table:
         is_text = name in ("cell", "state")
         table.add_column(name, justify="left" if is_text else "right", overflow="fold")
     for status in statuses:
-        table.add_row(status.cell.stem, *_sizes(status.cell, inputs), _state(status))
+        sizes = ["", "", "", ""] if status.refused else _sizes(status.cell, inputs)
+        table.add_row(status.cell.stem, *sizes, _state(status))
     return table
 
 
 def _state(status: Status) -> str:
     if status.elsewhere:
         return f"finished as {status.elsewhere}"
+    if status.refused:
+        return "cannot run"
     return "to run" if status.reasons else "finished"
 
 
@@ -132,8 +144,8 @@ def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
         examples = cell.train_size or inputs.task.facts.splits["train"].examples
         max_length = inputs.max_length(cell.model)
     batch, steps = optimizer_steps(arguments(cell, inputs), examples)
-    sizes = [parameters(cell, inputs), batch, steps, max_length]
-    return [f"{size:,}" for size in sizes]
+    sizes = [f"{size:,}" for size in (parameters(cell, inputs), batch, steps)]
+    return [*sizes, "none" if max_length == NO_LIMIT else f"{max_length:,}"]
 
 
 def _time(to_run: list[Cell], records: list[Record]) -> str:

@@ -189,7 +189,7 @@ def _summarise(outcome: "Outcome", what: str) -> None:
         if outcome.not_run:
             counts.append(f"{outcome.not_run} were not run")
         for record in failed:
-            show(f"  {record.stem}: {record.failure.type}: {record.failure.message}")
+            show(f"  {record.stem}: {record.failure.text}")
         for problem in outcome.unpublished:
             show(f"  {problem}")
         say = Console(highlight=False).print

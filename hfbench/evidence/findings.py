@@ -109,6 +109,7 @@ def _footnotes(comparison: ComparedModels) -> dict[str, str]:
         reasons = list(comparison.differences.get(model.name, []))
         reasons += filter(None, [one_class(model)] if model.trained else [])
         reasons += filter(None, [_pretrained_on(model), _unfair(model), _unknown(model)])
+        reasons += dict.fromkeys(note for r in model.finished for note in r.model_facts.notes)
         if model.finished and comparison.floors[model.name].below_chance:
             reasons.append(_below_chance(model, comparison.floors[model.name]))
         if model.failed:
@@ -316,7 +317,18 @@ def _cost_notes(comparison: ComparedModels) -> list[str]:
         "for them, counted operator by operator.",
         f"train s: evaluations apart{', on ' if devices else ''}{enumerate_names(devices)}; "
         f"peak MiB: of {enumerate_names(memory) or 'nothing trained'}.",
+        *_not_recorded(comparison.finished),
     ]
+
+
+def _not_recorded(models: list[ModelRuns]) -> list[str]:
+    """What records of trained models lack, a line for each reason."""
+    rows: dict[str, list[str]] = {}
+    for model in models:
+        reasons = {f"{k} ({why})" for r in model.trained for k, why in r.not_recorded.items()}
+        for reason in sorted(reasons):
+            rows.setdefault(reason, []).append(model.name)
+    return [f"Not recorded of {enumerate_names(names)}: {why}." for why, names in rows.items()]
 
 
 CURVE_NOTE = (
@@ -385,11 +397,12 @@ def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:
     if "bits_per_byte" in found:
         further.append(f"{found['bits_per_byte']:.3f} bits per byte")
     told = f" ({', '.join(further)})" if further else ""
+    operations = "" if training.flops is None else f", {training.flops / 1e12:.3g} TFLOP"
     return (
         f"{record.model}: {record.corpus.source}, {record.corpus.examples['train']:,} training "
         f"examples, {training.steps:,} steps of {training.batch}; training loss from {first:.2f}, "
         f"validation loss {found['loss']:.3f}{told}; "
-        f"{training.train_seconds:.0f} s, {training.flops / 1e12:.3g} TFLOP"
+        f"{training.train_seconds:.0f} s{operations}"
     )
 
 

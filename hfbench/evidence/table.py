@@ -318,10 +318,16 @@ def _cost(model: ModelRuns) -> dict[str, float | None]:
     tokens = [training.tokens_seen for training in trainings]
     return {
         "train_tokens": float(np.mean(tokens)),
-        "train_flops": float(np.mean([training.flops for training in trainings])),
+        "train_flops": _mean_flops([training.flops for training in trainings]),
         "tokens_per_second": sum(tokens) / sum(training.train_seconds for training in trainings),
         "peak_memory_bytes": float(max(training.peak_memory_bytes for training in trainings)),
     }
+
+
+def _mean_flops(counts: Sequence[int | None]) -> float | None:
+    """None where those of any run could not be counted."""
+    known = [count for count in counts if count is not None]
+    return float(np.mean(known)) if len(known) == len(counts) else None
 
 
 def text_table(rows: list[Row], names: Sequence[str], marks: dict[str, str]) -> TextTable:

@@ -23,6 +23,7 @@ from hfbench.records.schema import FailedRecord, Failure, FinishedRecord, Record
 from hfbench.records.store import ResultsFolder
 from hfbench.system.environment import environment_stamp
 from hfbench.system.files import writing
+from hfbench.system.frames import place_of
 from hfbench.system.launch import is_main_process
 from hfbench.system.redaction import redact
 from hfbench.training.checkpoints import clear
@@ -149,7 +150,7 @@ def _run_and_describe(
         logger.debug("cell %s failed", cell.stem, exc_info=True)
         run = Run({})
         step = error.step if isinstance(error, (NonFiniteLossError, TimeLimitError)) else None
-        failure = Failure(type=type(error).__name__, message=redact(str(error)), step=step)
+        failure = describe_failure(error, step)
     common: dict[str, Any] = {
         "kind": cell.kind,
         "recipe": surroundings.inputs.recipe.name,
@@ -169,6 +170,33 @@ def _run_and_describe(
         common["predictions"] = f"{cell.stem}.parquet"
     record: Any = kind.RECORD(**common, **run.fields)
     return record, run
+
+
+def describe_failure(error: Exception, step: int | None = None) -> Failure:
+    """An error as a record tells it."""
+    place = place_of(error)
+    where = {"module": place.module, "line": place.line, "frames": place.frames} if place else {}
+    return Failure(type=type(error).__name__, message=redact(str(error)), step=step, **where)
+
+
+def refused_record(cell: Cell, recipe: str, error: Exception) -> FailedRecord:
+    """The record of a cell that did not start, since its model cannot be had or cannot run.
+
+    What its content would have been is not known, so that its identity is empty.
+    """
+    return FailedRecord(
+        kind=cell.kind,
+        recipe=recipe,
+        model=cell.model.name,
+        seed=cell.seed,
+        train_size=cell.train_size,
+        cell_id=cell_id({}),
+        settings=cell.settings,
+        started=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        environment=environment_stamp(),
+        cell_seconds=0.0,
+        failure=describe_failure(error),
+    )
 
 
 def _write(cell: Cell, surroundings: Surroundings, record: Record, run: Run) -> str | None:

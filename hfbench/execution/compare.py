@@ -1,23 +1,25 @@
 """A comparison from its recipe to its records: the page that holds the whole flow."""
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from hfbench.checks import quick_check
 from hfbench.data.doctor import alarms
 from hfbench.data.doctor.report import format_finding
 from hfbench.errors import UserError
-from hfbench.execution.cell import CellResult, Session
+from hfbench.execution.cell import CellResult, Session, refused_record
 from hfbench.execution.engines import Engine, EngineName, choose_engine
-from hfbench.execution.inputs import Inputs
+from hfbench.execution.inputs import Inputs, refusal
 from hfbench.execution.kinds import KINDS
 from hfbench.execution.progress import Reporter
 from hfbench.execution.publisher import OpenPublishers
 from hfbench.execution.survey import Status, Survey, cells_to_look_at
+from hfbench.models.questions import refuse_unfit
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
-from hfbench.records.schema import FailedRecord, Record
+from hfbench.records.schema import FailedRecord, FinishedRecord, Record
 from hfbench.records.store import ResultsFolder
 from hfbench.system.launch import is_main_process, shards_models
 from hfbench.system.terminal import Console
@@ -106,15 +108,21 @@ def compare(
     inputs = Inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
     survey = Survey(inputs, results)
     statuses = survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=shard)
-    cells = [status.cell for status in statuses if status.reasons]
+    _refuse_unfair_architectures([status.cell for status in statuses if status.reasons], inputs)
+    statuses = [_refused_now(status, inputs) for status in statuses]
+    refused = [status for status in statuses if status.refused]
+    cells = [status.cell for status in statuses if status.reasons and not status.refused]
+    none_can = all(status.refused for status in statuses if status.cell.head)
+    if refused and (fail_fast or none_can):
+        raise UserError("\n".join(_refusals(refused)))
     seen = {status.cell.stem: status.record.started for status in statuses if status.record}
     session = Session(survey.folder, seen, open_publishers)
-    _refuse_unfair_architectures(cells, inputs)
     chosen = choose_engine(engine, jobs, cells, inputs)
     if is_main_process():
-        survey.adopt_and_set_aside(statuses, console)
+        _say_refusals(refused, console)
+        survey.adopt_and_set_aside([s for s in statuses if not s.refused], console)
         _say_alarms(cells, inputs, console)
-    ended: dict[str, CellResult] = {}
+    ended = {s.cell.stem: _keep_refused(s, recipe, survey.folder) for s in refused}
     with (
         Reporter(console, len(cells), quiet=not is_main_process()) as reporter,
         closing(chosen.run(cells, inputs, session, reporter)) as coming,
@@ -124,9 +132,10 @@ def compare(
             reporter.finish(f"{result.record.stem}: {_in_words(result)}")
             if fail_fast and isinstance(result.record, FailedRecord):
                 break
-    in_order = [ended[cell.stem] for cell in cells if cell.stem in ended]
+    in_order = [ended[s.cell.stem] for s in statuses if s.cell.stem in ended]
     kept = _count_kept(statuses, only_pretraining)
-    return Outcome(survey.folder, in_order, kept, not_run=len(cells) - len(in_order))
+    not_run = len(cells) + len(refused) - len(in_order)
+    return Outcome(survey.folder, in_order, kept, not_run)
 
 
 def _refuse(recipe: Recipe, *, only_pretraining: bool, publishes: bool) -> None:
@@ -150,12 +159,49 @@ def _refuse(recipe: Recipe, *, only_pretraining: bool, publishes: bool) -> None:
 
 
 def _refuse_unfair_architectures(cells: list[Cell], inputs: Inputs) -> None:
-    """Ask the models that nobody has tested, unless the recipe knows; once each, for all seeds."""
-    networks = {(cell.model.name, cell.head) for cell in cells if cell.head}
-    for name, head in sorted(networks):
+    """Ask architectures of one's own and language models, once each for all seeds.
+
+    Unless the recipe knows what they would say.
+    """
+    networks = {(cell.model.name, cell.head): cell.model for cell in cells if cell.head}
+    for (name, head), model in sorted(networks.items(), key=lambda item: item[0]):
+        if name in inputs.refused or model.unfair:
+            continue
         prepared = inputs.prepared[name]
-        if prepared.is_own_architecture and not prepared.entry.unfair:
-            quick_check(prepared, head)
+        if prepared.is_own_architecture:
+            inputs.refuse_where(model, partial(quick_check, prepared, head))
+        if head == "language model":
+            length = inputs.example_length(model)
+            inputs.refuse_where(model, partial(refuse_unfit, prepared, length))
+
+
+def _refused_now(status: Status, inputs: Inputs) -> Status:
+    """The status of a cell that must run, after its model was asked."""
+    error = inputs.refused.get(status.cell.model.name)
+    return replace(status, refused=error) if status.reasons and error else status
+
+
+def _refusals(refused: list[Status]) -> list[str]:
+    """Why each model cannot run, once for all its cells."""
+    return [*dict.fromkeys(refusal(status.refused) for status in refused if status.refused)]
+
+
+def _say_refusals(refused: list[Status], console: Console) -> None:
+    """Name all the rows that cannot run before time is spent on the others."""
+    lines = _refusals(refused)
+    if lines:
+        title = "1 model cannot run" if len(lines) == 1 else f"{len(lines)} models cannot run"
+        for line in (f"{title}, the others do:", *(f"  {line}" for line in lines)):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _keep_refused(status: Status, recipe: Recipe, folder: ResultsFolder) -> CellResult:
+    """Record the failure, unless a result stands there: what fails now did not when it ran."""
+    assert status.refused is not None
+    record = refused_record(status.cell, recipe.name, status.refused)
+    if is_main_process() and not isinstance(status.record, FinishedRecord):
+        folder.keep(record)
+    return CellResult(record)
 
 
 def _say_alarms(cells: list[Cell], inputs: Inputs, console: Console) -> None:
@@ -179,5 +225,5 @@ def _in_words(result: CellResult) -> str:
     if not result.is_ours:
         return "another process ran it"
     if isinstance(record, FailedRecord):
-        return f"FAILED: {record.failure.type}: {record.failure.message}"
+        return f"FAILED: {record.failure.text}"
     return KINDS[record.kind].outcome(record)

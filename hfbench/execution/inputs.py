@@ -19,12 +19,14 @@ from hfbench.data.groups import order_by_groups
 from hfbench.data.subsets import check_train_sizes, nested_order
 from hfbench.data.task import LoadedTask, load_task
 from hfbench.data.tokens import TokenizedData, predicted_bytes, tokenize_corpus, tokenize_task
+from hfbench.errors import HfbenchError, UserError
 from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
 from hfbench.models.tokenizer import tokenizer_hash
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.schema import Corpus, Model, Recipe
 from hfbench.records.schema import Overlap
+from hfbench.system.redaction import redact
 from hfbench.training.arguments import training_arguments
 from hfbench.training.seeds import derive_streams
 
@@ -38,7 +40,7 @@ class Inputs:
         """Load what ``cells`` need.
 
         Raises:
-            UserError: for whatever cannot be loaded or does not fit.
+            UserError: if data cannot be loaded or do not fit, or if not one model can run.
         """
         import_code(recipe)
         self.recipe = recipe
@@ -49,6 +51,8 @@ class Inputs:
         self._tokenized_corpora: dict[tuple[str, int, Corpus], TokenizedData] = {}
         self.prepared: dict[str, PreparedModel] = {}
         self.tokenizer_hashes: dict[str, str] = {}
+        self.refused: dict[str, Exception] = {}
+        """Model -> why it cannot run; it costs its own cells and no others."""
         if any(cell.is_compared for cell in cells):
             labels, names = self._train_labels, self.task.facts.labels
             subsets = {cell.subset for cell in cells if cell.subset}
@@ -57,9 +61,32 @@ class Inputs:
                 check_train_sizes(sizes, labels, names, self._order(seed))
         trained = {(cell.kind, cell.model.name): cell for cell in cells if cell.head}
         for cell in trained.values():
-            self._prepare(cell.model)
-        for cell in trained.values():
-            self._check(cell)
+            self.refuse_where(cell.model, partial(self._look_at, cell))
+        if self.refused.keys() == {cell.model.name for cell in trained.values()}:
+            self.expect_all()
+
+    def refuse_where(self, model: Model, look: Callable[[], None]) -> None:
+        """Note why ``model`` cannot run, if ``look`` raises it; nothing is asked of one twice."""
+        if model.name in self.refused:
+            return
+        try:
+            look()
+        except Exception as error:  # a model's code runs, and may raise anything
+            self.refused[model.name] = error
+
+    def expect_all(self) -> "Inputs":
+        """These, where every model can run.
+
+        Raises:
+            UserError: in a process that was given only cells that can, as it was found elsewhere.
+        """
+        if self.refused:
+            raise UserError("\n".join(map(refusal, self.refused.values())))
+        return self
+
+    def _look_at(self, cell: Cell) -> None:
+        self._prepare(cell.model)
+        self._check(cell)
 
     def _prepare(self, model: Model) -> None:
         if model.name not in self.prepared:
@@ -76,6 +103,7 @@ class Inputs:
             check_head(prepared, cell.head)
         if cell.model.lora:  # never of a pretraining
             check_lora(prepared, cell.model.lora)
+        assert prepared.max_length > 0  # asks the model
         arguments(cell, self)
 
     @cached_property
@@ -132,6 +160,11 @@ class Inputs:
         task = self.recipe.task
         return min(limit, task.max_length) if task and task.max_length else limit
 
+    def example_length(self, model: Model) -> int:
+        """Tokens of the longest example that ``model`` may be pretrained on."""
+        corpus, limit = _corpus_of(model), self.prepared[model.name].max_length
+        return min(corpus.block_size if corpus.cut == "blocks" else corpus.max_length, limit)
+
     def tokenized_task(self, cell: Cell) -> TokenizedData:
         """The task as ``cell`` sees it, in its model's tokens."""
         whole = self.tokenized_whole(cell.model)
@@ -172,6 +205,12 @@ class Inputs:
         train = self.task.splits["train"]
         columns = [name for name in ("text", "text_pair") if name in train.column_names]
         return [text for column in columns for text in train[column][:]]
+
+
+def refusal(error: Exception) -> str:
+    """Why a model cannot run, in one line."""
+    message = " ".join(redact(str(error)).split())
+    return message if isinstance(error, HfbenchError) else f"{type(error).__name__}: {message}"
 
 
 def _corpus_of(model: Model) -> Corpus:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hfbench.errors import DamagedRecordError, RecordError, UserError
 from hfbench.execution.identity import identify
-from hfbench.execution.inputs import Inputs
+from hfbench.execution.inputs import Inputs, refusal
 from hfbench.execution.kinds import KINDS
 from hfbench.recipe.cells import Cell, Shard, plan_comparison, plan_pretraining
 from hfbench.recipe.schema import Recipe
@@ -37,6 +37,8 @@ class Status:
     """What there is that is not what was saved, and is to be set aside."""
     record: Record | None = None
     """What stands under the cell's name."""
+    refused: Exception | None = None
+    """Why it cannot run; it has reasons then, too."""
 
 
 class Survey:
@@ -142,6 +144,8 @@ class Survey:
                 refuse_other_predictions(record, self.folder)
         except DamagedRecordError as error:
             return Status(cell, [f"has a damaged record: {error}"], damaged="record")
+        if refused := self.inputs.refused.get(cell.model.name):
+            return Status(cell, [refusal(refused)], record=record, refused=refused)
         if rerun:
             return Status(cell, ["--rerun"], record=record)
         identity = identify(cell, self.inputs)

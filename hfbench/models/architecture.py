@@ -5,8 +5,10 @@ is made known to them with the models that lie beside it.
 """
 
 import pkgutil
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -72,6 +74,14 @@ def find_model_class(head: Head, config_class: type[PreTrainedConfig]) -> Any:
     if known is None or (is_own(config_class) and known.config_class is not config_class):
         return None
     return known
+
+
+def is_read(field: str, config_class: type[PreTrainedConfig]) -> bool:
+    """Whether the code beside a configuration, that of its models, has this word anywhere."""
+    file = sys.modules[config_class.__module__].__file__
+    beside = Path(file).parent.glob("*.py") if file else []
+    word = re.compile(rf"\b{re.escape(field)}\b")
+    return any(word.search(path.read_text("utf-8")) for path in beside)
 
 
 def hash_source(config_class: type[PreTrainedConfig]) -> str:

@@ -1,6 +1,7 @@
 """What can be said of a model: its parameters, its configuration, its weights' hash."""
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from hfbench.models.architecture import AUTO_CLASSES
+from hfbench.models.embedding import fit_embedding
 from hfbench.models.prepare import PreparedModel
 from hfbench.recipe.types import Head
 from hfbench.system.hashes import hash_files
@@ -43,8 +45,7 @@ def model_without_weights(
         model = AUTO_CLASSES[head].from_config(
             config, trust_remote_code=prepared.entry.trust_remote_code
         )
-        if prepared.embedding_rows > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(prepared.embedding_rows, mean_resizing=False)
+        fit_embedding(model, prepared.embedding_rows)
     return model
 
 
@@ -77,7 +78,20 @@ def describe_config(config: PreTrainedConfig) -> dict[str, Any]:
     And without what saving writes into it, lest it depend on whether a checkpoint was saved.
     """
     hidden = {"_name_or_path", "transformers_version", "auto_map", "architectures"}
-    return {name: value for name, value in config.to_diff_dict().items() if name not in hidden}
+    values = {name: v for name, v in config.to_diff_dict().items() if name not in hidden}
+    return {name: _as_json(value) for name, value in values.items()}
+
+
+def _as_json(value: Any) -> Any:
+    """JSON has no infinity, which Mamba 2 has for a limit: in words, or it would come back as null.
+
+    Then the cell would never be known again by its record.
+    """
+    if isinstance(value, dict):
+        return {key: _as_json(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def hash_weights(model_name_or_path: str | None) -> str | None:

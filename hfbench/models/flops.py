@@ -4,7 +4,7 @@ What counts is what PyTorch's counter knows: matrix products (and convolutions),
 and an addition as two. Attention counts as the whole square, its masked half included.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,11 +14,15 @@ from transformers import PreTrainedModel
 
 from hfbench.recipe.types import Head
 
+Row = Mapping[str, Sequence[int]]
+"""The columns of an example that have a number for each token, as the model takes them."""
+
 _COUNTED_LENGTH = 16  # tokens; short, and beyond what an architecture may treat as a special case
+_LONGER = 40  # tokens of the example by which it is seen whether the length tells
 
 
-def count_flops(model: PreTrainedModel, head: Head, longest: int) -> list[int]:
-    """Operations of one example's forward and backward pass, for 0, 1, ..., ``longest`` tokens.
+def count_flops(model: PreTrainedModel, head: Head, row: Row) -> list[int]:
+    """Operations of one example's forward and backward pass, for 0, 1, ... tokens, to all of it.
 
     Linear layers grow with the length and attention with its square, so that three lengths tell
     all others exactly. Without padding; recomputation under activation checkpointing is not
@@ -27,18 +31,31 @@ def count_flops(model: PreTrainedModel, head: Head, longest: int) -> list[int]:
     Args:
         model: as loaded, not wrapped for several processes or for mixed precision.
         head: whether it classifies or models language.
-        longest: tokens of the longest example, at least 1.
+        row: the longest example, of at least 1 token. Shorter ones are made of its beginning and
+            its last token, for BART looks for the EOS.
+
+    Raises:
+        ValueError: where the length does not tell, as of attention in chunks.
     """
+    longest = len(row["input_ids"])
     top = min(longest, _COUNTED_LENGTH)
     start = max(1, top - 2)  # with one or two tokens at most, fewer lengths tell all
+    longer = min(longest, _LONGER)
     with _plain(model):
-        counts = [_count(model, head, length) for length in range(start, top + 1)]
+        counts = [_count(model, head, _cut(row, length)) for length in range(start, top + 1)]
+        counted = _count(model, head, _cut(row, longer)) if longer > top else counts[-1]
     first = counts[0]
     slope = counts[1] - first if len(counts) > 1 else 0
     bend = counts[2] - 2 * counts[1] + first if len(counts) > 2 else 0
     steps = range(-start, longest + 1 - start)
     # Newton's forward differences: whole numbers, and exact in Python's, which do not overflow
-    return [first + n * slope + n * (n - 1) // 2 * bend for n in steps]
+    found = [first + n * slope + n * (n - 1) // 2 * bend for n in steps]
+    if found[longer] != counted:
+        raise ValueError(
+            f"its operations do not follow from the length: {counted:,} for {longer} tokens, and "
+            f"{found[longer]:,} by those for {start} to {top}"
+        )
+    return found
 
 
 def total_flops(flops: list[int], lengths: np.ndarray) -> int:
@@ -46,17 +63,21 @@ def total_flops(flops: list[int], lengths: np.ndarray) -> int:
     return sum(flops[length] * int(times) for length, times in enumerate(np.bincount(lengths)))
 
 
-def _count(model: PreTrainedModel, head: Head, length: int) -> int:
-    ids = torch.zeros((1, length), dtype=torch.long, device=model.device)
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+def _cut(row: Row, length: int) -> Row:
+    return {name: [*values[: length - 1], values[-1]] for name, values in row.items()}
+
+
+def _count(model: PreTrainedModel, head: Head, row: Row) -> int:
+    inputs = {name: torch.tensor([values], device=model.device) for name, values in row.items()}
     if head == "language model":
-        inputs["labels"] = ids
+        inputs["labels"] = inputs["input_ids"]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with FlopCounterMode(display=False) as counter:
         outputs = model(**inputs)
         result = outputs["loss"] if head == "language model" else outputs["logits"].sum()
-        # not `backward()`, which would leave gradients behind
-        torch.autograd.grad(result, trained, allow_unused=True)
+        result.backward()  # not `torch.autograd.grad`, which DeBERTa's attention refuses
+    for parameter in trained:
+        parameter.grad = None
     return counter.get_total_flops()
 
 

@@ -16,7 +16,9 @@ from transformers import (
 )
 
 from hfbench.errors import UserError
+from hfbench.models.embedding import embedding_rows, fit_embedding, set_pad_token
 from hfbench.models.lora import add_adapters
+from hfbench.models.origin import order_outputs
 from hfbench.models.prepare import PreparedModel, named
 from hfbench.recipe.schema import Lora
 
@@ -43,6 +45,8 @@ def load_classifier(
     names = dict(enumerate(labels))
     head = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
     model, new = _load(AutoModelForSequenceClassification, prepared, init_seed, head, pretrained)
+    if order := prepared.head(labels).order:
+        order_outputs(model, order)
     # Else the Trainer believes that the model divides its loss by the whole step's examples.
     model.accepts_loss_kwargs = False
     if lora:
@@ -89,9 +93,8 @@ def _load(
         _refuse_foreign_tokenizer(prepared, model)
     else:
         model = auto_class.from_config(config, **options)
-    model.config.pad_token_id = prepared.tokenizer.pad_token_id
-    if prepared.embedding_rows > model.get_input_embeddings().num_embeddings:
-        model.resize_token_embeddings(prepared.embedding_rows, mean_resizing=False)
+    set_pad_token(model.config, prepared.tokenizer)
+    fit_embedding(model, prepared.embedding_rows)
     return model, {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}
 
 
@@ -117,10 +120,10 @@ def _refuse_foreign_tokenizer(prepared: PreparedModel, model: PreTrainedModel) -
     """Tokens may be added to a checkpoint's vocabulary; words that it never had are a mistake."""
     if prepared.entry.tokenizer is not None:
         return
-    tokenizer, rows = prepared.tokenizer, model.get_input_embeddings().num_embeddings
+    tokenizer, rows = prepared.tokenizer, embedding_rows(model)
     added = tokenizer.get_added_vocab()
     highest = max(id for token, id in tokenizer.get_vocab().items() if token not in added)
-    if highest >= rows:
+    if rows is not None and highest >= rows:
         raise UserError(
             f"models.{prepared.entry.name}: the tokenizer of {prepared.entry.source} gives numbers "
             f"up to {highest:,}, but its embedding has {rows:,} rows; it belongs to another model"

@@ -22,7 +22,7 @@ TEXTS = (
 
 
 def probe_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None
 ) -> Probe:
     """The hash of its weights and its logits of `TEXTS` on the CPU, in float32.
 
@@ -34,22 +34,20 @@ def probe_model(
     Args:
         model: the trained model; it stays as it is.
         tokenizer: its tokenizer.
-        max_length: tokens at which texts are truncated.
+        max_length: tokens at which texts are truncated; None: nowhere.
     """
     config = deepcopy(model.config)
     config.use_cache = False
     copy = type(model)._from_config(config, dtype=torch.float32)
     copy.load_state_dict({name: weight.cpu() for name, weight in model.state_dict().items()})
     copy.eval()
+    options = {"truncation": max_length is not None, "max_length": max_length}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.no_grad():
             logits = [
-                copy(
-                    **tokenizer(text, truncation=True, max_length=max_length, return_tensors="pt")
-                ).logits[0]
-                for text in TEXTS
+                copy(**tokenizer(text, **options, return_tensors="pt")).logits[0] for text in TEXTS
             ]
     finally:
         torch.set_num_threads(threads)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from tokenizers import processors
 from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerBase
 
 from hfbench.errors import UserError
@@ -47,10 +48,30 @@ def load_tokenizer(
 def refuse_empty(tokenizer: PreTrainedTokenizerBase, key: str) -> None:
     """Of a folder without a tokenizer's files transformers makes one that knows no word."""
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
-        raise UserError(
-            f"{key}: there is no tokenizer (tokenizer.json, or vocab.json and merges.txt, or "
-            f"vocab.txt); give {key}.tokenizer"
-        )
+        raise UserError(no_tokenizer(key))
+
+
+def no_tokenizer(key: str) -> str:
+    """What is said of a checkpoint that comes without a tokenizer."""
+    return (
+        f"{key}: there is no tokenizer (tokenizer.json, or vocab.json and merges.txt, or "
+        f"vocab.txt); give {key}.tokenizer, or the recipe one"
+    )
+
+
+def end_texts(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a tokenizer that was trained here put EOS after each text.
+
+    The classifiers of BART and T5 read the place of the last one.
+    """
+    eos = tokenizer.eos_token
+    template = processors.TemplateProcessing(
+        single=f"$A {eos}",
+        pair=f"$A {eos} $B:1 {eos}:1",
+        special_tokens=[(eos, tokenizer.eos_token_id)],
+    )
+    backend = tokenizer.backend_tokenizer
+    backend.post_processor = processors.Sequence([backend.post_processor, template])
 
 
 def ensure_pad_token(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -40,16 +40,23 @@ if task["revision"]:
         sys.exit(task["unreachable"])
 import torch, transformers
 torch.set_num_threads(1)
+def aligned(model):
+    # in a mapped file weights lie wherever its header ends; from there sums are rounded otherwise
+    for weight in (*model.parameters(), *model.buffers()):
+        weight.data = weight.data.clone()
+    return model.eval()
 tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
-model = transformers.AutoModelForSequenceClassification.from_pretrained(source, **options).eval()
+model = transformers.AutoModelForSequenceClassification.from_pretrained(source, **options)
+model = aligned(model)
 model.config.use_cache = False  # as the pipeline has it; with a cache the last bits are others
-cut = {"truncation": True, "max_length": task["max_length"]}
+cut = {"truncation": task["max_length"] is not None, "max_length": task["max_length"]}
 with torch.no_grad():
     loaded = [
         model(**tokenizer(text, return_tensors="pt", **cut)).logits[0].tolist()
         for text in task["texts"]
     ]
 classify = transformers.pipeline("text-classification", model=source, device="cpu", **options)
+aligned(classify.model)
 names = [model.config.id2label[number] for number in range(model.config.num_labels)]
 answers = classify(task["texts"], top_k=None, function_to_apply="none", **cut)
 scores = [{answer["label"]: answer["score"] for answer in one} for one in answers]

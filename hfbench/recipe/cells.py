@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hfbench.errors import UserError
@@ -136,18 +137,30 @@ def _compared_cell(recipe: Recipe, model: Model, train_size: int | None, seed: i
     return Cell(kind, model, seed, train_size, settings)
 
 
+def brings_tokenizer(model_name_or_path: str) -> bool:
+    """Whether a checkpoint has a tokenizer: a folder by its files; one of the Hub is taken to."""
+    folder = Path(model_name_or_path)
+    if not folder.is_dir():
+        return True
+    beginnings, endings = ("tokenizer", "tokenization", "vocab", "merges"), {".model", ".tiktoken"}
+    return any(
+        path.name.startswith(beginnings) or path.suffix in endings for path in folder.iterdir()
+    )
+
+
 def _write_out(entry: Model, recipe: Recipe) -> Model:
     """The model's entry with the recipe's values where it has none of its own."""
     if entry.control:
         return entry
-    brings_tokenizer = entry.model_name_or_path is not None
+    name = entry.model_name_or_path
+    brings_one = name is not None and brings_tokenizer(name)
     pretrain = entry.pretrain
     if pretrain:
         changes = {"optimizer": pretrain.optimizer or recipe.optimizer}
         pretrain = pretrain.model_copy(update=changes)
     return entry.model_copy(
         update={
-            "tokenizer": entry.tokenizer or (None if brings_tokenizer else recipe.tokenizer),
+            "tokenizer": entry.tokenizer or (None if brings_one else recipe.tokenizer),
             "optimizer": entry.optimizer or recipe.optimizer,
             "pretrain": pretrain,
             "training_arguments": {**recipe.training_arguments, **entry.training_arguments},

@@ -407,11 +407,12 @@ class Model(Section):
     """The checkpoint's architecture and tokenizer with random weights: its untrained twin."""
     unfair: bool = False
     """Compare an architecture of one's own though `hfbench check` finds a fault that makes the
-    comparison unfair: to show what the fault does. A footnote of the table says so."""
+    comparison unfair, or pretrain what is no causal language model: to show what that does. A
+    footnote of the table says so."""
     config: dict[str, Any] = {}
     """Fields of the model's configuration, e.g. ``n_positions: 256``."""
     tokenizer: Tokenizer | None = None
-    """Default: the checkpoint's own, else the recipe's."""
+    """Default: the checkpoint's own, where it has one, else the recipe's."""
     pretrain: Pretrain | None = None
     lora: Lora | None = None
     """Fine-tune adapters in place of all weights; needs ``pip install 'hfbench[lora]'``."""

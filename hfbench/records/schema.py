@@ -144,7 +144,12 @@ class ModelFacts(RecordPart):
         description="The model's configuration, as differs from default."
     )
     vocab_size: int | None = Field(description="Entries of the tokenizer.")
-    max_length: int | None = Field(description="Tokens at which texts were truncated.")
+    max_length: int | None = Field(
+        description="Tokens at which texts were truncated; null where nothing limits them."
+    )
+    notes: list[str] = Field(
+        default=[], description="In what the model is not what its name says, in words."
+    )
 
 
 class TrainingFacts(RecordPart):
@@ -163,8 +168,9 @@ class TrainingFacts(RecordPart):
     examples_seen: int = Field(description="Training examples seen, repetitions included.")
     tokens_seen: int = Field(description="Their tokens, padding apart.")
     tokens: dict[str, Tokens] = Field(description="Token counts by split.")
-    flops: int = Field(
-        description="Floating-point operations of all forward and backward passes, padding apart."
+    flops: int | None = Field(
+        description="Floating-point operations of all forward and backward passes, padding apart; "
+        "null where they could not be counted, see `not_recorded`."
     )
     device: str = Field(description="Name of the device.")
     batch_parts: int = Field(
@@ -192,7 +198,9 @@ class Probe(RecordPart):
     weights: str = Field(description="SHA-256 of the weights, see `digest.hash_tensors`.")
 
     texts: list[str] = Field(description="The texts, hfbench's own.")
-    max_length: int = Field(description="Tokens at which they were truncated.")
+    max_length: int | None = Field(
+        description="Tokens at which they were truncated; null: nowhere."
+    )
     logits: list[list[float]] = Field(
         description="Of each text, alone in its batch, on the CPU, in float32, by one thread and "
         "without the key-value cache."
@@ -217,6 +225,20 @@ class Failure(RecordPart):
     type: str = Field(description="Class of the exception.")
     message: Annotated[str, AfterValidator(_without_surrogates)] = Field(description="Its message.")
     step: int | None = Field(description="Optimizer step, where one is to blame.")
+    module: str | None = Field(
+        default=None, description="Python's name of the module in which it was raised."
+    )
+    line: int | None = Field(default=None, description="Of that module.")
+    frames: list[str] = Field(
+        default=[],
+        description="The calls that led there, the last ones, each as `module:line function`.",
+    )
+
+    @property
+    def text(self) -> str:
+        """What was raised, and where, in one line."""
+        where = f" ({self.module}, line {self.line})" if self.module else ""
+        return f"{self.type}: {self.message}{where}"
 
 
 class RunRecord(RecordPart):
@@ -296,6 +318,10 @@ class TrainedRecord(FinishedRecord):
             "dropout), grad_norm, learning_rate; validation: loss and the metrics. Each entry has "
             "step and epoch."
         ),
+    )
+    not_recorded: dict[str, str] = Field(
+        default={},
+        description="What is null in this record because it could not be had -> the reason.",
     )
     saved_weights: str | None = Field(
         default=None,

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from hfbench.models.embedding import embedding_rows
+
 
 class CompactEmbedding(nn.Embedding):
     """The rows of another embedding that are used; it takes the same ids.
@@ -85,6 +87,8 @@ def can_be_compact(model: PreTrainedModel, used: Tensor, decays: set[str]) -> bo
         used: (U,), the ids that it will see.
         decays: names of the parameters that decay.
     """
+    if embedding_rows(model) is None:
+        return False
     whole = model.get_input_embeddings()
     if type(whole) is not nn.Embedding or not whole.weight.requires_grad:
         return False

@@ -65,6 +65,7 @@ class FairTrainer(Trainer):
             **kwargs,
         )
         self.head = head
+        self.label_names = ["labels"]  # Trainer would find them only where forward names them
         self.compute_metrics: Metrics | None = self._language_model_metrics
         if head == "classifier":
             self.compute_loss_func = self.classification_loss

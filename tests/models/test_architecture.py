@@ -108,7 +108,6 @@ def test_own_is_what_neither_transformers_nor_hfbench_tests(write):
                              "mean 'GPT2Config'?"),
         ("{}:Theirs2", {}, "models.m.model: {} has no configuration class 'Theirs2'"),
         ("{}.gone:GPT2Config", {}, "models.m.model: {}.gone cannot be imported: No module named"),
-        ("{}:GPT2Config", {"n_layr": 1}, "models.m.config: GPT2Config has no field 'n_layr'; did"),
         ("{}:GPT2Config", {"n_layer": 0}, "models.m.config.n_layer: 0 must be at least 1"),
         ("{}:GPT2Config", {}, "models.m: transformers has no language model for GPT2Config "
                               "({}:GPT2Config), and none lies beside it"),
@@ -122,3 +121,25 @@ def test_a_mistaken_model_of_a_recipe_is_named(write, model, config, message):
     with pytest.raises(UserError) as error:
         check_head(prepare_model(entry, lambda source: ["a text"]), "language model")
     assert str(error.value).startswith(message.format(name))
+
+
+def test_a_field_of_a_class_that_takes_no_others_is_a_mistake_with_the_nearest_name(write):
+    code = """
+from transformers import PreTrainedConfig
+
+class NarrowConfig(PreTrainedConfig):
+    model_type = "narrow"
+
+    def __init__(self, vocab_size=10, width=8, pad_token_id=None, bos_token_id=None,
+                 eos_token_id=None):
+        super().__init__()
+        self.vocab_size, self.width, self.pad_token_id = vocab_size, width, pad_token_id
+"""
+    name = write(__init__=code)
+    values = {"name": "m", "model": f"{name}:NarrowConfig", "config": {"widht": 4},
+              "tokenizer": {"train_on": "task", "vocab_size": 260}}  # fmt: skip
+    with pytest.raises(UserError) as error:
+        prepare_model(Model.model_validate(values), lambda source: ["a text"])
+    assert str(error.value) == (
+        "models.m.config: NarrowConfig has no field 'widht'; did you mean 'width'?"
+    )

@@ -343,8 +343,11 @@ def test_by_default_the_layers_are_those_that_peft_chooses(checkpoint):
     assert adapted == {name.removesuffix(".weight") for name in ADAPTED}
 
 
-def test_without_peft_nothing_runs_and_the_extra_is_named(recipe, tmp_path, monkeypatch):
+def test_without_peft_its_row_alone_cannot_run_and_the_extra_is_named(
+    recipe, tmp_path, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(UserError, match=r"models\.lora\.lora needs peft: pip install 'hfbench\["):
-        run(recipe, tmp_path)
-    assert not list(tmp_path.rglob("*.json"))
+    outcome = run(recipe, tmp_path)
+    assert {record.model for record in outcome.failed} == {"lora"}
+    assert "models.lora.lora needs peft: pip install 'hfbench[" in outcome.failed[0].failure.message
+    assert {record.model for record in outcome.ran if record.status == "finished"} == {"full"}

@@ -161,7 +161,8 @@ def _run_there(
         try:
             cells = [pretraining_of(cell, recipe)] if cell.model.pretrain else []
             session = Session(ResultsFolder(folder))
-            run_cell(cell, Inputs(recipe, [*cells, cell]), session, bar)
+            inputs = Inputs(recipe, [*cells, cell]).expect_all()
+            run_cell(cell, inputs, session, bar)
         except (UserError, HubError) as error:
             node = platform.node()
             return type(error)(f"on the Ray node {node}: {error}")

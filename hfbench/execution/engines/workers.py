@@ -236,7 +236,7 @@ def _serve(connection: Connection, setup: _Setup) -> None:
             return
         try:
             if inputs is None:
-                inputs = Inputs(setup.recipe, setup.cells)
+                inputs = Inputs(setup.recipe, setup.cells).expect_all()
                 gc.freeze()  # it outlasts the cells, after each of which garbage is collected
             bar = StepBar(lambda step, total: send((step, total)), send)
             publisher = setup.session.publishers([cell]).get(cell.stem)

@@ -14,7 +14,7 @@ from hfbench.execution.kinds.facts import (
     tabulate,
 )
 from hfbench.execution.kinds.run import Run, Surroundings
-from hfbench.execution.kinds.train import Training, in_parts_that_fit, model_facts, save_model
+from hfbench.execution.kinds.train import Training, in_parts_that_fit, save_model
 from hfbench.models.load import load_classifier
 from hfbench.models.lora import merge_adapters
 from hfbench.models.probe import probe_model
@@ -23,6 +23,7 @@ from hfbench.recipe.cells import Cell, pretraining_of
 from hfbench.records.schema import ClassificationRecord, PretrainingRecord
 from hfbench.training.limits import TimeLimit
 from hfbench.training.seeds import derive_streams
+from hfbench.training.steadiness import unsteady
 from hfbench.training.trainer import predict
 
 RECORD = ClassificationRecord
@@ -31,7 +32,9 @@ KEEPS_WEIGHTS = False
 
 def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """See `run.KindOfRun`."""
-    start = {}
+    start: dict[str, Any] = {}
+    if order := inputs.prepared[cell.model.name].head(inputs.task.facts.labels).order:
+        start = {"order of the checkpoint's outputs": order}
     if cell.model.pretrain:
         start = {"pretraining": pretraining.describe(pretraining_of(cell, inputs.recipe), inputs)}
     return {
@@ -86,14 +89,22 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     logits = {split: predict(trainer, data.splits[split]) for split in evaluated}
     max_length, kept = inputs.max_length(cell.model), inputs.recipe.save_models
     weights = trainer.weights()
+    ask = training.bookkeeping.ask
+    notes = [prepared.head(task.facts.labels).note]
+    notes += ask("model_facts.notes", lambda: unsteady(trainer, data.splits["validation"])) or []
+    found = training.facts(weights, max_length, trainable, [*filter(None, notes)])
+    probe = None
+    if kept:
+        probe = ask("probe", lambda: probe_model(model, prepared.tokenizer, found.max_length))
     fields = {
         "task": task.facts,
         "corpus_overlap": inputs.corpus_overlap(cell.model),
-        "model_facts": model_facts(cell, trainer, weights, prepared, max_length, trainable),
+        "model_facts": found,
         "training": facts,
         "curves": curves,
         "metrics": measure(logits, inputs),
-        "probe": probe_model(model, prepared.tokenizer, max_length) if kept else None,
+        "probe": probe,
+        "not_recorded": training.bookkeeping.not_recorded,
     }
     return Run(fields, tabulate(logits, inputs), lambda path: save_model(trainer, weights, path))
 

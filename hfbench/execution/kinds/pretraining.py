@@ -7,7 +7,7 @@ from typing import Any
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds.facts import describe_network
 from hfbench.execution.kinds.run import Run, Surroundings
-from hfbench.execution.kinds.train import Training, in_parts_that_fit, model_facts, save_model
+from hfbench.execution.kinds.train import Training, in_parts_that_fit, save_model
 from hfbench.metrics.registry import METRICS
 from hfbench.metrics.scores import bits_per_byte
 from hfbench.models.load import load_causal_lm
@@ -26,8 +26,6 @@ KEEPS_WEIGHTS = True
 
 def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """See `run.KindOfRun`."""
-    corpus = cell.pretraining.corpus
-    length = corpus.block_size if corpus.cut == "blocks" else corpus.max_length
     return {
         "kind": cell.kind,
         "seed": cell.pretraining.seed,
@@ -36,8 +34,8 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
         "training": {
             "optimizer": cell.optimizer,
             "arguments": deciding_arguments(cell.training_arguments),
-            "cut": corpus.cut,
-            "max_length": min(length, inputs.prepared[cell.model.name].max_length),
+            "cut": cell.pretraining.corpus.cut,
+            "max_length": inputs.example_length(cell.model),
         },
     }
 
@@ -82,9 +80,10 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     weights = trainer.weights()
     fields = {
         "corpus": inputs.corpus(cell.model).facts,
-        "model_facts": model_facts(cell, trainer, weights, prepared, prepared.max_length),
+        "model_facts": training.facts(weights, prepared.max_length),
         "training": facts,
         "curves": curves,
         "metrics": {"validation": metrics},
+        "not_recorded": training.bookkeeping.not_recorded,
     }
     return Run(fields, save_model=lambda path: save_model(trainer, weights, path))

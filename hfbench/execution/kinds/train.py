@@ -1,10 +1,11 @@
 """The training of a neural network, as its record tells it; common to all kinds that train one."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +13,11 @@ from transformers import PreTrainedModel
 
 from hfbench.data.tokens import TokenizedData
 from hfbench.execution.inputs import Inputs, arguments, once_a_model
+from hfbench.execution.kinds.bookkeeping import Bookkeeping
 from hfbench.execution.kinds.run import Run, Surroundings
 from hfbench.models.facts import count_parameters, describe_config, hash_weights
 from hfbench.models.flops import count_flops, total_flops
-from hfbench.models.prepare import PreparedModel
+from hfbench.models.lengths import NO_LIMIT
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.types import Selection
 from hfbench.records.schema import Curves, ModelFacts, TrainingFacts
@@ -49,6 +51,7 @@ class Training:
         self.cell, self.inputs, self.data = cell, surroundings.inputs, data
         self.streams, self.parts = streams, parts
         self.selection = WeightSelection(selection)
+        self.bookkeeping = Bookkeeping()
         run_folder = surroundings.folder.run(cell.stem)
         if parts > 1:  # another way of training: its checkpoints are others
             run_folder /= f"in-{parts}-parts"
@@ -71,7 +74,7 @@ class Training:
         """Train, from ``checkpoint`` if there is one; then the model has the selected weights."""
         trainer, args, lengths = self.trainer, self.trainer.args, self.data.lengths("train")
         # before training, which wraps the model
-        flops = self._flops(int(lengths.max()))
+        flops = self.bookkeeping.ask("flops", self._flops)
         reset_peak_memory(args.device)
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         evaluation = sum(entry.get("eval_runtime", 0.0) for entry in trainer.state.log_history)
@@ -93,7 +96,7 @@ class Training:
             examples_seen=len(seen),
             tokens_seen=int(seen.sum()),
             tokens=self.data.tokens,
-            flops=total_flops(flops, seen),
+            flops=None if flops is None else total_flops(flops, seen),
             device=device_names(args.device),
             batch_parts=self.parts,
             cuda_graphs=trainer.replays,
@@ -103,12 +106,45 @@ class Training:
         )
         return facts, training_curves(trainer)
 
-    def _flops(self, longest: int) -> list[int]:
+    def facts(
+        self,
+        weights: dict[str, Tensor],
+        max_length: int,
+        trainable_parameters: int | None = None,
+        notes: Sequence[str] = (),
+    ) -> ModelFacts:
+        """What was trained; ``weights`` are those that are evaluated, ``notes`` of this cell."""
+        ask, prepared = self.bookkeeping.ask, self.inputs.prepared[self.cell.model.name]
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        counts = ask("parameters", lambda: count_parameters(model)) or (None, None)
+        return ModelFacts(
+            source=self.cell.model.source,
+            revision=prepared.revision,
+            weights_hash=hash_weights(self.cell.model.model_name_or_path),
+            final_weights=ask("final_weights", lambda: hash_tensors(weights)),
+            class_name=type(model).__name__.removeprefix("FSDP"),
+            parameters=counts[0],
+            embedding_parameters=counts[1],
+            trainable_parameters=trainable_parameters,
+            config=describe_config(model.config),
+            vocab_size=len(prepared.tokenizer),
+            max_length=None if max_length == NO_LIMIT else max_length,
+            notes=[*prepared.notes, *notes],
+        )
+
+    def _flops(self) -> list[int]:
         """Operations of an example by its tokens, see `flops.count_flops`; once for all seeds."""
         assert self.cell.head is not None
-        known = _known_flops(self.cell, self.inputs)
+        lengths, known = self.data.lengths("train"), _known_flops(self.cell, self.inputs)
+        longest = int(lengths.max())
         if longest not in known:
-            known[longest] = count_flops(self.trainer.model, self.cell.head, longest)
+            columns: dict[str, Any] = self.data.splits["train"][int(lengths.argmax())]
+            row = {
+                name: values
+                for name, values in columns.items()
+                if isinstance(values, list) and name in self.trainer.parameters and name != "labels"
+            }
+            known[longest] = count_flops(self.trainer.model, self.cell.head, row)
         return known[longest]
 
 
@@ -138,32 +174,6 @@ def free_memory() -> None:
     gc.freeze()  # what is left outlasts the cells, as what they import: not to be looked at again
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def model_facts(
-    cell: Cell,
-    trainer: FairTrainer,
-    weights: dict[str, Tensor],
-    prepared: PreparedModel,
-    max_length: int,
-    trainable_parameters: int | None = None,
-) -> ModelFacts:
-    """What was trained, from the Trainer that did it."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    parameters, embedding_parameters = count_parameters(model)
-    return ModelFacts(
-        source=cell.model.source,
-        revision=prepared.revision,
-        weights_hash=hash_weights(cell.model.model_name_or_path),
-        final_weights=hash_tensors(weights),
-        class_name=type(model).__name__.removeprefix("FSDP"),
-        parameters=parameters,
-        embedding_parameters=embedding_parameters,
-        trainable_parameters=trainable_parameters,
-        config=describe_config(model.config),
-        vocab_size=len(prepared.tokenizer),
-        max_length=max_length,
-    )
 
 
 def save_model(trainer: FairTrainer, weights: dict[str, Tensor], path: Path) -> None:
