@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hfbench.evidence.comparison import compare_records
-from hfbench.evidence.findings import describe_cut, enumerate_names, list_labels
+from hfbench.evidence.data_notes import describe_cut
 from hfbench.evidence.power import (
     Discordance,
     detectable_difference,
@@ -19,6 +19,7 @@ from hfbench.evidence.power import (
     needed_seeds,
 )
 from hfbench.evidence.stats import ALPHA
+from hfbench.evidence.words import enumerate_names, list_labels
 from hfbench.execution.estimates import optimizer_steps, parameters
 from hfbench.execution.inputs import Inputs, arguments
 from hfbench.execution.survey import NEW, Status, Survey, cells_to_look_at

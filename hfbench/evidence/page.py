@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
-from hfbench.evidence.findings import Findings, p_text
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.flips import (
     FlipCounts,
     Flips,
@@ -27,6 +27,7 @@ from hfbench.evidence.flips import (
 from hfbench.evidence.plots import FAINT, INK, PAIRS, PALETTE, Plot, draw_plots, save_figure
 from hfbench.evidence.stats import VarianceSplit
 from hfbench.evidence.table import ACCURACY, COST, build_rows, confidence, curve_table, text_table
+from hfbench.evidence.words import p_text
 from hfbench.metrics.calibration import class_scores, confusion_matrix
 from hfbench.records.schema import Record
 from hfbench.system.files import atomic

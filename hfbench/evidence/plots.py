@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from scipy.optimize import isotonic_regression
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns
-from hfbench.evidence.findings import enumerate_names, percent, points
+from hfbench.evidence.words import enumerate_names, percent, points
 from hfbench.metrics.calibration import reliability
 from hfbench.system.files import atomic, make_folder
 

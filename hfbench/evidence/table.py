@@ -16,7 +16,8 @@ from rich.table import Table
 from hfbench.errors import UserError, nearest
 from hfbench.evidence import markdown
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Standing
-from hfbench.evidence.findings import Findings, p_text
+from hfbench.evidence.findings import Findings
+from hfbench.evidence.words import p_text
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.records.schema import ModelFacts
 from hfbench.system.files import atomic

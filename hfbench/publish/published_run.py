@@ -6,16 +6,11 @@ from typing import Any
 import numpy as np
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns
-from hfbench.evidence.findings import (
-    KEPT,
-    Findings,
-    describe_cut,
-    enumerate_names,
-    list_labels,
-    one_class,
-    percent,
-)
+from hfbench.evidence.data_notes import KEPT, describe_cut
+from hfbench.evidence.findings import Findings
+from hfbench.evidence.footnotes import one_class
 from hfbench.evidence.stats import accuracy_interval
+from hfbench.evidence.words import enumerate_names, list_labels, percent
 from hfbench.publish.bundle import Choice
 from hfbench.records.schema import ClassificationRecord, ModelFacts, TaskData, TrainingFacts
 

@@ -25,10 +25,11 @@ from hfbench.errors import UserError
 from hfbench.evidence import markdown
 from hfbench.evidence.compared import ModelRuns, Pair
 from hfbench.evidence.comparison import Comparison, load_comparison
-from hfbench.evidence.findings import Findings, enumerate_names
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.power import measure_discordance, needed_examples
 from hfbench.evidence.stats import Difference
 from hfbench.evidence.table import ACCURACY, build_rows, text_table
+from hfbench.evidence.words import enumerate_names
 from hfbench.records.schema import PretrainingRecord, TrainedRecord
 from hfbench.system.files import atomic
 
