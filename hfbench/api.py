@@ -76,7 +76,11 @@ def compare(
     from hfbench.execution.compare import compare
     from hfbench.publish.checkpoint_push import open_publishers
     from hfbench.recipe.cells import Shard
+    from hfbench.records.asked import keep_asked
+    from hfbench.system.launch import is_main_process
 
+    if is_main_process():
+        keep_asked(Path(results) / recipe.name, recipe)
     return compare(
         recipe,
         Path(results),

@@ -170,12 +170,13 @@ def _design(
     """What differences of two trained models the comparison can show, with 80 % power."""
     runs, models = len(recipe.seeds), len(recipe.models)
     pairs = models * (models - 1) // 2
+    rows = max(sum(not model.control for model in recipe.models), 2)
     discordance, source = _discordance(records, folder, target)
     if runs == 1:
-        source += "; with one seed, nothing is said about other seeds"
+        source += "; with one seed, how much seeds matter is only known from elsewhere"
     shown = {
         f"{count} pair{'s' if count > 1 else ''}": detectable_difference(
-            runs, examples, discordance, ALPHA / count
+            runs, examples, discordance, ALPHA / count, rows
         )
         for count in sorted({1, pairs})
     }
@@ -192,7 +193,7 @@ def _design(
         f"by {_points(discordance.seed_sd)} from seed to seed",
         f"  smallest difference of two trained models: {smallest}",
         f"  to show {_points(target.difference)} (1 pair): "
-        f"{_needed(target.difference, runs, examples, discordance)}",
+        f"{_needed(target.difference, runs, examples, discordance, rows)}",
     ]
 
 
@@ -202,7 +203,7 @@ def _discordance(records: list[Record], folder: Path, target: Target) -> tuple[D
     compared: list[Record] = [record for record in records if record.kind != "pretraining"]
     if compared:
         models = compare_records(compared, folder).finished
-        pairs = itertools.combinations([model.correct for model in models], 2)
+        pairs = itertools.combinations([model.counted for model in models], 2)
         measured = measure_discordance(list(pairs))
     found, source = Discordance(), "assumed"
     if measured:
@@ -212,16 +213,18 @@ def _discordance(records: list[Record], folder: Path, target: Target) -> tuple[D
     return found, source
 
 
-def _needed(difference: float, runs: int, examples: int, discordance: Discordance) -> str:
+def _needed(
+    difference: float, runs: int, examples: int, discordance: Discordance, rows: int
+) -> str:
     if difference >= discordance.share:
         return "impossible, where fewer examples than that are discordant"
-    number = needed_examples(difference, max(runs, 2), discordance)
+    number = needed_examples(difference, max(runs, 2), discordance, rows=rows)
     by_examples = (
         f"{number:,} examples with {max(runs, 2)} seeds"
         if number
         else f"no number of examples suffices with {max(runs, 2)} seeds"
     )
-    seeds = needed_seeds(difference, examples, discordance)
+    seeds = needed_seeds(difference, examples, discordance, rows=rows)
     by_seeds = f"{seeds} seeds" if seeds else "no number of seeds suffices"
     return f"{by_examples}; {by_seeds} with {examples:,} examples"
 

@@ -1,5 +1,6 @@
 """What a comparison found, in sentences: each number in them is one of the comparison's."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,9 +8,10 @@ from hfbench.evidence.answer import answer, question
 from hfbench.evidence.compared import ComparedModels, ModelRuns
 from hfbench.evidence.data_notes import describe_data, shared_parts, trained_on, truncations
 from hfbench.evidence.footnotes import footnotes
-from hfbench.evidence.words import enumerate_names, percent
+from hfbench.evidence.words import decimal, enumerate_names, few_names, percent
 from hfbench.metrics.registry import METRICS, metrics_of
 from hfbench.recipe.types import Selection
+from hfbench.records.asked import Asked
 from hfbench.records.schema import ClassificationRecord, FailedRecord, PretrainingRecord
 
 _SELECTION: dict[Selection, str] = {
@@ -29,7 +31,8 @@ class Findings:
     question: str
     """What was asked."""
     answer: list[str]
-    """What is to be said: about the best model, and about the floor. Two sentences or fewer."""
+    """To the questions, which model is best, and what must be known beside it: three sentences or
+    fewer."""
     data: str
     """The data in a sentence or two."""
     footnotes: dict[str, str]
@@ -79,13 +82,14 @@ def _notes(comparison: ComparedModels) -> list[str]:
     selected = enumerate_names([text for rule, text in _SELECTION.items() if rule in selections])
     label = comparison.floors[finished[0].name].label
     lines = [
-        f"accuracy: mean over the runs{', ' if selected else ''}{selected}.",
-        "95 % interval: for the accuracy over examples and seeds (Wilson's for a single run; with "
-        "several, at the effective number of examples that a two-way analysis of variance gives).",
-        "group: models that share a letter cannot be told apart (paired differences over examples "
-        f"and seeds; Holm's correction, error 5 % for all {len(comparison.pairs)} pairs and the "
-        "floor together).",
-        f'vs majority: points above always answering "{label}", with p after Holm.',
+        f"accuracy: mean over the runs that trained{', ' if selected else ''}{selected}.",
+        "95 % interval: for the accuracy over examples and seeds; how much seeds matter is learnt "
+        f"from all rows{_seed_sds(finished)}.",
+        "group: models that share a letter cannot be told apart, which does not say that they are "
+        f"equal (paired differences; Holm's correction, error 5 % for all {len(comparison.pairs)} "
+        "pairs together).",
+        f'vs majority: points above always answering "{label}", with p after Holm for all rows.',
+        _estimand(finished),
     ]
     lines += filter(None, [trained_on(finished)])
     if any(model.seeds == [None] for model in finished):
@@ -93,16 +97,63 @@ def _notes(comparison: ComparedModels) -> list[str]:
     guessing = [m.name for m in finished if not comparison.floors[m.name].above_chance]
     if guessing:
         chance = percent(comparison.floors[guessing[0]].chance)  # the labels are the same for all
+        lines.append(f"Not shown to be better than guessing ({chance}): {few_names(guessing)}.")
+    lines += filter(None, [_single_runs(finished), *_late_questions(comparison.asked)])
+    return lines
+
+
+def _late_questions(asked: Sequence[Asked]) -> list[str]:
+    """That something was asked, or seeds were added, when results were there already."""
+    lines = []
+    if asked and asked[-1].about_something and asked[-1].finished:
         lines.append(
-            f"Not shown to be better than guessing ({chance}): {enumerate_names(guessing)}."
+            f"The questions were asked when {asked[-1].finished:,} runs had a result: whoever has "
+            "seen it may ask for what is there by chance."
         )
-    single = [m.name for m in finished if m.trained and len(m.finished) == 1]
-    if single:
+    later = [entry for entry in asked[1:] if entry.finished]
+    numbers = [len(entry.seeds) for entry in [*asked[:1], *later]]
+    if any(after > before for before, after in itertools.pairwise(numbers)):
+        told = enumerate_names([str(number) for number in dict.fromkeys(numbers)])
         lines.append(
-            f"One seed only ({enumerate_names(single)}): intervals and groups say nothing about "
-            "other seeds."
+            f"Seeds were added after results were there (to have {told}): whoever goes on until "
+            "models can be told apart is wrong more often than 5 %."
         )
     return lines
+
+
+def _seed_sds(models: Sequence[ModelRuns]) -> str:
+    """What is believed of them: `` (standard deviations of 0.9 to 1.4 points)``."""
+    learnt = [m for m in models if len(m.counted) > 1 and m.trained and not m.collapsed.all()]
+    sds = [model.judged.seed_sd for model in learnt if model.judged]
+    if not sds:
+        return ""
+    low, high = decimal(min(sds)), decimal(max(sds))
+    return f" (standard deviations of {low if low == high else f'{low} to {high}'} points)"
+
+
+def _estimand(models: Sequence[ModelRuns]) -> str:
+    """Over what the figures generalise, and over what not."""
+    trained = _trained(models)
+    subsets = any(record.train_size is not None for record in trained)
+    parts = ["a subset of the training set for each seed" if subsets else "this training set"]
+    if any(record.settings["models"][0].get("pretrain") for record in trained):
+        parts.append("these pretrained weights")
+    return f"What it is about: new seeds and new examples of this kind; {'; '.join(parts)}."
+
+
+def _single_runs(models: Sequence[ModelRuns]) -> str | None:
+    """On what the intervals of rows with a single run rest."""
+    single = [m.name for m in models if m.seeds != [None] and len(m.counted) == 1]
+    if not single:
+        return None
+    names = enumerate_names(single)
+    if any(len(model.counted) > 1 for model in models):
+        return f"One run only ({names}): taken to vary with its seed as the other rows do."
+    return (
+        f"One run only ({names}): no row shows how much seeds matter. Intervals assume what is "
+        "usual elsewhere, accuracies that vary by 0.6 to 6 points over seeds; two runs of each say "
+        "more."
+    )
 
 
 def _cost_notes(comparison: ComparedModels) -> list[str]:

@@ -2,31 +2,66 @@
 
 from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
 from hfbench.evidence.data_notes import describe_overlap, overlaps
-from hfbench.evidence.words import percent
+from hfbench.evidence.stats import at_most
+from hfbench.evidence.words import in_points, percent
 from hfbench.records.schema import ControlRecord
 
 
 def footnotes(comparison: ComparedModels) -> dict[str, str]:
+    """Model -> its numbered footnote."""
     marks: dict[str, str] = {}
     for model in comparison.models:
         reasons = list(comparison.differences.get(model.name, []))
-        reasons += filter(None, [one_class(model)] if model.trained else [])
+        reasons += filter(None, [collapse(model), _odd_seeds(model), _one_pretraining(model)])
         reasons += filter(None, [_pretrained_on(model), _unfair(model), _unknown(model)])
         if model.finished and comparison.floors[model.name].below_chance:
             reasons.append(_below_chance(model, comparison.floors[model.name]))
         if model.failed:
             left_out = "run is" if len(model.failed) == 1 else "runs are"
-            reasons.append(f"{len(model.failed)} {left_out} left out: {'; '.join(failures(model))}")
+            count, runs = len(model.failed), len(model.failed) + len(model.finished)
+            reasons.append(
+                f"{count} {left_out} left out ({rate(count, runs)}), the mean is of runs that "
+                f"finish: {'; '.join(failures(model))}"
+            )
         if reasons:
             marks[model.name] = f"[{len(marks) + 1}] {model.name}: {'; '.join(reasons)}"
     return marks
 
 
-def one_class(model: ModelRuns) -> str | None:
-    """A warning where runs give the same answer to every example."""
-    if not model.one_class_runs:
+def collapse(model: ModelRuns) -> str | None:
+    """That runs collapsed, and what the accuracy is of; None where none did."""
+    count, runs = int(model.collapsed.sum()), len(model.finished)
+    if not count:
         return None
-    return f"{model.one_class_runs} of {len(model.finished)} runs predict one class only"
+    if count == runs:
+        least = 100 * (1 - at_most(0, runs))
+        return f"all {runs} runs collapsed to one answer (rate {least:.0f} % or more)"
+    return (
+        f"{count} of {runs} runs collapsed to one answer ({rate(count, runs)}), the accuracy is of "
+        "the others"
+    )
+
+
+def rate(count: int, runs: int) -> str:
+    """How often it may happen at most: ``rate up to 63 %``."""
+    return f"rate up to {100 * at_most(count, runs):.0f} %"
+
+
+def _odd_seeds(model: ModelRuns) -> str | None:
+    """That it varies with its seed more than the others; None where it does not."""
+    if not (model.judged and model.judged.odd_seeds):
+        return None
+    return (
+        "its runs differ more than those of the other models predict (by a standard deviation of "
+        f"about {in_points(model.judged.seed_sd)} over seeds): run more"
+    )
+
+
+def _one_pretraining(model: ModelRuns) -> str | None:
+    """That its runs start from one pretrained model; None where they do not."""
+    if not any(record.settings["models"][0].get("pretrain") for record in model.trained):
+        return None
+    return "one pretraining for all runs: about this pretrained model"
 
 
 def failures(model: ModelRuns) -> list[str]:

@@ -55,6 +55,8 @@ def stage_results(
         if isinstance(record, Compared):
             table = pq.read_table(source.predictions_path(record))
         there.keep(record, table)
+    if source.asked_path.exists():
+        shutil.copyfile(source.asked_path, there.asked_path)
     findings = Findings.of(load_comparison(folder))
     rebuild(findings, folder)
     write_report(findings, folder)
@@ -166,7 +168,7 @@ def fetch_results(address: str, folder: Path) -> str:
             repo_type="dataset",
             revision=info.sha,
             local_dir=folder,
-            allow_patterns=["records/*.json", "records/*.parquet", *REBUILT],
+            allow_patterns=["records/*.json", "records/*.parquet", "asked.json", *REBUILT],
         )
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes on its downloads
     assert info.sha is not None

@@ -482,6 +482,16 @@ class Recipe(Section):
     """For models that bring none of their own."""
     models: Annotated[list[Model], Field(min_length=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
+    questions: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
+    """Pairs of models that are to be compared, e.g. ``[[mine, baseline]]``: they are answered
+    first, and their errors are controlled for them alone. Without any, the question is which model
+    is best; all pairs are in the table in any case. Decide before you see results: the results
+    folder keeps what was asked, and when."""
+    reference: Name | None = None
+    """A model with which each other one is compared: so many questions more."""
+    margin: Share | None = None
+    """The difference of accuracies that matters, a fraction: with ``0.01``, two models whose
+    difference is shown to be below one point are equivalent."""
     train_sizes: list[PositiveInt] = []
     """A learning curve: every model runs with every seed on so many training examples, and only
     so. Subsets are stratified, nested within a seed and the same for every model."""
@@ -518,6 +528,22 @@ class Recipe(Section):
         if len(set(seeds)) != len(seeds):
             raise ValueError(f"seeds must differ: {seeds}")
         return seeds
+
+    @model_validator(mode="after")
+    def _known_questions(self) -> "Recipe":
+        names = [model.name for model in self.models]
+        asked = [("questions", name) for pair in self.questions for name in pair]
+        asked += [("reference", self.reference)] if self.reference else []
+        for key, name in asked:
+            if name not in names:
+                raise ValueError(f"{key}: no model {name!r}{nearest(name, names)}")
+        pairs = [frozenset(pair) for pair in self.questions]
+        for pair in self.questions:
+            if len({*pair}) == 1:
+                raise ValueError(f"questions: {pair[0]!r} is compared with itself")
+            if pairs.count(frozenset(pair)) > 1:
+                raise ValueError(f"questions: {' and '.join(pair)} are there more than once")
+        return self
 
     @field_validator("train_sizes")
     @classmethod
