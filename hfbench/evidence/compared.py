@@ -300,6 +300,7 @@ class _Judged:
             judge(
                 {model.name: model.correct for model in models},
                 margin=asked.margin,
+                looks=max(len(asked.looks), 1),
                 questions=asked.about(model.name for model in models),
                 controls=[model.name for model in models if model.seeds == [None]],
                 collapsed={model.name: model.collapsed.tolist() for model in models},
@@ -318,13 +319,19 @@ class _Judged:
         p_chance = table.p_of_share(chance)
         # who is better than the commonest class is better than guessing, too: a row is claimed to
         # be the one only where it is the other, and counts once
-        of_chance = dict(zip(table.number, holm(p_chance), strict=True))
+        of_chance = dict(zip(table.number, holm(table.looks * p_chance), strict=True))
         guessing = dict(zip(table.number, p_chance, strict=True))
         p_majority = [
             max(found.p_value, guessing[name]) if found.mean > 0 else found.p_value
             for name, found in zip(tested, against, strict=True)
         ]
-        majority = dict(zip(tested, zip(against, holm(p_majority), strict=True), strict=True))
+        majority = dict(
+            zip(
+                tested,
+                zip(against, holm(np.multiply(table.looks, p_majority)), strict=True),
+                strict=True,
+            )
+        )
         return {
             row.name: Floor(
                 chance,

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hfbench.evidence.answer import answer, question
+from hfbench.evidence.answer import answer, question, verdict
 from hfbench.evidence.compared import ComparedModels, ModelRuns
 from hfbench.evidence.data_notes import describe_data, shared_parts, trained_on, truncations
 from hfbench.evidence.footnotes import footnotes
@@ -33,6 +33,8 @@ class Findings:
     answer: list[str]
     """To the questions, which model is best, and what must be known beside it: three sentences or
     fewer."""
+    verdicts: list[str]
+    """What is shown of each question that the recipe asks; empty where it asks none."""
     data: str
     """The data in a sentence or two."""
     footnotes: dict[str, str]
@@ -58,6 +60,7 @@ class Findings:
             comparison=comparison,
             question=question(comparison),
             answer=answer(comparison),
+            verdicts=[verdict(pair) for pair in comparison.questions],
             data=describe_data(comparison),
             footnotes=footnotes(comparison),
             cautions=[*truncations(comparison.finished), *shared_parts(comparison.finished)],
@@ -105,6 +108,12 @@ def _notes(comparison: ComparedModels) -> list[str]:
 def _late_questions(asked: Sequence[Asked]) -> list[str]:
     """That something was asked, or seeds were added, when results were there already."""
     lines = []
+    if asked and asked[-1].looks:
+        looks = enumerate_names([str(number) for number in asked[-1].looks])
+        lines.append(
+            f"Looks were planned at {looks} seeds: models that are decided run no more, and the "
+            f"error of 5 % is shared by all {len(asked[-1].looks)} looks."
+        )
     if asked and asked[-1].about_something and asked[-1].finished:
         lines.append(
             f"The questions were asked when {asked[-1].finished:,} runs had a result: whoever has "
@@ -169,6 +178,10 @@ def _cost_notes(comparison: ComparedModels) -> list[str]:
     ]
 
 
+QUESTIONS_NOTE = (
+    "Intervals are for all questions together (Holm's method, 5 % error), and not corrected for "
+    "the other pairs."
+)
 CURVE_NOTE = (
     "Accuracy %, 95 % interval and group by number of training examples: nested subsets, "
     "stratified by label, others for each seed; groups hold within a row."

@@ -154,6 +154,8 @@ class Table:
 
     rows: list[_Row]
     clusters: np.ndarray | None
+    looks: int = 1
+    """How often results are looked at, at most; the error allowed is shared by all looks."""
 
     def and_control(self, name: str, scores: np.ndarray) -> "Table":
         """With one more row, in which nothing is random; of seeds it teaches nothing.
@@ -162,7 +164,8 @@ class Table:
             name: that no other row has.
             scores: shape (examples,).
         """
-        return Table([*self.rows, _Row(name, scores[None], 1, 0, 0, True)], self.clusters)
+        row = _Row(name, scores[None], 1, 0, 0, True)
+        return replace(self, rows=[*self.rows, row])
 
     @property
     def examples(self) -> int:
@@ -240,9 +243,10 @@ class Table:
         numbers = np.array([[self.number[name] for name in pair] for pair in pairs])
         centres, variances, weights = self._mixtures(*numbers.T)
         p_values = two_sided(centres, variances, weights)
-        adjusted = holm(p_values)
+        # each look has its share of the error (Bonferroni)
+        adjusted = [min(1.0, self.looks * p_value) for p_value in holm(p_values)]
         alone = half_width(np.full(len(pairs), ALPHA), variances, weights)
-        together = half_width(holm_levels(p_values), variances, weights)
+        together = half_width(holm_levels(p_values, ALPHA / self.looks), variances, weights)
         means = self.means[numbers[:, 0]] - self.means[numbers[:, 1]]
         bound = 1.0 if self.are_shares else math.inf
         ends = np.clip(
@@ -359,7 +363,7 @@ class Table:
             p_greater[j, i], p_greater[i, j] = above, 1 - above
         of_seeds = (self.seed_variances() * self.seeds.probabilities).sum(1)
         covariance = self.example_covariance + np.diag(of_seeds)
-        return best_p_values(p_greater, covariance) >= ALPHA
+        return best_p_values(p_greater, covariance) >= ALPHA / self.looks
 
     def chance(self, first: str, second: str, examples: int) -> Chance:
         """How likely a new run of ``first`` beats a new one of ``second`` on new examples.
@@ -424,6 +428,7 @@ def judge(
     controls: Collection[str] = (),
     collapsed: Mapping[str, Sequence[bool]] | None = None,
     clusters: Sequence[Any] | np.ndarray | None = None,
+    looks: int = 1,
 ) -> Judgement:
     """Say which models are better, with few runs as with many.
 
@@ -445,6 +450,8 @@ def judge(
             then of the other runs.
         clusters: of each example what it belongs to (an author, a document), where examples are not
             independent; shape (examples,).
+        looks: how often results are looked at, at most, to decide whether there will be more runs;
+            5 % error is then shared by all looks. It does not touch ``low`` and ``high``.
 
     Raises:
         UserError: for names that are no rows, arrays that do not fit together, or scores that are
@@ -462,7 +469,9 @@ def judge(
     failed = [_failed_row(row) for row in found if not row.runs]
     if not finished:
         return Judgement(failed, [], [], [], None)
-    table = Table(finished, _clusters(clusters, finished[0].scores.shape[1]))
+    if looks < 1:
+        raise UserError(f"looks must be 1 or more, not {looks}")
+    table = Table(finished, _clusters(clusters, finished[0].scores.shape[1]), looks)
     names = [row.name for row in finished]
     pairs = table.compare(list(itertools.combinations(names, 2)), margin)
     may_be_best = table.may_be_best(pairs)

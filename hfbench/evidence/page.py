@@ -14,9 +14,8 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from hfbench.evidence.answer import verdict
 from hfbench.evidence.compared import ComparedModels, ModelRuns
-from hfbench.evidence.findings import Findings
+from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
 from hfbench.evidence.flips import (
     FlipCounts,
     Flips,
@@ -103,12 +102,12 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         comparison=comparison,
         labels=task.labels if task else [],
         findings=findings,
+        questions_note=QUESTIONS_NOTE,
         accuracy=text_table(rows, ACCURACY, findings.footnotes),
         cost=text_table(rows, COST, {}),
         confidence=text_table(rows, confidence(), {}),
         curve=curve_table(comparison) if comparison.curve else None,
         plots={plot.name: (plot, _inline_svg(plot)) for plot in draw_plots(comparison)},
-        verdicts=[verdict(pair) for pair in comparison.questions],
         pairs_fit=len(comparison.pairs) <= PAIRS,
         variances=_variances(comparison),
         classes=[_class_table(model) for model in comparison.finished],

@@ -89,14 +89,14 @@ def holm(p_values: Sequence[float] | np.ndarray) -> list[float]:
     return result.tolist()
 
 
-def holm_levels(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
+def holm_levels(p_values: Sequence[float] | np.ndarray, alpha: float = ALPHA) -> np.ndarray:
     """The level at which Holm's method tests each p-value: rejected just where it is below that.
 
     Those that are not rejected are all tested at the level where the method stopped.
     """
     p_values = np.asarray(p_values, dtype=float)
     order = np.argsort(p_values, kind="stable")
-    levels = ALPHA / np.arange(len(p_values), 0, -1)
+    levels = alpha / np.arange(len(p_values), 0, -1)
     kept = p_values[order] >= levels
     if kept.any():
         levels[kept.argmax() :] = levels[kept.argmax()]

@@ -16,7 +16,7 @@ from rich.table import Table
 from hfbench.errors import UserError, nearest
 from hfbench.evidence import markdown
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Standing
-from hfbench.evidence.findings import Findings
+from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
 from hfbench.evidence.words import decimal, p_text
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.records.schema import ModelFacts
@@ -212,6 +212,8 @@ def as_markdown(findings: Findings, names: Sequence[str] = ACCURACY) -> str:
         _markdown(text_table(rows, names, findings.footnotes)),
         markdown.bullets(findings.all_notes),
     ]
+    if findings.verdicts:
+        lines += ["## What was asked", markdown.bullets(findings.verdicts), QUESTIONS_NOTE]
     if comparison.finished:
         lines += _section("Cost", text_table(rows, COST, {}), findings.cost)
         lines += _section("Confidence", text_table(rows, confidence(), {}), findings.confidence)
@@ -276,7 +278,8 @@ def print_table(findings: Findings, console: Console, names: Sequence[str] = ACC
         shown.add_row(*texts)
     console.print(f"\n{findings.data}\n", markup=False, highlight=False)
     console.print(shown)
-    for line in [*findings.footnotes.values(), *findings.cautions, "", *findings.answer]:
+    asked = ["", *findings.verdicts] if findings.verdicts else []
+    for line in [*findings.footnotes.values(), *findings.cautions, *asked, "", *findings.answer]:
         console.print(line, markup=False, highlight=False)
 
 

@@ -22,6 +22,7 @@ class Asked(BaseModel):
     reference: str | None = Field(default=None, description="Each other model against this one.")
     margin: float | None = Field(default=None, gt=0, description="Fraction of accuracy.")
     seeds: list[int] = Field(default=[], description="Those that the recipe names.")
+    looks: list[int] = Field(default=[], description="Seeds at each planned look; [] without.")
     asked: str = Field(default="", description="When; ISO 8601, UTC.")
     finished: int = Field(default=0, description="Compared runs that had a result then.")
 
@@ -33,6 +34,7 @@ class Asked(BaseModel):
             reference=recipe.reference,
             margin=recipe.margin,
             seeds=recipe.seeds,
+            looks=recipe.looks,
             asked=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             finished=finished,
         )
@@ -48,7 +50,7 @@ class Asked(BaseModel):
         pairs = [pair for pair in self.questions if {*pair} <= {*names}]
         if self.reference in names:
             pairs += [(name, self.reference) for name in names if name != self.reference]
-        return pairs
+        return list({frozenset(pair): pair for pair in reversed(pairs)}.values())[::-1]
 
     def is_like(self, other: "Asked") -> bool:
         """Whether it asks the same, whenever."""

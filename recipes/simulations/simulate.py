@@ -144,7 +144,8 @@ def read_records(folder: Path) -> Iterator[dict[str, Any]]:
 def as_table(folder: Path) -> str:
     """A line for each grid and number of runs; shares in %, ranges over the grid's settings."""
     header = [
-        "grid", "runs", "settings", "tables of each", "any wrong claim", "best left out", "a difference is covered",
+        "grid", "runs", "settings", "tables of each", "any wrong claim", "best left out",
+        "a difference is covered",
         "worst pair", "an accuracy is covered", "width, points", "by ANOVA: any wrong claim",
         "width",
     ]  # fmt: skip
@@ -167,6 +168,45 @@ def as_table(folder: Path) -> str:
     return markdown.table(header, rows)
 
 
+def as_claims(folder: Path) -> str:
+    """What the README says of error rates, in Markdown: ranges over the settings that it names."""
+    settings = {record["grid"]: record["settings"] for record in read_records(folder)}
+
+    def found(*grids: str, runs: tuple[str, ...]) -> list[dict[str, float]]:
+        return [s["found"] for grid in grids for s in settings[grid] if s["runs"] in runs]
+
+    several = ("2", "3", "5", "10")
+    equal = found("equal", runs=several)
+    one_run = [s["found"] for s in settings["equal"] if s["runs"] == "1" and max(s["seed_sd"]) < 8]
+    apart = found("heterogeneous", "one_wild", runs=several)
+    rows = [
+        [
+            "any wrong claim in a table of six equal models, 2 to 10 seeds, 60 to 2,000 examples, "
+            "seeds that vary by 1 to 8 points",
+            f"{_range(equal, 'any_wrong_claim')} % of tables "
+            f"(each row by itself: {_range(equal, 'anova_any_wrong_claim')} %)",
+        ],
+        [
+            "95 % intervals of a difference, the same",
+            f"cover in {_range(equal, 'difference_covered')} %",
+        ],
+        [
+            "95 % intervals of an accuracy, the same",
+            f"cover in {_range(equal, 'accuracy_covered')} %",
+        ],
+        [
+            "the pair that is covered least where one row's seeds vary 8 or 12 times as much as "
+            "another's",
+            f"{_range(apart, 'difference_covered_worst')} %",
+        ],
+        [
+            "any wrong claim, one seed, seeds that vary by 1 to 3 points, as is assumed",
+            f"{_range(one_run, 'any_wrong_claim')} % of tables",
+        ],
+    ]
+    return markdown.table(["simulated", "found"], rows)
+
+
 def _range(found: list[dict[str, float]], key: str) -> str:
     values = [100 * one[key] for one in found]
     low, high = f"{min(values):.1f}", f"{max(values):.1f}"
@@ -180,8 +220,8 @@ def as_page(folder: Path) -> str:
         "# Simulated tables",
         "<!-- rendered from the records by recipes/simulations/simulate.py; do not edit -->",
         "Tables of which the truth is known; percentages, from the least to the most of a grid's "
-        "settings. Of 300 tables a share of 5 % is known to 2.5 points. [How sure](../../docs/how-sure.md) says "
-        "which marks they are held to, and what falls short.",
+        "settings. Of 300 tables a share of 5 % is known to 2.5 points, either way. "
+        "[How sure](../../docs/how-sure.md) names their marks, and what falls short.",
         as_table(folder),
         *(f"**{GRIDS[record['grid']].title}**: {GRIDS[record['grid']].text}" for record in records),
     ]
