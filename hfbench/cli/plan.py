@@ -32,8 +32,8 @@ from hfbench.records.schema import Record
 class Target:
     """What the comparison is to show, and what is assumed of it."""
 
-    difference: float = 0.05
-    """Of two accuracies, a fraction."""
+    difference: float | None = None
+    """Of two accuracies, a fraction; default: the recipe's margin, or 0.05."""
     discordance: float | None = None
     """Share of the examples that one of two runs answers rightly; default: as measured."""
 
@@ -172,6 +172,7 @@ def _design(
     pairs = models * (models - 1) // 2
     rows = max(sum(not model.control for model in recipe.models), 2)
     discordance, source = _discordance(records, folder, target)
+    difference = target.difference or recipe.margin or 0.05
     if runs == 1:
         source += "; with one seed, how much seeds matter is only known from elsewhere"
     shown = {
@@ -192,8 +193,8 @@ def _design(
         f"{100 * discordance.of_examples:.0f} % of that whatever the seed; the difference varies "
         f"by {_points(discordance.seed_sd)} from seed to seed",
         f"  smallest difference of two trained models: {smallest}",
-        f"  to show {_points(target.difference)} (1 pair): "
-        f"{_needed(target.difference, runs, examples, discordance, rows)}",
+        f"  to show {_points(difference)} (1 pair): "
+        f"{_needed(difference, runs, examples, discordance, rows)}",
     ]
 
 

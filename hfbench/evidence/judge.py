@@ -201,7 +201,7 @@ class Table:
     def seeds(self) -> SeedEffects:
         """What is believed of each row's seeds."""
         return learn_seed_effects(
-            [RunSpread.of(row.scores) for row in self.rows],
+            [RunSpread.of(row.scores, is_usual=row.collapsed < row.finished) for row in self.rows],
             self.answer_sd,
             [row.is_control for row in self.rows],
         )

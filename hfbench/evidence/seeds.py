@@ -51,20 +51,24 @@ class RunSpread:
     """Mean square of the runs; 0 with a single one."""
     of_rest: float
     """Mean square of what neither run nor example explains; 0 with a single run."""
+    is_usual: bool = True
+    """Whether it is of the kind that other rows are: not of runs that all collapsed."""
 
     @classmethod
-    def of(cls, scores: np.ndarray) -> "RunSpread":
+    def of(cls, scores: np.ndarray, *, is_usual: bool = True) -> "RunSpread":
         """Of ``scores``, shape (runs, examples)."""
         runs, examples = scores.shape
         if runs == 1:
-            return cls(runs, examples, 0.0, 0.0)
+            return cls(runs, examples, 0.0, 0.0, is_usual)
         of_runs, _, of_rest = mean_squares(scores)
-        return cls(runs, examples, of_runs, of_rest)
+        return cls(runs, examples, of_runs, of_rest, is_usual)
 
     @property
     def teaches(self) -> bool:
-        """Whether it says anything of seeds: not a single run, nor runs that all answer alike."""
-        return self.of_runs + self.of_rest > 0
+        """Whether it says anything of other rows' seeds: not a single run, nor runs that all answer
+        alike.
+        """
+        return self.is_usual and self.of_runs + self.of_rest > 0
 
 
 @dataclass(frozen=True, eq=False)

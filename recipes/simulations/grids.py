@@ -93,6 +93,8 @@ def latent(
             value = value + seed_sd * rng.standard_normal((row.runs, 1))
             table = value > _threshold(row.accuracy, seed_sd, shared, heavy)
             fails = rng.random(row.runs) < row.collapse
+            while fails.all():  # of a row without any other run there is nothing to know
+                fails = rng.random(row.runs) < row.collapse
             table[fails] = np.arange(examples) % 2 == 0
             right.append(table)
             collapsed.append(fails.tolist())

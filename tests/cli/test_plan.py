@@ -31,6 +31,11 @@ def test_the_design_is_that_of_the_power_analysis(write_recipe, tmp_path):
     assert f"to show 20.0 points (1 pair): {needed}" in shown
 
 
+def test_the_margin_of_the_recipe_is_the_difference_to_show(write_recipe, tmp_path):
+    shown = plan(load_recipe(write_recipe(margin=0.07)), tmp_path)
+    assert "to show 7.0 points (1 pair)" in shown
+
+
 def test_given_discordance_is_used(write_recipe, tmp_path):
     recipe = load_recipe(write_recipe(seeds=[0]))
     shown = plan(recipe, tmp_path, target=Target(0.3, discordance=0.25))

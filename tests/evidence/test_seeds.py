@@ -72,11 +72,14 @@ def test_a_row_with_one_run_borrows_from_the_others_and_a_control_has_none():
     assert calm.probabilities.sum(1) == pytest.approx(1)
 
 
-def test_runs_that_all_answer_alike_and_controls_teach_nothing():
+def test_runs_that_all_answer_alike_or_collapsed_and_controls_teach_nothing():
     rows = [RunSpread(3, 872, 0.5, 0.1)] * 2
     alone = learn_seed_effects(rows, ANSWER_SD, [False] * 2)
-    more = [*rows, RunSpread(5, 872, 0, 0), RunSpread(4, 872, 9.0, 0.1)]
-    together = learn_seed_effects(more, ANSWER_SD, [False, False, False, True])
+    more = [
+        *rows, RunSpread(5, 872, 0, 0), RunSpread(4, 872, 9.0, 0.1),
+        RunSpread(4, 872, 9.0, 0.1, is_usual=False),
+    ]  # fmt: skip
+    together = learn_seed_effects(more, ANSWER_SD, [False, False, False, True, False])
     assert together.probabilities[:2] == pytest.approx(alone.probabilities, abs=1e-12)
 
 
