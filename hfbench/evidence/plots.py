@@ -129,9 +129,9 @@ def _accuracy(comparison: ComparedModels) -> Plot:
     axes.spines["left"].set_visible(False)
     _mark_floor(axes, comparison)
     axes.set_xlabel("accuracy %")
-    lost = [m for m in models if m.collapsed.any() or m.failed]
-    without = f"; without runs that collapsed or failed: {len(lost)} models" if lost else ""
-    explain(figure, f"95 % intervals; models that share a letter cannot be told apart{without}")
+    is_lost = any(model.collapsed.any() or model.failed for model in models)
+    brackets = "; in brackets: runs that did not collapse or fail" if is_lost else ""
+    explain(figure, f"95 % intervals; models that share a letter cannot be told apart{brackets}")
     said = [
         f"{m.name} {percent(m.accuracy)} ({100 * m.interval[0]:.1f} to {100 * m.interval[1]:.1f})"
         + (f" of {m.runs} runs" if " of " in m.runs else "")
