@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hfbench.api import check, compare, plan, pretrain, verify
     from hfbench.errors import HfbenchError, HubError, UserError
     from hfbench.evidence.comparison import Comparison, load_comparison
+    from hfbench.evidence.judge import Judgement, judge
     from hfbench.execution.compare import Outcome
     from hfbench.publish.push import push_model, verify_push
     from hfbench.publish.results import push_results
@@ -27,6 +28,7 @@ __all__ = [
     "Comparison",
     "HfbenchError",
     "HubError",
+    "Judgement",
     "Outcome",
     "Recipe",
     "Record",
@@ -34,6 +36,7 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "judge",
     "load_comparison",
     "load_recipe",
     "load_records",
@@ -49,12 +52,14 @@ _HOMES = {
     "Comparison": "evidence.comparison",
     "HfbenchError": "errors",
     "HubError": "errors",
+    "Judgement": "evidence.judge",
     "Outcome": "execution.compare",
     "Recipe": "recipe.schema",
     "Record": "records.schema",
     "UserError": "errors",
     "check": "api",
     "compare": "api",
+    "judge": "evidence.judge",
     "load_comparison": "evidence.comparison",
     "load_recipe": "recipe.load",
     "load_records": "records.store",

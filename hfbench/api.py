@@ -3,9 +3,13 @@
 Each function imports what it needs when it is called: who reads results waits for no torch.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from hfbench.errors import UserError
 
 if TYPE_CHECKING:
     from hfbench.checks import Verdict
@@ -75,10 +79,16 @@ def compare(
     from hfbench.execution.compare import compare
     from hfbench.publish.checkpoint_push import open_publishers
     from hfbench.recipe.cells import Shard
+    from hfbench.records.asked import keep_asked
+    from hfbench.system.launch import is_main_process
 
-    return compare(
-        recipe,
-        Path(results),
+    if shard and recipe.looks:
+        raise UserError("--shard: which seeds run depends on results (looks), which no part has")
+    if is_main_process():
+        keep_asked(Path(results) / recipe.name, recipe)
+    run = partial(
+        compare,
+        results=Path(results),
         rerun=rerun,
         fail_fast=fail_fast,
         jobs=jobs,
@@ -86,6 +96,34 @@ def compare(
         engine=engine,
         open_publishers=open_publishers,
         console=console,
+    )
+    return _look_by_look(recipe, run) if recipe.looks else run(recipe)
+
+
+def _look_by_look(recipe: "Recipe", run: "Callable[[Recipe], Outcome]") -> "Outcome":
+    """Run as many seeds as the next look needs, of the models that are still in question."""
+    from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.looks import still_open
+    from hfbench.execution.compare import Outcome
+
+    names = {model.name for model in recipe.models}
+    outcomes: list[Outcome] = []
+    for before, look in itertools.pairwise([0, *recipe.looks]):
+        models = [model for model in recipe.models if model.name in names]
+        if before:  # a control has run
+            models = [model for model in models if not model.control]
+        if not models:
+            break
+        changes = {"models": models, "seeds": recipe.seeds[before:look]}
+        outcomes.append(run(recipe.model_copy(update=changes)))
+        if outcomes[-1].not_run:
+            break
+        names &= still_open(load_comparison(outcomes[-1].folder))
+    return Outcome(
+        outcomes[-1].results_folder,
+        [result for outcome in outcomes for result in outcome.results],
+        sum(outcome.kept for outcome in outcomes),
+        sum(outcome.not_run for outcome in outcomes),
     )
 
 

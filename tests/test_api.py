@@ -12,15 +12,18 @@ from rich.console import Console
 import hfbench
 
 QUIET = Console(quiet=True)
-CLASSES = {"Comparison", "HfbenchError", "HubError", "Outcome", "Recipe", "Record", "UserError"}
+CLASSES = {
+    "Comparison", "HfbenchError", "HubError", "Judgement", "Outcome", "Recipe", "Record",
+    "UserError",
+}  # fmt: skip
 SMALL = {"name": "mine", "preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
 FLOOR = {"name": "floor", "control": "majority"}
 
 
 def test_the_surface_is_this():
     assert set(hfbench.__all__) - CLASSES == {
-        "__version__", "check", "compare", "load_comparison", "load_recipe", "load_records", "plan",
-        "pretrain", "push_model", "push_results", "verify", "verify_push",
+        "__version__", "check", "compare", "judge", "load_comparison", "load_recipe",
+        "load_records", "plan", "pretrain", "push_model", "push_results", "verify", "verify_push",
     }  # fmt: skip
     for name in hfbench.__all__:
         assert getattr(hfbench, name) is not None

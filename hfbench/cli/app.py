@@ -134,8 +134,13 @@ def plan(
     overrides: Overrides = None,
     results_dir: ResultsDir = Path("results"),
     difference: Annotated[
-        float, typer.Option(min=0.001, max=0.999, help="A difference of accuracies to show.")
-    ] = 0.05,
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=0.999,
+            help="A difference of accuracies to show; by default the recipe's margin, or 0.05.",
+        ),
+    ] = None,
     discordance: Annotated[
         float | None,
         typer.Option(
@@ -435,7 +440,7 @@ def _print_plan(
     rerun: bool = False,
     only_pretraining: bool = False,
     shard: str | None = None,
-    difference: float = 0.05,
+    difference: float | None = None,
     discordance: float | None = None,
 ) -> None:
     quiet_libraries()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hfbench.evidence.comparison import compare_records
-from hfbench.evidence.findings import describe_cut, enumerate_names, list_labels
+from hfbench.evidence.data_notes import describe_cut
 from hfbench.evidence.power import (
     Discordance,
     detectable_difference,
@@ -19,6 +19,7 @@ from hfbench.evidence.power import (
     needed_seeds,
 )
 from hfbench.evidence.stats import ALPHA
+from hfbench.evidence.words import enumerate_names, list_labels
 from hfbench.execution.estimates import optimizer_steps, parameters
 from hfbench.execution.inputs import Inputs, arguments
 from hfbench.execution.survey import NEW, Status, Survey, cells_to_look_at
@@ -32,8 +33,8 @@ from hfbench.records.schema import Record
 class Target:
     """What the comparison is to show, and what is assumed of it."""
 
-    difference: float = 0.05
-    """Of two accuracies, a fraction."""
+    difference: float | None = None
+    """Of two accuracies, a fraction; default: the recipe's margin, or 0.05."""
     discordance: float | None = None
     """Share of the examples that one of two runs answers rightly; default: as measured."""
 
@@ -181,12 +182,14 @@ def _design(
     """What differences of two trained models the comparison can show, with 80 % power."""
     runs, models = len(recipe.seeds), len(recipe.models)
     pairs = models * (models - 1) // 2
+    rows = max(sum(not model.control for model in recipe.models), 2)
     discordance, source = _discordance(records, folder, target)
+    difference = target.difference or recipe.margin or 0.05
     if runs == 1:
-        source += "; with one seed, nothing is said about other seeds"
+        source += "; with one seed, how much seeds matter is only known from elsewhere"
     shown = {
         f"{count} pair{'s' if count > 1 else ''}": detectable_difference(
-            runs, examples, discordance, ALPHA / count
+            runs, examples, discordance, ALPHA / count, rows
         )
         for count in sorted({1, pairs})
     }
@@ -202,8 +205,8 @@ def _design(
         f"{100 * discordance.of_examples:.0f} % of that whatever the seed; the difference varies "
         f"by {_points(discordance.seed_sd)} from seed to seed",
         f"  smallest difference of two trained models: {smallest}",
-        f"  to show {_points(target.difference)} (1 pair): "
-        f"{_needed(target.difference, runs, examples, discordance)}",
+        f"  to show {_points(difference)} (1 pair): "
+        f"{_needed(difference, runs, examples, discordance, rows)}",
     ]
 
 
@@ -213,7 +216,7 @@ def _discordance(records: list[Record], folder: Path, target: Target) -> tuple[D
     compared: list[Record] = [record for record in records if record.kind != "pretraining"]
     if compared:
         models = compare_records(compared, folder).finished
-        pairs = itertools.combinations([model.correct for model in models], 2)
+        pairs = itertools.combinations([model.counted for model in models], 2)
         measured = measure_discordance(list(pairs))
     found, source = Discordance(), "assumed"
     if measured:
@@ -223,16 +226,18 @@ def _discordance(records: list[Record], folder: Path, target: Target) -> tuple[D
     return found, source
 
 
-def _needed(difference: float, runs: int, examples: int, discordance: Discordance) -> str:
+def _needed(
+    difference: float, runs: int, examples: int, discordance: Discordance, rows: int
+) -> str:
     if difference >= discordance.share:
         return "impossible, where fewer examples than that are discordant"
-    number = needed_examples(difference, max(runs, 2), discordance)
+    number = needed_examples(difference, max(runs, 2), discordance, rows=rows)
     by_examples = (
         f"{number:,} examples with {max(runs, 2)} seeds"
         if number
         else f"no number of examples suffices with {max(runs, 2)} seeds"
     )
-    seeds = needed_seeds(difference, examples, discordance)
+    seeds = needed_seeds(difference, examples, discordance, rows=rows)
     by_seeds = f"{seeds} seeds" if seeds else "no number of seeds suffices"
     return f"{by_examples}; {by_seeds} with {examples:,} examples"
 

@@ -1,30 +1,21 @@
 """Records -> what the models achieved and which of them can be told apart. No torch here."""
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from hfbench.errors import RecordError
+from hfbench.evidence.collapse import collapsed_runs
 from hfbench.evidence.fairness import evaluation_hash
-from hfbench.evidence.stats import (
-    ALPHA,
-    Answers,
-    Difference,
-    VarianceSplit,
-    accuracy_interval,
-    accuracy_p_value,
-    difference_of_answers,
-    group_letters,
-    holm,
-    split_variance,
-)
+from hfbench.evidence.judge import Difference, JudgedRow, Judgement, judge, letters_of
+from hfbench.evidence.stats import ALPHA, VarianceSplit, holm, split_variance
 from hfbench.metrics.registry import Scores, score
+from hfbench.records.asked import Asked
 from hfbench.records.consistency import misfit
 from hfbench.records.predictions import load_all_predictions
 from hfbench.records.schema import (
@@ -35,9 +26,6 @@ from hfbench.records.schema import (
     TaskData,
 )
 from hfbench.records.store import WHAT_TO_DO
-
-if TYPE_CHECKING:
-    pass
 
 _MAJORITY = "always the commonest class"  # no name of a model, which has no spaces
 _Row = Compared | FailedRecord
@@ -58,6 +46,8 @@ class ModelRuns:
     """The right classes, shape (examples,)."""
     logits: np.ndarray
     """Shape (runs, examples, labels)."""
+    judged: JudgedRow | None = None
+    """What can be said of its accuracy; None if every run failed."""
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -69,30 +59,51 @@ class ModelRuns:
         """Whether each prediction is right, shape (runs, examples)."""
         return self.predicted == self.labels
 
-    @cached_property
-    def answers(self) -> Answers:
-        """The right answers, for paired differences."""
-        return Answers.of(self.correct)
-
     @property
     def seeds(self) -> list[int | None]:
         """Of the finished runs; [None] for a control, in which nothing is random."""
         return [record.seed for record in self.finished]
 
     @cached_property
-    def accuracy(self) -> float:
-        """Mean over runs and examples; NaN if every run failed."""
-        return float(self.correct.mean()) if self.finished else math.nan
+    def collapsed(self) -> np.ndarray:
+        """Whether each run gives one answer or never left that level, shape (runs,).
 
-    @cached_property
+        None of a control, which does what it is for.
+        """
+        if not self.trained:
+            return np.zeros(len(self.finished), dtype=bool)
+        return collapsed_runs(self.predicted, self.labels, self.commonest)
+
+    @property
+    def counted(self) -> np.ndarray:
+        """Right or not in the runs that trained, or in all where none did, (runs, examples)."""
+        return self.correct if self.collapsed.all() else self.correct[~self.collapsed]
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over examples and the runs that trained; NaN if every run failed."""
+        return self.judged.mean if self.judged else math.nan
+
+    @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the accuracy over examples and seeds."""
-        return accuracy_interval(self.correct)
+        return (self.judged.low, self.judged.high) if self.judged else (math.nan, math.nan)
 
     @cached_property
     def variance(self) -> VarianceSplit | None:
         """Where the uncertainty of the accuracy comes from; None with a single run."""
-        return split_variance(self.correct)
+        return split_variance(self.counted)
+
+    @property
+    def commonest(self) -> int:
+        """The class that the training examples have most of, the first among equals."""
+        task = self.finished[0].task
+        return int(np.argmax([task.splits["train"].label_counts[label] for label in task.labels]))
+
+    @property
+    def is_majority(self) -> bool:
+        """Whether every run gives the commonest class to every example."""
+        return bool((self.predicted == self.commonest).all())
 
     @cached_property
     def scores(self) -> list[Scores]:
@@ -122,31 +133,31 @@ class ModelRuns:
         return float(np.mean(seconds))
 
     @property
-    def one_class_runs(self) -> int:
-        """Runs that predict the same class for every example."""
-        return int((self.predicted == self.predicted[:, :1]).all(1).sum())
-
-    @property
     def runs(self) -> str:
-        """Finished runs, and of how many where some failed."""
+        """Those whose mean is shown, and of how many where some collapsed or failed."""
         total = len(self.finished) + len(self.failed)
-        return f"{len(self.finished)} of {total}" if self.failed else str(total)
+        counted = len(self.finished) - int(self.collapsed.sum())
+        return str(total) if counted == total else f"{counted} of {total}"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two models on the same examples; the first is the more accurate."""
+    """Two models on the same examples."""
 
     first: ModelRuns
     second: ModelRuns
     difference: Difference
-    p_value: float
-    """Adjusted after Holm for all pairs of the table."""
+    """The first minus the second, with its interval and its family's p-value."""
 
     @property
     def differ(self) -> bool:
         """Whether the two can be told apart."""
-        return self.p_value < ALPHA
+        return self.difference.differ
+
+    @property
+    def p_value(self) -> float:
+        """Adjusted for its family."""
+        return self.difference.adjusted_p
 
 
 @dataclass(frozen=True)
@@ -156,7 +167,7 @@ class Floor:
     chance: float
     """Accuracy of guessing: 1 / number of labels."""
     above_chance: bool
-    """Whether it is told apart from guessing, upwards (Holm's correction for all models)."""
+    """Whether it is told apart from guessing, upwards; a test of the floor's family."""
     below_chance: bool
     """Whether it is told apart from guessing, downwards, and right less than half as often."""
     label: str
@@ -164,7 +175,7 @@ class Floor:
     majority: Difference | None
     """Its accuracy minus that of always answering ``label``; None for a row that just does that."""
     p_majority: float
-    """Adjusted after Holm together with the pairs of the table."""
+    """Adjusted after Holm for all models, and not below that of guessing."""
 
     @property
     def above_majority(self) -> bool:
@@ -179,6 +190,11 @@ class Standing:
     models: list[ModelRuns]
     """Those without a finished run stand last."""
     pairs: list[Pair]
+    """All that answered the same examples, the more accurate first: a family of tests."""
+    questions: list[Pair]
+    """Those that the recipe asks: another family."""
+    best: list[str]
+    """The 95 % confidence set for the best; empty where models answered different examples."""
     letters: dict[str, str]
     """Model -> groups; models that share a letter cannot be told apart."""
     floors: dict[str, Floor]
@@ -199,6 +215,8 @@ class ComparedModels(Standing):
     curve: dict[int, Standing]
     """Training examples -> standing, of a learning curve; empty where there is none."""
     pretraining: list[PretrainingRecord | FailedRecord]
+    asked: list[Asked]
+    """What was asked of it, and when, the first first; empty where nothing was kept."""
 
     @property
     def task(self) -> TaskData | None:
@@ -214,21 +232,30 @@ def by_model(records: Iterable[_AnyRow]) -> dict[str, list[_AnyRow]]:
     return models
 
 
-def stand(records: Sequence[_Row], results: Path) -> Standing:
-    models = [_load_runs(runs, results) for runs in by_model(records).values()]
+def stand(records: Sequence[_Row], results: Path, asked: Asked | None = None) -> Standing:
+    """The models of ``records``, judged; ``asked``: what the recipe wants to know of them."""
+    asked = asked or Asked()
+    loaded = [_load_runs(runs, results) for runs in by_model(records).values()]
+    by_examples: dict[str, list[ModelRuns]] = {}
+    for model in loaded:
+        if model.finished:
+            by_examples.setdefault(evaluation_hash(model.finished[0]), []).append(model)
+    judged = [_Judged.of(models, asked) for models in by_examples.values()]
+    found = {row.name: row for part in judged for row in part.judgement.rows}
+    models = [replace(model, judged=found.get(model.name)) for model in loaded]
     models.sort(key=_rank)
-    finished = [model for model in models if model.finished]
-    if not finished:
-        return Standing(models, [], {}, {})
-    # the floor is tested in the same family as the pairs, where no row of the table is the floor
-    floor = next((m for m in finished if _always_majority(m)), None) or _majority(finished[0])
-    tested = finished if floor in finished else sorted([*finished, floor], key=_rank)
-    pairs = _compare_pairs(tested)
-    p_values = {(pair.first.name, pair.second.name): pair.p_value for pair in pairs}
-    names = [model.name for model in finished]
-    letters = dict(zip(names, group_letters(names, p_values), strict=True))
-    shown = [pair for pair in pairs if {pair.first.name, pair.second.name} <= {*names}]
-    return Standing(models, shown, letters, _floors(finished, floor, pairs))
+    by_name = {model.name: model for model in models}
+    names = [model.name for model in models if model.finished]
+    pairs = [pair for part in judged for pair in part.judgement.pairs]
+    questions = [pair for part in judged for pair in part.judgement.questions]
+    return Standing(
+        models=models,
+        pairs=[Pair(by_name[p.first], by_name[p.second], p) for p in pairs],
+        questions=[Pair(by_name[p.first], by_name[p.second], p) for p in questions],
+        best=judged[0].judgement.best if len(judged) == 1 else [],
+        letters=dict(zip(names, letters_of(names, pairs), strict=True)),
+        floors={name: floor for part in judged for name, floor in part.floors().items()},
+    )
 
 
 def _rank(model: ModelRuns) -> tuple[float, str]:
@@ -258,49 +285,60 @@ def _load_runs(records: Sequence[_Row], results: Path) -> ModelRuns:
     return ModelRuns(name, finished, failed, first["id"], first["label"], logits)
 
 
-def _compare_pairs(models: list[ModelRuns]) -> list[Pair]:
-    """All pairs that answered the same examples, with Holm's adjusted p-values."""
-    pairs = [
-        (first, second, difference_of_answers(first.answers, second.answers))
-        for first, second in itertools.combinations(models, 2)
-        if evaluation_hash(first.finished[0]) == evaluation_hash(second.finished[0])
-    ]
-    adjusted = holm([difference.p_value for _, _, difference in pairs])
-    return [Pair(*pair, p_value) for pair, p_value in zip(pairs, adjusted, strict=True)]
+@dataclass(frozen=True)
+class _Judged:
+    """Models that answered the same examples."""
 
+    models: list[ModelRuns]
+    judgement: Judgement
 
-def _floors(models: list[ModelRuns], floor: ModelRuns, pairs: list[Pair]) -> dict[str, Floor]:
-    chance = 1 / models[0].logits.shape[-1]
-    p_chance = holm([accuracy_p_value(model.correct, chance) for model in models])
-    label = floor.finished[0].task.labels[floor.predicted[0, 0]]
-    against = {}
-    for pair in pairs:
-        if pair.second is floor and not _always_majority(pair.first):
-            against[pair.first.name] = (pair.difference, pair.p_value)
-        elif pair.first is floor and not _always_majority(pair.second):
-            against[pair.second.name] = (-pair.difference, pair.p_value)
-    return {
-        model.name: Floor(
-            chance, p < ALPHA and model.accuracy > chance,
-            p < ALPHA and model.accuracy < chance / 2, label,
-            *against.get(model.name, (None, 1.0)),
+    @classmethod
+    def of(cls, models: list[ModelRuns], asked: Asked) -> "_Judged":
+        """Of models with a result."""
+        return cls(
+            models,
+            judge(
+                {model.name: model.correct for model in models},
+                margin=asked.margin,
+                looks=max(len(asked.looks), 1),
+                questions=asked.about(model.name for model in models),
+                controls=[model.name for model in models if model.seeds == [None]],
+                collapsed={model.name: model.collapsed.tolist() for model in models},
+            ),
         )
-        for model, p in zip(models, p_chance, strict=True)
-    }  # fmt: skip
 
-
-def _majority(model: ModelRuns) -> ModelRuns:
-    """As if a model had always given the commonest class of ``model``'s training examples."""
-    logits = np.zeros((1, *model.logits.shape[1:]))
-    logits[..., _commonest(model)] = 1
-    return replace(model, name=_MAJORITY, logits=logits)
-
-
-def _always_majority(model: ModelRuns) -> bool:
-    return bool((model.predicted == _commonest(model)).all())
-
-
-def _commonest(model: ModelRuns) -> int:
-    """The first among equals."""
-    task = model.finished[0].task
-    return int(np.argmax([task.splits["train"].label_counts[label] for label in task.labels]))
+    def floors(self) -> dict[str, Floor]:
+        """Each model against guessing and the commonest class: a family of tests."""
+        table = self.judgement.table
+        assert table is not None  # all of its models have a result
+        first = self.models[0]
+        chance, always = 1 / first.logits.shape[-1], first.labels == first.commonest
+        with_floor = table.and_control(_MAJORITY, always.astype(float))
+        tested = [model.name for model in self.models if not model.is_majority]
+        against = with_floor.compare([(name, _MAJORITY) for name in tested])
+        p_chance = table.p_of_share(chance)
+        # who is better than the commonest class is better than guessing, too: a row is claimed to
+        # be the one only where it is the other, and counts once
+        of_chance = dict(zip(table.number, holm(table.looks * p_chance), strict=True))
+        guessing = dict(zip(table.number, p_chance, strict=True))
+        p_majority = [
+            max(found.p_value, guessing[name]) if found.mean > 0 else found.p_value
+            for name, found in zip(tested, against, strict=True)
+        ]
+        majority = dict(
+            zip(
+                tested,
+                zip(against, holm(np.multiply(table.looks, p_majority)), strict=True),
+                strict=True,
+            )
+        )
+        return {
+            row.name: Floor(
+                chance,
+                of_chance[row.name] < ALPHA and row.mean > chance,
+                of_chance[row.name] < ALPHA and row.mean < chance / 2,
+                first.finished[0].task.labels[first.commonest],
+                *majority.get(row.name, (None, 1.0)),
+            )
+            for row in self.judgement.rows
+        }

@@ -10,6 +10,7 @@ from hfbench.evidence.compared import ComparedModels, by_model, stand
 from hfbench.evidence.fairness import refuse_different_examples, unlike
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import build_rows, row_values
+from hfbench.records.asked import Asked, load_asked
 from hfbench.records.consistency import contradiction
 from hfbench.records.schema import Compared, FailedRecord, Record
 from hfbench.records.store import WHAT_TO_DO, load_records
@@ -43,13 +44,25 @@ def load_comparison(results: str | Path, *, different_examples: bool = False) ->
         RecordError: if a record or its predictions cannot be read.
     """
     records = load_records(results)
-    return compare_records(records, Path(results), different_examples=different_examples)
+    asked = load_asked(Path(results))
+    return compare_records(records, Path(results), asked, different_examples=different_examples)
 
 
 def compare_records(
-    records: Sequence[Record], results: Path, *, different_examples: bool = False
+    records: Sequence[Record],
+    results: Path,
+    asked: Sequence[Asked] = (),
+    *,
+    different_examples: bool = False,
 ) -> Comparison:
-    """As `load_comparison`, of some of the records in ``results``."""
+    """As `load_comparison`, of some of the records in ``results``.
+
+    Args:
+        records: of compared models and of pretrainings.
+        results: the folder that they are of.
+        asked: what was asked, and when; the last counts. By default, which model is best.
+        different_examples: see `load_comparison`.
+    """
     compared = [record for record in records if record.kind != "pretraining"]
     if not compared:
         raise UserError(f"{results}: no model was compared yet; run `hfbench compare`")
@@ -64,19 +77,26 @@ def compare_records(
     for runs in by_model(finished).values() if different_examples else [finished]:
         refuse_different_examples(runs, results)
     sizes = sorted({r.train_size for r in compared if r.train_size is not None})
-    curve = {size: stand([r for r in compared if r.train_size == size], results) for size in sizes}
+    question = asked[-1] if asked else None
+    curve = {
+        size: stand([r for r in compared if r.train_size == size], results, question)
+        for size in sizes
+    }
     shown = [r for r in compared if r.train_size is None]
-    standing = stand(shown, results) if shown else curve[sizes[-1]]
+    standing = stand(shown, results, question) if shown else curve[sizes[-1]]
     shown = [record for model in standing.models for record in [*model.finished, *model.failed]]
     return Comparison(
         models=standing.models,
         pairs=standing.pairs,
+        questions=standing.questions,
+        best=standing.best,
         letters=standing.letters,
         recipe=compared[0].recipe,
         floors=standing.floors,
         differences=unlike(shown),
         curve=curve if len(curve) > 1 else {},
         pretraining=[record for record in records if record.kind == "pretraining"],
+        asked=list(asked),
     )
 
 

@@ -14,8 +14,8 @@ from rich.text import Text
 from hfbench.errors import UserError
 from hfbench.evidence.compared import ModelRuns
 from hfbench.evidence.fairness import evaluation_hash
-from hfbench.evidence.findings import p_text
 from hfbench.evidence.stats import McNemar, mcnemar
+from hfbench.evidence.words import p_text
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
-from hfbench.evidence.findings import Findings, p_text
+from hfbench.evidence.compared import ComparedModels, ModelRuns
+from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
 from hfbench.evidence.flips import (
     FlipCounts,
     Flips,
@@ -27,21 +27,13 @@ from hfbench.evidence.flips import (
 from hfbench.evidence.plots import FAINT, INK, PAIRS, PALETTE, Plot, draw_plots, save_figure
 from hfbench.evidence.stats import VarianceSplit
 from hfbench.evidence.table import ACCURACY, COST, build_rows, confidence, curve_table, text_table
+from hfbench.evidence.words import decimal, p_text
 from hfbench.metrics.calibration import class_scores, confusion_matrix
 from hfbench.records.schema import Record
 from hfbench.system.files import atomic
 
 _LISTED = 100
 """Flipped examples that are listed for a pair of models."""
-
-
-@dataclass(frozen=True)
-class _PairLine:
-    """A line of the paired differences."""
-
-    pair: Pair
-    mcnemar: list[str]
-    """Of each seed: its cells and exact p."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +92,7 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
     folder = files("hfbench.evidence") / "templates"
     script = (folder / "report.js").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["signed"] = lambda share: f"{100 * share:+.1f}"
+    environment.filters["signed"] = lambda share: decimal(share, "+.1f")
     environment.filters["percent"] = lambda share: f"{100 * share:.0f} %"
     environment.filters["p"] = p_text
     template = environment.from_string((folder / "report.html.j2").read_text("utf-8"))
@@ -110,12 +102,12 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         comparison=comparison,
         labels=task.labels if task else [],
         findings=findings,
+        questions_note=QUESTIONS_NOTE,
         accuracy=text_table(rows, ACCURACY, findings.footnotes),
         cost=text_table(rows, COST, {}),
         confidence=text_table(rows, confidence(), {}),
         curve=curve_table(comparison) if comparison.curve else None,
         plots={plot.name: (plot, _inline_svg(plot)) for plot in draw_plots(comparison)},
-        pairs=[_pair_line(pair) for pair in comparison.pairs],
         pairs_fit=len(comparison.pairs) <= PAIRS,
         variances=_variances(comparison),
         classes=[_class_table(model) for model in comparison.finished],
@@ -148,13 +140,6 @@ def _inline_svg(plot: Plot) -> Markup:
         plot.alt, Markup('xmlns:xlink="http://www.w3.org/1999/xlink"')
     )
     return Markup(svg.replace("LABEL", label, 1))
-
-
-def _pair_line(pair: Pair) -> _PairLine:
-    if not common_seeds(pair.first, pair.second):
-        return _PairLine(pair, [])
-    tests = find_flips(pair.second, pair.first).by_seed
-    return _PairLine(pair, [f"{t.only_first}:{t.only_second}, {p_text(t.p_value)}" for t in tests])
 
 
 def _variances(comparison: ComparedModels) -> list[tuple[str, VarianceSplit]]:

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from scipy.optimize import isotonic_regression
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns
-from hfbench.evidence.findings import enumerate_names, percent, points
+from hfbench.evidence.words import enumerate_names, percent, points
 from hfbench.metrics.calibration import reliability
 from hfbench.system.files import atomic, make_folder
 
@@ -123,15 +123,18 @@ def _accuracy(comparison: ComparedModels) -> Plot:
             comparison.letters[model.name], (1.01, row), xycoords=("axes fraction", "data"),
             va="center",
         )  # fmt: skip
-    axes.set_yticks(rows, [_short(model.name) for model in models])
+    axes.set_yticks(rows, [_with_runs(model) for model in models])
     axes.set_ylim(-0.6, len(models) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     _mark_floor(axes, comparison)
     axes.set_xlabel("accuracy %")
-    explain(figure, "95 % intervals; models that share a letter cannot be told apart")
+    is_lost = any(model.collapsed.any() or model.failed for model in models)
+    brackets = "; in brackets: runs that did not collapse or fail" if is_lost else ""
+    explain(figure, f"95 % intervals; models that share a letter cannot be told apart{brackets}")
     said = [
         f"{m.name} {percent(m.accuracy)} ({100 * m.interval[0]:.1f} to {100 * m.interval[1]:.1f})"
+        + (f" of {m.runs} runs" if " of " in m.runs else "")
         for m in models
     ]
     return Plot("accuracy", f"Accuracy with its 95 % interval: {'; '.join(said)}.", figure)
@@ -160,7 +163,7 @@ def _differences(comparison: ComparedModels) -> Plot:
     for row, pair in zip(rows, pairs, strict=True):
         found = pair.difference
         colour = PALETTE[0] if pair.differ else FAINT
-        axes.plot([100 * found.low, 100 * found.high], [row, row], color=colour, lw=2)
+        axes.plot([100 * found.family_low, 100 * found.family_high], [row, row], color=colour, lw=2)
         face = colour if pair.differ else "none"
         axes.plot(100 * found.mean, row, "o", color=colour, mfc=face, ms=5)
     axes.axvline(0, color=INK, lw=0.8)
@@ -173,7 +176,7 @@ def _differences(comparison: ComparedModels) -> Plot:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("difference in points")
-    explain(figure, f"95 % intervals; filled: told apart after Holm's correction{among}")
+    explain(figure, f"95 % intervals for all pairs together (Holm); filled: told apart{among}")
     told = [pair for pair in pairs if pair.differ]
     alt = f"Paired differences of accuracy{among}: {len(told)} of {len(pairs)} are told apart"
     if told:
@@ -181,7 +184,7 @@ def _differences(comparison: ComparedModels) -> Plot:
         found = largest.difference
         alt += (
             f"; the largest is {largest.first.name} over {largest.second.name} by "
-            f"{points(found.mean, found.low, found.high)}"
+            f"{points(found.mean, found.family_low, found.family_high)}"
         )
     return Plot("differences", f"{alt}.", figure)
 
@@ -386,6 +389,11 @@ def _panels(number: int) -> tuple[Figure, list[Axes]]:
 def _short(name: str) -> str:
     """``name`` as it fits a figure; in words it stands in full."""
     return cut(name, _NAME)
+
+
+def _with_runs(model: ModelRuns) -> str:
+    """Its name and, where runs collapsed or failed, how many did not."""
+    return f"{_short(model.name)} ({model.runs})" if " of " in model.runs else _short(model.name)
 
 
 def cut(text: str, letters: int) -> str:

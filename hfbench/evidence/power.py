@@ -1,6 +1,6 @@
 """What a comparison can show, before it runs: power, detectable difference, examples and seeds.
 
-The same model as in `stats`: the difference of two models on an example and with a seed varies with
+The same model as in `judge`: the difference of two models on an example and with a seed varies with
 the example, with the seed, and with both together.
 """
 
@@ -10,13 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import stdtrit
-from scipy.stats import chi2, norm
+from scipy.special import chdtri
+from scipy.stats import norm, qmc
 
-from hfbench.evidence.stats import ALPHA, mean_squares, seed_variance
+from hfbench.evidence.mixture import half_width
+from hfbench.evidence.seeds import RunSpread, learn_seed_effects
+from hfbench.evidence.stats import ALPHA, mean_squares
 
 POWER = 0.8
-_QUANTILES = (np.arange(50) + 0.5) / 50
+_TABLES = 16
+"""Of runs that happen to differ less or more, over which a power is the mean."""
+_ROWS = 8
+"""Rows from which a plan takes the seeds' variance to be learnt, at most: more add little."""
+_ANSWER_SD = 0.45
+"""Standard deviation of one answer, of which 50 to 85 % are right."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,14 @@ class Discordance:
 
 
 def power(
-    difference: float, runs: int, examples: int, discordance: Discordance, alpha: float = ALPHA
+    difference: float,
+    runs: int,
+    examples: int,
+    discordance: Discordance,
+    alpha: float = ALPHA,
+    rows: int | None = 2,
 ) -> float:
-    """Probability that `stats.paired_difference` has p < ``alpha``, in [0, 1].
+    """Probability that `judge` finds p < ``alpha`` for a pair, in [0, 1].
 
     Args:
         difference: the true difference of the accuracies, a fraction.
@@ -51,55 +63,105 @@ def power(
         examples: evaluation examples.
         discordance: how the two models differ.
         alpha: the level of this one test.
+        rows: of the table, from which it is learnt how much seeds matter; None: it is known.
     """
-    tail = 1 - alpha / 2
-    if runs == 1:
-        error = math.sqrt(max(discordance.share - difference**2, 1e-12) / examples)
-        critical = np.array(norm.ppf(tail) * error)
+    of_examples, of_seeds, rest = discordance.parts(difference)
+    by_examples = (of_examples + rest / runs) / examples
+    error = math.sqrt(by_examples + 2 * of_seeds / runs)
+    if rows is None:
+        critical = np.array(norm.ppf(1 - alpha / 2) * error)
     else:
-        of_examples, of_seeds, rest = discordance.parts(difference)
-        by_examples = (of_examples + rest / runs) / examples
-        error = math.sqrt(by_examples + 2 * of_seeds / runs)
-        # Few seeds: what the test finds for them varies. The mean squares of the two models, each
-        # with half the rest, on a grid of quantiles of their chi-square distributions.
-        expected = (rest / 2 + examples * of_seeds) / (runs * examples)
-        found = expected * chi2.ppf(_QUANTILES, runs - 1) / (runs - 1)
-        excess = np.maximum(found - rest / 2 / (runs * examples), 0)
-        # as `stats.paired_difference` adds them
-        variance = by_examples + excess[:, None] + excess[None, :]
-        squares = np.where(excess > 0, found, 0) ** 2 / (runs - 1)
-        spread = by_examples**2 / (examples - 1) + squares[:, None] + squares[None, :]
-        critical = stdtrit(variance**2 / spread, tail) * np.sqrt(variance)
+        critical = np.array(
+            [
+                _critical(runs, examples, by_examples, rest / 2, of_seeds, quantiles, alpha)
+                for quantiles in _quantiles(min(rows, _ROWS))
+            ]
+        )
     shown = norm.sf((critical - difference) / error) + norm.cdf((-critical - difference) / error)
     return float(np.mean(shown))
 
 
+def _quantiles(rows: int) -> np.ndarray:
+    """Of the rows' chi-square variables, spread evenly, shape (tables, rows)."""
+    return qmc.Halton(rows, scramble=False).random(_TABLES + 1)[1:]
+
+
+def _critical(
+    runs: int,
+    examples: int,
+    by_examples: float,
+    of_rest: float,
+    of_seeds: float,
+    quantiles: np.ndarray,
+    alpha: float,
+) -> float:
+    """The difference of the first two rows from which on p < ``alpha``, as their runs came out."""
+    spreads = [RunSpread(1, examples, 0.0, 0.0)] * len(quantiles)
+    if runs > 1:
+        found = (of_rest + examples * of_seeds) * chdtri(runs - 1, quantiles) / (runs - 1)
+        spreads = [RunSpread(runs, examples, float(of_runs), of_rest) for of_runs in found]
+    seeds = learn_seed_effects(spreads, _ANSWER_SD, [False] * len(spreads))
+    variances, weights = seeds.of_differences(np.array([0]), np.array([1]), (runs, runs))
+    as_estimated = by_examples * (examples / max(examples - 3, 1) if runs > 1 else 1.0)
+    return float(half_width(np.array([alpha]), as_estimated + variances[None], weights)[0])
+
+
 def detectable_difference(
-    runs: int, examples: int, discordance: Discordance, alpha: float = ALPHA
+    runs: int,
+    examples: int,
+    discordance: Discordance,
+    alpha: float = ALPHA,
+    rows: int | None = 2,
 ) -> float | None:
     """The smallest true difference that is shown with 80 % power; None if no possible one is."""
 
     def lacking(difference: float) -> float:
-        return power(difference, runs, examples, discordance, alpha) - POWER
+        return power(difference, runs, examples, discordance, alpha, rows) - POWER
 
     # a difference cannot be larger than the share of examples on which the models differ
     if lacking(discordance.share) < 0:
         return None
-    return float(brentq(lacking, 1e-6, discordance.share, xtol=1e-6))
+    return float(brentq(lacking, 1e-6, discordance.share, xtol=1e-5))
 
 
 def needed_examples(
-    difference: float, runs: int, discordance: Discordance, alpha: float = ALPHA
+    difference: float,
+    runs: int,
+    discordance: Discordance,
+    alpha: float = ALPHA,
+    rows: int | None = 2,
 ) -> int | None:
     """Evaluation examples for 80 % power; None if no number does, since the seeds vary too much."""
-    return _smallest(lambda n: power(difference, runs, n, discordance, alpha), 2, 10_000_000)
+    return _smallest(lambda n: power(difference, runs, n, discordance, alpha, rows), 2, 10_000_000)
 
 
 def needed_seeds(
-    difference: float, examples: int, discordance: Discordance, alpha: float = ALPHA
+    difference: float,
+    examples: int,
+    discordance: Discordance,
+    alpha: float = ALPHA,
+    rows: int | None = 2,
 ) -> int | None:
     """Seeds for 80 % power; None if 1,000 do not suffice: these examples are too few."""
-    return _smallest(lambda runs: power(difference, runs, examples, discordance, alpha), 2, 1000)
+    return _smallest(lambda r: power(difference, r, examples, discordance, alpha, rows), 2, 1000)
+
+
+def needed_range(
+    low: float, high: float, needed: Callable[[float], int | None]
+) -> tuple[int | None, int | None]:
+    """What is needed where the difference is only known to lie in an interval.
+
+    Args:
+        low: lower end of the interval of the difference.
+        high: upper end.
+        needed: of a difference above 0, how many examples or seeds show it; None if none do.
+
+    Returns:
+        The fewest and the most; None where no number does, as of a difference of 0.
+    """
+    fewest = needed(max(abs(low), abs(high)))
+    most = None if low <= 0 <= high else needed(min(abs(low), abs(high)))
+    return fewest, most
 
 
 def measure_discordance(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Discordance | None:
@@ -116,13 +178,19 @@ def measure_discordance(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Disco
         rests = [mean_squares(table)[2] for table in pair]
         noise = sum(rest / len(table) for rest, table in zip(rests, pair, strict=True))
         of_examples = max(float((first - second).var(ddof=1)) - noise, 0.0)
-        seeds = sum(seed_variance(table)[0] * len(table) for table in pair)
+        seeds = sum(_seed_variance(table) for table in pair)
         if share > 0:
             total = of_examples + sum(rests)
             measured.append((share, of_examples / total, math.sqrt(seeds)))
     if not measured:
         return None
     return Discordance(*(float(value) for value in np.median(measured, axis=0)))
+
+
+def _seed_variance(table: np.ndarray) -> float:
+    """Of one run; not below 0."""
+    of_runs, _, of_rest = mean_squares(table)
+    return max(of_runs - of_rest, 0.0) / table.shape[1]
 
 
 def _smallest(power_of: Callable[[int], float], low: int, high: int) -> int | None:

@@ -16,7 +16,8 @@ from rich.table import Table
 from hfbench.errors import UserError, nearest
 from hfbench.evidence import markdown
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Standing
-from hfbench.evidence.findings import Findings, p_text
+from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
+from hfbench.evidence.words import decimal, p_text
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.records.schema import ModelFacts
 from hfbench.system.files import atomic
@@ -26,7 +27,7 @@ from hfbench.system.files import atomic
 class Row:
     """One model's line. Shares are fractions in [0, 1]; None where there is no value.
 
-    Means are over the finished runs.
+    The accuracy is over the runs that trained, all other means over the finished runs.
     """
 
     model: str
@@ -36,16 +37,20 @@ class Row:
     high: float | None
     group: str
     """Models that share a letter cannot be told apart."""
+    may_be_best: bool | None
+    """Whether it is in the 95 % confidence set for the best."""
+    seed_sd: float | None
+    """Standard deviation of its accuracy over seeds, as all rows let believe; 0 for a control."""
     above_majority: float | None
     """Accuracy minus that of always giving the commonest class."""
     p_majority: float | None
-    """After Holm, together with the pairs."""
+    """After Holm, for all rows against it and against guessing."""
     above_chance: bool | None
     """Told apart from guessing, upwards."""
     runs: int
     failed: int
-    one_class_runs: int
-    """Runs that predict the same class for every example."""
+    collapsed: int
+    """Runs that learnt nothing; the accuracy is of the others, if there are any."""
     examples: int
     """Evaluation examples of each run."""
     scores: dict[str, float | None]
@@ -88,11 +93,12 @@ def _number(value: float | None, form: str) -> str:
 def _majority(row: Row) -> str:
     if row.above_majority is None or row.p_majority is None:
         return ""
-    return f"{100 * row.above_majority:+.1f} {p_text(row.p_majority)}"
+    return f"{decimal(row.above_majority, '+.1f')} {p_text(row.p_majority)}"
 
 
 def _runs(row: Row) -> str:
-    return f"{row.runs} of {row.runs + row.failed}" if row.failed else str(row.runs)
+    counted, total = row.runs - row.collapsed, row.runs + row.failed
+    return str(total) if counted == total else f"{counted} of {total}"
 
 
 def _scaled(value: float | None, unit: float) -> str:
@@ -206,6 +212,8 @@ def as_markdown(findings: Findings, names: Sequence[str] = ACCURACY) -> str:
         _markdown(text_table(rows, names, findings.footnotes)),
         markdown.bullets(findings.all_notes),
     ]
+    if findings.verdicts:
+        lines += ["## What was asked", markdown.bullets(findings.verdicts), QUESTIONS_NOTE]
     if comparison.finished:
         lines += _section("Cost", text_table(rows, COST, {}), findings.cost)
         lines += _section("Confidence", text_table(rows, confidence(), {}), findings.confidence)
@@ -270,14 +278,15 @@ def print_table(findings: Findings, console: Console, names: Sequence[str] = ACC
         shown.add_row(*texts)
     console.print(f"\n{findings.data}\n", markup=False, highlight=False)
     console.print(shown)
-    for line in [*findings.footnotes.values(), *findings.cautions, "", *findings.answer]:
+    asked = ["", *findings.verdicts] if findings.verdicts else []
+    for line in [*findings.footnotes.values(), *findings.cautions, *asked, "", *findings.answer]:
         console.print(line, markup=False, highlight=False)
 
 
 def _row(model: ModelRuns, comparison: ComparedModels, note: str) -> Row:
     if not model.finished:
         nothing: dict[str, Any] = dict.fromkeys([field.name for field in fields(Row)])
-        counts = {"runs": 0, "failed": len(model.failed), "one_class_runs": 0, "examples": 0}
+        counts = {"runs": 0, "failed": len(model.failed), "collapsed": 0, "examples": 0}
         known = {"model": model.name, "group": "", "scores": dict.fromkeys(confidence()), **counts}
         return Row(**{**nothing, **known, "notes": note})
     floor, facts = comparison.floors[model.name], model.finished[0].model_facts
@@ -287,12 +296,14 @@ def _row(model: ModelRuns, comparison: ComparedModels, note: str) -> Row:
         low=model.interval[0],
         high=model.interval[1],
         group=comparison.letters[model.name],
+        may_be_best=model.name in comparison.best,
+        seed_sd=model.judged.seed_sd if model.judged else None,
         above_majority=floor.majority.mean if floor.majority else None,
         p_majority=floor.p_majority if floor.majority else None,
         above_chance=floor.above_chance,
         runs=len(model.finished),
         failed=len(model.failed),
-        one_class_runs=model.one_class_runs,
+        collapsed=int(model.collapsed.sum()),
         examples=len(model.labels),
         scores={name: model.mean_score(name) for name in confidence()},
         parameters=facts.parameters,

@@ -70,7 +70,8 @@ RESERVED = frozenset(
     {"loss", "step", "epoch", "grad_norm", "learning_rate"}
     # columns of tables
     | {"model", "low", "high", "interval", "group", "above_majority", "p_majority", "majority"}
-    | {"above_chance", "runs", "failed", "one_class_runs", "examples", "parameters"}
+    | {"above_chance", "runs", "failed", "collapsed", "may_be_best", "seed_sd", "examples"}
+    | {"parameters"}
     | {"body_parameters", "train_tokens", "train_flops", "train_seconds", "tokens_per_second"}
     | {"peak_memory_bytes", "peak_memory", "notes"}
     # columns of published runs

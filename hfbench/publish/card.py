@@ -18,9 +18,10 @@ from huggingface_hub.utils import yaml_dump
 from jinja2 import Environment, StrictUndefined
 
 from hfbench.evidence import markdown
-from hfbench.evidence.findings import Findings, describe_pretraining, percent
-from hfbench.evidence.stats import accuracy_interval
+from hfbench.evidence.findings import Findings, describe_pretraining
+from hfbench.evidence.stats import wilson_interval
 from hfbench.evidence.table import ACCURACY, build_rows, text_table
+from hfbench.evidence.words import percent
 from hfbench.metrics.registry import Metric, metrics_of
 from hfbench.publish.published_run import (
     PublishedRun,
@@ -209,7 +210,7 @@ def _eval_results(run: PublishedRun) -> list[EvalResult]:
     }
     own: dict[str, Any] = {"n": int(run.correct.size), "seed": record.seed}
     of_accuracy = {
-        "ci95": _rounded(accuracy_interval(run.correct)),
+        "ci95": _rounded(wilson_interval(float(run.correct.mean()), run.correct.size)),
         "seed_chosen": run.choice.reason,
     }
     results = [

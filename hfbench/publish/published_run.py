@@ -6,16 +6,11 @@ from typing import Any
 import numpy as np
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns
-from hfbench.evidence.findings import (
-    KEPT,
-    Findings,
-    describe_cut,
-    enumerate_names,
-    list_labels,
-    one_class,
-    percent,
-)
-from hfbench.evidence.stats import accuracy_interval
+from hfbench.evidence.data_notes import KEPT, describe_cut
+from hfbench.evidence.findings import Findings
+from hfbench.evidence.footnotes import collapse
+from hfbench.evidence.stats import wilson_interval
+from hfbench.evidence.words import enumerate_names, list_labels, percent
 from hfbench.publish.bundle import Choice
 from hfbench.records.schema import ClassificationRecord, ModelFacts, TaskData, TrainingFacts
 
@@ -149,8 +144,8 @@ def warnings(run: PublishedRun) -> list[str]:
         lines.append(f"It gives the same answer to every text ({always}).")
     elif not floor.above_majority:
         lines.append(f"It is not shown to be better than {always}.")
-    if (same := one_class(run.model)) and floor.majority is not None:
-        lines.append(f"{same}.")
+    if (lost := collapse(run.model)) and floor.majority is not None:
+        lines.append(f"{lost}.")
     return lines
 
 
@@ -182,7 +177,7 @@ def place(run: PublishedRun) -> str:
 def this_run(run: PublishedRun) -> str:
     """The accuracy of the published weights, in a sentence or two; also for the Hub's notes."""
     right, n = int(run.correct.sum()), int(run.correct.size)
-    low, high = accuracy_interval(run.correct)
+    low, high = wilson_interval(right / n, n)
     split, model = run.task.evaluation_split, run.model
     what = f"{split} examples"
     if not is_published_split(run.record):

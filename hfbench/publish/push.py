@@ -26,6 +26,7 @@ from hfbench.publish.leaks import refuse_leaks, shorten_paths
 from hfbench.publish.proof import NotTheModelError, Source, prove
 from hfbench.publish.published_run import PublishedRun
 from hfbench.publish.repos import Commit, Destination, check_repo_id, hub_errors, look_at, upload
+from hfbench.records.asked import load_asked
 from hfbench.records.schema import ClassificationRecord, Probe
 from hfbench.records.store import ResultsFolder, as_json, load_record, load_records
 from hfbench.system.files import make_folder, writing
@@ -112,7 +113,7 @@ def stage_model(
     """
     check_repo_id(repo_id)
     records = [shorten_paths(record) for record in load_records(results)]
-    findings = Findings.of(compare_records(records, results))
+    findings = Findings.of(compare_records(records, results, load_asked(results)))
     runs = find_model(findings.comparison.models, model, results)
     choice = choose_run(runs, seed, results)
     record, checkpoint = choice.record, ResultsFolder(results).weights(choice.record.stem)

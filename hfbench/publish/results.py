@@ -56,6 +56,8 @@ def stage_results(
         if isinstance(record, Compared):
             table = read_predictions_table(record, source)
         there.keep(record, table)
+    if source.asked_path.exists():
+        shutil.copyfile(source.asked_path, there.asked_path)
     records = load_records(folder)
     findings = Findings.of(load_comparison(folder))
     rebuild(findings, folder)
@@ -168,7 +170,7 @@ def fetch_results(address: str, folder: Path) -> str:
             repo_type="dataset",
             revision=info.sha,
             local_dir=folder,
-            allow_patterns=["records/*.json", "records/*.parquet", *REBUILT],
+            allow_patterns=["records/*.json", "records/*.parquet", "asked.json", *REBUILT],
         )
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes on its downloads
     assert info.sha is not None

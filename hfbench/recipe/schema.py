@@ -483,6 +483,22 @@ class Recipe(Section):
     """For models that bring none of their own."""
     models: Annotated[list[Model], Field(min_length=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
+    """A list; or ``{at_most: 10, looks: [3, 5, 10]}``: seeds 0 to 9, of which each model runs 3,
+    then five and ten if it is still in question. The comparison looks at its results after 3 and 5
+    seeds, and goes on with the models that a question cannot yet tell apart, or without questions
+    those that may be the best. The error allowed is shared by the looks: 5 % for all of them."""
+    looks: list[PositiveInt] = []
+    """How many seeds there are at each look; written as a part of ``seeds``."""
+    questions: list[list[Name]] = []
+    """Pairs of models that are to be compared, e.g. ``[[mine, baseline]]``: they are answered
+    first, and their errors are controlled for them alone. Without any, the question is which model
+    is best; all pairs are in the table in any case. Decide before you see results: the results
+    folder keeps what was asked, and when."""
+    reference: Name | None = None
+    """A model with which each other one is compared: so many questions more."""
+    margin: Share | None = None
+    """The difference of accuracies that matters, a fraction: with ``0.01``, two models whose
+    difference is shown to be below one point are equivalent."""
     train_sizes: list[PositiveInt] = []
     """A learning curve: every model runs with every seed on so many training examples, and only
     so. Subsets are stratified, nested within a seed and the same for every model."""
@@ -505,6 +521,28 @@ class Recipe(Section):
     """Keep the weights of every cell under ``<results>/<name>/models/``."""
     _folder: Path = PrivateAttr(default=Path())
 
+    @model_validator(mode="before")
+    @classmethod
+    def _seeds_with_looks(cls, values: Any) -> Any:
+        plan = values.get("seeds") if isinstance(values, dict) else None
+        if not isinstance(plan, dict):
+            return values
+        keys = ("at_most", "looks")
+        for key in plan:
+            if key not in keys:
+                raise ValueError(f"seeds: unknown key {key!r}{nearest(str(key), keys)}")
+        at_most, looks = plan.get("at_most"), plan.get("looks")
+        if type(at_most) is not int or not 2 <= at_most <= 1000:
+            raise ValueError(f"seeds: at_most must be a whole number from 2 to 1000, not {at_most}")
+        numbers = looks if isinstance(looks, list) and looks else None
+        if numbers is None or any(type(number) is not int for number in numbers):
+            raise ValueError(f"seeds: looks must be a list of whole numbers, not {looks}")
+        if sorted({*numbers}) != numbers or numbers[0] < 2 or numbers[-1] != at_most:
+            raise ValueError(
+                f"seeds: looks must rise from 2 or more to at_most ({at_most}), not {numbers}"
+            )
+        return {**values, "seeds": list(range(at_most)), "looks": numbers}
+
     @field_validator("models")
     @classmethod
     def _unique_names(cls, models: list[Model]) -> list[Model]:
@@ -519,6 +557,25 @@ class Recipe(Section):
         if len(set(seeds)) != len(seeds):
             raise ValueError(f"seeds must differ: {seeds}")
         return seeds
+
+    @model_validator(mode="after")
+    def _known_questions(self) -> "Recipe":
+        names = [model.name for model in self.models]
+        asked = [("questions", name) for pair in self.questions for name in pair]
+        asked += [("reference", self.reference)] if self.reference else []
+        for pair in self.questions:
+            if len(pair) != 2:
+                raise ValueError(f"questions: a question is two models, not {pair}")
+        for key, name in asked:
+            if name not in names:
+                raise ValueError(f"{key}: no model {name!r}{nearest(name, names)}")
+        pairs = [frozenset(pair) for pair in self.questions]
+        for pair in self.questions:
+            if len({*pair}) == 1:
+                raise ValueError(f"questions: {pair[0]!r} is compared with itself")
+            if pairs.count(frozenset(pair)) > 1:
+                raise ValueError(f"questions: {' and '.join(pair)} are there more than once")
+        return self
 
     @field_validator("train_sizes")
     @classmethod

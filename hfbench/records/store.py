@@ -47,7 +47,7 @@ class ResultsFolder:
 
     ``records/`` has a record for each cell with its predictions beside it, ``models/`` the weights
     that are kept, ``runs/`` what a Trainer writes while it trains, ``locks/`` who runs which cell,
-    ``push/`` what is about to be published.
+    ``push/`` what is about to be published; ``asked.json`` is what was asked, and when.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,6 +63,15 @@ class ResultsFolder:
     def records(self) -> Path:
         """The folder of all records."""
         return self.path / "records"
+
+    @property
+    def asked_path(self) -> Path:
+        """Of what was asked, and when; see `records.asked`."""
+        return self.path / "asked.json"
+
+    def count_finished(self) -> int:
+        """Compared runs that have a result."""
+        return len(list(self.records.glob("*.parquet")))
 
     def record_path(self, stem: str) -> Path:
         """Of the record with this name."""

@@ -87,6 +87,7 @@ def tuning_recipe(recipe: Recipe, variants: dict[str, tuple[Model, Setting]]) ->
         "name": f"{recipe.name}_tuning",
         "task": recipe.task.model_copy(update={"test_split": None}),
         "models": models,
+        "questions": [],
         "seeds": SEEDS,
     }
     return recipe.model_copy(update=changes)

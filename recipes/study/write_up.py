@@ -12,12 +12,10 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 from across_tasks import as_table as table_across_tasks
 from jinja2 import Environment, StrictUndefined
-from scipy.stats import hypergeom
-from wrong_order import as_table as table_of_orders
-from wrong_order import small_studies
+from new_studies import as_table as table_of_new_studies
+from new_studies import beats, one_run, table_of
 
 from hfbench import load_records
 from hfbench.cli.script import exit_on_user_error
@@ -25,10 +23,11 @@ from hfbench.errors import UserError
 from hfbench.evidence import markdown
 from hfbench.evidence.compared import ModelRuns, Pair
 from hfbench.evidence.comparison import Comparison, load_comparison
-from hfbench.evidence.findings import Findings, enumerate_names
-from hfbench.evidence.power import measure_discordance, needed_examples
-from hfbench.evidence.stats import Difference
+from hfbench.evidence.findings import Findings
+from hfbench.evidence.judge import Difference, Table
+from hfbench.evidence.power import Discordance, needed_examples, needed_range
 from hfbench.evidence.table import ACCURACY, build_rows, text_table
+from hfbench.evidence.words import decimal, enumerate_names
 from hfbench.records.schema import PretrainingRecord, TrainedRecord
 from hfbench.system.files import atomic
 
@@ -64,18 +63,10 @@ class Study:
         return "lies above" if percent / 100 > high else "lies below"
 
     def small_study(self, model: str, examples: int, step: str = "05_sst2") -> str:
-        """What one run gives on so many examples of the test, 95 % of the time: ``53 to 69 %``.
-
-        Exact over all runs and subsets: from the 2.5th to the 97.5th percentile.
-        """
-        correct = self.model(model, step).correct
-        right = np.arange(examples + 1)
-        shares = [hypergeom.cdf(right, correct.shape[1], run.sum(), examples) for run in correct]
-        low, high = (
-            100 * int(np.argmax(np.mean(shares, axis=0) >= tail)) / examples
-            for tail in (0.025, 0.975)
-        )
-        return f"{low:.1f} to {high:.1f} %"
+        """What a new run gives on so many new examples, 95 % of the time: ``53 to 69 %``."""
+        table = self._table(step)
+        low, high = one_run(table, model, examples)
+        return f"{100 * low:.0f} to {100 * high:.0f} %"
 
     def single_runs(self, model: str, step: str = "05_sst2", split: str = "validation") -> str:
         """The least and the most accurate run: ``60.0 to 71.7 %``."""
@@ -83,34 +74,48 @@ class Study:
         return f"{min(found):.1f} to {max(found):.1f} %"
 
     def difference(self, first: str, second: str, step: str = "05_sst2") -> str:
-        """Of ``first`` minus ``second``: ``+3.1 points (-0.2 to 6.4)``."""
+        """Of ``first`` minus ``second``: ``+3.1 points (-0.2 to 6.4)``.
+
+        The interval is that of all questions of the step together.
+        """
         found = self.paired(first, second, step)
-        return f"{100 * found.mean:+.1f} points ({100 * found.low:.1f} to {100 * found.high:.1f})"
+        low, high = decimal(found.family_low), decimal(found.family_high)
+        return f"{decimal(found.mean, '+.1f')} points ({low} to {high})"
 
     def relation(self, first: str, second: str, step: str = "05_sst2") -> str:
-        """``is better than``, ``is worse than``; ``cannot be told from`` if they share a letter."""
+        """``is better than``, ``is worse than``, ``cannot be told from``; among the questions."""
         if not self._pair(first, second, step).differ:
             return "cannot be told from"
         return f"is {'better' if self.paired(first, second, step).mean > 0 else 'worse'} than"
 
-    def wrong_order(self, first: str, second: str, examples: int, step: str = "05_sst2") -> str:
-        """How often one run of each, on so many examples, have the wrong order: ``12.5 %``."""
-        models = [self.model(name, step) for name in (first, second)]
-        worse, better = sorted(models, key=lambda model: model.accuracy)
-        return f"{100 * small_studies(better.correct, worse.correct, examples).wrong:.1f} %"
+    def beats(self, first: str, second: str, examples: int, step: str = "05_sst2") -> str:
+        """How often one new run of each has the first ahead: ``96 % (91 to 99)``."""
+        self._pair(first, second, step)
+        return beats(self._table(step), first, second, examples)
 
     def needed_examples(self, first: str, second: str, step: str = "05_sst2") -> str:
-        """By which one run of each shows their difference with 80 % power: ``310 examples``."""
-        pair = (self.model(first, step).correct, self.model(second, step).correct)
-        discordance = measure_discordance([pair])
-        difference = abs(self.paired(first, second, step).mean)
-        number = needed_examples(difference, 1, discordance) if discordance else None
-        return "no number of examples does" if number is None else f"{number:,} examples"
+        """By which one run of each shows their difference, 80 % power: ``210 to 910 examples``.
 
-    def one_class_runs(self, model: str, step: str = "05_sst2") -> str:
-        """How many runs give every example the same answer: ``7 of 10``."""
+        Over the interval of the difference; how much seeds matter counts as known.
+        """
+        table, found = self._table(step), self.paired(first, second, step)
+        seeds = sum(table.seeds.sd(table.number[name]) ** 2 for name in (first, second))
+        # of one run, all that varies with the example is one part
+        of_examples = table.variance_of_single_runs(first, second)
+        discordance = Discordance(of_examples + found.mean**2 + seeds, 1.0, seeds**0.5)
+        fewest, most = needed_range(
+            found.low, found.high, lambda d: needed_examples(d, 1, discordance, rows=None)
+        )
+        if fewest is None:
+            return "no number of examples does, since seeds vary too much"
+        if most is None:
+            return f"{fewest:,} examples or more, or none do"
+        return f"{fewest:,} to {most:,} examples"
+
+    def collapsed_runs(self, model: str, step: str = "05_sst2") -> str:
+        """How many runs collapsed to one answer: ``7 of 10``."""
         runs = self.model(model, step)
-        return f"{runs.one_class_runs} of {len(runs.finished)}"
+        return f"{runs.collapsed.sum()} of {len(runs.finished)}"
 
     def overlap(self, model: str, step: str = "05_sst2") -> str:
         """How many test examples occur in the corpus that it was pretrained on: ``1 of 872``.
@@ -193,13 +198,17 @@ class Study:
         table = text_table(build_rows(Findings.of(self.comparison(step))), ACCURACY, {})
         return markdown.table(table.header, table.rows)
 
-    def table_of_orders(self, step: str, examples: list[int], models: list[str]) -> str:
-        """See wrong_order.py."""
-        return table_of_orders(self.comparison(step), examples, models)
+    def table_of_new_studies(self, step: str, examples: list[int]) -> str:
+        """See new_studies.py."""
+        return table_of_new_studies(self.comparison(step), examples)
 
     def table_across_tasks(self, steps: list[str]) -> str:
         """See across_tasks.py."""
         return table_across_tasks([self.comparison(step) for step in steps])
+
+    def _table(self, step: str) -> Table:
+        """The answers of all of its models."""
+        return table_of(self.comparison(step))
 
     def model(self, name: str, step: str) -> ModelRuns:
         """The runs of a model.
@@ -221,12 +230,12 @@ class Study:
         """The two models, in either order.
 
         Raises:
-            UserError: if they were not compared.
+            UserError: if the step's recipe does not ask for it.
         """
-        for pair in self.comparison(step).pairs:
+        for pair in self.comparison(step).questions:
             if {pair.first.name, pair.second.name} == {first, second}:
                 return pair
-        raise UserError(f"{self.results}: {step} does not compare {first!r} and {second!r}")
+        raise UserError(f"{self.results}: {step} does not ask about {first!r} and {second!r}")
 
 
 def render(template: str, results: Path) -> str:

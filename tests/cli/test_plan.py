@@ -31,17 +31,26 @@ def test_the_design_is_that_of_the_power_analysis(write_recipe, tmp_path):
     assert f"to show 20.0 points (1 pair): {needed}" in shown
 
 
+def test_the_margin_of_the_recipe_is_the_difference_to_show(write_recipe, tmp_path):
+    shown = plan(load_recipe(write_recipe(margin=0.07)), tmp_path)
+    assert "to show 7.0 points (1 pair)" in shown
+
+
 def test_given_discordance_is_used(write_recipe, tmp_path):
     recipe = load_recipe(write_recipe(seeds=[0]))
     shown = plan(recipe, tmp_path, target=Target(0.3, discordance=0.25))
-    assert "given and assumed; with one seed, nothing is said about other seeds: 25 %" in shown
+    assert (
+        "given and assumed; with one seed, how much seeds matter is only known from elsewhere: 25 %"
+        in shown
+    )
     assert "impossible, where fewer examples than that are discordant" in shown
 
 
 def test_time_and_discordance_are_those_of_finished_runs(write_recipe, tmp_path):
     small = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
     models = [{"name": name, **small} for name in ("mine", "other")]
-    models[1]["training_arguments"] = {"learning_rate": 1e-4}
+    models[0]["training_arguments"] = {"num_train_epochs": 3, "learning_rate": 5e-3}  # both learn
+    models[1]["training_arguments"] = {"num_train_epochs": 4, "learning_rate": 1e-3}
     recipe = load_recipe(write_recipe(models=models))
     assert "no run was timed yet of mine, other" in plan(recipe, tmp_path)
     outcome = compare(recipe, tmp_path, console=Console(quiet=True))
@@ -79,7 +88,8 @@ def test_a_shard_shows_what_its_run_runs(write_recipe, tmp_path):
 def test_the_design_and_the_time_of_a_shard_are_by_all_that_is_finished(write_recipe, tmp_path):
     small = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
     models = [{"name": name, **small} for name in ("mine", "other")]
-    models[1]["training_arguments"] = {"learning_rate": 1e-4}
+    models[0]["training_arguments"] = {"num_train_epochs": 3, "learning_rate": 5e-3}  # both learn
+    models[1]["training_arguments"] = {"num_train_epochs": 4, "learning_rate": 1e-3}
     recipe = load_recipe(write_recipe(models=models, seeds=[0, 1, 2, 3]))
     compare(recipe, tmp_path, shard="1/2", console=Console(quiet=True))
     shown = plan(recipe, tmp_path, shard=Shard(2, 2))

@@ -7,9 +7,10 @@ import pytest
 from rich.console import Console
 
 from hfbench.evidence.comparison import load_comparison
-from hfbench.evidence.findings import Findings, list_labels
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import render_report
 from hfbench.evidence.table import as_latex, as_markdown, print_table
+from hfbench.evidence.words import list_labels
 from hfbench.records.schema import Overlap, SplitData, TaskData, Tokens
 
 RIGHT = np.arange(60) % 3 > 0

@@ -1,12 +1,11 @@
-import itertools
-
 import numpy as np
 import pytest
 
 from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
-from hfbench.evidence.stats import accuracy_interval, holm, paired_difference
+from hfbench.evidence.judge import judge
+from hfbench.evidence.stats import holm
 
 
 def draw(seed, share, runs=1, n=200):
@@ -26,29 +25,40 @@ def results(tmp_path, write_record):
     return tmp_path
 
 
-def test_models_are_sorted_and_have_their_intervals(results):
+def judged(comparison, **asked):
+    """The same models by the public function."""
+    return judge(
+        {model.name: model.correct for model in comparison.models},
+        controls=[model.name for model in comparison.models if model.seeds == [None]],
+        **asked,
+    )
+
+
+def test_the_table_is_what_judge_says_of_the_answers(results):
     comparison = load_comparison(results)
+    expected = judged(comparison)
+    assert [model.judged for model in comparison.models] == expected.rows
+    assert [pair.difference for pair in comparison.pairs] == expected.pairs
+    assert comparison.best == expected.best == ["good"]
+    assert comparison.letters == {row.name: row.group for row in expected.rows}
     accuracies = [model.accuracy for model in comparison.models]
     assert accuracies == sorted(accuracies, reverse=True)
     for model in comparison.models:
-        assert model.interval == accuracy_interval(model.correct)
         assert model.accuracy == pytest.approx(model.correct.mean())
 
 
 def test_pairs_have_holm_over_all_of_them_and_letters_follow(results):
     comparison = load_comparison(results)
-    models = comparison.models
     assert len(comparison.pairs) == 6
-    raw = [
-        paired_difference(a.correct, b.correct).p_value
-        for a, b in itertools.combinations(models, 2)
-    ]
+    raw = [pair.difference.p_value for pair in comparison.pairs]
     assert [pair.p_value for pair in comparison.pairs] == pytest.approx(holm(raw))
     for pair in comparison.pairs:
         shared = set(comparison.letters[pair.first.name]) & set(
             comparison.letters[pair.second.name]
         )
         assert bool(shared) != pair.differ
+        found = pair.difference
+        assert pair.differ == (not found.family_low <= 0 <= found.family_high)
     assert comparison.letters["good"] == "a"
     assert set(comparison.letters["fair"]) & set(comparison.letters["alike"])
 
@@ -58,28 +68,30 @@ def test_the_floor_in_the_table_is_tested_once(results):
     floor = comparison.floors["good"]
     (pair,) = [p for p in comparison.pairs if p.second.name == "floor" and p.first.name == "good"]
     assert (floor.label, floor.chance) == ("y", 0.5)
-    assert (floor.majority, floor.p_majority) == (pair.difference, pair.p_value)
+    for name in ("mean", "low", "high", "p_value"):
+        assert getattr(floor.majority, name) == pytest.approx(getattr(pair.difference, name))
     assert floor.above_majority
     assert floor.above_chance
     assert comparison.floors["floor"].majority is None
     assert not comparison.floors["floor"].above_chance
 
 
-def test_the_floor_is_tested_where_it_is_no_row(results, write_record):
+def test_the_floor_is_a_family_of_its_own_whether_or_not_it_is_a_row(results):
+    with_row = load_comparison(results)
     for path in (results / "records").glob("floor*"):
         path.unlink()
     comparison = load_comparison(results)
-    models, floor = comparison.models, np.arange(200) % 2 == 1
     assert {pair.second.name for pair in comparison.pairs} == {"fair", "alike"}
-    raw = [
-        paired_difference(a.correct, b.correct).p_value
-        for a, b in itertools.combinations(models, 2)
-    ]
-    raw += [paired_difference(model.correct, floor[None]).p_value for model in models]
-    adjusted = holm(raw)
-    assert [pair.p_value for pair in comparison.pairs] == pytest.approx(adjusted[:3])
-    found = [comparison.floors[model.name].p_majority for model in models]
-    assert found == pytest.approx(adjusted[3:])
+    floor = np.arange(200) % 2 == 1
+    table = judged(comparison).table.and_control("floor", floor.astype(float))
+    names = [model.name for model in comparison.models]
+    against = table.compare([(name, "floor") for name in names])
+    for name, expected in zip(names, against, strict=True):
+        found = comparison.floors[name]
+        assert found.majority.mean == expected.mean
+        assert found.p_majority == pytest.approx(expected.adjusted_p)
+        # further pairs do not change it
+        assert with_row.floors[name].p_majority == pytest.approx(found.p_majority)
 
 
 def test_a_model_below_the_floor_has_a_negative_difference(results, write_record):
@@ -94,56 +106,6 @@ def test_a_model_below_the_floor_has_a_negative_difference(results, write_record
 def test_no_records_or_only_pretraining_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no records here"):
         load_comparison(tmp_path)
-
-
-def test_the_answer_names_the_best_whom_it_beats_and_who_is_no_better_than_the_floor(results):
-    comparison = load_comparison(results)
-    best, fair = comparison.models[0], comparison.models[1]
-    (pair,) = [p for p in comparison.pairs if p.first is best and p.second is fair]
-    first, second = Findings.of(comparison).answer
-    assert first.startswith(
-        f"good is the most accurate ({100 * best.accuracy:.1f} %); it beats fair"
-    )
-    assert f"by {100 * pair.difference.mean:.1f} points (95 % interval" in first
-    assert "alike and floor" in first
-    assert second == 'Every other model is better than always answering "y".'
-    assert (
-        Findings.of(comparison).question
-        == "Which of these 4 models classifies d/s best, and how sure is that?"
-    )
-
-
-def test_the_answer_counts_those_it_cannot_name_in_a_sentence(tmp_path, write_record):
-    write_record(tmp_path, "best", 0, np.arange(200) < 190)
-    for number in range(8):
-        write_record(tmp_path, f"other-{number}", 0, np.arange(200) < 100 - number)
-        if number in (6, 7):
-            first, _ = Findings.of(load_comparison(tmp_path)).answer
-            assert first.startswith("best is the most accurate (95.0 %); it beats other-0 by 45.0")
-            assert first.endswith(
-                ["other-4, other-5 and other-6.", "and, by more, 7 others."][number - 6]
-            )
-
-
-def test_the_answer_says_when_nothing_can_be_told_apart(tmp_path, write_record):
-    right = draw(1, 0.6)[0]
-    for model in ("one", "two", "three"):
-        write_record(tmp_path, model, 0, right)
-    first, second = Findings.of(load_comparison(tmp_path)).answer
-    assert "cannot be told from any other: three and two" in first
-    assert "not shown" in second or "better than always" in second
-
-
-def test_the_answer_of_a_single_model_and_of_none(tmp_path, write_record):
-    from hfbench.records.schema import Failure
-
-    failure = Failure(type="E", message="m", step=None)
-    write_record(tmp_path, "one", 0, np.ones(50, bool), failure=failure)
-    assert Findings.of(load_comparison(tmp_path)).answer == ["No run of any model finished."]
-    write_record(tmp_path, "two", 0, np.arange(50) < 30)
-    first, second = Findings.of(load_comparison(tmp_path)).answer
-    assert first == "two is the most accurate (60.0 %); there is no other model to compare it with."
-    assert second == 'two is not shown to be better than always answering "y".'
 
 
 def test_a_learning_curve_says_from_how_many_examples_on_which_model_wins(tmp_path, write_record):
@@ -174,7 +136,8 @@ def test_every_row_that_always_gives_the_commonest_class_is_the_floor(results, w
     assert comparison.floors["collapsed"].majority is None
     assert comparison.floors["floor"].majority is None
     assert comparison.letters["collapsed"] == comparison.letters["floor"]
-    assert (
-        Findings.of(comparison).answer[1]
-        == 'Every other model is better than always answering "y".'
-    )
+    # its table has three models that are told from the floor, and one that is the floor
+    assert Findings.of(comparison).answer[1:] == [
+        'Every other model is better than always answering "y"; collapsed does just that.',
+        "2 of 2 runs of collapsed collapsed.",
+    ]

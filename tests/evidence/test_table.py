@@ -155,18 +155,27 @@ def test_a_model_that_never_finished_has_a_row_without_numbers(results, write_re
     assert "seed 1 failed (OSError: full)" in line["notes"]
 
 
-def test_one_class_runs_are_flagged(results, write_record):
+def test_collapsed_runs_are_told_and_not_averaged(results, write_record):
+    before = build_rows(load_findings(results))[1].accuracy
     labels = np.arange(80) % 2
     write_record(results, "worse", 3, labels == 1)  # always y
+    row = build_rows(load_findings(results))[1]
+    assert (row.runs, row.collapsed, row.accuracy) == (4, 1, before)
     text = as_markdown(load_findings(results))
-    assert "[1] worse: 1 of 4 runs predict one class only" in text
+    told = "1 of 4 runs collapsed to one answer (rate up to 75 %), the accuracy is of the others"
+    assert f"[1] worse: {told}" in text
+    assert "| worse [1] |" in text
+    assert "| 3 of 4 |" in text
 
 
-def test_one_seed_is_said_to_say_nothing_of_others(results, write_record):
+def test_what_the_intervals_of_single_runs_rest_on_is_said(results, tmp_path, write_record):
     write_record(results, "single", 0, np.ones(80, bool))
     write_record(results, "control", None, np.ones(80, bool), control=True)
     text = as_markdown(load_findings(results))
-    assert "One seed only (single): intervals and groups say nothing about other seeds." in text
+    assert "One run only (single): taken to vary with its seed as the other rows do." in text
+    write_record(tmp_path / "alone", "single", 0, np.arange(80) < 50)
+    text = as_markdown(load_findings(tmp_path / "alone"))
+    assert "One run only (single): no row shows how much seeds matter. Intervals assume" in text
 
 
 @pytest.fixture
@@ -245,7 +254,9 @@ def test_a_model_whose_corpus_has_evaluation_examples_is_marked(results, write_o
 
 
 def test_the_selection_rule_is_stated(results, write_record):
-    assert "mean over the runs, after the last step." in as_markdown(load_findings(results))
+    assert "mean over the runs that trained, after the last step." in as_markdown(
+        load_findings(results)
+    )
     rng = np.random.default_rng(0)
     for seed in range(3):
         for model in ("worse", "better"):

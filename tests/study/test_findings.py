@@ -1,8 +1,7 @@
 """What the study's scripts conclude from the records of its comparisons."""
 
-import itertools
+import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,57 +9,22 @@ from ruamel.yaml import YAML
 
 from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.judge import judge
+from hfbench.records.asked import Asked
 
 STUDY = Path(__file__).parents[2] / "recipes" / "study"
+
+
+def write_asked(folder, questions):
+    """Beside the records, as `hfbench compare` does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entry = Asked(questions=questions).model_dump(mode="json")
+    (folder / "asked.json").write_text(json.dumps([entry]), encoding="utf-8")
 
 
 def answers(text):
     """Runs in words, whether each answer is right: ``"110 010"``."""
     return np.array([[digit == "1" for digit in run] for run in text.split()])
-
-
-@pytest.mark.parametrize("examples", range(1, 8))
-@pytest.mark.parametrize(
-    ("better", "worse"),
-    [
-        ("1110110 1011011", "0110010 1000110 1100001"),
-        ("1111111", "0000000"),
-        ("1010101 0101010", "1010101 0101010"),
-    ],
-)
-def test_small_studies_are_all_subsets_of_the_examples(script, better, worse, examples):
-    better, worse = answers(better), answers(worse)
-    subsets = [list(subset) for subset in itertools.combinations(range(7), examples)]
-    signs = [
-        np.sign(int(one[subset].sum()) - int(other[subset].sum()))
-        for one, other in itertools.product(better, worse)
-        for subset in subsets
-    ]
-    found = script("wrong_order").small_studies(better, worse, examples)
-    by_sign = [signs.count(sign) / len(signs) for sign in (1, 0, -1)]
-    assert [found.right, found.equal, found.wrong] == pytest.approx(by_sign, abs=1e-12)
-
-
-@pytest.mark.parametrize("examples", [0, 8])
-def test_a_small_study_has_examples_of_the_test(script, examples):
-    with pytest.raises(UserError, match=f"--examples {examples}: the test has 7"):
-        script("wrong_order").small_studies(answers("1110110"), answers("0110010"), examples)
-
-
-def test_pairs_that_cannot_be_told_apart_have_no_wrong_order(script, tmp_path, write_record):
-    rng = np.random.default_rng(0)
-    for seed in range(3):
-        write_record(tmp_path, "good", seed, rng.random(200) < 0.9)
-        write_record(tmp_path, "bad", seed, rng.random(200) < 0.5)
-        write_record(tmp_path, "as-bad", seed, rng.random(200) < 0.5)
-    text = script("wrong_order").as_table(load_comparison(tmp_path), [20])
-    rows = [line.split("|")[1:4] for line in text.splitlines()[2:]]
-    assert {(one.strip(), other.strip()) for one, other, _ in rows} == {
-        ("good", "bad"),
-        ("good", "as-bad"),
-    }
-    named = script("wrong_order").as_table(load_comparison(tmp_path), [20], ["good", "bad"])
-    assert named.splitlines() == [line for line in text.splitlines() if "as-bad" not in line]
 
 
 def test_average_ranks_share_equal_places(script):
@@ -140,20 +104,21 @@ def study(script, tmp_path, write_record):
         write_record(folder, "good", seed, hard < 0.8 + rng.normal(0, 0.1, 200))
         write_record(folder, "bad", seed, hard < 0.6 + rng.normal(0, 0.1, 200))
     write_record(folder, "majority", None, np.arange(200) % 2 == 1, control=True)
+    write_asked(folder, [("good", "bad"), ("bad", "majority")])
     return script("write_up").Study(tmp_path)
 
 
 def test_numbers_in_the_findings_are_those_of_the_comparison(study):
     comparison = study.comparison("05_sst2")
     good, bad, _ = comparison.models
-    (pair,) = (p for p in comparison.pairs if {p.first, p.second} == {good, bad})
+    (pair, _) = comparison.questions
     low_of_good, high_of_good = (100 * bound for bound in good.interval)
     expected = f"{100 * good.correct.mean():.1f} % ({low_of_good:.1f} to {high_of_good:.1f})"
     assert study.accuracy("good") == expected
     means = 100 * bad.correct.mean(1)
     assert study.single_runs("bad") == f"{means.min():.1f} to {means.max():.1f} %"
     mean, low, high = (
-        100 * x for x in (pair.difference.mean, pair.difference.low, pair.difference.high)
+        100 * getattr(pair.difference, name) for name in ("mean", "family_low", "family_high")
     )
     assert study.difference("good", "bad") == f"+{mean:.1f} points ({low:.1f} to {high:.1f})"
     assert study.difference("bad", "good") == f"-{mean:.1f} points ({-high:.1f} to {-low:.1f})"
@@ -163,34 +128,55 @@ def test_numbers_in_the_findings_are_those_of_the_comparison(study):
     assert study.place(low_of_good - 0.1, "good") == "lies below"
     assert study.place(100 * good.accuracy, "good") == "lies in"
     assert study.place(high_of_good + 0.1, "good") == "lies above"
-    assert study.one_class_runs("majority") == "1 of 1"
-    assert study.one_class_runs("good") == "0 of 4"
+    assert study.collapsed_runs("majority") == "0 of 1"  # it does what it is for
+    assert study.collapsed_runs("good") == "0 of 4"
 
 
-@pytest.mark.parametrize("examples", [2, 3])
-def test_a_small_study_of_one_run_is_any_subset_of_the_examples(script, study, examples):
-    correct = answers("1110110100 0110010111")
-    study.model = lambda name, step: SimpleNamespace(correct=correct)
-    subsets = [list(subset) for subset in itertools.combinations(range(10), examples)]
-    shares = [100 * run[subset].mean() for run in correct for subset in subsets]
-    low, high = np.quantile(shares, [0.025, 0.975], method="inverted_cdf")
-    assert study.small_study("good", examples) == f"{low:.1f} to {high:.1f} %"
+def test_a_new_run_lies_where_it_is_said_and_is_ahead_as_often(script):
+    """Of a model that is known well, against new runs on new examples."""
+    rng = np.random.default_rng(0)
+
+    def draw(runs, examples):
+        hard = rng.normal(size=examples)
+        tables = []
+        for level in (0.6, 0.2):
+            value = (
+                level + 0.1 * rng.normal(size=(runs, 1)) + hard + rng.normal(size=(runs, examples))
+            )
+            tables.append(value > 0)
+        return tables
+
+    good, bad = draw(50, 4000)
+    table = judge({"good": good, "bad": bad}).table
+    new = [[one.mean() for one in draw(1, 120)] for _ in range(4000)]
+    new = np.array(new)
+    low, high = script("new_studies").one_run(table, "good", 120)
+    assert np.quantile(new[:, 0], [0.025, 0.975]) == pytest.approx([low, high], abs=0.02)
+    ahead = np.mean(new[:, 0] > new[:, 1]) + np.mean(new[:, 0] == new[:, 1]) / 2
+    found = script("new_studies").beats(table, "good", "bad", 120)
+    assert float(found.split()[0]) == pytest.approx(100 * ahead, abs=4)
 
 
-def test_as_many_examples_as_are_needed_have_the_power(study, script):
-    """Against small studies drawn from the same answers, two-sided and with their own test."""
-    from hfbench.evidence.stats import paired_difference
-
-    number = int(study.needed_examples("good", "bad").removesuffix(" examples").replace(",", ""))
+def test_so_many_examples_as_are_needed_have_the_power(study):
+    """Small studies of one run of each, drawn from the same answers; their seeds are known."""
+    found = study.needed_examples("good", "bad")
+    fewest, most = (int(n.replace(",", "")) for n in found.removesuffix(" examples").split(" to "))
+    assert fewest < most
     good, bad, _ = study.comparison("05_sst2").models
-    rng = np.random.default_rng(1)
-    shown = 0
-    for _ in range(1000):
-        drawn = rng.integers(200, size=number)
-        runs = rng.integers(4, size=2)
-        found = paired_difference(good.correct[runs[:1]][:, drawn], bad.correct[runs[1:]][:, drawn])
-        shown += found.mean > 0 and found.p_value < 0.05
-    assert 0.72 < shown / 1000 < 0.88
+    table, rng = study._table("05_sst2"), np.random.default_rng(1)
+    of_seeds = sum(table.seeds.sd(table.number[name]) ** 2 for name in ("good", "bad"))
+
+    def shown(number):
+        significant = 0
+        for _ in range(600):
+            drawn = rng.integers(200, size=number)
+            one, other = (m.correct[rng.integers(4)][drawn] for m in (good, bad))
+            gaps = one.astype(float) - other
+            significant += gaps.mean() > 1.96 * np.sqrt(gaps.var() / number + of_seeds)
+        return significant / 600
+
+    # the difference that is there lies between the ends of its interval
+    assert shown(fewest) < 0.8 < shown(most)
 
 
 def test_findings_know_only_what_was_run(study, script):
@@ -202,7 +188,7 @@ def test_findings_know_only_what_was_run(study, script):
         render("{{ study.accuracy('other') }}", study.results)
     with pytest.raises(UserError, match="no overlap of 'good' with a corpus"):
         render("{{ study.overlap('good') }}", study.results)
-    with pytest.raises(UserError, match="does not compare 'good' and 'other'"):
+    with pytest.raises(UserError, match="does not ask about 'good' and 'other'"):
         render("{{ study.difference('good', 'other') }}", study.results)
     with pytest.raises(Exception, match="'nothing' is undefined"):
         render("{{ nothing }}", study.results)
@@ -265,14 +251,16 @@ def test_the_findings_ask_for_what_the_recipes_run(script, tmp_path, write_recor
         names = [values["name"], f"{values['name']}_tuned"] if path.stem == "05_sst2" else [None]
         for name in names:
             for model in values["models"]:
+                place = tmp_path / name if name else folder
+                write_asked(place, values.get("questions", []))
                 for seed in range(2):
-                    place = tmp_path / name if name else folder
                     correct = rng.random(240) < 0.6
                     write_record(place, model["name"], seed, correct, corpus_overlap=overlap)
     write_up = script("write_up")
     text = write_up.render(write_up.TEMPLATE.read_text("utf-8"), tmp_path)
     assert "{{" not in text
-    assert text.count("\n| gpt-nano-coins | ") == 3  # of both tables and of that across tasks
+    # of both tables, of that across tasks, and of the three questions that begin with it
+    assert text.count("\n| gpt-nano-coins | ") == 6
     losses = "loss of 5.68 nats a token", "it has 5.68, on the way there at best 5.43 (step 200)"
     assert all(loss in text for loss in losses)
     assert "in which 7 of 240 test sentences occur" in text

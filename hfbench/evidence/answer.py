@@ -1,0 +1,143 @@
+"""What was asked, and the answer: three sentences or fewer, whatever the number of models."""
+
+from collections.abc import Sequence
+
+from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
+from hfbench.evidence.words import enumerate_names, few_names, in_points, percent, points
+
+_ASKED = 3
+"""Questions, and models with lost runs, that are told in words one by one."""
+
+
+def question(comparison: ComparedModels) -> str:
+    """The first that is asked, or which model is best."""
+    number = len(comparison.models)
+    source = comparison.task.source if comparison.task else "the data"
+    if len(comparison.questions) == 1:
+        (pair,) = comparison.questions
+        return f"Is {pair.first.name} better than {pair.second.name} on {source}?"
+    return f"Which of these {number} models classifies {source} best, and how sure is that?"
+
+
+def answer(comparison: ComparedModels) -> list[str]:
+    """To the recipe's questions, to which model is best, and what must be known beside it."""
+    if not comparison.finished:
+        return ["No run of any model finished."]
+    asked = [_about_questions(comparison.questions)] if comparison.questions else []
+    sentences = [*asked, _about_the_best(comparison), _about_the_floor(comparison)]
+    if lost := _about_lost_runs(comparison.models):
+        if len(sentences) == 3:
+            sentences[-1] = f"{sentences[-1].removesuffix('.')}; {lost}"
+        else:
+            sentences.append(lost)
+    return sentences
+
+
+def verdict(pair: Pair) -> str:
+    """What is shown of two models, and where nothing is, what is excluded."""
+    found, names = pair.difference, (pair.first.name, pair.second.name)
+    shown = points(found.mean, found.family_low, found.family_high)
+    if found.verdict == "equivalent":
+        assert found.margin is not None  # by which it is
+        return f"{names[0]} and {names[1]} differ by less than {in_points(found.margin)}: {shown}"
+    if found.verdict == "better":
+        return f"{names[0]} is better than {names[1]} by {shown}"
+    if found.verdict == "worse":
+        less = points(-found.mean, -found.family_high, -found.family_low)
+        return f"{names[0]} is worse than {names[1]} by {less}"
+    excluded = (
+        f"that it is worse by more than {in_points(-found.family_low)}, or better by more than "
+        f"{in_points(found.family_high)}, is excluded"
+    )
+    not_worse = ""
+    if found.margin is not None and found.not_worse:
+        not_worse = f" (not worse by {in_points(found.margin)} or more)"
+    return f"{names[0]} cannot be told from {names[1]}{not_worse}: {excluded}"
+
+
+def _about_questions(questions: Sequence[Pair]) -> str:
+    if len(questions) <= _ASKED:
+        return f"{'; '.join(map(verdict, questions))}."
+    kinds = {
+        "better": "the first is better",
+        "worse": "the second is better",
+        "equivalent": "they differ by less than the margin",
+        "undecided": "they cannot be told apart",
+    }
+    counts = [
+        f"in {number} {text}"
+        for kind, text in kinds.items()
+        if (number := sum(pair.difference.verdict == kind for pair in questions))
+    ]
+    return f"Of the {len(questions)} questions, {enumerate_names(counts)}."
+
+
+def _about_the_best(comparison: ComparedModels) -> str:
+    best = comparison.finished[0]
+    leads = f"{best.name} is the most accurate ({percent(best.accuracy)})"
+    pairs = [pair for pair in comparison.pairs if pair.first is best]
+    if not pairs:
+        return f"{leads}; there is no other model to compare it with."
+    if not comparison.best:
+        return f"{leads}; models that answered other examples are not compared with it."
+    others = [name for name in comparison.best if name != best.name]
+    if others:
+        beaten = len(comparison.finished) - len(comparison.best)
+        rest = f"; the other {beaten} are not" if beaten else ""
+        rest = "; the other is not" if beaten == 1 else rest
+        return f"{leads}, but {few_names(others)} may be the best as well (95 % confidence){rest}."
+    nearest = pairs[0]
+    found = nearest.difference
+    return (
+        f"{leads} and, with 95 % confidence, the best; {nearest.second.name}, the next, is "
+        f"{points(found.mean, found.low, found.high)} below."
+    )
+
+
+def _about_the_floor(comparison: ComparedModels) -> str:
+    """Each model is in just one of three parts: better, not shown to be, or that very answer."""
+    floors = {model.name: comparison.floors[model.name] for model in comparison.finished}
+    floor = f'always answering "{next(iter(floors.values())).label}"'
+    same = [name for name, found in floors.items() if found.majority is None]
+    if len(same) == len(floors):
+        return f"Every model does the same as {floor}."
+    no_better = [n for n, f in floors.items() if not (f.majority is None or f.above_majority)]
+    better = len(floors) - len(same) - len(no_better)
+    if not better:
+        return f"No model is shown to be better than {floor}."
+    if no_better:
+        verb = "is" if len(no_better) == 1 else "are"
+        text = f"{few_names(no_better)} {verb} not shown to be better than {floor}"
+    else:
+        text = f"Every {'other ' if same else ''}model is better than {floor}"
+    # a control is that answer by design
+    fallen = [m.name for m in comparison.finished if m.name in same and m.trained]
+    if fallen:
+        verb = "does" if len(fallen) == 1 else "do"
+        text += f"; {few_names(fallen)} {verb} just that"
+    return f"{text}."
+
+
+def _about_lost_runs(models: Sequence[ModelRuns]) -> str | None:
+    """Runs that collapsed or failed, which no accuracy speaks of."""
+    collapsed = [model for model in models if model.collapsed.any()]
+    parts = []
+    if collapsed:
+        parts.append(
+            _of_models(collapsed, [int(m.collapsed.sum()) for m in collapsed], "collapsed")
+        )
+    failed = [model for model in models if model.failed]
+    if failed:
+        parts.append(_of_models(failed, [len(model.failed) for model in failed], "failed"))
+    return f"{'; '.join(parts)}." if parts else None
+
+
+def _of_models(models: Sequence[ModelRuns], counts: Sequence[int], what: str) -> str:
+    runs = [len(model.finished) + len(model.failed) for model in models]
+    if len(models) > _ASKED:
+        return f"{sum(counts)} runs of {len(models)} models {what} (footnotes)"
+    told = [
+        f"{count} of {total} runs of {model.name}"
+        for model, count, total in zip(models, counts, runs, strict=True)
+    ]
+    return f"{enumerate_names(told)} {what}"

@@ -1,0 +1,125 @@
+"""Footnotes of models: what differs, what it saw before, what failed and why."""
+
+from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
+from hfbench.evidence.data_notes import describe_overlap, overlaps
+from hfbench.evidence.stats import at_most
+from hfbench.evidence.words import in_points, percent
+from hfbench.records.schema import ControlRecord
+
+
+def footnotes(comparison: ComparedModels) -> dict[str, str]:
+    """Model -> its numbered footnote."""
+    marks: dict[str, str] = {}
+    for model in comparison.models:
+        reasons = list(comparison.differences.get(model.name, []))
+        reasons += filter(None, [collapse(model), _odd_seeds(model), _one_pretraining(model)])
+        reasons += filter(None, [_pretrained_on(model), _unfair(model), _unknown(model)])
+        reasons += dict.fromkeys(note for r in model.finished for note in r.model_facts.notes)
+        if model.finished and comparison.floors[model.name].below_chance:
+            reasons.append(_below_chance(model, comparison.floors[model.name]))
+        if model.failed:
+            left_out = "run is" if len(model.failed) == 1 else "runs are"
+            count, runs = len(model.failed), len(model.failed) + len(model.finished)
+            reasons.append(
+                f"{count} {left_out} left out ({rate(count, runs)}), the mean is of runs that "
+                f"finish: {'; '.join(failures(model))}"
+            )
+        if reasons:
+            marks[model.name] = f"[{len(marks) + 1}] {model.name}: {'; '.join(reasons)}"
+    return marks
+
+
+def collapse(model: ModelRuns) -> str | None:
+    """That runs collapsed, and what the accuracy is of; None where none did."""
+    count, runs = int(model.collapsed.sum()), len(model.finished)
+    if not count:
+        return None
+    if count == runs:
+        least = 100 * (1 - at_most(0, runs))
+        return f"all {runs} runs collapsed to one answer (rate {least:.0f} % or more)"
+    return (
+        f"{count} of {runs} runs collapsed to one answer ({rate(count, runs)}), the accuracy is of "
+        "the others"
+    )
+
+
+def rate(count: int, runs: int) -> str:
+    """How often it may happen at most: ``rate up to 63 %``."""
+    return f"rate up to {100 * at_most(count, runs):.0f} %"
+
+
+def _odd_seeds(model: ModelRuns) -> str | None:
+    """That it varies with its seed more than the others; None where it does not."""
+    if not (model.judged and model.judged.odd_seeds):
+        return None
+    return (
+        "its runs differ more than those of the other models predict (by a standard deviation of "
+        f"about {in_points(model.judged.seed_sd)} over seeds): run more"
+    )
+
+
+def _one_pretraining(model: ModelRuns) -> str | None:
+    """That its runs start from one pretrained model; None where they do not."""
+    if not any(record.settings["models"][0].get("pretrain") for record in model.trained):
+        return None
+    return "one pretraining for all runs: about this pretrained model"
+
+
+def failures(model: ModelRuns) -> list[str]:
+    """Each failed run with its reason."""
+    lines = []
+    for record in model.failed:
+        step = f" at step {record.failure.step}" if record.failure.step is not None else ""
+        seed = "" if record.seed is None else f"seed {record.seed} "
+        lines.append(f"{seed}failed{step} ({record.failure.type}: {record.failure.message})")
+    return lines
+
+
+def _pretrained_on(model: ModelRuns) -> str | None:
+    """How many evaluation examples its pretraining corpus has; None where it has none."""
+    counts = [
+        record.corpus_overlap[record.task.evaluation_split]
+        for record in model.trained
+        if record.corpus_overlap
+    ]
+    if not any(count.exact + count.near for count in counts):
+        return None
+    return describe_overlap(counts, "its pretraining corpus")
+
+
+def _unfair(model: ModelRuns) -> str | None:
+    """That nobody looked whether its architecture compares fairly; None where hfbench did."""
+    entries = [record.settings["models"][0] for record in model.finished]
+    if not any(entry.get("unfair") for entry in entries):
+        return None
+    return "its architecture was not asked whether it compares fairly (unfair: true)"
+
+
+def _unknown(model: ModelRuns) -> str | None:
+    """Of a control: how many evaluation texts have nothing that it knows; None where all have."""
+    counts = [
+        (record.unknown_texts[record.task.evaluation_split], len(model.labels))
+        for record in model.finished
+        if isinstance(record, ControlRecord) and record.unknown_texts
+    ]
+    if not any(number for number, _ in counts):
+        return None
+    number, examples = max(counts)
+    return (
+        f"{number:,} of {examples:,} evaluation texts ({percent(number / examples)}) have nothing "
+        "that training texts have"
+    )
+
+
+def _below_chance(model: ModelRuns, floor: Floor) -> str:
+    """That it does worse than guessing, which has a cause, and where to look for it."""
+    line = f"right far less often than guessing ({percent(floor.chance)})"
+    if any(sum((count.parts or {}).values()) or count.groups for count in overlaps(model)):
+        return (
+            f"{line}: likely because evaluation examples share texts or groups with training "
+            "examples of other labels (task.group_column keeps them together)"
+        )
+    return (
+        f"{line}: are labels swapped between the splits, or are rows that belong together parted "
+        "(task.group_column)?"
+    )

@@ -1,0 +1,55 @@
+"""Words for numbers and names, as all that is written of a comparison has them."""
+
+from collections.abc import Sequence
+
+_NAMED = 6
+"""Models that a sentence names; the table has them all."""
+_LABELS = 12
+"""Classes that a sentence names; the report has them all."""
+
+
+def percent(share: float) -> str:
+    """A fraction as a percentage with one decimal."""
+    return f"{100 * share:.1f} %"
+
+
+def points(difference: float, low: float, high: float) -> str:
+    """A difference of accuracies and its interval, in percentage points."""
+    return f"{decimal(difference)} points (95 % interval {decimal(low)} to {decimal(high)})"
+
+
+def in_points(difference: float) -> str:
+    """A fraction in percentage points: ``3.2 points``."""
+    return f"{decimal(difference)} points"
+
+
+def decimal(share: float, form: str = ".1f") -> str:
+    """A fraction times 100; what rounds to zero has no sign."""
+    text = format(100 * share, form)
+    return text if float(text) else text.lstrip("+-")
+
+
+def p_text(p_value: float) -> str:
+    """A p-value with three decimals; what is near 0 or 1 as such."""
+    if p_value < 0.001:
+        return "p <0.001"
+    return "p >0.99" if p_value > 0.99 else f"p {p_value:.3f}"
+
+
+def enumerate_names(names: Sequence[str]) -> str:
+    """``a``; ``a and b``; ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def few_names(names: Sequence[str]) -> str:
+    """All of them where they are few; else the first, and how many more."""
+    if len(names) <= _NAMED:
+        return enumerate_names(names)
+    return f"{', '.join(names[: _NAMED - 1])} and {len(names) - _NAMED + 1} others"
+
+
+def list_labels(labels: Sequence[str]) -> str:
+    """All names, or of many the first and how many there are."""
+    if len(labels) <= _LABELS:
+        return ", ".join(labels)
+    return f"{', '.join(labels[: _LABELS - 2])}, ... ({len(labels)} in all)"

@@ -1,0 +1,91 @@
+"""What a comparison was asked, and when: kept beside the records, before results are seen."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from hfbench.errors import RecordError
+from hfbench.recipe.schema import Recipe
+from hfbench.records.store import ResultsFolder
+from hfbench.system.files import atomic, make_folder, writing
+
+
+class Asked(BaseModel):
+    """The questions of a recipe at the time when it was compared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    questions: list[tuple[str, str]] = Field(default=[], description="Pairs of models.")
+    reference: str | None = Field(default=None, description="Each other model against this one.")
+    margin: float | None = Field(default=None, gt=0, description="Fraction of accuracy.")
+    seeds: list[int] = Field(default=[], description="Those that the recipe names.")
+    looks: list[int] = Field(default=[], description="Seeds at each planned look; [] without.")
+    asked: str = Field(default="", description="When; ISO 8601, UTC.")
+    finished: int = Field(default=0, description="Compared runs that had a result then.")
+
+    @classmethod
+    def by(cls, recipe: Recipe, finished: int = 0) -> "Asked":
+        """By ``recipe``, now."""
+        return cls(
+            questions=[(first, second) for first, second in recipe.questions],
+            reference=recipe.reference,
+            margin=recipe.margin,
+            seeds=recipe.seeds,
+            looks=recipe.looks,
+            asked=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            finished=finished,
+        )
+
+    @property
+    def about_something(self) -> bool:
+        """Whether it asks for more than which model is best."""
+        return bool(self.questions or self.reference)
+
+    def about(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """The pairs that are asked of models with these names."""
+        names = list(names)
+        pairs = [pair for pair in self.questions if {*pair} <= {*names}]
+        if self.reference in names:
+            pairs += [(name, self.reference) for name in names if name != self.reference]
+        return list({frozenset(pair): pair for pair in reversed(pairs)}.values())[::-1]
+
+    def is_like(self, other: "Asked") -> bool:
+        """Whether it asks the same, whenever."""
+        ours = self.model_dump(exclude={"asked", "finished"})
+        return ours == other.model_dump(exclude={"asked", "finished"})
+
+
+def load_asked(folder: Path) -> list[Asked]:
+    """Whatever was asked of the results in ``folder``, the first first; empty if nothing was kept.
+
+    Raises:
+        RecordError: if it cannot be read.
+    """
+    path = ResultsFolder(folder).asked_path
+    if not path.exists():
+        return []
+    try:
+        return TypeAdapter(list[Asked]).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RecordError(f"{path}: not what a comparison was asked: {error}") from None
+
+
+def keep_asked(folder: Path, recipe: Recipe) -> None:
+    """Add what ``recipe`` asks, unless it was asked last.
+
+    Raises:
+        RecordError: if what was kept before cannot be read.
+        StorageError: if it cannot be written.
+    """
+    before, place = load_asked(folder), ResultsFolder(folder)
+    now = Asked.by(recipe, place.count_finished())
+    if before and before[-1].is_like(now):
+        return
+    with writing(f"what {recipe.name} asks"):
+        make_folder(folder)
+        with atomic(place.asked_path) as temporary:
+            entries = [entry.model_dump(mode="json") for entry in [*before, now]]
+            temporary.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")

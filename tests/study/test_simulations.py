@@ -1,0 +1,91 @@
+"""results/simulations, and that the statistics hold what is claimed of them."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from grids import GRIDS, Row, latent
+from simulate import as_claims, as_page, simulate
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results" / "simulations"
+
+
+def settings_of(grid, *names):
+    found = [setting for setting in GRIDS[grid].settings if setting.name in names]
+    assert len(found) == len(names)
+    return found
+
+
+def test_the_page_and_the_claims_come_from_the_records():
+    assert as_page(RESULTS) == (RESULTS / "README.md").read_text("utf-8")
+    for page in ("README.md", "docs/how-sure.md"):
+        text = (ROOT / page).read_text("utf-8")
+        block = re.search(r"<!-- claims: results/simulations -->\n(.*?)<!-- end -->", text, re.S)
+        assert block.group(1).strip() == as_claims(RESULTS), page
+
+
+def test_records_hold_all_settings_of_their_grids():
+    for name, grid in GRIDS.items():
+        record = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+        described = [{k: v for k, v in s.items() if k != "found"} for s in record["settings"]]
+        assert described == [json.loads(json.dumps(s.describe())) for s in grid.settings]
+        assert record["tables"] >= 200
+
+
+def test_a_record_is_what_its_command_gives():
+    record = json.loads((RESULTS / "equal.json").read_text("utf-8"))
+    kept = next(s for s in record["settings"] if s["name"] == "2 runs, 60 examples, sd 3")
+    (setting,) = settings_of("equal", kept["name"])
+    found = simulate(setting, record["tables"], record["seed"])
+    for name, value in kept["found"].items():
+        assert getattr(found, name) == pytest.approx(value, abs=0.005), name
+
+
+def test_simulated_answers_have_the_accuracy_that_is_taken_for_true():
+    rng = np.random.default_rng(0)
+    rows = [Row(4, 0.65, 0.08), Row(4, 0.9, 0.03)]
+    for heavy in (False, True):
+        draw = latent(rows, 500, heavy=heavy)
+        means = np.mean([[t.mean() for t in draw(rng).right] for _ in range(400)], axis=0)
+        assert means == pytest.approx([0.65, 0.9], abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("grid", "name"),
+    [
+        ("equal", "2 runs, 60 examples, sd 3"),
+        ("equal", "2 runs, 2000 examples, sd 3"),
+        ("equal", "3 runs, 872 examples, sd 3"),
+        ("equal", "10 runs, 872 examples, sd 3"),
+        ("unequal_runs", "872 examples, sd 3"),
+        ("heavy", "3 runs, 240 examples"),
+        ("collapse", "5 runs, 240 examples"),
+        ("real", "3 runs, 872 examples"),
+    ],
+)
+def test_the_marks_are_held(grid, name):
+    (setting,) = settings_of(grid, name)
+    found = simulate(setting, 300, seed=1)
+    # what 300 tables allow: two standard errors beside the mark
+    assert found.any_wrong_claim <= 0.055 + 0.026
+    assert found.best_left_out <= 0.05 + 0.026
+    assert 0.92 <= found.difference_covered <= 0.985
+    assert 0.92 <= found.accuracy_covered <= 0.985
+    wider = found.difference_width / found.anova_difference_width
+    if name.startswith("10 runs"):
+        assert wider <= 1.03
+    if name in ("2 runs, 2000 examples, sd 3",):
+        assert wider <= 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runs", [2, 3])
+def test_a_table_of_unlike_rows_is_not_far_off(runs):
+    (setting,) = settings_of("heterogeneous", f"0.5 to 6, {runs} runs, 872 examples")
+    found = simulate(setting, 300, seed=1)
+    assert found.any_wrong_claim <= 0.055 + 0.026
+    assert found.difference_covered_worst >= 0.85
