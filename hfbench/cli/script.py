@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from hfbench.errors import HfbenchError
 from hfbench.system.launch import is_main_process
 from hfbench.system.redaction import redact, redact_output
+from hfbench.system.terminal import show
 
 if TYPE_CHECKING:
     from hfbench.recipe.schema import Recipe
@@ -52,4 +53,4 @@ def exit_on_user_error() -> Iterator[None]:
 
 def _say_error(error: Exception) -> None:
     if is_main_process():
-        print(redact(f"error: {error}"), file=sys.stderr)
+        show(redact(f"error: {error}"), file=sys.stderr)

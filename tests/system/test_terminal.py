@@ -87,3 +87,12 @@ def test_labels_of_data_reach_the_screen_as_text(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert is_safe(shown)
     assert OSC_52 in json.loads(shown)["splits"]["train"]["classes"]
+
+
+def test_an_error_is_text_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["hfbench", "table", str(tmp_path / OSC_52)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    shown = capsys.readouterr().err
+    assert (end.value.code, is_safe(shown)) == (2, True)
+    assert "␛]52" in shown
