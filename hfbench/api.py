@@ -72,7 +72,7 @@ def compare(
         console: where progress goes; default: standard output.
 
     Raises:
-        UserError: before anything runs, if data or a model cannot be had or do not fit.
+        UserError: before anything runs, if data cannot be had, do not fit, or no model can run.
         StorageError: if a result cannot be written; what was written before is whole.
         WorkerError: if a process that ran a cell died.
     """

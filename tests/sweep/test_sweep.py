@@ -15,8 +15,8 @@ from recipes.sweep.table import PAGE, write_page
 
 CONTENT = json.loads(OUTCOMES.read_text("utf-8"))
 FEW = {
-    "classifier": ["albert", "canine", "deberta-v2", "layoutlmv2", "mpt", "qwen3_5", "t5"],
-    "language model": ["bart", "bert", "llama", "mamba", "reformer", "rwkv"],
+    "classifier": ["canine", "layoutlmv2", "qwen3_5"],
+    "language model": ["bart", "bert", "mamba"],
 }
 
 
