@@ -75,7 +75,7 @@ class Row:
         return ", ".join(f"{pace} on {number}" for pace, number in pairs)
 
     def utilisation(self, side: str, gpus: int) -> str:
-        """What each of so many GPUs does of `PEAK_FLOPS`, the model's operations alone: ``48 %``."""
+        """What each of so many GPUs reaches of `PEAK_FLOPS`, by the model alone: ``48 %``."""
         rate = self.record["flops"] / (gpus * self._seconds(side))
         return f"{100 * rate / PEAK_FLOPS:.0f} %"
 
