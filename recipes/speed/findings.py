@@ -74,10 +74,16 @@ class Row:
         pairs = ((self.pace(side, number), number) for number, side in self.several.items())
         return ", ".join(f"{pace} on {number}" for pace, number in pairs)
 
-    def utilisation(self, side: str, gpus: int = 1) -> str:
-        """Operations of the model a second and GPU, of `PEAK_FLOPS`: ``48 %``."""
+    def utilisation(self, side: str, gpus: int) -> str:
+        """What each of so many GPUs reaches of `PEAK_FLOPS`, by the model alone: ``48 %``."""
         rate = self.record["flops"] / (gpus * self._seconds(side))
         return f"{100 * rate / PEAK_FLOPS:.0f} %"
+
+    def difference(self, steps: int) -> str:
+        """Largest one of the losses that were logged in the first ``steps``: ``3.2e-04``."""
+        one, other = self.record["check"]["details"]["losses"].values()
+        points = steps // self.record["settings"]["logging_steps"]
+        return f"{max(abs(a - b) for a, b in zip(one[:points], other[:points], strict=True)):.1e}"
 
     def training(self, side: str) -> str:
         """What all steps of the first run take: ``41.2 s``."""

@@ -67,6 +67,19 @@ def test_findings_are_the_numbers_of_the_table(benchmark, out):
         assert float(row.pace(other, 2).removesuffix(" %")) == pytest.approx(share, rel=0.02, abs=1)
 
 
+def test_utilisation_is_that_of_the_formula(benchmark):
+    from speed.findings import PEAK_FLOPS, Row
+
+    speed = Path(__file__).parents[2] / "results" / "speed"
+    row = Row("gpus", "lm-xl-fsdp2", speed)
+    for number, side in row.several.items():
+        parameters = 12 * 48 * 1600**2 + 50_257 * 1600  # of matrices, the head's included
+        of_a_token = 6 * parameters + 12 * 48 * 1600 * 1024  # and attention, as a square
+        rate = float(row.tokens(side).replace(",", "")) * of_a_token / number
+        share = float(row.utilisation(side, number).removesuffix(" %"))
+        assert share == pytest.approx(100 * rate / PEAK_FLOPS, abs=0.6)
+
+
 def test_findings_say_which_record_they_lack(benchmark, out, capsys):
     assert benchmark("--findings", "--out", out) == 2
     assert f"no {out / 'cpu' / 'lm-larger-corpus.json'}; measure" in capsys.readouterr().err
