@@ -182,7 +182,7 @@ def test_the_page_of_a_comparison_shows_them_in_markdown(compare, labels, source
     data = "".join(page.data)
     for sentence in (
         f"Data: {source}; 12 train, 12 validation examples; labels {', '.join(labels)}. Accuracy",
-        f'vs majority: points above always answering "{labels[1]}", with p after Holm for all rows.',
+        f'vs majority: points above always answering "{labels[1]}", with p after Holm for all',
         f"1 run is left out: seed 9 failed (E: {message})",
     ):
         assert shown(sentence) in data
