@@ -20,10 +20,8 @@ def footnotes(comparison: ComparedModels) -> dict[str, str]:
         if model.failed:
             left_out = "run is" if len(model.failed) == 1 else "runs are"
             count, runs = len(model.failed), len(model.failed) + len(model.finished)
-            reasons.append(
-                f"{count} {left_out} left out ({rate(count, runs)}), the mean is of runs that "
-                f"finish: {'; '.join(failures(model))}"
-            )
+            reasons.append(f"the mean is of runs that finish (failures: {rate(count, runs)})")
+            reasons.append(f"{count} {left_out} left out: {'; '.join(failures(model))}")
         if reasons:
             marks[model.name] = f"[{len(marks) + 1}] {model.name}: {'; '.join(reasons)}"
     return marks
