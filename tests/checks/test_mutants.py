@@ -61,7 +61,8 @@ def test_a_fault_is_found_by_the_check_that_is_meant_for_it(tmp_path, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", CONFIGS)
-def test_the_models_without_a_fault_pass_every_check(tmp_path, model):
+def test_the_models_without_a_fault_pass_every_check(tmp_path, monkeypatch, model):
+    monkeypatch.chdir(tmp_path)  # where the two processes look for its module
     with written(Mutant(model, "", None, []), tmp_path, f"whole_{model}") as name:
         examination = Examination(find_checked_model(name), CHECKS)
         failed = {v.note for check in CHECKS for v in examination.ask(check) if v.status == "FAIL"}
