@@ -1,5 +1,6 @@
 """A comparison from its recipe to its records: the page that holds the whole flow."""
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,7 @@ def compare(
     shard: Shard | None = None,
     engine: EngineName | Engine = "local",
     open_publishers: OpenPublishers | None = None,
+    begin: Callable[[], None] | None = None,
     console: Console | None = None,
 ) -> Outcome:
     """Run the cells of ``recipe`` that have no result yet; pretraining comes first.
@@ -95,6 +97,8 @@ def compare(
         engine: "ray" spreads the cells over a Ray cluster, see `engines.ray`, whatever ``jobs`` is;
             or an engine of one's own.
         open_publishers: makes what publishes the checkpoints of a pretraining that asks for it.
+        begin: is called by the first process before the first cell runs, when nothing is refused
+            any more.
         console: where progress goes; default: standard output.
 
     Raises:
@@ -113,6 +117,8 @@ def compare(
     _refuse_unfair_architectures(cells, inputs)
     chosen = choose_engine(engine, jobs, cells, inputs)
     if is_main_process():
+        if begin:
+            begin()
         survey.adopt_and_set_aside(statuses, console)
         _say_alarms(cells, inputs, console)
     ended: dict[str, CellResult] = {}
