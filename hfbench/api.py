@@ -80,12 +80,9 @@ def compare(
     from hfbench.publish.checkpoint_push import open_publishers
     from hfbench.recipe.cells import Shard
     from hfbench.records.asked import keep_asked
-    from hfbench.system.launch import is_main_process
 
     if shard and recipe.looks:
         raise UserError("--shard: which seeds run depends on results (looks), which no part has")
-    if is_main_process():
-        keep_asked(Path(results) / recipe.name, recipe)
     run = partial(
         compare,
         results=Path(results),
@@ -95,6 +92,7 @@ def compare(
         shard=Shard.parse(shard) if shard else None,
         engine=engine,
         open_publishers=open_publishers,
+        begin=partial(keep_asked, Path(results) / recipe.name, recipe),
         console=console,
     )
     return _look_by_look(recipe, run) if recipe.looks else run(recipe)

@@ -1,5 +1,6 @@
 """A comparison from its recipe to its records: the page that holds the whole flow."""
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -75,6 +76,7 @@ def compare(
     shard: Shard | None = None,
     engine: EngineName | Engine = "local",
     open_publishers: OpenPublishers | None = None,
+    begin: Callable[[], None] | None = None,
     console: Console | None = None,
 ) -> Outcome:
     """Run the cells of ``recipe`` that have no result yet; pretraining comes first.
@@ -96,6 +98,8 @@ def compare(
         engine: "ray" spreads the cells over a Ray cluster, see `engines.ray`, whatever ``jobs`` is;
             or an engine of one's own.
         open_publishers: makes what publishes the checkpoints of a pretraining that asks for it.
+        begin: is called by the first process before the first cell runs, when nothing is refused
+            any more.
         console: where progress goes; default: standard output.
 
     Raises:
@@ -119,6 +123,8 @@ def compare(
     session = Session(survey.folder, seen, open_publishers)
     chosen = choose_engine(engine, jobs, cells, inputs)
     if is_main_process():
+        if begin:
+            begin()
         _say_refusals(refused, console)
         survey.adopt_and_set_aside([s for s in statuses if not s.refused], console)
         _say_alarms(cells, inputs, console)

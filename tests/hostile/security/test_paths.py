@@ -47,7 +47,7 @@ def test_the_name_of_a_split_is_no_path(write_recipe, tmp_path, monkeypatch, cap
     with suppress(SystemExit):
         main()
     assert outside(tmp_path) == before
-    for record in (work / "results").rglob("*.json"):
+    for record in (work / "results").rglob("records/*.json"):
         assert json.loads(record.read_text("utf-8"))["task"]["evaluation_split"] == "validation"
 
 
