@@ -34,7 +34,8 @@ def collapse(model: ModelRuns) -> str | None:
         return None
     if count == runs:
         least = 100 * (1 - at_most(0, runs))
-        return f"all {runs} runs collapsed to one answer (rate {least:.0f} % or more)"
+        which = "its only run" if runs == 1 else f"all {runs} runs"
+        return f"{which} collapsed to one answer (rate {least:.0f} % or more)"
     return (
         f"{count} of {runs} runs collapsed to one answer ({rate(count, runs)}), the accuracy is of "
         "the others"

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from hfbench.metrics.registry import BUILT_IN
-from hfbench.records.schema import Compared, ControlRecord, FailedRecord, TrainedRecord
+from hfbench.records.schema import Compared, FailedRecord, TrainedRecord
 
 _STAMPS = ("packages", "python", "commit", "uncommitted_changes")
 _PACKAGES = ("hfbench", "torch", "transformers")
@@ -42,9 +42,13 @@ def contradiction(record: Compared | FailedRecord) -> str | None:
             return f"task.splits has no {split!r}"
         if set(task.splits[split].label_counts) != set(task.labels):
             return f"task.splits.{split}.label_counts are not those of task.labels"
-    if isinstance(record, ControlRecord) and record.unknown_texts is not None:
-        if task.evaluation_split not in record.unknown_texts:
-            return f"unknown_texts has no {task.evaluation_split!r}"
+    counted = {
+        "unknown_texts": getattr(record, "unknown_texts", None),
+        "corpus_overlap": getattr(record, "corpus_overlap", None),
+    }
+    for key, counts in counted.items():
+        if counts and task.evaluation_split not in counts:
+            return f"{key} has no {task.evaluation_split!r}"
     if "accuracy" not in record.metrics.get(task.evaluation_split, {}):
         return f"metrics has no accuracy of {task.evaluation_split!r}"
     return None

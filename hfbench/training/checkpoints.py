@@ -209,8 +209,9 @@ class ExactResumption(TrainerCallback):
         self.trainer.accelerator.wait_for_everyone()
         if self.trainer.accelerator.is_main_process:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            hashes = json.dumps(_hash_files(checkpoint))  # before there is a file for them, too
             with atomic(checkpoint / _MANIFEST) as temporary:
-                temporary.write_text(json.dumps(_hash_files(checkpoint)), encoding="utf-8")
+                temporary.write_text(hashes, encoding="utf-8")
 
     def _prepare_save(self, state: TrainerState, control: TrainerControl) -> None:
         control.should_save = control.should_save and state.global_step < state.max_steps

@@ -21,8 +21,8 @@ def results(tmp_path, write_record):
 
 
 ENVIRONMENT = {
-    "packages": {"torch": "2", "transformers": "5"}, "python": "3", "commit": "f" * 40,
-    "uncommitted_changes": False,
+    "packages": {"hfbench": "0", "torch": "2", "transformers": "5"}, "python": "3",
+    "commit": "f" * 40, "uncommitted_changes": False,
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from hfbench.records.schema import (
     FailedRecord,
     Failure,
     ModelFacts,
+    SplitData,
     TaskData,
 )
 from hfbench.records.store import ResultsFolder, load_record
@@ -324,9 +325,11 @@ def test_predictions_that_are_saved_and_loaded_are_the_same(rows):
         {"split": splits, "id": ids, "label": pa.array(labels, pa.int64()),
          "logits": pa.array(logits, pa.list_(pa.float32()))}
     )  # fmt: skip
+    split = SplitData(examples=len(rows), content_hash="a" * 64, label_counts={})
     task = TaskData(
-        source="d", revision=None, labels=["x", "y", "z"], splits={}, evaluation_split="test"
-    )
+        source="d", revision=None, labels=["x", "y", "z"], splits={"test": split},
+        evaluation_split="test",
+    )  # fmt: skip
     facts = ModelFacts(
         source="m", revision=None, weights_hash=None, class_name="C", parameters=None,
         embedding_parameters=None, config={}, vocab_size=None, max_length=None,

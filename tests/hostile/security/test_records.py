@@ -220,6 +220,7 @@ def test_the_code_that_a_record_names_is_run_with_permission_only(
     auto_map = {"AutoConfig": "evil.C", "AutoModelForSequenceClassification": "evil.M"}
     (model / "config.json").write_text(json.dumps({"auto_map": auto_map, "model_type": "e"}))
     entry = {"name": "mine", "model_name_or_path": str(model), "trust_remote_code": True}
+    entry["tokenizer"] = {"train_on": "task", "vocab_size": 300}
     task = {"builtin": "sentiment", "validation_size": 0.5}
     settings = {"models": [entry], "task": task, "seeds": [0]}
     change(results, settings=settings, environment={"torch_threads": 1})
