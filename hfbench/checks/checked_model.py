@@ -9,13 +9,11 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from pydantic import ValidationError
-from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import (
     TOKENIZER_MAPPING,
     PreTrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 
 from hfbench.checks.family import Family, has_state, sees_later_tokens
@@ -24,7 +22,7 @@ from hfbench.models.architecture import AUTO_CLASSES, find_config_class, find_mo
 from hfbench.models.imports import import_modules
 from hfbench.models.load import load_causal_lm, load_classifier
 from hfbench.models.prepare import PreparedModel, prepare_model
-from hfbench.models.tokenizer import train_tokenizer
+from hfbench.models.tokenizer import end_texts, train_tokenizer
 from hfbench.recipe.schema import Model
 from hfbench.recipe.types import Head
 
@@ -253,14 +251,6 @@ def _from_class(name: str) -> PreparedModel:
         raise UserError(f"{name} cannot be built small: {reason}") from error
     entry = Model.model_validate({"name": _NAME, "model": name})
     return PreparedModel(entry, tokenizer, config, revision=None)
-
-
-def end_texts(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Let a tokenizer put EOS after each text: where it is, the classifiers of BART and T5 read."""
-    eos = tokenizer.eos_token
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single=f"$A {eos}", special_tokens=[(eos, tokenizer.eos_token_id)]
-    )
 
 
 def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:

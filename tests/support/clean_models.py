@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from transformers import AutoConfig
 
 from hfbench.checks import CheckedModel
-from hfbench.checks.checked_model import end_texts
 from hfbench.models.prepare import PreparedModel
-from hfbench.models.tokenizer import train_tokenizer
+from hfbench.models.tokenizer import end_texts, train_tokenizer
 from hfbench.recipe.schema import Model
 
 _SIZES = {
@@ -97,9 +96,6 @@ MODELS: dict[str, dict] = {
     "mamba2": {"state_size": 4, "num_heads": 8, "head_dim": 8, "n_groups": 1, "chunk_size": 8},
 }
 
-# The longest text that the tokenizers of these allow; their positions start after the pad id.
-_LONGEST = {"camembert": 62, "mpnet": 62, "mpt": 64, "roberta": 62, "xlm-roberta": 62}
-
 
 @dataclass(frozen=True)
 class KnownFault:
@@ -137,7 +133,6 @@ KNOWN_FAULTS = {
 def small_model(model_type: str) -> CheckedModel:
     """A small one of this type with new weights."""
     tokenizer = train_tokenizer(["He and I like cats and dogs."], 260)
-    tokenizer.model_max_length = _LONGEST.get(model_type, int(1e30))
     tokenizer.padding_side = "left" if model_type == "xlnet" else "right"
     default = AutoConfig.for_model(model_type)
     if default.is_encoder_decoder:
