@@ -2,7 +2,8 @@
 
 An encoder that sees the next token has a training loss near 0 and a perplexity that means nothing;
 so has a decoder that leaks it. The answers hold for an architecture and its configuration: they are
-asked of new weights, on the CPU, and once.
+asked of new weights, on the CPU, and once; those of transformers' own architectures are kept on the
+disk, see `known_answers`.
 """
 
 from typing import Any
@@ -17,6 +18,7 @@ from hfbench.errors import UserError
 from hfbench.models.architecture import AUTO_CLASSES
 from hfbench.models.embedding import embedding_rows, fit_embedding
 from hfbench.models.facts import parameter_count
+from hfbench.models.known_answers import fault_of
 from hfbench.models.prepare import PreparedModel, built
 from hfbench.models.twin import shallow, with_few_words
 
@@ -42,13 +44,25 @@ def refuse_unfit(prepared: PreparedModel, length: int) -> None:
     config = prepared.config
     key = (type(config), config.to_json_string(), length, prepared.embedding_rows)
     if key not in _known:
-        _known[key] = _find_fault(prepared, length)
+        _known[key] = _kept_fault(prepared, length)
     if fault := _known[key]:
         entry = prepared.entry
         raise UserError(
             f"models.{entry.name}.pretrain: {entry.source} {fault} (unfair: true pretrains it all "
             "the same)"
         )
+
+
+def _kept_fault(prepared: PreparedModel, length: int) -> str | None:
+    if not type(prepared.config).__module__.startswith("transformers."):
+        return _find_fault(prepared, length)
+    about = {
+        "class": type(prepared.config).__name__,
+        "config": prepared.config.to_json_string(),
+        "length": length,
+        "words": prepared.embedding_rows,
+    }
+    return fault_of(about, lambda: _find_fault(prepared, length))
 
 
 def _find_fault(prepared: PreparedModel, length: int) -> str | None:

@@ -22,8 +22,11 @@ MAMBA = {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
 
 
 @pytest.fixture(autouse=True)
-def _asked_anew(monkeypatch):
+def answers(monkeypatch, tmp_path):
+    """Where answers are kept; there are none yet."""
     monkeypatch.setattr(questions, "_known", {})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    return tmp_path / "hfbench" / "answers"
 
 
 def prepare(**entry):
@@ -102,3 +105,59 @@ def test_the_same_configuration_is_asked_once(monkeypatch):
         refuse_unfit(prepare(**GPT), LENGTH)
     refuse_unfit(prepare(**GPT), LENGTH // 2)
     assert len(calls) == 2
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The questions that were asked, each as by a process of its own."""
+    calls, plain = [], questions._find_fault
+
+    def ask(*arguments):
+        calls.append(arguments)
+        return plain(*arguments)
+
+    monkeypatch.setattr(questions, "_find_fault", ask)
+    return calls
+
+
+def ask_in_a_new_process(monkeypatch, **entry):
+    monkeypatch.setattr(questions, "_known", {})
+    refuse_unfit(prepare(**entry), LENGTH)
+
+
+def test_answers_of_transformers_are_kept_between_processes(answers, asked, monkeypatch):
+    for _ in range(2):
+        with pytest.raises(UserError, match="no causal language model"):
+            ask_in_a_new_process(monkeypatch, model_type="bert", config=BERT)
+    assert len(asked) == len(list(answers.iterdir())) == 1
+    ask_in_a_new_process(monkeypatch, model_type="bert", config={**BERT, "is_decoder": True})
+    assert len(asked) == 2
+    monkeypatch.setattr("transformers.__version__", "99")
+    ask_in_a_new_process(monkeypatch, model_type="bert", config={**BERT, "is_decoder": True})
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"about": {}, "fault": null}', b"\xff"])
+def test_an_answer_that_is_not_to_this_question_is_asked_again(
+    answers, asked, monkeypatch, content
+):
+    ask_in_a_new_process(monkeypatch, model_type="mamba", config=MAMBA)
+    (path,) = answers.iterdir()
+    path.write_bytes(content)
+    ask_in_a_new_process(monkeypatch, model_type="mamba", config=MAMBA)
+    ask_in_a_new_process(monkeypatch, model_type="mamba", config=MAMBA)
+    assert len(asked) == 2
+
+
+def test_where_nothing_can_be_kept_it_is_asked_each_time(answers, asked, monkeypatch, tmp_path):
+    (tmp_path / "hfbench").write_text("a file")
+    for _ in range(2):
+        ask_in_a_new_process(monkeypatch, model_type="mamba", config=MAMBA)
+    assert len(asked) == 2
+
+
+def test_of_code_that_may_change_nothing_is_kept(answers, asked, monkeypatch):
+    for _ in range(2):
+        ask_in_a_new_process(monkeypatch, **GPT)
+    assert len(asked) == 2
+    assert not answers.exists()
