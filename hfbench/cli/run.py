@@ -4,10 +4,9 @@ Heavy imports are inside the functions, for the sake of --help.
 """
 
 import gc
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -141,23 +140,22 @@ def _expect_workers(
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Leave on SIGINT and SIGTERM, saying how to go on, with the shell's exit code for it.
+    """Leave on a signal that asks for it, saying how to go on, with the shell's exit code for it.
 
     The processes of a launcher end at once, as it expects: one could not wait for the others.
     """
-    from hfbench.system.interruption import Interrupted, interruptible
+    from hfbench.system.interruption import STOPPING, Interrupted, interruptible
 
     if is_launched():
         yield
         return
     try:
-        with interruptible(signal.SIGINT, signal.SIGTERM):
+        with interruptible(*STOPPING):
             yield
     except Interrupted as stop:
-        show(
-            f"stopped by {stop}: what is finished is kept, and the same command goes on from there",
-            file=sys.stderr,
-        )
+        said = f"stopped by {stop}: what is finished is kept, and the same command goes on from"
+        with suppress(OSError):  # of a terminal that was closed
+            show(f"{said} there", file=sys.stderr)
         raise SystemExit(128 + stop.number) from None
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: leave at once where nothing is to be saved, else after the step.
+"""Ctrl-C, SIGTERM and SIGHUP: leave at once where nothing is to be saved, else after the step.
 
 All that is written appears whole or not at all, so that it is safe to leave anywhere. Only a
 pretraining, which may have run for hours, first saves a checkpoint from which it goes on: see
@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+"""What asks a process to stop: Ctrl-C, a scheduler, a terminal that was closed."""
+
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM came; as KeyboardInterrupt, nothing that a handler of errors takes."""
+    """One of `STOPPING` came; as KeyboardInterrupt, nothing that a handler of errors takes."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -31,8 +34,12 @@ class _Signal:
 
 @contextmanager
 def interruptible(*signals: signal.Signals) -> Iterator[None]:
-    """Within, the first of ``signals`` raises `Interrupted`, and a second ends the process."""
-    before = {number: signal.signal(number, _receive) for number in signals}
+    """Within, the first of ``signals`` raises `Interrupted`, and a second ends the process.
+
+    One that is ignored, as ``nohup`` has SIGHUP, stays so.
+    """
+    heeded = [number for number in signals if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _receive) for number in heeded}
     try:
         yield
     finally:

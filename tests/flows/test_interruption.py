@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import TrainerControl
 
 from hfbench.records.store import load_record, load_records
-from hfbench.system.interruption import Interrupted, interruptible, until_saved
+from hfbench.system.interruption import STOPPING, Interrupted, interruptible, until_saved
 from hfbench.training.stopping import SaveBeforeLeaving
 
 SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32, "resid_pdrop": 0.3}}
@@ -52,6 +52,7 @@ def long_cell(write_recipe):
     [
         (signal.SIGINT, 2),
         (signal.SIGTERM, 1),
+        pytest.param(signal.SIGHUP, 2, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 2, marks=pytest.mark.slow),
     ],
@@ -145,3 +146,16 @@ def test_an_evaluation_is_not_waited_for():
 
     with pytest.raises(Interrupted):
         train(during)
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible(*STOPPING):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with pytest.raises(Interrupted, match="SIGHUP"), interruptible(*STOPPING):
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -32,7 +32,7 @@ from hfbench.execution.schedule import (
 )
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.schema import Recipe
-from hfbench.system.interruption import Interrupted, interruptible
+from hfbench.system.interruption import STOPPING, Interrupted, interruptible
 from hfbench.system.launch import gpu_of_worker, visible_gpus
 from hfbench.system.quiet import quiet_libraries
 from hfbench.training.progress import StepBar
@@ -209,7 +209,9 @@ class Worker:
 
 def _work(connection: Connection, setup: _Setup) -> None:
     """The life of a worker: cells come, results go, until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends this one
+    for number in STOPPING:  # Ctrl-C and a closed terminal reach all; the parent ends this one
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
     with interruptible(signal.SIGTERM), suppress(Interrupted):
         _serve(connection, setup)
 
