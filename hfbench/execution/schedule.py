@@ -41,14 +41,18 @@ def ready(waiting: list[Waiting], running: list[Waiting], jobs: int) -> list[Wai
     """Those of ``waiting`` that may start now, in their order, into ``jobs`` slots.
 
     What does not fit is passed over, so that a task that takes every slot runs when no smaller one
-    is left.
+    is left. One that was to take every slot of more jobs than there still are takes all of these.
     """
     free = jobs - sum(task.slots for task in running)
     unfinished = {task.name for task in (*waiting, *running)}
     now = time.monotonic()
     chosen = []
     for task in waiting:
-        if task.slots <= free and task.after not in unfinished and task.not_before <= now:
+        if (
+            min(task.slots, jobs) <= free
+            and task.after not in unfinished
+            and task.not_before <= now
+        ):
             chosen.append(task)
             free -= task.slots
     return chosen

@@ -77,7 +77,8 @@ class Workers:
         try:
             while True:
                 running = [worker.given for worker in workers if worker.given]
-                for chosen in [] if lost else ready(waiting, running, self.jobs):
+                # what killed a process was most likely a lack of memory, so one fewer goes on
+                for chosen in ready(waiting, running, max(1, self.jobs - len(lost))):
                     number = self._next(workers, shared, len(waiting))
                     if number is None:
                         break
@@ -86,7 +87,7 @@ class Workers:
                         workers.append(self.worker(number, setup, reporter))
                     workers[number].start(chosen, cell_of[chosen.name])
                 busy = {worker.connection: worker for worker in workers if worker.given}
-                if not busy and (lost or not waiting):
+                if not busy and not waiting:
                     break
                 for connection in wait(list(busy), seconds_to_wait(waiting)):
                     worker = busy[connection]

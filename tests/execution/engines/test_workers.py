@@ -129,6 +129,15 @@ def test_a_worker_that_is_killed_loses_only_its_cell(long_and_short, tmp_path):
     assert [s.cell.stem for s in statuses if s.reasons] == ["long--seed0"]
 
 
+def test_after_a_worker_was_killed_the_cells_that_had_not_started_run(write_recipe, tmp_path):
+    killing, _ = once_it_trains("mine--seed0", lambda worker: worker.process.kill())
+    path = write_recipe(models=[{"name": "mine", **SMALL}], seeds=list(range(5)))
+    with pytest.raises(WorkerError, match="mine--seed0: its worker process was killed by SIGKILL"):
+        run(path, tmp_path, engine=killing)
+    stems = [record.stem for record in load_records(tmp_path / "tiny")]
+    assert stems == [f"mine--seed{seed}" for seed in range(1, 5)]
+
+
 def test_a_worker_that_died_before_its_cell_is_said_to_have_lost_it(write_recipe, tmp_path):
     class TooLate(Worker):
         def start(self, chosen, cell):
@@ -241,6 +250,14 @@ def test_cells_of_a_pretrained_model_come_after_it(write_recipe):
     ]
     only = plan_comparison(recipe)  # the pretraining was finished before
     assert all(task.after is None for task in line_up(only, Inputs(recipe, only), 2))
+
+
+def test_a_cell_that_takes_every_slot_runs_where_there_are_fewer_than_there_were():
+    """As after a worker was killed."""
+    large, small = Waiting("large", slots=4), Waiting("small", slots=1)
+    assert ready([large, small], [], jobs=3) == [large]
+    assert ready([large], [small], jobs=3) == []
+    assert ready([large], [], jobs=1) == [large]
 
 
 def test_threads_grow_with_the_work_up_to_the_cores():
