@@ -198,8 +198,14 @@ def check_eos(checked: CheckedModel, head: Head) -> float:
 
 
 def check_truncation(checked: CheckedModel, head: Head) -> float:
-    """A text of the longest length that configuration and tokenizer tell; it gives that length."""
-    longest = told_max_length(checked.config, checked.prepared.tokenizer)
+    """A text of the longest length that there is; it gives that length.
+
+    Of an architecture of one's own it is what configuration and tokenizer tell, and not what it
+    turns out to take.
+    """
+    longest = checked.prepared.max_length
+    if checked.prepared.is_own_architecture:
+        longest = told_max_length(checked.config, checked.prepared.tokenizer)
     tried = longest if longest < _NO_MAXIMUM else LONGEST_TRIED
     if tried > _LONGEST_TEXT:
         raise Skipped(f"the maximum of {longest} tokens is too long to try")

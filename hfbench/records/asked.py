@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from hfbench.errors import RecordError
 from hfbench.recipe.schema import Recipe
 from hfbench.records.store import ResultsFolder
-from hfbench.system.files import atomic, make_folder, writing
+from hfbench.system.files import atomic, clear_unfinished, make_folder, writing
 
 
 class Asked(BaseModel):
@@ -86,6 +86,10 @@ def keep_asked(folder: Path, recipe: Recipe) -> None:
         return
     with writing(f"what {recipe.name} asks"):
         make_folder(folder)
-        with atomic(place.asked_path) as temporary:
-            entries = [entry.model_dump(mode="json") for entry in [*before, now]]
-            temporary.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+        with place.lock("asked") as is_ours:
+            if not is_ours:  # a process that shares the folder writes the same now
+                return
+            clear_unfinished(place.asked_path)
+            with atomic(place.asked_path) as temporary:
+                entries = [entry.model_dump(mode="json") for entry in [*before, now]]
+                temporary.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hfbench
+from hfbench.records.store import as_json, load_record
 from speed.measure import Measured, Run, in_turns
 from speed.work import Inputs, Work, prepare
 
@@ -189,13 +190,14 @@ def _multiply_record(source: Path, destination: Path) -> None:
     """The one record of ``source`` under the names of many models and seeds."""
     destination.mkdir(parents=True)
     (path,) = source.glob("*.json")
-    record = json.loads(path.read_text("utf-8"))
+    record = load_record(path)
     predictions = path.with_suffix(".parquet").read_bytes()
     for model in (f"model-{number}" for number in range(_TABLE_MODELS)):
         for seed in range(_TABLE_SEEDS):
             stem = f"{model}--seed{seed}"
-            copy = {**record, "model": model, "seed": seed, "predictions": f"{stem}.parquet"}
-            (destination / f"{stem}.json").write_text(json.dumps(copy), encoding="utf-8")
+            own = {"model": model, "seed": seed, "predictions": f"{stem}.parquet"}
+            copy = as_json(record.model_copy(update=own))
+            (destination / f"{stem}.json").write_text(copy, encoding="utf-8")
             (destination / f"{stem}.parquet").write_bytes(predictions)
 
 

@@ -128,7 +128,7 @@ def mine(tmp_path, rows):
 @pytest.mark.slow
 def test_your_model_and_data_run_as_written(mine, tmp_path):
     assert "0 of 5 cells to run" in run(mine[2], cwd=tmp_path)
-    program = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+    program = re.search(r"## From Python\n+```python\n(.*?)```", README, re.S).group(1)
     said = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=500
     )

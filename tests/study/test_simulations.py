@@ -62,7 +62,7 @@ def test_simulated_answers_have_the_accuracy_that_is_taken_for_true():
         ("equal", "3 runs, 872 examples, sd 3"),
         ("equal", "10 runs, 872 examples, sd 3"),
         ("unequal_runs", "872 examples, sd 3"),
-        ("heavy", "3 runs, 240 examples"),
+        ("heavy", "3 runs, 240 examples, sd 3"),
         ("collapse", "5 runs, 240 examples"),
         ("real", "3 runs, 872 examples"),
     ],
