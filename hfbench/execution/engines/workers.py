@@ -32,7 +32,7 @@ from hfbench.execution.schedule import (
 )
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.schema import Recipe
-from hfbench.system.interruption import STOPPING, Interrupted, interruptible
+from hfbench.system.interruption import STOPPING, Interrupted, interruptible, leave
 from hfbench.system.launch import gpu_of_worker, visible_gpus
 from hfbench.system.quiet import quiet_libraries
 from hfbench.training.progress import StepBar
@@ -76,6 +76,7 @@ class Workers:
         lost: list[str] = []
         try:
             while True:
+                leave()  # what a signal raises while something is collected is lost there
                 running = [worker.given for worker in workers if worker.given]
                 # what killed a process was most likely a lack of memory, so one fewer goes on
                 for chosen in ready(waiting, running, max(1, self.jobs - len(lost))):

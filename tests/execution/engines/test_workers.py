@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from hfbench.recipe.load import load_recipe
 from hfbench.records.predictions import load_predictions
 from hfbench.records.schema import ComparedRecord
 from hfbench.records.store import load_records
+from hfbench.system.interruption import Interrupted, interruptible
 from hfbench.system.launch import gpu_of_worker, visible_gpus
 from hfbench.training.progress import StepBar
 
@@ -127,6 +129,21 @@ def test_a_worker_that_is_killed_loses_only_its_cell(long_and_short, tmp_path):
     recipe = load_recipe(long_and_short)
     statuses = Survey(Inputs(recipe, plan_comparison(recipe)), tmp_path).statuses()
     assert [s.cell.stem for s in statuses if s.reasons] == ["long--seed0"]
+
+
+def test_a_signal_whose_exception_was_lost_ends_the_comparison_all_the_same(
+    long_and_short, tmp_path
+):
+    """As in a finalizer, where Python prints what is raised and goes on."""
+
+    def receive_signal(worker):
+        with suppress(Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    losing, processes = once_it_trains("long--seed0", receive_signal)
+    with pytest.raises(Interrupted), interruptible(signal.SIGTERM):
+        run(long_and_short, tmp_path, engine=losing)
+    assert not any(process.is_alive() for process in processes)
 
 
 def test_after_a_worker_was_killed_the_cells_that_had_not_started_run(write_recipe, tmp_path):
