@@ -142,6 +142,7 @@ def verify_push(
     """Repeat the proof of a published model. Exit code 1 if it is not what its record says."""
     from hfbench.publish.proof import NotTheModelError
     from hfbench.publish.push import verify_push as verify
+    from hfbench.system.sandbox import no_sandbox
 
     _quiet_client()
 
@@ -150,6 +151,8 @@ def verify_push(
     except NotTheModelError as error:
         show(f"NOT PROVEN: {repo_id}: {error}")
         raise SystemExit(1) from None
+    if trust_remote_code and (reason := no_sandbox()):
+        show(f"its code ran outside a sandbox: {reason}")
     show(f"proven: {repo_id} at {commit} gives the logits of its record, bit for bit: {found}")
 
 

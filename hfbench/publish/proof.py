@@ -8,6 +8,7 @@ the weights, for the texts do not use all of them.
 import inspect
 import json
 import os
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,16 @@ from hfbench.system.hashes import hash_tensors
 from hfbench.system.stranger import last_line, run_stranger
 
 _SECONDS = 1800  # for a process that imports torch, downloads a model and loads it twice
-_UNREACHABLE = 3  # its exit code when the Hub does not give it the files
+
+_DOWNLOAD = """
+import json
+task = json.load(open(sys.argv[1], encoding="utf-8"))
+from huggingface_hub import errors, snapshot_download
+try:
+    snapshot_download(task["source"], revision=task["revision"])
+except (OSError, errors.HTTPError) as error:
+    sys.exit(" ".join(str(error).split()))
+"""
 
 _STRANGER = (
     "from collections.abc import Mapping\nfrom typing import Any\n"
@@ -32,12 +42,6 @@ task = json.load(open(sys.argv[1], encoding="utf-8"))
 source, options = task["source"], {"trust_remote_code": task["trust_remote_code"]}
 if task["revision"]:
     options["revision"] = task["revision"]
-    from huggingface_hub import errors, snapshot_download
-    try:
-        snapshot_download(source, revision=task["revision"])
-    except (OSError, errors.HTTPError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        sys.exit(task["unreachable"])
 import torch, transformers
 torch.set_num_threads(1)
 def aligned(model):
@@ -98,16 +102,25 @@ def prove(source: Source, probe: Probe) -> str:
             "trust_remote_code": source.trust_remote_code,
             "texts": probe.texts,
             "max_length": probe.max_length,
-            "unreachable": _UNREACHABLE,
         }
         task.write_text(json.dumps(values), encoding="utf-8")
-        # a login is in the caches that a stranger lacks, and a private repo asks for it
-        token = None if source.revision is None else huggingface_hub.get_token() or ""
-        run = run_stranger(_STRANGER, [str(task), str(out)], root, seconds=_SECONDS, token=token)
-        reason = last_line(run.stderr).replace(f"{root}{os.sep}", "")
-        if run.returncode == _UNREACHABLE:
-            raise HubError(f"{source.name} cannot be downloaded for the proof: {reason}")
+        if source.revision is not None:
+            # a login is in the caches that a stranger lacks, and a private repo asks for it; what
+            # the repo brings does not run in this process, and the next one has neither
+            token = huggingface_hub.get_token() or ""
+            run = run_stranger(_DOWNLOAD, [str(task)], root, seconds=_SECONDS, token=token)
+            if run.returncode:
+                reason = _reason(run, root)
+                raise HubError(f"{source.name} cannot be downloaded for the proof: {reason}")
+        run = run_stranger(
+            _STRANGER,
+            [str(task), str(out)],
+            root,
+            seconds=_SECONDS,
+            readable=[Path(source.name)] if source.revision is None else [],
+        )
         if run.returncode:
+            reason = _reason(run, root)
             raise NotTheModelError(f"in a process of its own it does not load: {reason}")
         found = json.loads(out.read_text("utf-8"))
     if found["weights"] != probe.weights:
@@ -115,6 +128,10 @@ def prove(source: Source, probe: Probe) -> str:
     for route, logits in found["logits"].items():
         _compare(np.array(logits, np.float32), np.array(probe.logits, np.float32), route)
     return probe.hash
+
+
+def _reason(run: "subprocess.CompletedProcess[str]", root: Path) -> str:
+    return last_line(run.stderr).replace(f"{root}{os.sep}", "")
 
 
 def _compare(found: np.ndarray, expected: np.ndarray, route: str) -> None:

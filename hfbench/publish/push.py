@@ -31,6 +31,7 @@ from hfbench.records.schema import ClassificationRecord, Probe
 from hfbench.records.store import ResultsFolder, as_json, load_record, load_records
 from hfbench.system.files import make_folder, writing
 from hfbench.system.hub import refuse_code_elsewhere
+from hfbench.system.sandbox import no_sandbox
 
 BEST_OF_VALIDATION = "best-of-validation"
 
@@ -187,6 +188,8 @@ def push_model(
             trust_remote_code=trust_remote_code,
         )  # fmt: skip
         say(f"{staged.what}\n{staged.listing()}\nproven before the upload: {staged.probe.hash}")
+        if any(folder.glob("*.py")) and (reason := no_sandbox()):
+            say(f"its code ran outside a sandbox: {reason}")
         _refuse_closed_base(staged.record, destination, licence)
         stale = [name for name in destination.files if is_ours(name)]
         commit = upload(destination, folder, f"Publish {model} with hfbench", stale)
