@@ -51,11 +51,10 @@ def _bubblewrap(folder: Path | None, readable: Sequence[Path], *, network: bool)
     for path in _SYSTEM:
         arguments += ["--ro-bind-try", path, path]
     arguments += ["--dev", "/dev", "--proc", "/proc"]
-    for path in dict.fromkeys(map(os.path.realpath, [*_python(), *readable])):
+    needed = [*_python(), *map(str, readable)]
+    # where links lead to them, also as they are called
+    for path in dict.fromkeys([*map(os.path.realpath, needed), *needed]):
         arguments += ["--ro-bind-try", path, path]
-    for path in dict.fromkeys(_python()):  # as it is called, where a link leads to it
-        if os.path.realpath(path) != path:
-            arguments += ["--ro-bind-try", path, path]
     if folder is not None:
         arguments += ["--bind", str(folder), str(folder)]
     return [*arguments, "--remount-ro", "/", "--"]

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -96,10 +97,8 @@ def run_stranger(
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """Kill what is left of it and of all that it started in its session."""
-    try:
+    with suppress(ProcessLookupError):  # nothing is left
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # nothing is left
     process.wait()
 
 
