@@ -8,6 +8,7 @@ import typer
 from hfbench.cli import publish as commands
 from hfbench.cli.data import data
 from hfbench.cli.fsck import fsck
+from hfbench.cli.pack import pack
 from hfbench.cli.run import run_comparison, run_pretraining, run_verification
 from hfbench.cli.script import exit_on_user_error
 from hfbench.system.quiet import quiet_libraries
@@ -422,6 +423,7 @@ def verify(
 
 app.command()(data)
 app.command()(fsck)
+app.command()(pack)
 app.command()(commands.push)
 app.command()(commands.push_results)
 app.command()(commands.verify_push)

@@ -28,12 +28,16 @@ def fsck(
     Exit code 1 if something is damaged and was not set aside.
     """
     from hfbench.records.damage import find_damage, find_folders
+    from hfbench.records.pack import unpack
     from hfbench.system.files import writing
 
     damaged = checked = 0
     for folder in find_folders(results):
-        checked += sum(1 for _ in folder.records.glob("*.json"))
-        for damage in find_damage(folder):
+        checked += len(folder.stems)
+        found = list(find_damage(folder))
+        if found and repair and folder.packed:
+            unpack(folder)
+        for damage in found:
             damaged += 1
             show(damage.what)
             if repair:

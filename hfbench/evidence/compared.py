@@ -18,6 +18,7 @@ from hfbench.metrics.registry import Scores, score
 from hfbench.records.asked import Asked
 from hfbench.records.consistency import misfit
 from hfbench.records.predictions import load_all_predictions
+from hfbench.records.record_file import WHAT_TO_DO
 from hfbench.records.schema import (
     ClassificationRecord,
     Compared,
@@ -25,7 +26,6 @@ from hfbench.records.schema import (
     PretrainingRecord,
     TaskData,
 )
-from hfbench.records.store import WHAT_TO_DO
 
 _MAJORITY = "always the commonest class"  # no name of a model, which has no spaces
 _Row = Compared | FailedRecord

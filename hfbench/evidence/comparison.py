@@ -12,8 +12,9 @@ from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import build_rows, row_values
 from hfbench.records.asked import Asked, load_asked
 from hfbench.records.consistency import contradiction
+from hfbench.records.record_file import WHAT_TO_DO
 from hfbench.records.schema import Compared, FailedRecord, Record
-from hfbench.records.store import WHAT_TO_DO, load_records
+from hfbench.records.store import load_records
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,6 +20,7 @@ from hfbench.execution.survey import Status, Survey, cells_to_look_at
 from hfbench.models.questions import refuse_unfit
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
+from hfbench.records.pack import unpack
 from hfbench.records.schema import FailedRecord, FinishedRecord, Record
 from hfbench.records.store import ResultsFolder
 from hfbench.system.launch import is_main_process, shards_models
@@ -125,6 +126,9 @@ def compare(
     if is_main_process():
         if begin:
             begin()
+        if survey.folder.packed and any(s.reasons or s.elsewhere for s in statuses):
+            for problem in unpack(survey.folder):
+                console.print(problem, highlight=False, markup=False, soft_wrap=True)
         _say_refusals(refused, console)
         survey.adopt_and_set_aside([s for s in statuses if not s.refused], console)
         _say_alarms(cells, inputs, console)

@@ -140,7 +140,7 @@ class Survey:
     def _status(self, cell: Cell, rerun: bool) -> Status:
         try:
             record = self.folder.record(cell.stem)
-            if isinstance(record, Compared) and self.folder.predictions_path(record).exists():
+            if isinstance(record, Compared) and self.folder.has_predictions(record):
                 refuse_other_predictions(record, self.folder)
         except DamagedRecordError as error:
             return Status(cell, [f"has a damaged record: {error}"], damaged="record")
@@ -164,7 +164,7 @@ class Survey:
             return [f"failed: {record.failure.type}: {record.failure.message}"]
         if not record.identity:
             return ["was run by an hfbench that did not record all that decides a result"]
-        if isinstance(record, Compared) and not self.folder.predictions_path(record).is_file():
+        if isinstance(record, Compared) and not self.folder.has_predictions(record):
             return [f"lost its predictions: records/{record.stem}.parquet"]
         return differences(record.identity, identity)
 

@@ -27,8 +27,9 @@ from hfbench.publish.proof import NotTheModelError, Source, prove
 from hfbench.publish.published_run import PublishedRun
 from hfbench.publish.repos import Commit, Destination, check_repo_id, hub_errors, look_at, upload
 from hfbench.records.asked import load_asked
+from hfbench.records.record_file import as_json, load_record
 from hfbench.records.schema import ClassificationRecord, Probe
-from hfbench.records.store import ResultsFolder, as_json, load_record, load_records
+from hfbench.records.store import ResultsFolder, load_records
 from hfbench.system.files import make_folder, writing
 from hfbench.system.hub import refuse_code_elsewhere
 from hfbench.system.sandbox import no_sandbox

@@ -9,7 +9,7 @@ from hfbench.errors import RecordError, UserError
 from hfbench.records.consistency import contradiction, misfit
 from hfbench.records.predictions import load_predictions
 from hfbench.records.schema import Compared, FailedRecord, Record, TrainedRecord
-from hfbench.records.store import ResultsFolder, load_record
+from hfbench.records.store import ResultsFolder
 
 
 @dataclass(frozen=True)
@@ -41,32 +41,35 @@ def find_folders(results: Path) -> list[ResultsFolder]:
         UserError: if there is none.
     """
     for folders in ([results], sorted(results.glob("*"))):
-        if found := [ResultsFolder(path) for path in folders if (path / "records").is_dir()]:
+        if found := [
+            ResultsFolder(path) for path in folders if path.is_dir() and ResultsFolder(path).stems
+        ]:
             return found
     raise UserError(f"{results}: no records here, nor in a folder below it")
 
 
 def find_damage(folder: ResultsFolder) -> Iterator[Damage]:
     """Read every record, its predictions and its weights, and say what is not as it was written."""
-    for path in sorted(folder.records.glob("*.json")):
-        if path.name.startswith("."):  # what systems leave beside files
-            continue
+    packed = folder.packed
+    for stem in folder.stems:
+        path = packed.path if packed else folder.record_path(stem)
         try:
-            record = load_record(path)
+            record = packed.record(stem) if packed else folder.record(stem)
+            assert record is not None
             problem = _what_is_wrong_with(record, folder)
         except RecordError as error:
             problem = str(error)
         else:
             problem = problem and f"{path}: {problem}"
-            if record.stem != path.stem:
+            if record.stem != stem:
                 problem = f"{path}: is the record of {record.stem}"
         if problem:
-            yield Damage(folder, path.stem, "record", problem)
+            yield Damage(folder, stem, "record", problem)
         elif isinstance(record, TrainedRecord) and record.saved_weights:
             weights = folder.weights(record.stem)
             if weights.is_dir() and not folder.has_weights_of(record):
                 said = f"{weights}: these are not the weights that were saved"
-                yield Damage(folder, path.stem, "weights", said)
+                yield Damage(folder, stem, "weights", said)
 
 
 def _what_is_wrong_with(record: Record, folder: ResultsFolder) -> str | None:

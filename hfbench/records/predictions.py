@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfbench.errors import DamagedRecordError, RecordError
+from hfbench.records.record_file import WHAT_TO_DO, refuse_link
 from hfbench.records.schema import Compared
-from hfbench.records.store import WHAT_TO_DO, ResultsFolder, refuse_link
+from hfbench.records.store import ResultsFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,20 +35,19 @@ def load_all_predictions(
 ) -> "list[dict[str, np.ndarray]]":
     """As `load_predictions` of each record; runs on the same examples share their arrays."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     found: list[dict[str, np.ndarray]] = []
     examples: _Examples | None = None
     folder = ResultsFolder(results)
+    packed = folder.packed
     for record in records:
-        path = folder.predictions_path(record)
-        content = _read(record, path)
+        path = packed.predictions_path if packed else folder.predictions_path(record)
+        source = _PackedTable(packed.predictions(record)) if packed else _File.of(record, path)
         try:
-            file = pq.ParquetFile(pa.BufferReader(content))
-            _refuse_other_rows(file, record)
-            if examples is None or not examples.are_those_of(content):
-                examples = _Examples.of(file, content, split)
-            found.append(examples.with_logits(file))
+            _refuse_other_rows(source.rows, record)
+            if examples is None or not source.begins_as(examples.beginning):
+                examples = _Examples.of(source, split)
+            found.append(examples.with_logits(source.columns("logits")))
         # columns that are missing or of another type, no rows, rows of unequal length
         except (OSError, KeyError, IndexError, TypeError, ValueError, pa.ArrowException) as error:
             raise RecordError(f"{path}: not valid predictions: {error}; {WHAT_TO_DO}") from None
@@ -61,14 +61,13 @@ def read_predictions_table(record: Compared, folder: ResultsFolder) -> "pa.Table
         RecordError: if they are missing, or not those that were written.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    path = folder.predictions_path(record)
-    content = _read(record, path)
+    packed = folder.packed
+    path = packed.predictions_path if packed else folder.predictions_path(record)
     try:
-        file = pq.ParquetFile(pa.BufferReader(content))
-        _refuse_other_rows(file, record)
-        return file.read()
+        source = _PackedTable(packed.predictions(record)) if packed else _File.of(record, path)
+        _refuse_other_rows(source.rows, record)
+        return source.all_columns()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise RecordError(f"{path}: not valid predictions: {error}; {WHAT_TO_DO}") from None
 
@@ -80,7 +79,10 @@ def refuse_other_predictions(record: Compared, folder: ResultsFolder) -> None:
         DamagedRecordError: if they are not the file that was written.
         RecordError: if they are missing or cannot be read.
     """
-    _read(record, folder.predictions_path(record))
+    if packed := folder.packed:
+        packed.predictions(record)
+    else:
+        _read(record, folder.predictions_path(record))
 
 
 def _read(record: Compared, path: Path) -> "pa.Buffer":
@@ -103,7 +105,7 @@ def _read(record: Compared, path: Path) -> "pa.Buffer":
     return content
 
 
-def _refuse_other_rows(file: "pq.ParquetFile", record: Compared) -> None:
+def _refuse_other_rows(rows: int, record: Compared) -> None:
     """Of what anybody gives, no more is unpacked than the record says that there is.
 
     Raises:
@@ -111,61 +113,112 @@ def _refuse_other_rows(file: "pq.ParquetFile", record: Compared) -> None:
     """
     splits = record.task.splits.items()
     expected = sum(split.examples for name, split in splits if name != "train")
-    if file.metadata.num_rows != expected:
-        raise ValueError(f"{file.metadata.num_rows:,} rows, not {expected:,} as the record says")
+    if rows != expected:
+        raise ValueError(f"{rows:,} rows, not {expected:,} as the record says")
 
 
-def _read_columns(file: "pq.ParquetFile", *names: str) -> "pa.Table":
-    """Columns of one chunk each.
+@dataclass(frozen=True, eq=False)
+class _File:
+    """The predictions of one record in a file."""
 
-    `pyarrow.parquet.read_table` with a filter, and `to_numpy`, would import pandas: a quarter of a
-    second.
-    """
-    return file.read(columns=list(names), use_threads=False).combine_chunks()
+    file: "pq.ParquetFile"
+    content: "pa.Buffer"
+
+    @classmethod
+    def of(cls, record: Compared, path: Path) -> "_File":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        content = _read(record, path)
+        try:
+            return cls(pq.ParquetFile(pa.BufferReader(content)), content)
+        except (OSError, pa.ArrowException) as error:
+            raise RecordError(f"{path}: not valid predictions: {error}; {WHAT_TO_DO}") from None
+
+    @property
+    def rows(self) -> int:
+        return self.file.metadata.num_rows
+
+    @property
+    def beginning(self) -> "pa.Buffer":
+        """The file up to its logits, or all of it where they are not the last of what it holds.
+
+        Where another file begins so, its examples are the same.
+        """
+        if self.file.metadata.num_row_groups != 1:
+            return self.content
+        group = self.file.metadata.row_group(0)
+        columns = [group.column(i) for i in range(group.num_columns)]
+        starts = {
+            column.path_in_schema.partition(".")[0]: column.dictionary_page_offset
+            or column.data_page_offset
+            for column in columns
+        }
+        is_last = starts["logits"] == max(starts.values())
+        return self.content.slice(0, starts["logits"]) if is_last else self.content
+
+    def begins_as(self, beginning: "pa.Buffer") -> bool:
+        return self.content.slice(0, beginning.size).equals(beginning)
+
+    def columns(self, *names: str) -> "pa.Table":
+        """Of one chunk each.
+
+        `pyarrow.parquet.read_table` with a filter, and `to_numpy`, would import pandas: a quarter
+        of a second.
+        """
+        return self.file.read(columns=list(names), use_threads=False).combine_chunks()
+
+    def all_columns(self) -> "pa.Table":
+        return self.file.read()
+
+
+@dataclass(frozen=True, eq=False)
+class _PackedTable:
+    """The predictions of one record among packed ones; see `_File`."""
+
+    table: "pa.Table"
+
+    @property
+    def rows(self) -> int:
+        return self.table.num_rows
+
+    @property
+    def beginning(self) -> "pa.Table":
+        return self.table.drop_columns("logits")
+
+    def begins_as(self, beginning: "pa.Table") -> bool:
+        return self.beginning.equals(beginning)
+
+    def columns(self, *names: str) -> "pa.Table":
+        return self.table.select(names)
+
+    def all_columns(self) -> "pa.Table":
+        return self.table
 
 
 @dataclass(frozen=True, eq=False)
 class _Examples:
-    """The examples of a file of predictions, of which those of one split are chosen."""
+    """The examples of predictions, of which those of one split are chosen."""
 
-    head: "pa.Buffer"
-    """See `_head`. Where another file begins so, its examples are the same."""
+    beginning: "pa.Buffer | pa.Table"
+    """By which those of others are known to be the same."""
     rows: "np.ndarray"
     """Which are of the split, shape (all rows,)."""
     ids: "np.ndarray"
     labels: "np.ndarray"
 
     @classmethod
-    def of(cls, file: "pq.ParquetFile", content: "pa.Buffer", split: str) -> "_Examples":
+    def of(cls, source: _File | _PackedTable, split: str) -> "_Examples":
         import numpy as np
 
-        table = _read_columns(file, "split", "id", "label")
+        table = source.columns("split", "id", "label")
         rows = np.array(table["split"].to_pylist()) == split
         ids = np.array(list(compress(table["id"].to_pylist(), rows)))
         labels = np.from_dlpack(table["label"].chunk(0))[rows]
-        return cls(_head(file, content), rows, ids, labels)
+        return cls(source.beginning, rows, ids, labels)
 
-    def are_those_of(self, content: "pa.Buffer") -> bool:
-        return content.slice(0, self.head.size).equals(self.head)
-
-    def with_logits(self, file: "pq.ParquetFile") -> "dict[str, np.ndarray]":
+    def with_logits(self, table: "pa.Table") -> "dict[str, np.ndarray]":
         import numpy as np
 
-        logits = _read_columns(file, "logits")["logits"].chunk(0)
-        values = np.from_dlpack(logits.values).reshape(len(self.rows), -1)
+        values = np.from_dlpack(table["logits"].chunk(0).flatten()).reshape(len(self.rows), -1)
         return {"id": self.ids, "label": self.labels, "logits": values[self.rows]}
-
-
-def _head(file: "pq.ParquetFile", content: "pa.Buffer") -> "pa.Buffer":
-    """The file up to its logits, or all of it where they are not the last of what it holds."""
-    if file.metadata.num_row_groups != 1:
-        return content
-    group = file.metadata.row_group(0)
-    columns = [group.column(i) for i in range(group.num_columns)]
-    starts = {
-        column.path_in_schema.partition(".")[0]: column.dictionary_page_offset
-        or column.data_page_offset
-        for column in columns
-    }
-    is_last = starts["logits"] == max(starts.values())
-    return content.slice(0, starts["logits"]) if is_last else content

@@ -1,30 +1,27 @@
 """Records on the disk: written whole or not at all, and read as if they came from anybody."""
 
 import gc
-import hashlib
-import json
 import logging
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
-from hfbench.errors import DamagedRecordError, RecordError, UserError
-from hfbench.records.identity import upgrade
-from hfbench.records.schema import (
-    SCHEMA_BEFORE,
-    SCHEMA_VERSION,
-    WEIGHT_FILES,
-    Compared,
-    Record,
-    TrainedRecord,
-    record_class,
+from hfbench.errors import RecordError, UserError
+from hfbench.records.packed import PREDICTIONS, RECORDS, Packed
+from hfbench.records.record_file import (
+    WHAT_TO_DO,
+    as_json,
+    load_record,
+    parse,
+    read_file,
+    refuse_link,
 )
+from hfbench.records.schema import WEIGHT_FILES, Compared, Record, TrainedRecord
 from hfbench.system.files import atomic, clear_unfinished, replace_folder, writing
 from hfbench.system.hashes import hash_file, hash_files
 from hfbench.system.locks import hold
@@ -35,17 +32,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WHAT_TO_DO = "restore it from a copy, or move it away and run its recipe again"
-"""With a record that cannot be used."""
-
-MOST_BYTES = 64_000_000
-"""Of a record: one of a thousand classes and an evaluation at each of 10,000 steps has less."""
-
 
 class ResultsFolder:
     """The results of one recipe on the disk. What lies where is known here alone.
 
-    ``records/`` has a record for each cell with its predictions beside it, ``models/`` the weights
+    ``records/`` has a record for each cell with its predictions beside it, or else they are packed
+    in ``records.parquet`` and ``predictions.parquet`` (`packed`); ``models/`` has the weights
     that are kept, ``runs/`` what a Trainer writes while it trains, ``locks/`` who runs which cell,
     ``push/`` what is about to be published; ``asked.json`` is what was asked, and when.
     """
@@ -69,8 +61,34 @@ class ResultsFolder:
         """Of what was asked, and when; see `records.asked`."""
         return self.path / "asked.json"
 
+    @property
+    def packed(self) -> Packed | None:
+        """The packed records, if they are.
+
+        Raises:
+            RecordError: if they cannot be read.
+        """
+        paths = [self.path / name for name in (RECORDS, PREDICTIONS)]
+        for path in paths:
+            refuse_link(path)
+        found = [path.stat() if path.exists() else None for path in paths]
+        if found[0] is None:
+            return None
+        return _packed(self.path, *((one.st_mtime_ns, one.st_size) for one in found if one))
+
+    @property
+    def stems(self) -> list[str]:
+        """The names of all records."""
+        if self.packed:
+            return self.packed.stems
+        # hidden ones are what systems leave beside files
+        paths = [path for path in self.records.glob("*.json") if not path.name.startswith(".")]
+        return [path.stem for path in sorted(paths, key=lambda path: path.name)]
+
     def count_finished(self) -> int:
-        """Compared runs that have a result."""
+        """Runs that have a result."""
+        if self.packed:
+            return len(self.packed.finished)
         return len(list(self.records.glob("*.parquet")))
 
     def record_path(self, stem: str) -> Path:
@@ -97,14 +115,30 @@ class ResultsFolder:
         """Whether this process, and no other, has the cell until the end; see `locks.hold`."""
         return hold(self.path / "locks" / f"{stem}.lock")
 
+    def running(self) -> list[str]:
+        """The cells that some process holds now."""
+        held = []
+        for path in sorted((self.path / "locks").glob("*.lock")):
+            with hold(path) as is_ours:
+                held += [] if is_ours else [path.stem]
+        return held
+
     def record(self, stem: str) -> Record | None:
         """The record that stands under this name.
 
         Raises:
             RecordError: if it cannot be read.
         """
+        if self.packed:
+            return self.packed.record(stem)
         path = self.record_path(stem)
         return load_record(path) if path.exists() else None
+
+    def has_predictions(self, record: Compared) -> bool:
+        """Whether there are any for it; whether they are those, reading tells."""
+        if self.packed:
+            return record.stem in self.packed.finished
+        return self.predictions_path(record).is_file()
 
     def has_weights_of(self, record: TrainedRecord) -> bool:
         """Whether the weights are there that were saved with ``record``, to the last bit."""
@@ -147,6 +181,7 @@ class ResultsFolder:
         Raises:
             StorageError: if the disk is full, or whatever else prevents it.
         """
+        assert not self.packed  # where it counts, what is written in records/ does not
         with writing(f"the result of {record.stem}"):
             if save_model and isinstance(record, TrainedRecord):
                 weights = self.weights(record.stem)
@@ -158,7 +193,7 @@ class ResultsFolder:
             if path.exists():
                 self.supersede(record.stem)
             if predictions is not None:
-                _write_predictions(predictions, path.with_suffix(".parquet"))
+                write_predictions(predictions, path.with_suffix(".parquet"))
                 changes = {"predictions_hash": hash_file(path.with_suffix(".parquet"))}
                 record = record.model_copy(update=changes)
             with atomic(path) as temporary:
@@ -211,6 +246,12 @@ class ResultsFolder:
             clear_unfinished(self.records / f"{stem}{ending}")
 
 
+@lru_cache(maxsize=1)
+def _packed(folder: Path, *state: tuple[int, int]) -> Packed:
+    """Read once, as long as the files are what they were: every model of a table asks."""
+    return Packed(folder)
+
+
 @dataclass(frozen=True)
 class Location:
     """Where a record stands, of whichever recipe."""
@@ -225,14 +266,26 @@ class Location:
 def find_finished(results: Path) -> dict[str, list[Location]]:
     """Cell id -> where finished records of it stand, of all recipes below ``results``."""
     found: dict[str, list[Location]] = {}
-    for path in sorted(results.glob("*/records/*.json")):
+    for path in sorted({*results.glob("*/records"), *results.glob(f"*/{RECORDS}")}):
+        folder = ResultsFolder(path.parent)
         # whatever cannot be read is no result for us, and another recipe's to complain of
-        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-            content = _parse(_read(path))
-            if content["status"] == "finished":
-                location = Location(ResultsFolder(path.parents[1]), path.stem)
-                found.setdefault(content["cell_id"], []).append(location)
+        with suppress(RecordError):
+            for stem, cell_id in _finished(folder, path):
+                found.setdefault(cell_id, []).append(Location(folder, stem))
     return found
+
+
+def _finished(folder: ResultsFolder, path: Path) -> Iterator[tuple[str, str]]:
+    """Stem and cell id of each finished record in ``path``, as far as they can be read."""
+    if folder.packed:
+        if path != folder.records:
+            yield from folder.packed.finished.items()
+        return
+    for stem in folder.stems:
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            content = parse(read_file(folder.record_path(stem)))
+            if content["status"] == "finished":
+                yield stem, content["cell_id"]
 
 
 def _is_whole(file: Path) -> bool:
@@ -250,33 +303,8 @@ def _is_whole(file: Path) -> bool:
     return size == 8 + length + max(ends, default=0)
 
 
-def as_json(record: Record) -> str:
-    """The text of a record's file, with its checksum."""
-    values = record.model_dump(mode="json")
-    return json.dumps(values | {"checksum": checksum(values)}, indent=1, ensure_ascii=False) + "\n"
-
-
-def checksum(values: dict[str, Any]) -> str:
-    """SHA-256 of a record's other keys: as JSON with sorted keys and no space."""
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _read(path: Path) -> bytes:
-    """The content of a record's file, which may be anybody's.
-
-    Raises:
-        OSError: also if it is no regular file (to read a pipe would wait for ever), or too large.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError("it is not a file")
-    if status.st_size > MOST_BYTES:
-        raise OSError(f"it has {status.st_size:,} bytes, and a record at most {MOST_BYTES:,}")
-    return path.read_bytes()
-
-
-def _write_predictions(predictions: "pa.Table", path: Path) -> None:
+def write_predictions(predictions: "pa.Table", path: Path) -> None:
+    """Write the predictions of a record to a file of their own."""
     import pyarrow.parquet as pq
 
     with atomic(path) as temporary:
@@ -287,79 +315,6 @@ def _write_predictions(predictions: "pa.Table", path: Path) -> None:
         )  # fmt: skip
 
 
-def load_record(path: Path) -> Record:
-    """Read and check a record; one of the schema before this is read as if it were of this.
-
-    Raises:
-        DamagedRecordError: if it is not valid JSON, or not what was written.
-        RecordError: if it is of another schema version, or not as its schema says.
-    """
-    refuse_link(path)
-    try:
-        return _validate(_parse(_read(path)))
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error}") from None
-    except ValidationError as error:
-        problem = _what_is_wrong(error)
-    except _DamageError as error:
-        raise DamagedRecordError(f"{path}: not a valid record{error}; {WHAT_TO_DO}") from None
-    except ValueError as error:
-        problem = f"not a valid record{error}"
-    raise RecordError(f"{path}: {problem}; {WHAT_TO_DO}")
-
-
-class _DamageError(ValueError):
-    """Of a file that was cut or changed; to be read after "not a valid record"."""
-
-
-def _parse(content: bytes) -> dict[str, Any]:
-    """What a record's file holds, in the words of this schema.
-
-    Raises:
-        ValueError: if it is none of a schema that can be read.
-    """
-    try:
-        values = from_json(content)
-    except ValueError as error:
-        raise _DamageError(f": the file: Invalid JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(": the file: it must hold an object")
-    if "schema_version" not in values:
-        raise ValueError(": it has no schema_version")
-    if values["schema_version"] != SCHEMA_BEFORE:
-        if values.pop("checksum", None) not in (None, checksum(values)):
-            raise _DamageError(
-                ": its checksum is not that of what it says: it is damaged, or was edited after it "
-                "was written"
-            )
-        return values
-    try:
-        return upgrade(values)
-    except (LookupError, TypeError, AttributeError):
-        raise ValueError(f" of schema {SCHEMA_BEFORE}") from None
-
-
-def _validate(values: dict[str, Any]) -> Record:
-    cls = record_class(values)
-    try:
-        return cls.model_validate(values, strict=True)
-    except ValidationError:  # once more, for an error in the words of JSON
-        content = to_json(values, inf_nan_mode="constants")
-        return cls.model_validate_json(content, strict=True)
-
-
-def _what_is_wrong(error: ValidationError) -> str:
-    details = {detail["loc"]: detail for detail in error.errors(include_url=False)}
-    if ("schema_version",) in details:
-        found = details[("schema_version",)]["input"]
-        return (
-            f"has schema_version {found!r}, but this hfbench reads {SCHEMA_BEFORE} and "
-            f"{SCHEMA_VERSION}: read it with the hfbench that wrote it"
-        )
-    where, detail = next(iter(details.items()))
-    return f"not a valid record: {'.'.join(map(str, where)) or 'the file'}: {detail['msg']}"
-
-
 def load_records(results: str | Path) -> list[Record]:
     """All records of a results folder, in the order of their file names.
 
@@ -367,13 +322,14 @@ def load_records(results: str | Path) -> list[Record]:
         UserError: if there are none.
         RecordError: if one cannot be read, or says of itself that it is another.
     """
-    folder = ResultsFolder(Path(results)).records
-    refuse_link(folder)
-    # hidden ones are what systems leave beside files
-    paths = [path for path in folder.glob("*.json") if not path.name.startswith(".")]
-    paths.sort(key=lambda path: path.name)
+    folder = ResultsFolder(Path(results))
+    if packed := folder.packed:
+        with _no_garbage_collection():
+            return [record for stem in packed.stems if (record := packed.record(stem))]
+    refuse_link(folder.records)
+    paths = [folder.record_path(stem) for stem in folder.stems]
     if not paths:
-        raise UserError(f"{results}: no records here (looked for {folder / '*.json'})")
+        raise UserError(f"{results}: no records here (looked for {folder.records / '*.json'})")
     with _no_garbage_collection():
         records = {path: load_record(path) for path in paths}
     for path, record in list(records.items()):
@@ -398,9 +354,3 @@ def _no_garbage_collection() -> Iterator[None]:
         gc.unfreeze()  # what was made is old now: it is not searched as soon as anything is new
         if was_enabled:
             gc.enable()
-
-
-def refuse_link(path: Path) -> None:
-    """Nothing outside of a results folder is read because of what is in it."""
-    if path.is_symlink():
-        raise RecordError(f"{path}: is a link to {path.readlink()}, not a file; links are not read")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hfbench
-from hfbench.records.store import as_json, load_record
+from hfbench.records.record_file import as_json, load_record
 from speed.measure import Measured, Run, in_turns
 from speed.work import Inputs, Work, prepare
 

@@ -15,7 +15,8 @@ from hfbench.evidence.comparison import load_comparison
 from hfbench.execution.compare import compare
 from hfbench.recipe.load import load_recipe
 from hfbench.records.predictions import load_predictions
-from hfbench.records.store import load_record, load_records
+from hfbench.records.record_file import load_record
+from hfbench.records.store import load_records
 
 SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
 PRETRAIN = {

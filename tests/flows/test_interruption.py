@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerControl
 
-from hfbench.records.store import load_record, load_records
+from hfbench.records.record_file import load_record
+from hfbench.records.store import load_records
 from hfbench.system.interruption import STOPPING, Interrupted, interruptible, until_saved
 from hfbench.training.stopping import SaveBeforeLeaving
 

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from hfbench.records.predictions import load_predictions
+from hfbench.records.record_file import load_record
 from hfbench.records.schema import ComparedRecord
-from hfbench.records.store import load_record
 from hfbench.training.checkpoints import _damaged_files, _is_finished
 
 SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32, "resid_pdrop": 0.3}}

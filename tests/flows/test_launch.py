@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from hfbench.models import CustomGPTForCausalLM
-from hfbench.records.store import load_record
+from hfbench.records.record_file import load_record
 from hfbench.system.hashes import hash_tensors
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 
 from hfbench.errors import UserError
 from hfbench.publish.leaks import find_leaks, refuse_leaks, shorten_paths
-from hfbench.records.store import load_record
+from hfbench.records.record_file import load_record
 
 TOKEN = "hf_" + "PlantedToken0123456789abcdefghij"
 

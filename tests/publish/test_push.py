@@ -18,7 +18,7 @@ from hfbench.publish.proof import NotTheModelError
 from hfbench.publish.push import push_model, stage_model, verify_push
 from hfbench.publish.results import REBUILT, push_results
 from hfbench.recipe.load import load_recipe
-from hfbench.records.store import load_record
+from hfbench.records.record_file import load_record
 from hfbench.system.stranger import run_stranger
 
 TOKEN = "hf_PlantedTokenOfAda0123456789abcdef"

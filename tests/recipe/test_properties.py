@@ -20,6 +20,7 @@ from hfbench.recipe.fields import custom_gpt_fields, training_arguments_fields
 from hfbench.recipe.load import load_recipe
 from hfbench.recipe.schema import Corpus, Lora, Model, Pretrain, Recipe, Task, Tokenizer
 from hfbench.records.predictions import load_predictions
+from hfbench.records.record_file import load_record
 from hfbench.records.schema import (
     ControlRecord,
     FailedRecord,
@@ -28,7 +29,7 @@ from hfbench.records.schema import (
     SplitData,
     TaskData,
 )
-from hfbench.records.store import ResultsFolder, load_record
+from hfbench.records.store import ResultsFolder
 
 quick = settings(derandomize=True, deadline=None, database=None, max_examples=60)
 slower = settings(quick, max_examples=15)

@@ -15,6 +15,7 @@ from support.by_hand import write_by_hand
 from hfbench.errors import RecordError, StorageError, UserError
 from hfbench.records.identity import cell_id
 from hfbench.records.predictions import load_all_predictions, load_predictions
+from hfbench.records.record_file import load_record
 from hfbench.records.schema import (
     ClassificationRecord,
     ControlRecord,
@@ -22,7 +23,7 @@ from hfbench.records.schema import (
     PretrainingRecord,
     Record,
 )
-from hfbench.records.store import ResultsFolder, load_record, load_records
+from hfbench.records.store import ResultsFolder, load_records
 from hfbench.system.files import atomic
 
 RUN = {

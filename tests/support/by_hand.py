@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hfbench.records.store import checksum
+from hfbench.records.record_file import checksum
 
 
 def write_by_hand(path: Path, values: dict[str, Any]) -> None:

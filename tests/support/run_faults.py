@@ -17,8 +17,8 @@ from hfbench.errors import StorageError
 from hfbench.execution.compare import compare
 from hfbench.recipe.load import load_recipe
 from hfbench.records.predictions import load_predictions
+from hfbench.records.record_file import load_record
 from hfbench.records.schema import ComparedRecord
-from hfbench.records.store import load_record
 from hfbench.training.checkpoints import _damaged_files, _is_finished
 
 library, recipe, folder, trials = sys.argv[1:]

@@ -30,8 +30,9 @@ from hfbench.execution.progress import Reporter
 from hfbench.execution.schedule import Waiting, line_up, put_off, ready, seconds_to_wait
 from hfbench.recipe.cells import Cell, pretraining_of
 from hfbench.recipe.schema import Recipe
+from hfbench.records.record_file import load_record
 from hfbench.records.schema import ComparedRecord
-from hfbench.records.store import ResultsFolder, load_record
+from hfbench.records.store import ResultsFolder
 from hfbench.system.launch import is_launched
 from hfbench.system.quiet import quiet_libraries
 from hfbench.training.progress import StepBar

@@ -17,7 +17,8 @@ from hfbench.evidence.page import write_report
 from hfbench.evidence.plots import write_plots
 from hfbench.evidence.table import write_table
 from hfbench.publish.bundle import stage_files
-from hfbench.records.store import ResultsFolder, load_record, load_records
+from hfbench.records.record_file import load_record
+from hfbench.records.store import ResultsFolder, load_records
 
 
 @pytest.fixture

@@ -1,0 +1,138 @@
+"""Records in two files say what they said in many, and damage is noticed there, too."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hfbench.errors import RecordError, UserError
+from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
+from hfbench.evidence.table import as_csv, as_markdown
+from hfbench.records import pack as packing
+from hfbench.records.damage import find_damage
+from hfbench.records.pack import pack, unpack
+from hfbench.records.packed import PREDICTIONS, RECORDS, content_hash
+from hfbench.records.predictions import read_predictions_table
+from hfbench.records.schema import Compared
+from hfbench.records.store import ResultsFolder, find_finished, load_records
+from hfbench.system.locks import hold
+
+QUICKSTART = Path(__file__).parents[2] / "results" / "quickstart"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Committed results, of which one is without a result."""
+    path = tmp_path / "results" / "quickstart"
+    shutil.copytree(QUICKSTART / "records", path / "records")
+    return ResultsFolder(path)
+
+
+def everything(folder):
+    """All that is made of records."""
+    findings = Findings.of(load_comparison(folder.path))
+    finished = {key: [p.stem for p in v] for key, v in find_finished(folder.path.parent).items()}
+    return as_markdown(findings), as_csv(findings), finished, load_records(folder.path)
+
+
+def said_by(folder):
+    """What all else is computed from."""
+    records = load_records(folder.path)
+    compared = [record for record in records if isinstance(record, Compared)]
+    return records, [content_hash(read_predictions_table(one, folder)) for one in compared]
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.records.iterdir() if path.is_file()}
+
+
+def test_packed_records_say_what_they_said_and_come_back_byte_for_byte(folder, monkeypatch):
+    monkeypatch.setattr(packing, "_GROUP_ROWS", 1000)  # several groups
+    before, loose = everything(folder), files(folder)
+    assert pack(folder) == len(before[3])
+    assert not files(folder)
+    assert pq.ParquetFile(folder.path / PREDICTIONS).metadata.num_row_groups > 1
+    assert everything(folder) == before
+    with pytest.raises(UserError, match="its records are packed"):
+        pack(folder)
+    assert unpack(folder) == []
+    there = files(folder)
+    assert {name for name in loose if name.endswith(".json")} <= there.keys() == loose.keys()
+    for name, content in loose.items():
+        if name.endswith(".json"):
+            assert there[name] == content, name
+    assert everything(folder) == before
+    with pytest.raises(UserError, match="no packed records here"):
+        unpack(folder)
+
+
+def test_both_files_open_as_data_sets(folder, tmp_path):
+    records = pack(folder)
+    opened = {
+        name: datasets.load_dataset(
+            "parquet", data_files=str(folder.path / name), cache_dir=str(tmp_path), split="train"
+        )
+        for name in (RECORDS, PREDICTIONS)
+    }
+    assert len(opened[RECORDS]) == records
+    assert opened[PREDICTIONS].column_names == [
+        "model", "seed", "train_size", "split", "id", "label", "logits",
+    ]  # fmt: skip
+    assert len(opened[PREDICTIONS]) == sum(filter(None, opened[RECORDS]["predictions"]))
+
+
+def test_a_cell_that_runs_is_not_packed_away(folder):
+    stem = folder.stems[0]
+    with hold(folder.path / "locks" / f"{stem}.lock"), pytest.raises(UserError, match=stem):
+        pack(folder)
+    assert not folder.packed
+
+
+def test_predictions_that_another_pyarrow_wrote_are_known_again(folder):
+    """Files differ, and what they say does not."""
+    table = pq.read_table(next(folder.records.glob("*.parquet")))
+    again = pa.concat_tables([table.slice(0, 5), table.slice(5)])
+    assert content_hash(again) == content_hash(table)
+    other = table.set_column(1, "id", table["id"].take(list(range(len(table)))[::-1]))
+    assert content_hash(other) != content_hash(table)
+    with pytest.raises(ValueError, match="missing"):
+        content_hash(pa.table({"id": ["a", None]}))
+
+
+@pytest.mark.parametrize("name", [RECORDS, PREDICTIONS])
+def test_flipped_bits_of_packed_records_are_noticed_or_without_effect(folder, name):
+    pack(folder)
+    before, path, draw = said_by(folder), folder.path / name, random.Random(name)
+    content = path.read_bytes()
+    noticed = 0
+    for _ in range(60):
+        place = draw.randrange(len(content))
+        flipped = bytes([content[place] ^ 1 << draw.randrange(8)])
+        path.write_bytes(content[:place] + flipped + content[place + 1 :])
+        try:
+            assert said_by(folder) == before
+        except RecordError:
+            noticed += 1
+    assert noticed > 30
+
+
+def test_a_damaged_record_among_packed_ones_costs_itself_alone(folder):
+    pack(folder)
+    path = folder.path / RECORDS
+    table = pq.read_table(path)
+    texts = table["record"].to_pylist()
+    values = json.loads(texts[0])
+    texts[0] = json.dumps(values | {"cell_seconds": 1e9})
+    pq.write_table(table.set_column(table.column_names.index("record"), "record", [texts]), path)
+    (damage,) = find_damage(folder)
+    assert damage.stem == folder.stems[0]
+    (said,) = unpack(folder)
+    assert "is not what was packed" in said
+    assert not (folder.records / f"{damage.stem}.parquet").exists()
+    assert [one.stem for one in find_damage(folder)] == [damage.stem]
