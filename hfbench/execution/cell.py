@@ -203,6 +203,7 @@ def _write(cell: Cell, surroundings: Surroundings, record: Record, run: Run) -> 
     """Keep what came out; why its model was not published, if it was to be and was not."""
     folder, keeps_weights = surroundings.folder, KINDS[cell.kind].KEEPS_WEIGHTS
     is_kept = surroundings.inputs.recipe.save_models or keeps_weights
+    folder.refuse_if_gone(cell.stem)
     folder.keep(record, run.predictions, run.save_model if is_kept else None)
     if not (keeps_weights and isinstance(record, FinishedRecord)):
         return None

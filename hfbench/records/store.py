@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import from_json
 
-from hfbench.errors import RecordError, UserError
+from hfbench.errors import RecordError, StorageError, UserError
 from hfbench.records.packed import PREDICTIONS, RECORDS, Packed
 from hfbench.records.record_file import (
     WHAT_TO_DO,
@@ -113,7 +113,22 @@ class ResultsFolder:
 
     def lock(self, stem: str) -> AbstractContextManager[bool]:
         """Whether this process, and no other, has the cell until the end; see `locks.hold`."""
-        return hold(self.path / "locks" / f"{stem}.lock")
+        return hold(self._lock_path(stem))
+
+    def refuse_if_gone(self, stem: str) -> None:
+        """Refuse to write the result of a cell whose lock is held, and is not here any more.
+
+        Raises:
+            StorageError: if the folder was moved or removed; else its results would be parted.
+        """
+        if not self._lock_path(stem).exists():
+            raise StorageError(
+                f"{self.path} was moved or removed while {stem} ran: move it back, and the same "
+                "command goes on"
+            )
+
+    def _lock_path(self, stem: str) -> Path:
+        return self.path / "locks" / f"{stem}.lock"
 
     def running(self) -> list[str]:
         """The cells that some process holds now."""

@@ -6,9 +6,11 @@ one would show a text in another order (Unicode Standard Annex 9; "Trojan Source
 Anderson 2021).
 """
 
+import os
 import re
+import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import IO, TextIO
 
 from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, RenderableType
@@ -24,7 +26,10 @@ def clean(text: str) -> str:
 
 def show(text: str, file: TextIO | None = None) -> None:
     """Print a text that may hold what somebody else wrote, by default to standard output."""
-    print(clean(text), file=file)
+    try:
+        print(clean(text), file=file, flush=True)
+    except BrokenPipeError:
+        _hush(file or sys.stdout)
 
 
 class Console(RichConsole):
@@ -36,6 +41,18 @@ class Console(RichConsole):
         """As `rich.console.Console.render`."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=clean(segment.text))
+
+    def on_broken_pipe(self) -> None:
+        """As rich calls it when nobody reads any more: what runs goes on, and says nothing."""
+        self.quiet = True
+        _hush(self.file)
+
+
+def _hush(file: IO[str]) -> None:
+    """Let what is left in the buffers, and what comes, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, file.fileno())
+    os.close(nowhere)
 
 
 def _picture(found: re.Match[str]) -> str:

@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
 
-from hfbench.errors import UserError
+from hfbench.errors import UserError, nearest
 from hfbench.system.launch import world_size
 from hfbench.training.seeds import Streams
 
@@ -41,10 +45,29 @@ def training_arguments(
             remove_unused_columns=False,  # `FairTrainer` does it
             **values,
         )
+        _refuse_missing_packages(args)
     except (ValueError, ImportError) as error:
         raise UserError(f"{key}: {error}") from None
     args.per_device_train_batch_size = share_batch(args, launched, key)
     return args
+
+
+def _refuse_missing_packages(args: TrainingArguments) -> None:
+    """What the Trainer would say when it is made, or at the first step of each cell.
+
+    Raises:
+        ImportError: if what the optimizer or a tracker is made of is not installed.
+        ValueError: if there is none of this name.
+    """
+    for name in args.report_to:
+        if name not in INTEGRATION_TO_CALLBACK:
+            known = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
+            raise ValueError(
+                f"report_to: there is no {name!r}{nearest(name, INTEGRATION_TO_CALLBACK)} (known: {known})"
+            )
+        if name not in get_available_reporting_integrations():
+            raise ImportError(f"report_to: {name} is not installed; pip install {name}")
+    Trainer.get_optimizer_cls_and_kwargs(args)
 
 
 def share_batch(args: TrainingArguments, launched: int, key: str) -> int:

@@ -397,3 +397,12 @@ def test_a_damaged_record_of_schema_2_is_named(tmp_path, change, message):
     with pytest.raises(RecordError) as error:
         load_record(path)
     assert message in str(error.value)
+
+
+def test_a_result_is_not_written_where_its_folder_was_moved_away(tmp_path):
+    folder = ResultsFolder(tmp_path / "tiny")
+    with folder.lock("m--seed3"):
+        folder.refuse_if_gone("m--seed3")
+        folder.path.rename(tmp_path / "moved")
+        with pytest.raises(StorageError, match="was moved or removed while m--seed3 ran"):
+            folder.refuse_if_gone("m--seed3")

@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import os
 import unicodedata
 
 import pytest
@@ -9,7 +10,7 @@ from rich.table import Table
 
 from hfbench.cli.app import main
 from hfbench.system.redaction import redact_output
-from hfbench.system.terminal import Console, clean
+from hfbench.system.terminal import Console, clean, show
 
 OSC_52 = "\x1b]52;c;ZXZpbA==\x07"  # fills the clipboard
 HOSTILE = [OSC_52, "\x1b[2Ka", "a\rb", "\x9b31m", "a\u202eb", "\u2066", "\x7f", "\u2028", "\x00"]
@@ -96,3 +97,16 @@ def test_an_error_is_text_too(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert (end.value.code, is_safe(shown)) == (2, True)
     assert "␛]52" in shown
+
+
+def test_what_nobody_reads_any_more_ends_nothing():
+    """As in `hfbench compare ... | head -1`."""
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as file:
+        console = Console(file=file)
+        console.print("read")
+        assert os.read(read, 100) == b"read\n"
+        os.close(read)
+        for _ in range(2):
+            console.print("not read")
+            show("nor this", file)
