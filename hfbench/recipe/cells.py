@@ -17,6 +17,7 @@ _PRETRAINING_ARGUMENTS: dict[str, Any] = {
     "eval_steps": 0.1,
     "logging_steps": 0.02,
     "logging_first_step": True,
+    "save_total_limit": 2,  # the newest, and the one before, should the newest be damaged
 }
 
 

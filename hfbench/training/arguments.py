@@ -61,10 +61,9 @@ def _refuse_missing_packages(args: TrainingArguments) -> None:
     """
     for name in args.report_to:
         if name not in INTEGRATION_TO_CALLBACK:
+            guess = nearest(name, INTEGRATION_TO_CALLBACK)
             known = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
-            raise ValueError(
-                f"report_to: there is no {name!r}{nearest(name, INTEGRATION_TO_CALLBACK)} (known: {known})"
-            )
+            raise ValueError(f"report_to: there is no {name!r}{guess} (known: {known})")
         if name not in get_available_reporting_integrations():
             raise ImportError(f"report_to: {name} is not installed; pip install {name}")
     Trainer.get_optimizer_cls_and_kwargs(args)

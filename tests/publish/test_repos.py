@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hfbench.errors import HubError, UserError
+from hfbench.publish import results
 from hfbench.publish.repos import look_at, upload
 from hfbench.publish.results import fetch_results
 
@@ -204,3 +205,15 @@ def test_a_hub_that_names_files_elsewhere_writes_nothing_there(hub, tmp_path, na
     outside = [path for path in tmp_path.rglob("evil.json") if folder not in path.parents]
     assert outside == []
     assert not Path("/etc/evil.json").exists()
+
+
+def test_results_that_are_too_large_are_not_fetched_unseen(hub, tmp_path, monkeypatch):
+    hub.add_repo("ada/r", {"records/a.json": b"{}" * 50, "models/large.bin": b"0" * 999}, "dataset")
+    fetch_results("hf://datasets/ada/r", tmp_path / "a")
+    for limit, value in (("_MOST_FILES", 0), ("_MOST_BYTES", 99)):
+        with monkeypatch.context() as patch:
+            patch.setattr(results, limit, value)
+            with pytest.raises(HubError) as refusal:
+                fetch_results("hf://datasets/ada/r", tmp_path / limit)
+        assert "1 files with 100 bytes, and at most" in str(refusal.value)
+        assert not (tmp_path / limit).exists()
