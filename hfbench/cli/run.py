@@ -142,17 +142,16 @@ def _expect_workers(
 def _stoppable() -> Iterator[None]:
     """Leave on a signal that asks for it, saying how to go on, with the shell's exit code for it.
 
-    The processes of a launcher end at once, as it expects: one could not wait for the others.
+    A launcher sends its processes more than one, and kills those that do not end in half a minute.
     """
     from hfbench.system.interruption import STOPPING, Interrupted, interruptible
 
-    if is_launched():
-        yield
-        return
     try:
-        with interruptible(*STOPPING):
+        with interruptible(*STOPPING, second_ends=not is_launched()):
             yield
     except Interrupted as stop:
+        if not is_main_process():
+            raise SystemExit(128 + stop.number) from None
         said = f"stopped by {stop}: what is finished is kept, and the same command goes on from"
         with suppress(OSError):  # of a terminal that was closed
             show(f"{said} there", file=sys.stderr)

@@ -30,16 +30,20 @@ class _Signal:
     """The one that came."""
     is_asked_for: bool = False
     """Whether it waits for the training to save and is not raised."""
+    second_ends: bool = True
+    """Whether another one ends the process at once."""
 
 
 @contextmanager
-def interruptible(*signals: signal.Signals) -> Iterator[None]:
-    """Within, the first of ``signals`` raises `Interrupted`, and a second ends the process.
+def interruptible(*signals: signal.Signals, second_ends: bool = True) -> Iterator[None]:
+    """Within, the first of ``signals`` raises `Interrupted`.
 
-    One that is ignored, as ``nohup`` has SIGHUP, stays so.
+    A second one ends the process, or else does nothing while the first waits. One that is ignored,
+    as ``nohup`` has SIGHUP, stays so.
     """
     heeded = [number for number in signals if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, _receive) for number in heeded}
+    _Signal.second_ends = second_ends
     try:
         yield
     finally:
@@ -50,7 +54,9 @@ def interruptible(*signals: signal.Signals) -> Iterator[None]:
 
 def _receive(number: int, frame: Any) -> None:
     if _Signal.number is not None:
-        os._exit(128 + number)
+        if _Signal.second_ends:
+            os._exit(128 + number)
+        return
     _Signal.number = number
     if not _Signal.is_asked_for:
         raise Interrupted(number)
@@ -70,6 +76,11 @@ def until_saved() -> Iterator[None]:
 def signal_that_came() -> int | None:
     """Number of the signal that was received and is not raised yet."""
     return _Signal.number
+
+
+def note_signal(number: int) -> None:
+    """As if it had come here: it came to another process of the same launcher."""
+    _Signal.number = number
 
 
 def leave() -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hfbench.system.launch import world_size
+from hfbench.training.agreement import is_time_to_ask, largest_of_all
 
 Result = TypeVar("Result")
 
@@ -24,13 +24,7 @@ class TimeLimit(TrainerCallback):
     """Ends a cell that takes longer than ``seconds``, from the making of this; None: no limit."""
 
     def __init__(self, seconds: float | None) -> None:
-        """Refuse a limit in the processes of a launcher, which would not reach it together.
-
-        Raises:
-            ValueError: if there are several.
-        """
-        if seconds is not None and world_size() > 1:
-            raise ValueError("max_cell_seconds goes with one process, not with those of a launcher")
+        """Start the clock."""
         self.seconds = seconds
         self._started = time.perf_counter()
 
@@ -41,11 +35,26 @@ class TimeLimit(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Called by the Trainer after each optimizer step."""
-        if self.seconds is not None and time.perf_counter() - self._started > self.seconds:
+        """Called by the Trainer after each optimizer step; processes end after the same."""
+        if self.seconds is None or not is_time_to_ask(state.global_step):
+            return
+        if largest_of_all(self._is_over()):
             raise TimeLimitError(self.seconds, state.global_step)
 
-    on_prediction_step = on_step_end
+    def on_prediction_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Called in an evaluation, of which the processes of a launcher end none."""
+        if args.world_size == 1 and self._is_over():
+            assert self.seconds is not None
+            raise TimeLimitError(self.seconds, state.global_step)
+
+    def _is_over(self) -> bool:
+        return self.seconds is not None and time.perf_counter() - self._started > self.seconds
 
 
 def in_parts(rows: int, train: Callable[[int], Result], say: Callable[[str], None]) -> Result:

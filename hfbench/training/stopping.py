@@ -4,7 +4,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hfbench.system.interruption import leave, signal_that_came
+from hfbench.system.interruption import leave, note_signal, signal_that_came
+from hfbench.training.agreement import is_time_to_ask, largest_of_all
 
 
 class SaveBeforeLeaving(TrainerCallback):
@@ -20,8 +21,14 @@ class SaveBeforeLeaving(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Called by the Trainer before it logs, evaluates and saves."""
-        if signal_that_came() is not None:
+        """Called by the Trainer before it logs, evaluates and saves.
+
+        A signal that came to one of several processes stops them all after the same step.
+        """
+        if not is_time_to_ask(state.global_step):
+            return
+        if number := largest_of_all(signal_that_came() or 0):
+            note_signal(number)
             control.should_save = True
             control.should_training_stop = True
 
@@ -32,5 +39,9 @@ class SaveBeforeLeaving(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Called by the Trainer in an evaluation, which may last: not waited for."""
-        leave()
+        """Called by the Trainer in an evaluation, which may last: not waited for.
+
+        Of several processes one cannot leave the others there.
+        """
+        if args.world_size == 1:
+            leave()

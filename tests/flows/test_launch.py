@@ -1,7 +1,9 @@
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 MODEL = {"n_layer": 1, "n_positions": 32, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
 
 
-def launch(launcher, script, path, results):
+def launch(launcher, script, path, results, code=0):
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     arguments = [str(ROOT / "recipes" / script), "--config", str(path)]
     command = [sys.executable, "-m", *launcher, *arguments, "--results-dir", str(results)]
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.returncode == code, run.stderr[-3000:]
     records = sorted((results / "tiny" / "records").glob("*.json"))
     return {path.stem: json.loads(path.read_text()) for path in records}, run.stdout
 
@@ -119,6 +121,47 @@ def pretrain(write_recipe, tmp_path):
         return tmp_path / results / "tiny", done.stdout
 
     return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_processes_of_a_launcher_save_at_a_step_of_all_before_they_leave(
+    write_recipe, tmp_path, number
+):
+    arguments = {"max_steps": 3000, "per_device_train_batch_size": 8, "save_strategy": "steps"}
+    arguments |= {"save_steps": 100_000, "eval_strategy": "no", "logging_steps": 1000}
+    block = {"corpus": {"builtin": "pets"}, "training_arguments": arguments}
+    mine = {"name": "mine", "preset": "gpt-nano", "config": MODEL, "pretrain": block}
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
+        *(str(ROOT / "recipes" / "pretrain.py"), "--config", str(write_recipe(models=[mine]))),
+        *("--results-dir", str(tmp_path / "results")),
+    ]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as running:
+        runs = tmp_path / "results" / "tiny" / "runs"
+        while not runs.exists():
+            time.sleep(0.1)
+        time.sleep(5)  # some steps
+        running.send_signal(number)
+        assert running.wait(60) != 0
+    (checkpoint,) = runs.glob("*/checkpoint-*")
+    step = int(checkpoint.name.partition("-")[2])
+    assert 0 < step < 3000
+    assert step % 10 == 0
+
+
+@pytest.mark.slow
+def test_processes_of_a_launcher_end_a_cell_that_takes_too_long_together(write_recipe, tmp_path):
+    endless = {"max_steps": 1_000_000, "eval_strategy": "no", "logging_steps": 1000}
+    mine = {"name": "mine", "preset": "gpt-nano", "config": MODEL, "training_arguments": endless}
+    models = [mine, {"name": "floor", "control": "majority"}]
+    path = write_recipe(models=models, seeds=[0], max_cell_seconds=2)
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    records, _ = launch(torchrun, "compare.py", path, tmp_path, code=1)
+    failure = records["mine--seed0"]["failure"]
+    assert (failure["type"], failure["step"] % 10) == ("TimeLimitError", 0)
+    assert records["floor"]["status"] == "finished"
 
 
 def assert_alike(first, second):

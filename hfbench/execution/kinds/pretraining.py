@@ -1,6 +1,5 @@
 """A language model is trained; every seed of its model starts from the weights that it leaves."""
 
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -58,16 +57,14 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     model = load_causal_lm(prepared, streams.init)
     training = Training(cell, surroundings, model, data, streams, "last", limit, parts)
     trainer = training.trainer
-    is_alone = trainer.args.world_size == 1  # others could not agree on a step to leave after
-    if is_alone:
-        trainer.add_callback(SaveBeforeLeaving())
+    trainer.add_callback(SaveBeforeLeaving())
     trainer.add_callback(ExactResumption(trainer))
     if surroundings.publisher:
         surroundings.publisher.say = bar.say
         trainer.add_callback(surroundings.publisher)
     identity = surroundings.cell_id(cell)
     checkpoint = claim(trainer, identity, lambda text: bar.say(f"{cell.stem}: {text}"))
-    with until_saved() if is_alone else nullcontext():
+    with until_saved():
         facts, curves = training.run(checkpoint)
     metrics = {
         name.removeprefix("eval_"): value
