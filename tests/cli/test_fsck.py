@@ -3,8 +3,12 @@ import random
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from hfbench.cli.app import main
+from hfbench.records.damage import find_damage
+from hfbench.records.predictions import read_predictions_table
 from hfbench.records.store import ResultsFolder
 
 
@@ -55,6 +59,31 @@ def test_flipped_bits_are_found_and_set_aside(results, fsck, seed):
     assert code == 0
     assert f"moved to {results / 'one' / 'records' / 'damaged' / 'm--seed0.json'}" in said
     assert fsck(results) == (0, "4 records looked at, 0 damaged\n")
+
+
+@pytest.mark.slow
+def test_of_a_thousand_flipped_bits_none_passes(tmp_path, write_record):
+    """In records, predictions and weights alike: each is noticed."""
+    for seed in range(2):
+        write_record(tmp_path / "one", "m", seed, np.arange(40) % 3 > seed)
+    folder, rng = ResultsFolder(tmp_path / "one"), random.Random(0)
+    record = folder.record("m--seed0")
+    weights = {"a": torch.randn(50, 50), "b": torch.randn(7)}
+    folder.keep(
+        record.model_copy(update={"started": "2027-01-01T00:00:00+00:00"}),
+        read_predictions_table(record, folder),
+        lambda path: save_file(weights, path / "model.safetensors"),
+    )
+    assert [*find_damage(folder)] == []
+    files = [path for path in folder.path.rglob("*") if path.is_file() and path.stat().st_size]
+    files = [path for path in files if "superseded" not in path.parts]
+    assert {path.suffix for path in files} == {".json", ".parquet", ".safetensors"}
+    for _ in range(1000):
+        path = rng.choice(files)
+        content = path.read_bytes()
+        flip(path, rng)
+        assert [*find_damage(folder)], path
+        path.write_bytes(content)
 
 
 def test_weights_that_are_not_those_of_the_record_are_found(tmp_path, write_record, fsck):

@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import TrainerControl
+from transformers import TrainerControl, TrainerState
 
 from hfbench.records.record_file import load_record
 from hfbench.records.store import load_records
@@ -113,14 +113,14 @@ def train(during):
 
 
 def test_a_second_signal_ends_the_process_where_the_first_is_waited_for(monkeypatch):
-    ends, control = [], TrainerControl()
+    ends, control, state = [], TrainerControl(), TrainerState()
     monkeypatch.setattr("os._exit", ends.append)
 
     def during():
-        SaveBeforeLeaving().on_step_end(None, None, control)
+        SaveBeforeLeaving().on_step_end(None, state, control)
         assert not control.should_save
         os.kill(os.getpid(), signal.SIGTERM)
-        SaveBeforeLeaving().on_step_end(None, None, control)
+        SaveBeforeLeaving().on_step_end(None, state, control)
         assert (control.should_save, control.should_training_stop, ends) == (True, True, [])
         os.kill(os.getpid(), signal.SIGTERM)
         assert ends == [128 + signal.SIGTERM]
@@ -128,6 +128,20 @@ def test_a_second_signal_ends_the_process_where_the_first_is_waited_for(monkeypa
     with pytest.raises(Interrupted, match="SIGTERM"):
         train(during)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_launcher_may_send_more_than_one_signal(monkeypatch):
+    ends = []
+    monkeypatch.setattr("os._exit", ends.append)
+
+    def run():
+        with interruptible(signal.SIGTERM, second_ends=False), until_saved():
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        run()
+    assert ends == []
 
 
 def test_no_cell_is_begun_after_one_that_failed_while_a_signal_waited():
