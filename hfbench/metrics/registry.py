@@ -21,8 +21,10 @@ from hfbench.errors import UserError
 from hfbench.metrics.calibration import brier_score, expected_calibration_error
 from hfbench.metrics.scores import accuracy, f1_macro, negative_log_likelihood, perplexity
 
-Head = Literal["classifier", "language model"]
-"""As `recipe.types.Head`, which is none of this room's business: metrics know no recipe."""
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+"""What a sequence classifier is asked, in transformers' words (``config.problem_type``)."""
+AnswerKind = ProblemType | Literal["language model"]
+"""Whose answers a metric judges."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,10 @@ class Metric:
     name: str
     """Its key in records and its column in CSV: an identifier."""
     compute: Callable[[np.ndarray, np.ndarray], float]
-    """Of a classifier: logits (examples, labels) in float32 and labels (examples,). Of a language
-    model: the summed losses (rows,) and the numbers of predicted tokens (rows,)."""
+    """Of outputs and labels. Single label: logits (examples, labels) in float32 and class numbers
+    (examples,). Multi-label: logits (examples, labels) and 0 or 1 (examples, labels). Regression:
+    values (examples, 1) and numbers (examples,). Of a language model: the summed losses (rows,) and
+    the numbers of predicted tokens (rows,)."""
     title: str
     """The head of its column."""
     format: str
@@ -42,7 +46,7 @@ class Metric:
     note: str | None
     """A sentence for below the table."""
     higher_is_better: bool
-    head: Head = "classifier"
+    kinds: tuple[AnswerKind, ...] = ("single_label_classification",)
     """On what it works."""
     hub_type: str | None = None
     """How evaluation results on the Hub call it; None: by its name."""
@@ -95,20 +99,20 @@ def register(metric: Metric) -> Metric:
     return metric
 
 
-def metrics_of(head: Head) -> list[Metric]:
+def metrics_of(kind: AnswerKind) -> list[Metric]:
     """Those that work on it."""
-    return [metric for metric in METRICS.values() if metric.head == head]
+    return [metric for metric in METRICS.values() if kind in metric.kinds]
 
 
-def score(head: Head, first: np.ndarray, second: np.ndarray) -> Scores:
-    """Every metric of ``head``; for the arrays see `Metric.compute`.
+def score(kind: AnswerKind, outputs: np.ndarray, labels: np.ndarray) -> Scores:
+    """Every metric of ``kind``; for the arrays see `Metric.compute`.
 
     A metric that fails is left out, and the others stay: no bookkeeping may cost a run.
     """
     values, left_out = {}, {}
-    for metric in metrics_of(head):
+    for metric in metrics_of(kind):
         try:
-            value = float(metric.compute(first, second))
+            value = float(metric.compute(outputs, labels))
         except Exception as error:  # it is anybody's code, and may raise anything
             left_out[metric.name] = f"{type(error).__name__}: {error}"
             continue
@@ -152,7 +156,9 @@ register(
         False,
     )
 )  # fmt: skip
-register(Metric("perplexity", perplexity, "perplexity", ".2f", None, False, head="language model"))
+register(
+    Metric("perplexity", perplexity, "perplexity", ".2f", None, False, kinds=("language model",))
+)
 
 BUILT_IN = tuple(METRICS.values())
 """Those that are not anybody's own, which compute the same for ever."""
