@@ -58,7 +58,7 @@ class RecordPart(BaseModel):
 class Target(RecordPart):
     """The numbers that a regression is to predict, of one split."""
 
-    mean: float
+    mean: float = Field(description="Their mean.")
     sd: float = Field(description="Standard deviation, with n in the denominator.")
     low: float = Field(description="The lowest.")
     high: float = Field(description="The highest.")
