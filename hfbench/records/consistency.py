@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from hfbench.metrics.registry import BUILT_IN
+from hfbench.metrics.built_in import BUILT_IN
 from hfbench.records.schema import Compared, FailedRecord, TrainedRecord
 
 _STAMPS = ("packages", "python", "commit", "uncommitted_changes")
