@@ -57,9 +57,9 @@ class PackedRows(torch.utils.data.Dataset):
                 flat = (chunk[name].flatten() for chunk in chunks)
                 self._lists[name] = [part.to_numpy(zero_copy_only=False) for part in flat]
             elif pa.types.is_fixed_size_list(values.type):
-                flat = np.concatenate([chunk[name].flatten().to_numpy() for chunk in chunks])
-                size = values.type.list_size
-                self._numbers[name] = flat.astype(np.int64).reshape(len(table), size)
+                of_rows = [chunk[name].flatten().to_numpy() for chunk in chunks]
+                shape = (len(table), values.type.list_size)
+                self._numbers[name] = np.concatenate(of_rows).astype(np.int64).reshape(shape)
             else:
                 is_float = pa.types.is_floating(values.type)
                 self._numbers[name] = values.to_numpy().astype(np.float32 if is_float else np.int64)

@@ -85,11 +85,11 @@ def split_label_sets(
         room[to] -= 1
         wanted[to] -= labels[row]
 
-    for row in np.flatnonzero(spared):
+    for row in np.flatnonzero(spared).tolist():
         give(row, 0)
     while (left := labels[part < 0].sum(0)).any():
         label = int(np.where(left > 0, left, rows + 1).argmin())
-        for row in order[(part[order] < 0) & (labels[order, label] > 0)]:
+        for row in order[(part[order] < 0) & (labels[order, label] > 0)].tolist():
             wishes = [(room[to] > 0, wanted[to, label], room[to]) for to in (0, 1)]
             give(row, int(wishes[1] > wishes[0]))
     others = order[part[order] < 0]  # without any label

@@ -152,8 +152,8 @@ class TfidfLogisticRegression:
                 for of, weight in zip(labels.T, weights, strict=True)
             ]
         else:
-            weights = self.class_weights and dict(enumerate(self.class_weights))
-            regression = LogisticRegression(max_iter=1000, class_weight=weights)
+            by_class = self.class_weights and dict(enumerate(self.class_weights))
+            regression = LogisticRegression(max_iter=1000, class_weight=by_class)
             self.regressions = [regression.fit(features, labels)]
         return self
 
