@@ -7,16 +7,20 @@ or numbers to be predicted (rows,).
 import numpy as np
 
 _BINS = 10
+_OFTEN = 5
+"""Rows that a label set must have, to be spread by itself."""
 
 
 def strata(labels: np.ndarray) -> np.ndarray:
     """A number for each row, shape (rows,), by which rows are spread evenly.
 
-    The class; of several labels the one that fewest rows have, and one number more for rows without
-    any; of numbers to be predicted the tenth that they lie in.
+    The class; of several labels the whole set where it is frequent, else the one of them that
+    fewest rows have; of numbers to be predicted the tenth that they lie in.
     """
     if labels.ndim == 2:
-        return rarest(labels)
+        sets = numbered(labels)
+        is_frequent = np.bincount(sets)[sets] >= _OFTEN
+        return numbered(np.where(is_frequent, sets, len(labels) + rarest(labels)))
     return tenths(labels) if labels.dtype.kind == "f" else labels
 
 
@@ -75,6 +79,7 @@ def split_label_sets(
         spared: whether a row must be kept, shape (rows,); not more than there is room for.
     """
     rows = len(labels)
+    labels = np.column_stack([labels, ~labels.any(1)])  # to have none is to be dealt out, too
     order = np.random.default_rng(seed).permutation(rows)
     room = np.array([rows - held_out, held_out])
     wanted = np.outer(room / rows, labels.sum(0))  # (2, labels)
@@ -92,6 +97,4 @@ def split_label_sets(
         for row in order[(part[order] < 0) & (labels[order, label] > 0)].tolist():
             wishes = [(room[to] > 0, wanted[to, label], room[to]) for to in (0, 1)]
             give(row, int(wishes[1] > wishes[0]))
-    others = order[part[order] < 0]  # without any label
-    part[others] = np.repeat([0, 1], room)
     return np.flatnonzero(part == 0), np.flatnonzero(part == 1)
