@@ -79,7 +79,6 @@ def split_label_sets(
         spared: whether a row must be kept, shape (rows,); not more than there is room for.
     """
     rows = len(labels)
-    labels = np.column_stack([labels, ~labels.any(1)])  # to have none is to be dealt out, too
     order = np.random.default_rng(seed).permutation(rows)
     room = np.array([rows - held_out, held_out])
     wanted = np.outer(room / rows, labels.sum(0))  # (2, labels)
@@ -97,4 +96,6 @@ def split_label_sets(
         for row in order[(part[order] < 0) & (labels[order, label] > 0)].tolist():
             wishes = [(room[to] > 0, wanted[to, label], room[to]) for to in (0, 1)]
             give(row, int(wishes[1] > wishes[0]))
+    others = order[part[order] < 0]  # without any label
+    part[others] = np.repeat([0, 1], room)
     return np.flatnonzero(part == 0), np.flatnonzero(part == 1)

