@@ -159,8 +159,13 @@ class Inputs:
 
     def _refuse_unfit_keys(self, cells: Sequence[Cell]) -> None:
         """Refuse what means nothing for the task's problem type, which its data may have said."""
-        kind = self.task.facts.problem_type
+        kind, labels = self.task.facts.problem_type, self.task.facts.labels
         if kind == "single_label_classification":
+            if self.recipe.task and self.recipe.task.threshold and len(labels) != 2:
+                raise UserError(
+                    f"task.threshold: it is for two classes or for several labels of a text, and "
+                    f"{self.task.facts.source} has {len(labels)} classes"
+                )
             return
         if self.recipe.selection == "best_accuracy":
             raise UserError(

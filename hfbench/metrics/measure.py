@@ -8,14 +8,18 @@ from hfbench.metrics.scores import mean_loss
 
 
 def classification_metrics(
-    logits: np.ndarray, labels: np.ndarray, kind: ProblemType = "single_label_classification"
+    logits: np.ndarray,
+    labels: np.ndarray,
+    kind: ProblemType = "single_label_classification",
+    thresholds: list[float] | None = None,
 ) -> dict[str, float]:
     """Every registered metric of ``kind``; that which is the loss of training by the name ``loss``.
 
-    Of a metric that gives no number, a warning says why. For the arrays see `Metric.compute`.
+    Of a metric that gives no number, a warning says why. For the arrays see `Metric.compute`, for
+    ``thresholds`` `threshold.shift`.
     """
-    if kind != "single_label_classification":
-        scores = score(kind, logits, labels)
+    if kind != "single_label_classification" or thresholds:
+        scores = score(kind, logits, labels, thresholds=thresholds)
         warn_of(scores.left_out)
         loss = METRICS[LOSSES[kind]]
         others = {name: value for name, value in scores.values.items() if name != loss.name}

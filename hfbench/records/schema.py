@@ -368,6 +368,11 @@ class ComparedRecord(FinishedRecord):
     predictions: str = Field(
         description="Parquet file beside this one: split, id, label, logits (one row an example).",
     )
+    thresholds: list[float] | None = Field(
+        default=None,
+        description="Of each label, or of the second of two classes, the probability from which on "
+        "it is given, as chosen on the validation examples; null: 0.5.",
+    )
     predictions_hash: str | None = Field(
         default=None,
         description="SHA-256 of that file; null in records from before it was written.",

@@ -105,7 +105,7 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
         "model_facts": found,
         "training": facts,
         "curves": curves,
-        "metrics": measure(logits, inputs),
+        **measure(logits, inputs),
         "probe": probe,
         "not_recorded": training.bookkeeping.not_recorded,
     }

@@ -76,7 +76,7 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         "model_facts": facts,
         "fit_seconds": seconds,
         "unknown_texts": unknown,
-        "metrics": measure(logits, inputs),
+        **measure(logits, inputs),
     }
     return Run(fields, tabulate(logits, inputs))
 

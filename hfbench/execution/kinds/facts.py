@@ -11,6 +11,7 @@ from hfbench.execution.inputs import Inputs, once_a_model
 from hfbench.metrics.built_in import DEFAULTS
 from hfbench.metrics.measure import classification_metrics
 from hfbench.metrics.registry import METRICS
+from hfbench.metrics.threshold import best_f1_thresholds
 from hfbench.models.architecture import hash_source
 from hfbench.models.facts import describe_config, hash_weights
 from hfbench.models.prepare import PreparedModel
@@ -30,6 +31,8 @@ def describe_task(cell: Cell, inputs: Inputs) -> dict[str, Any]:
         described["problem_type"] = facts.problem_type
     if (weights := inputs.class_weights(cell)) is not None:
         described["class_weights"] = list(weights)
+    if inputs.recipe.task and inputs.recipe.task.threshold:
+        described["threshold"] = inputs.recipe.task.threshold
     return described
 
 
@@ -43,13 +46,23 @@ def describe_network(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def measure(logits: dict[str, np.ndarray], inputs: Inputs) -> dict[str, dict[str, float]]:
-    """Split -> metric -> value, of the logits of each split, shape (examples, outputs)."""
-    kind = inputs.task.facts.problem_type
-    return {
-        split: classification_metrics(values, labels_of(inputs.task.splits[split]), kind)
+def measure(logits: dict[str, np.ndarray], inputs: Inputs) -> dict[str, Any]:
+    """The record's ``metrics`` and ``thresholds``, of the logits of each split.
+
+    Args:
+        logits: by split, shape (examples, outputs).
+        inputs: have the labels.
+    """
+    kind, task = inputs.task.facts.problem_type, inputs.recipe.task
+    labels = {split: labels_of(inputs.task.splits[split]) for split in logits}
+    thresholds = None
+    if task and task.threshold:
+        thresholds = best_f1_thresholds(logits["validation"], labels["validation"])
+    metrics = {
+        split: classification_metrics(values, labels[split], kind, thresholds)
         for split, values in logits.items()
     }
+    return {"metrics": metrics, "thresholds": thresholds}
 
 
 def tabulate(logits: dict[str, np.ndarray], inputs: Inputs) -> pa.Table:
