@@ -124,7 +124,7 @@ def test_a_comparison_goes_from_data_to_pages(compared, call):
     assert "0 of 6 cells to run" in call("plan", path)
     call("data", path)
     call("fsck", results)
-    call("verify", results, "mine--seed0", "words")
+    call("verify", results, "--cells", "mine--seed0", "--cells", "words")
     if kind != "regression":
         assert "mine relative to words" in call("flips", results, "words", "mine")
 
