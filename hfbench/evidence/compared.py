@@ -41,6 +41,7 @@ from hfbench.metrics.registry import (
     metrics_of,
     score,
 )
+from hfbench.metrics.threshold import shift
 from hfbench.records.asked import Asked
 from hfbench.records.consistency import misfit
 from hfbench.records.predictions import load_all_predictions
@@ -96,9 +97,15 @@ class ModelRuns:
         """Classes, shape (runs, examples); multi-label: whether each label is given, (runs,
         examples, labels); of a regression the numbers, (runs, examples).
         """
+        decided = np.stack(
+            [
+                shift(run, record.thresholds)
+                for record, run in zip(self.finished, self.logits, strict=True)
+            ]
+        )
         if self.kind == "multi_label_classification":
-            return self.logits > 0
-        return self.logits[..., 0] if self.kind == "regression" else self.logits.argmax(-1)
+            return decided > 0
+        return decided[..., 0] if self.kind == "regression" else decided.argmax(-1)
 
     @cached_property
     def correct(self) -> np.ndarray:
@@ -115,7 +122,10 @@ class ModelRuns:
     @cached_property
     def scores(self) -> list[Scores]:
         """What the metrics say of each run, from its predictions."""
-        return [score(self.kind, run, self.labels, [self.metric]) for run in self.logits]
+        return [
+            score(self.kind, run, self.labels, [self.metric], record.thresholds)
+            for record, run in zip(self.finished, self.logits, strict=True)
+        ]
 
     @cached_property
     def pseudo_values(self) -> np.ndarray:
@@ -128,7 +138,12 @@ class ModelRuns:
         Raises:
             UndefinedMeasureError: if it has no number, or none for every example.
         """
-        found = np.stack([metric.pseudo_values(run, self.labels) for run in self.logits])
+        found = np.stack(
+            [
+                metric.pseudo_values(metric.seen(run, record.thresholds), self.labels)
+                for record, run in zip(self.finished, self.logits, strict=True)
+            ]
+        )
         if not np.isfinite(found).all():
             raise UndefinedMeasureError(f"it is {found.mean()}")
         return found if metric.higher_is_better else -found

@@ -20,6 +20,7 @@ import numpy as np
 
 from hfbench.errors import UserError, nearest
 from hfbench.metrics.estimate import Estimate, UndefinedMeasureError, jackknife
+from hfbench.metrics.threshold import shift
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 """What a sequence classifier is asked, in transformers' words (``config.problem_type``)."""
@@ -61,6 +62,12 @@ class Metric:
 
     weight: Callable[[np.ndarray], float] | None = None
     """Of labels: how many examples it rests on, where not all count alike; None: all."""
+    of_probabilities: bool = False
+    """Whether it looks at probabilities, whatever the thresholds from which on a label is given."""
+
+    def seen(self, outputs: np.ndarray, thresholds: list[float] | None) -> np.ndarray:
+        """Outputs as it is to look at them, shape (..., outputs); see `threshold.shift`."""
+        return outputs if self.of_probabilities else shift(outputs, thresholds)
 
     def pseudo_values(self, outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """A number for each example, whose mean is the measure, shape (examples,).
@@ -219,16 +226,21 @@ def _has(labels: np.ndarray, number: int) -> np.ndarray:
 
 
 def score(
-    kind: AnswerKind, outputs: np.ndarray, labels: np.ndarray, also: Collection[Metric] = ()
+    kind: AnswerKind,
+    outputs: np.ndarray,
+    labels: np.ndarray,
+    also: Collection[Metric] = (),
+    thresholds: list[float] | None = None,
 ) -> Scores:
-    """The metrics of `metrics_of` and those of ``also``; for the arrays see `Metric.compute`.
+    """The metrics of `metrics_of` and those of ``also``; for the arrays see `Metric.compute`, for
+    ``thresholds`` `threshold.shift`.
 
     A metric that fails is left out, and the others stay: no bookkeeping may cost a run.
     """
     values, left_out = {}, {}
     for metric in dict.fromkeys([*metrics_of(kind), *also]):
         try:
-            value = float(metric.compute(outputs, labels))
+            value = float(metric.compute(metric.seen(outputs, thresholds), labels))
         except UndefinedMeasureError as error:
             left_out[metric.name] = str(error)
             continue

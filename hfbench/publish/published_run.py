@@ -135,16 +135,16 @@ def warnings(run: PublishedRun) -> list[str]:
     """What a reader must know before anything else."""
     floor, lines = run.comparison.floors[run.model.name], []
     always = f'always answering "{floor.label}"'
-    if not floor.above_chance:
+    if floor.chance is not None and not floor.above_chance:
         lines.append(
             f"It is not shown to be better than guessing ({percent(floor.chance)}): do not rely on "
             "its answers."
         )
-    if floor.majority is None:
+    if floor.is_same:
         lines.append(f"It gives the same answer to every text ({always}).")
     elif not floor.above_majority:
         lines.append(f"It is not shown to be better than {always}.")
-    if (lost := collapse(run.model)) and floor.majority is not None:
+    if (lost := collapse(run.model)) and not floor.is_same:
         lines.append(f"{lost}.")
     return lines
 
@@ -170,7 +170,8 @@ def place(run: PublishedRun) -> str:
         f"cannot be told from {enumerate_names(alike)}" if alike else "",
     ]
     found = enumerate_names([part for part in parts if part])
-    place = f"By mean accuracy over its seeds {name} is number {rank} of {len(finished)}"
+    label = run.comparison.metric.label
+    place = f"By mean {label} over its seeds {name} is number {rank} of {len(finished)}"
     return f"{place}: it {found}." if found else f"{place}."
 
 
