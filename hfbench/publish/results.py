@@ -15,7 +15,7 @@ from hfbench.evidence.compared import ComparedModels
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import write_report
-from hfbench.evidence.table import write_table
+from hfbench.evidence.table import file_stem, write_table
 from hfbench.metrics.registry import metrics_of
 from hfbench.publish.card import render_results_card, render_space_card
 from hfbench.publish.leaks import refuse_leaks, shorten_paths
@@ -33,8 +33,6 @@ from hfbench.records.store import ResultsFolder, load_records
 from hfbench.system.files import atomic, make_folder
 
 CARD, TABLE = "README.md", "table.md"
-REBUILT = (TABLE, "accuracy.csv", "accuracy.tex")
-"""What must come out of the records byte for byte."""
 
 _SCHEME = "hf://datasets/"
 
@@ -137,8 +135,14 @@ def stage_space(report: Path, folder: Path, repo_id: str) -> None:
     (folder / CARD).write_text(render_space_card(repo_id), encoding="utf-8")
 
 
+def rebuilt(findings: Findings) -> list[str]:
+    """What must come out of the records byte for byte."""
+    stem = file_stem(findings.comparison.metric.name)
+    return [TABLE, f"{stem}.csv", f"{stem}.tex"]
+
+
 def rebuild(findings: Findings, folder: Path) -> None:
-    """Write `REBUILT` into ``folder``."""
+    """Write into ``folder`` what must come out of the records byte for byte."""
     markdown, *_ = write_table(findings, folder)
     markdown.rename(folder / TABLE)  # README.md is the card
 
@@ -170,7 +174,14 @@ def fetch_results(address: str, folder: Path) -> str:
             repo_type="dataset",
             revision=info.sha,
             local_dir=folder,
-            allow_patterns=["records/*.json", "records/*.parquet", "asked.json", *REBUILT],
+            allow_patterns=[
+                "records/*.json",
+                "records/*.parquet",
+                "asked.json",
+                TABLE,
+                "*.csv",
+                "*.tex",
+            ],
         )
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes on its downloads
     assert info.sha is not None
@@ -184,7 +195,7 @@ def differing_tables(folder: Path, findings: Findings) -> list[str]:
     rebuild(findings, made)
     return [
         name
-        for name in REBUILT
+        for name in rebuilt(findings)
         if not (folder / name).is_file()
         or (folder / name).read_bytes() != (made / name).read_bytes()
     ]

@@ -66,7 +66,9 @@ def measure(logits: dict[str, np.ndarray], inputs: Inputs) -> dict[str, Any]:
 
 
 def tabulate(logits: dict[str, np.ndarray], inputs: Inputs) -> pa.Table:
-    """Columns split, id, label, logits; no texts, which may not be ours to copy."""
+    """Columns split, id, label, group and slices where there are any, logits; no texts, which may
+    not be ours to copy.
+    """
     tables = []
     for split, values in logits.items():
         data = inputs.task.splits[split]
@@ -74,6 +76,8 @@ def tabulate(logits: dict[str, np.ndarray], inputs: Inputs) -> pa.Table:
             "split": [split] * len(data),
             "id": data["id"][:],
             "label": label_column(labels_of(data)),
+            **({"group": inputs.task.groups[split]} if inputs.task.groups else {}),
+            **{f"slice.{name}": column for name, column in inputs.task.slices[split].items()},
             "logits": pa.array(list(values), pa.list_(pa.float32())),
         }
         tables.append(pa.table(columns))
