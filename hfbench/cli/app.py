@@ -223,16 +223,20 @@ def table(
     """
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
-    from hfbench.evidence.table import ACCURACY, check_columns, print_table, write_table
+    from hfbench.evidence.table import MAIN, check_columns, print_table, write_table
 
-    chosen = check_columns(columns.split(",")) if columns else ACCURACY
+    chosen = columns.split(",") if columns else MAIN
+    measures = check_columns(chosen)
     console = Console()
     for place in results:
         if place.startswith("hf:"):
             commands.print_remote_table(place, chosen, console)
             continue
         folder = Path(place)
-        findings = Findings.of(load_comparison(folder, different_examples=different_examples))
+        comparison = load_comparison(
+            folder, different_examples=different_examples, measures=measures
+        )
+        findings = Findings.of(comparison)
         paths = write_table(findings, folder, chosen)
         print_table(findings, console, chosen)
         _say_written(paths)

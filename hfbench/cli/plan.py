@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hfbench.evidence.comparison import compare_records
-from hfbench.evidence.data_notes import describe_cut
+from hfbench.evidence.data_notes import describe_cut, what_is_asked
 from hfbench.evidence.power import (
     Discordance,
     detectable_difference,
@@ -19,13 +19,14 @@ from hfbench.evidence.power import (
     needed_seeds,
 )
 from hfbench.evidence.stats import ALPHA
-from hfbench.evidence.words import enumerate_names, list_labels
+from hfbench.evidence.words import enumerate_names
 from hfbench.execution.estimates import optimizer_steps, parameters
 from hfbench.execution.inputs import Inputs, arguments
 from hfbench.execution.survey import NEW, Status, Survey, cells_to_look_at
 from hfbench.models.lengths import NO_LIMIT
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
+from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import Record
 
 
@@ -69,7 +70,7 @@ def print_plan(
     if recipe.task and not only_pretraining:
         facts = inputs.task.facts
         sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
-        say(f"Data: {facts.source}: {sizes} examples; labels {list_labels(facts.labels)}")
+        say(f"Data: {facts.source}: {sizes} examples; {what_is_asked(facts)}")
     console.print(_cells_table(statuses, inputs))
     for line in _truncation(statuses, inputs):
         say(line)
@@ -80,8 +81,10 @@ def print_plan(
     records = [s.record for s in planned if s.record and not s.reasons]
     say(_time(to_run, records))
     if recipe.task and not only_pretraining and len(recipe.models) > 1:
-        examples = inputs.task.facts.splits[inputs.task.facts.evaluation_split].examples
-        for line in _design(recipe, examples, records, folder, target or Target()):
+        task = inputs.task.facts
+        examples = task.splits[task.evaluation_split].examples
+        asked = (records, folder, target or Target(), task.problem_type)
+        for line in _design(recipe, examples, *asked):
             say(line)
     return not any(status.refused for status in statuses)
 
@@ -177,9 +180,16 @@ def _duration(seconds: float) -> str:
 
 
 def _design(
-    recipe: Recipe, examples: int, records: list[Record], folder: Path, target: Target
+    recipe: Recipe,
+    examples: int,
+    records: list[Record],
+    folder: Path,
+    target: Target,
+    kind: ProblemType,
 ) -> list[str]:
     """What differences of two trained models the comparison can show, with 80 % power."""
+    if kind == "regression":
+        return ["", "Power: it is worked out for shares of right answers, not for regression"]
     runs, models = len(recipe.seeds), len(recipe.models)
     pairs = models * (models - 1) // 2
     rows = max(sum(not model.control for model in recipe.models), 2)

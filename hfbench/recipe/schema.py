@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PositiveFloat,
     PositiveInt,
     PrivateAttr,
     field_validator,
@@ -31,6 +32,7 @@ from hfbench.recipe.types import (
     Lines,
     ModuleName,
     Name,
+    ProblemType,
     Revision,
     Seed,
     Selection,
@@ -110,8 +112,27 @@ class Task(Section):
     r"""In place of ``text_column``: a text made of columns, e.g. ``"{title}\n{body}"`` (in double
     quotes, in which YAML reads ``\n`` as a new line). A value that is missing leaves its place
     empty. ``{{`` is a brace."""
-    label_column: Line = "label"
-    """Class names (strings) or numbers; a ClassLabel's names are kept."""
+    problem_type: ProblemType | None = None
+    """What is asked of a text: one of the classes (``single_label_classification``), any number of
+    labels (``multi_label_classification``), or a number (``regression``). Default: regression where
+    the label column holds numbers with fractions, multi-label where it holds lists, is several
+    columns or has a ``label_separator``, else a single label."""
+    label_column: Line | Lines = "label"
+    """Class names (strings) or numbers; a ClassLabel's names are kept. Multi-label: a column of
+    lists of these, or several columns of 0 and 1, e.g. ``[toxic, insult]``. Regression: numbers."""
+    label_separator: str | None = None
+    """Multi-label: what parts the labels within a string, e.g. ``","``; an empty one has none."""
+    target_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    """Regression: the lowest and the highest number that there can be; others are refused."""
+    class_weights: Literal["balanced"] | dict[Line, PositiveFloat] | None = None
+    """Single label: by how much an example of each class counts in the training loss, a mean that
+    is weighted by them; ``balanced``: examples / (classes * examples of the class). Multi-label: by
+    how much a label that is there counts (``pos_weight``); ``balanced``: examples without it /
+    examples with it. A name that is not listed has 1."""
+    threshold: Literal["best_f1"] | None = None
+    """From which probability on a label is given. Multi-label, and the second of two classes:
+    0.5, or with ``best_f1`` of each label the one with the highest F1 on the validation examples;
+    needs a ``test_split``, which the choice has not seen."""
     label_names: Annotated[dict[Line, Line], Field(min_length=2)] | None = None
     """Class -> what it is called in results, for every class, e.g. ``{0: negative, 1: positive}``.
     Their order stays that of the classes."""
@@ -141,6 +162,16 @@ class Task(Section):
     truncation: Truncation = "head"
     """What is left of a text that is too long: its beginning, its end, or a quarter of the tokens
     from its beginning and the others from its end (https://arxiv.org/abs/1905.05583)."""
+    metric: Line | None = None
+    """The measure by which models are ranked, of which ``margin`` is a difference; docs/measures.md
+    lists them. Default: ``accuracy``; multi-label ``f1_micro``, regression ``rmse``. Of one class:
+    ``f1:spam``."""
+    metrics: list[Line] = []
+    """Further measures that are columns."""
+    slices: list[Line] = []
+    """Parts of the evaluation examples by which models are compared, too: ``length`` (quarters of
+    the number of words), or columns of the data; numbers in quarters, of many values the most
+    frequent. Results hold the columns' values."""
     title: Line | None = None
     """What results call the data; default: the data set or the names of the files."""
 
@@ -186,6 +217,28 @@ class Task(Section):
             raise ValueError(f"{shown(value)} names no column, as {{title}} would")
         return _without_escapes(value)
 
+    @field_validator("target_range")
+    @classmethod
+    def _from_low_to_high(cls, value: list[float] | None) -> list[float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError(f"{shown(value)} must be the lowest number and a higher one")
+        return value
+
+    @field_validator("label_separator")
+    @classmethod
+    def _can_part_labels(cls, value: str | None) -> str | None:
+        if value == "":
+            raise ValueError("an empty text cannot part labels")
+        return _without_escapes(value)
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _numbers_are_named(cls, value: Any) -> Any:
+        """In JSON, as a record has it, the number of a class is a string."""
+        if not isinstance(value, dict):
+            return value
+        return {str(k) if type(k) is int else k: weight for k, weight in value.items()}
+
     @field_validator("label_names", mode="before")
     @classmethod
     def _numbers_are_classes(cls, value: Any) -> Any:
@@ -211,7 +264,7 @@ class Task(Section):
             raise ValueError("give text_column, or text to join columns, and not both")
         self._require_one_of("validation_split", "validation_size")
         self._allow_only_with("validation_size", "split")
-        columns = [*self.text_columns, self.label_column]
+        columns = [*self.text_columns, *self.label_columns]
         if len(set(columns)) < len(columns):
             raise ValueError(f"text_column and label_column must differ: {', '.join(columns)}")
         splits = [s for s in (self.train_split, self.validation_split, self.test_split) if s]
@@ -219,7 +272,40 @@ class Task(Section):
             raise ValueError(
                 "train_split, validation_split and test_split must differ: " + ", ".join(splits)
             )
+        if isinstance(self.label_column, list) and len(self.label_column) < 2:
+            raise ValueError(f"label_column: {shown(self.label_column)}: a list has two or more")
+        if isinstance(self.label_column, list) and self.label_separator is not None:
+            raise ValueError("label_separator goes with one label_column, and there are several")
+        if self.threshold and self.test_split is None:
+            raise ValueError(
+                f"threshold: {self.threshold} chooses on the validation examples, so the table "
+                "needs others: give test_split"
+            )
+        kind = self.said_problem_type
+        if kind and (unfit := self.keys_unfit_for(kind)):
+            raise ValueError(f"{unfit[0]} has no meaning for {kind}")
         return self
+
+    @property
+    def label_columns(self) -> list[str]:
+        """The names of the columns that hold the labels; mostly one."""
+        return [self.label_column] if isinstance(self.label_column, str) else self.label_column
+
+    @property
+    def said_problem_type(self) -> ProblemType | None:
+        """What is asked, as far as the recipe says; None: the data do."""
+        is_multi_label = isinstance(self.label_column, list) or self.label_separator is not None
+        if self.problem_type is None and is_multi_label:
+            return "multi_label_classification"
+        return self.problem_type
+
+    def keys_unfit_for(self, kind: ProblemType) -> list[str]:
+        """Those that are given and have no meaning where ``kind`` is asked."""
+        unfit = [key for key, kinds in _KINDS_OF_KEYS.items() if getattr(self, key) is not None
+                 and kind not in kinds]  # fmt: skip
+        if isinstance(self.label_column, list) and kind != "multi_label_classification":
+            unfit.append("label_column: a list of columns")
+        return unfit
 
     @property
     def text_columns(self) -> list[str]:
@@ -264,6 +350,18 @@ class Task(Section):
             return f"built-in {self.builtin}"
         names = list(dict.fromkeys(Path(file).name for file in self.files.values()))
         return ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} others"
+
+
+_CLASSIFICATION = ("single_label_classification", "multi_label_classification")
+_KINDS_OF_KEYS: dict[str, tuple[str, ...]] = {
+    "label_separator": ("multi_label_classification",),
+    "target_range": ("regression",),
+    "label_names": _CLASSIFICATION,
+    "min_class_size": _CLASSIFICATION,
+    "class_weights": _CLASSIFICATION,
+    "threshold": _CLASSIFICATION,
+}
+"""Key of a task -> the problem types for which it has a meaning; all others have one for each."""
 
 
 def _template(text: str) -> list[tuple[str, str | None]]:
@@ -496,16 +594,18 @@ class Recipe(Section):
     folder keeps what was asked, and when."""
     reference: Name | None = None
     """A model with which each other one is compared: so many questions more."""
-    margin: Share | None = None
-    """The difference of accuracies that matters, a fraction: with ``0.01``, two models whose
-    difference is shown to be below one point are equivalent."""
+    margin: Annotated[float, Field(gt=0)] | None = None
+    """The difference that matters, in units of the measure (``task.metric``), of accuracies a
+    fraction: with ``0.01``, two models whose difference is shown to be below one point are
+    equivalent."""
     train_sizes: list[PositiveInt] = []
     """A learning curve: every model runs with every seed on so many training examples, and only
     so. Subsets are stratified, nested within a seed and the same for every model."""
     selection: Selection = "last"
     """Which weights of a classifier are evaluated in the end: the ``last``, or those with the
-    lowest loss (``best_loss``) or the highest accuracy (``best_accuracy``) of the evaluations on
-    the validation split during training, the earliest among equals."""
+    lowest loss (``best_loss``), the highest accuracy (``best_accuracy``) or the best of any other
+    measure (``best_f1_macro``) of the evaluations on the validation split during training, the
+    earliest among equals."""
     optimizer: Optimizer = "huggingface"
     """``huggingface``: the defaults of TrainingArguments; ``study``: the optimiser of the study."""
     training_arguments: TrainingArgumentsDict = {}
@@ -575,6 +675,15 @@ class Recipe(Section):
                 raise ValueError(f"questions: {pair[0]!r} is compared with itself")
             if pairs.count(frozenset(pair)) > 1:
                 raise ValueError(f"questions: {' and '.join(pair)} are there more than once")
+        return self
+
+    @model_validator(mode="after")
+    def _margin_of_a_share(self) -> "Recipe":
+        """Who asks for 3 points means 0.03; only what is no share can differ by 1 and more."""
+        task = self.task
+        unbounded = task and (task.metric or task.said_problem_type in (None, "regression"))
+        if self.margin is not None and self.margin >= 1 and not unbounded:
+            raise ValueError(f"margin: {self.margin:g} must be less than 1: it is a fraction")
         return self
 
     @field_validator("train_sizes")

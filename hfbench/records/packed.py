@@ -164,9 +164,6 @@ def content_hash(table: "pa.Table") -> str:
     """SHA-256 of what a table says: its columns' names, types and values, in their order.
 
     Unlike the hash of a Parquet file it is the same with every version of the library that writes.
-
-    Raises:
-        ValueError: for a value that is missing.
     """
     digest = hashlib.sha256()
     for name in table.column_names:
@@ -179,9 +176,11 @@ def content_hash(table: "pa.Table") -> str:
 def _update(digest: "hashlib._Hash", array: "pa.Array") -> None:
     import pyarrow as pa
 
+    kind = array.type
     if array.null_count:
-        raise ValueError("a value is missing")
-    kind, start, stop = array.type, array.offset, array.offset + len(array)
+        digest.update(np.array(array.is_null().to_pylist()).tobytes())
+        array = array.drop_null()
+    start, stop = array.offset, array.offset + len(array)
     if pa.types.is_dictionary(kind):
         _update(digest, array.dictionary_decode())
     elif pa.types.is_list(kind) or pa.types.is_string(kind):
@@ -191,8 +190,10 @@ def _update(digest: "hashlib._Hash", array: "pa.Array") -> None:
             _update(digest, array.flatten())
         else:
             digest.update(memoryview(array.buffers()[2])[offsets[0] : offsets[-1]])
+    elif kind.bit_width % 8:
+        _update(digest, array.cast(pa.int8()))
     else:
-        width = kind.bit_width // 8  # a type of bits is none that predictions have
+        width = kind.bit_width // 8
         digest.update(memoryview(array.buffers()[1])[start * width : stop * width])
 
 

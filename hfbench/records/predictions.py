@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def load_predictions(record: Compared, results: Path, split: str) -> "dict[str, np.ndarray]":
-    """``id`` (n,), ``label`` (n,) and ``logits`` (n, labels) of one split, in the data's order.
+    """``id`` (n,), ``label`` and ``logits`` (n, outputs) of one split, in the data's order.
+
+    A label is a class number, int64 of shape (n,); 0 or 1 for each, int64 of shape (n, labels); or
+    the number that is to be predicted, float64 of shape (n,).
 
     Raises:
         RecordError: if they are missing, or not as `ComparedRecord.predictions` says.
@@ -44,7 +47,7 @@ def load_all_predictions(
         path = packed.predictions_path if packed else folder.predictions_path(record)
         source = _PackedTable(packed.predictions(record)) if packed else _File.of(record, path)
         try:
-            _refuse_other_rows(source.rows, record)
+            _refuse_other_rows(source, record)
             if examples is None or not source.begins_as(examples.beginning):
                 examples = _Examples.of(source, split)
             found.append(examples.with_logits(source.columns("logits")))
@@ -66,7 +69,7 @@ def read_predictions_table(record: Compared, folder: ResultsFolder) -> "pa.Table
     path = packed.predictions_path if packed else folder.predictions_path(record)
     try:
         source = _PackedTable(packed.predictions(record)) if packed else _File.of(record, path)
-        _refuse_other_rows(source.rows, record)
+        _refuse_other_rows(source, record)
         return source.all_columns()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise RecordError(f"{path}: not valid predictions: {error}; {WHAT_TO_DO}") from None
@@ -105,7 +108,7 @@ def _read(record: Compared, path: Path) -> "pa.Buffer":
     return content
 
 
-def _refuse_other_rows(rows: int, record: Compared) -> None:
+def _refuse_other_rows(source: "_File | _PackedTable", record: Compared) -> None:
     """Of what anybody gives, no more is unpacked than the record says that there is.
 
     Raises:
@@ -113,8 +116,41 @@ def _refuse_other_rows(rows: int, record: Compared) -> None:
     """
     splits = record.task.splits.items()
     expected = sum(split.examples for name, split in splits if name != "train")
-    if rows != expected:
-        raise ValueError(f"{rows:,} rows, not {expected:,} as the record says")
+    if source.rows != expected:
+        raise ValueError(f"{source.rows:,} rows, not {expected:,} as the record says")
+    outputs = len(record.task.labels)
+    is_multi_label = record.task.problem_type == "multi_label_classification"
+    wanted = {"logits": outputs * expected, "label": (outputs if is_multi_label else 1) * expected}
+    for name, most in wanted.items():
+        found = source.count_values(name)
+        if found != most:
+            raise ValueError(f"{found:,} values in column {name!r}, not {most:,}")
+
+
+def label_column(labels: "np.ndarray") -> "pa.Array":
+    """The column ``label`` of a file of predictions: of whole numbers, lists of these, or numbers.
+
+    Args:
+        labels: as `load_predictions` gives them back.
+    """
+    import pyarrow as pa
+
+    if labels.ndim == 1:
+        return pa.array(labels)
+    flat = pa.array(labels.reshape(-1), pa.int8())
+    starts = list(range(0, labels.size + 1, labels.shape[1]))
+    return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), flat)
+
+
+def _labels(column: "pa.Array") -> "np.ndarray":
+    """The reverse of `label_column`."""
+    import numpy as np
+    import pyarrow as pa
+
+    if not pa.types.is_list(column.type):
+        found = np.from_dlpack(column)
+        return found if found.dtype.kind == "f" else found.astype(np.int64, copy=False)
+    return np.from_dlpack(column.flatten()).astype(np.int64).reshape(len(column), -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +207,19 @@ class _File:
     def all_columns(self) -> "pa.Table":
         return self.file.read()
 
+    @property
+    def names(self) -> list[str]:
+        return self.file.schema_arrow.names
+
+    def count_values(self, name: str) -> int:
+        """Of a column, those within its lists; not unpacked."""
+        return sum(
+            group.column(number).num_values
+            for group in map(self.file.metadata.row_group, range(self.file.num_row_groups))
+            for number in range(group.num_columns)
+            if group.column(number).path_in_schema.partition(".")[0] == name
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class _PackedTable:
@@ -195,6 +244,14 @@ class _PackedTable:
     def all_columns(self) -> "pa.Table":
         return self.table
 
+    @property
+    def names(self) -> list[str]:
+        return self.table.column_names
+
+    def count_values(self, name: str) -> int:
+        column = self.table[name].chunk(0)
+        return len(column.flatten()) if hasattr(column, "flatten") else len(column)
+
 
 @dataclass(frozen=True, eq=False)
 class _Examples:
@@ -206,6 +263,8 @@ class _Examples:
     """Which are of the split, shape (all rows,)."""
     ids: "np.ndarray"
     labels: "np.ndarray"
+    more: "dict[str, np.ndarray]"
+    """Columns ``group`` and ``slice.<name>``, where there are any."""
 
     @classmethod
     def of(cls, source: _File | _PackedTable, split: str) -> "_Examples":
@@ -214,11 +273,15 @@ class _Examples:
         table = source.columns("split", "id", "label")
         rows = np.array(table["split"].to_pylist()) == split
         ids = np.array(list(compress(table["id"].to_pylist(), rows)))
-        labels = np.from_dlpack(table["label"].chunk(0))[rows]
-        return cls(source.beginning, rows, ids, labels)
+        labels = _labels(table["label"].chunk(0))[rows]
+        names = [n for n in source.names if n == "group" or n.startswith("slice.")]
+        columns = source.columns(*names) if names else {}
+        more = {name: np.array(columns[name].to_pylist())[rows] for name in names}
+        return cls(source.beginning, rows, ids, labels, more)
 
     def with_logits(self, table: "pa.Table") -> "dict[str, np.ndarray]":
         import numpy as np
 
         values = np.from_dlpack(table["logits"].chunk(0).flatten()).reshape(len(self.rows), -1)
-        return {"id": self.ids, "label": self.labels, "logits": values[self.rows]}
+        found = {"id": self.ids, "label": self.labels, "logits": values[self.rows]}
+        return {**found, **self.more}

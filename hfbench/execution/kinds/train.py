@@ -15,6 +15,7 @@ from hfbench.data.tokens import TokenizedData
 from hfbench.execution.inputs import Inputs, arguments, once_a_model
 from hfbench.execution.kinds.bookkeeping import Bookkeeping
 from hfbench.execution.kinds.run import Run, Surroundings
+from hfbench.metrics.registry import find_metric
 from hfbench.models.facts import count_parameters, describe_config, hash_weights
 from hfbench.models.flops import count_flops, total_flops
 from hfbench.models.lengths import NO_LIMIT
@@ -67,8 +68,14 @@ class Training:
             cell.optimizer,
             streams,
             [surroundings.bar, limit, self.selection],
+            loss=self.inputs.loss(cell),
             cuda_graphs=self.inputs.recipe.cuda_graphs,
         )
+        if self.selection.measure not in ("last", "loss"):
+            task = self.inputs.task.facts
+            self.trainer.also = (
+                find_metric(self.selection.measure, task.problem_type, task.labels, "selection"),
+            )
 
     def run(self, checkpoint: Path | None = None) -> tuple[TrainingFacts, Curves]:
         """Train, from ``checkpoint`` if there is one; then the model has the selected weights."""
@@ -100,6 +107,7 @@ class Training:
             device=device_names(args.device),
             batch_parts=self.parts,
             cuda_graphs=trainer.replays,
+            class_weights=self._class_weights(),
             train_seconds=trainer.seconds_before + result.metrics["train_runtime"] - evaluation,
             peak_memory_bytes=peak,
             peak_memory_of=peak_of,
@@ -131,6 +139,11 @@ class Training:
             max_length=None if max_length == NO_LIMIT else max_length,
             notes=[*prepared.notes, *notes],
         )
+
+    def _class_weights(self) -> dict[str, float] | None:
+        weights = self.trainer.loss.weights
+        labels = self.inputs.task.facts.labels if weights else []
+        return dict(zip(labels, weights, strict=True)) if weights else None
 
     def _flops(self) -> list[int]:
         """Operations of an example by its tokens, see `flops.count_flops`; once for all seeds."""
