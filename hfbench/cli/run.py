@@ -20,6 +20,7 @@ from hfbench.system.terminal import Console, show
 if TYPE_CHECKING:
     from hfbench.execution.compare import Outcome
     from hfbench.recipe.schema import Recipe
+    from hfbench.records.store import ResultsFolder
 
 
 def run_comparison(
@@ -48,10 +49,6 @@ def run_comparison(
     if engine == "local":
         _expect_workers(recipe, results_dir, jobs)
     quiet_libraries()
-    from hfbench.evidence.comparison import load_comparison
-    from hfbench.evidence.findings import Findings
-    from hfbench.evidence.table import print_table, write_table
-
     with _stoppable(), _process_group():
         outcome = api.compare(
             recipe,
@@ -63,10 +60,20 @@ def run_comparison(
             engine=engine,
         )
     if is_main_process() and (outcome.results or outcome.kept):  # more shards than cells
-        findings = Findings.of(load_comparison(outcome.folder))
-        write_table(findings, outcome.folder)
-        print_table(findings, Console())
+        write_tables(outcome.results_folder, Console())
     _summarise(outcome, "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/")
+
+
+def write_tables(folder: "ResultsFolder", console: Console) -> None:
+    """Write the tables of a recipe's results, of each task, and print them."""
+    from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.findings import Findings
+    from hfbench.evidence.table import print_table, write_table
+
+    for one in folder.tasks or [folder]:
+        findings = Findings.of(load_comparison(one.path))
+        write_table(findings, one.path)
+        print_table(findings, console)
 
 
 def run_pretraining(
@@ -134,7 +141,8 @@ def _expect_workers(
     cells = plan_pretraining(recipe) if only_pretraining else plan_comparison(recipe)
     folder = ResultsFolder(results_dir / recipe.name)
     # whether a record is still a result is known only when everything is loaded
-    if sum(not cell.model.control and folder.record(cell.stem) is None for cell in cells) > 1:
+    new = [cell for cell in cells if folder.of_task(cell.task).record(cell.stem) is None]
+    if sum(not cell.model.control for cell in new) > 1:
         fork_server.start()
 
 
@@ -187,7 +195,7 @@ def _summarise(outcome: "Outcome", what: str) -> None:
         if outcome.not_run:
             counts.append(f"{outcome.not_run} were not run")
         for record in failed:
-            show(f"  {record.stem}: {record.failure.text}")
+            show(f"  {record.cell_name}: {record.failure.text}")
         for problem in outcome.unpublished:
             show(f"  {problem}")
         say = Console(highlight=False).print

@@ -35,14 +35,16 @@ class Damage:
 
 
 def find_folders(results: Path) -> list[ResultsFolder]:
-    """The results folder, or those of the recipes below it.
+    """The results folder, or those of the recipes and tasks below it.
 
     Raises:
         UserError: if there is none.
     """
-    for folders in ([results], sorted(results.glob("*"))):
-        if found := [ResultsFolder(path) for path in folders if (path / "records").is_dir()]:
-            return found
+    if (results / "records").is_dir():
+        return [ResultsFolder(results)]
+    below = sorted([*results.glob("*/records"), *results.glob("*/*/records")])
+    if found := [ResultsFolder(path.parent) for path in below if path.is_dir()]:
+        return found
     raise UserError(f"{results}: no records here, nor in a folder below it")
 
 

@@ -59,6 +59,18 @@ class ResultsFolder:
         """The recipe's."""
         return self.path.name
 
+    def of_task(self, task: str | None) -> "ResultsFolder":
+        """That of one of several tasks, which is as complete as any; None: this one."""
+        return ResultsFolder(self.path / task) if task else self
+
+    @property
+    def tasks(self) -> "list[ResultsFolder]":
+        """Those of its tasks, where a recipe has several; else empty."""
+        if self.records.is_dir():
+            return []
+        folders = [path.parent for path in sorted(self.path.glob("*/records")) if path.is_dir()]
+        return [ResultsFolder(folder) for folder in folders]
+
     @property
     def records(self) -> Path:
         """The folder of all records."""
@@ -217,20 +229,25 @@ class Location:
 
     folder: ResultsFolder
     stem: str
+    recipe: str
+    """Its name, and that of the task where it has several: ``<recipe>/<task>``."""
 
     def __str__(self) -> str:
-        return f"{self.folder.name}/{self.stem}"
+        return f"{self.recipe}/{self.stem}"
 
 
 def find_finished(results: Path) -> dict[str, list[Location]]:
     """Cell id -> where finished records of it stand, of all recipes below ``results``."""
     found: dict[str, list[Location]] = {}
-    for path in sorted(results.glob("*/records/*.json")):
+    of_tasks = results.glob("*/*/records/*.json")
+    for path in [*sorted(results.glob("*/records/*.json")), *sorted(of_tasks)]:
         # whatever cannot be read is no result for us, and another recipe's to complain of
         with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
             content = _parse(_read(path))
             if content["status"] == "finished":
-                location = Location(ResultsFolder(path.parents[1]), path.stem)
+                folder = path.parents[1]
+                recipe = folder.relative_to(results).as_posix()
+                location = Location(ResultsFolder(folder), path.stem, recipe)
                 found.setdefault(content["cell_id"], []).append(location)
     return found
 
@@ -373,6 +390,9 @@ def load_records(results: str | Path) -> list[Record]:
     paths = [path for path in folder.glob("*.json") if not path.name.startswith(".")]
     paths.sort(key=lambda path: path.name)
     if not paths:
+        if tasks := ResultsFolder(Path(results)).tasks:
+            names = ", ".join(str(task.path) for task in tasks)
+            raise UserError(f"{results}: holds the results of several tasks; name one: {names}")
         raise UserError(f"{results}: no records here (looked for {folder / '*.json'})")
     with _no_garbage_collection():
         records = {path: load_record(path) for path in paths}
