@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from hfbench.data.tables import take, with_labels
+from hfbench.data.tables import labels_of, take, with_labels
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.schema import Task
 
@@ -93,5 +93,5 @@ def name_classes(
     if unnamed := [label for label in labels if label not in task.label_names]:
         raise UserError(f"{where}: the class {unnamed[0]!r} has no name; name every class")
     names = [task.label_names[label] for label in labels]
-    renamed = {role: with_labels(split, split["label"][:], names) for role, split in splits.items()}
+    renamed = {role: with_labels(split, labels_of(split), names) for role, split in splits.items()}
     return renamed, names

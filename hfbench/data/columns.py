@@ -1,35 +1,44 @@
 """The standard columns of a split, from whatever they were called, and what they may hold."""
 
 import math
+from collections.abc import Callable
 from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, Value
 
+from hfbench.data.label_sets import read_label_sets
 from hfbench.data.labels import refuse_mixed_labels, whole_number
-from hfbench.data.tables import in_memory, text_array, values
+from hfbench.data.tables import first_rows, in_memory, text_array, values
+from hfbench.data.targets import read_targets
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.fields import shown
 from hfbench.recipe.schema import Task
+from hfbench.recipe.types import ProblemType
 from hfbench.system.hub import user_errors
 
 
-def standard_columns(source: Dataset, split: str, task: Task, first: int | None) -> Dataset:
-    """Columns id, text, (text_pair,) label; the labels are class names or numbers.
+def standard_columns(
+    source: Dataset, split: str, task: Task, first: int | None, kind: ProblemType
+) -> Dataset:
+    """Columns id, text, (text_pair,) label.
+
+    The labels are class names or numbers, lists of these, or the numbers that are to be predicted.
 
     Args:
         source: a split as it came.
         split: its name.
         task: says which columns hold texts and label.
         first: only the first this many rows; None: all.
+        kind: what is asked of a text.
 
     Raises:
         UserError: naming split, column and rows, if there is no such column or if a text or a label
             is none.
     """
     keys = dict.fromkeys(task.text_columns, _text_key(task))
-    for column, key in {**keys, task.label_column: "task.label_column"}.items():
+    for column, key in {**keys, **dict.fromkeys(task.label_columns, "task.label_column")}.items():
         if column not in source.column_names:
             known = ", ".join(source.column_names)
             raise UserError(
@@ -52,12 +61,8 @@ def standard_columns(source: Dataset, split: str, task: Task, first: int | None)
     else:
         columns["text"] = _fill_template(task.text_parts, texts)
         _refuse_empty(columns["text"], "by this template", split, task)
-    columns["label"] = _read_labels(source, split, task)
-    feature = source.features[task.label_column]
-    if isinstance(feature, ClassLabel):
-        _check_class_numbers(columns["label"], feature, split, task)
-        columns["label"] = [feature.int2str(label) for label in columns["label"]]
-    columns["label"] = _check_labels(columns["label"], split, task)
+    with user_errors(f"task.label_column: split {split!r}"):  # bytes that are no UTF-8 show here
+        columns["label"] = _READERS[kind](source, split, task)
     return in_memory(pa.table(columns))
 
 
@@ -70,10 +75,16 @@ def _read_column(source: Dataset, column: str, where: str) -> list[Any]:
         return source[column][:]  # `list` would read row by row: 100 times as long
 
 
-def _read_labels(source: Dataset, split: str, task: Task) -> list[Any]:
-    labels = _read_column(source, task.label_column, f"task.label_column: {split!r}")
+def _read_classes(source: Dataset, split: str, task: Task) -> list[str] | list[int]:
+    column = task.label_columns[0]
+    labels = _read_column(source, column, f"task.label_column: {split!r}")
     names = {label: label for label in labels if isinstance(label, str)}
-    return [names.get(label, label) for label in labels] if names else labels
+    labels = [names.get(label, label) for label in labels] if names else labels
+    feature = source.features[column]
+    if isinstance(feature, ClassLabel):
+        _check_class_numbers(labels, feature, split, task)
+        labels = [feature.int2str(label) for label in labels]
+    return _check_labels(labels, split, task)
 
 
 def _read_texts(source: Dataset, column: str, split: str, task: Task) -> pa.ChunkedArray:
@@ -111,7 +122,7 @@ def _refuse_empty(texts: pa.ChunkedArray, place: str, split: str, task: Task) ->
     if bad:
         raise UserError(
             f"{_text_key(task)}: {task.source}: {len(bad)} of {len(texts)} rows of split {split!r} "
-            f"have an empty text or none {place} ({_first(bad)}); remove these rows"
+            f"have an empty text or none {place} ({first_rows(bad)}); remove these rows"
         )
 
 
@@ -136,7 +147,7 @@ def _check_labels(labels: list[Any], split: str, task: Task) -> list[str] | list
         found = labels[missing[0]]
         raise UserError(
             f"{where}: {len(missing)} of {len(labels)} rows of split {split!r} have no label in "
-            f"{column} ({_first(missing)}; the first has {found!r}, which means none); remove "
+            f"{column} ({first_rows(missing)}; the first has {found!r}, which means none); remove "
             "these rows"
         )
     labels = [_without_fraction(label) for label in labels]
@@ -161,6 +172,8 @@ def _without_fraction(label: Any) -> Any:
     return label if number is None else number
 
 
-def _first(rows: list[int]) -> str:
-    """The numbers of the first few rows."""
-    return f"rows {', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''}"
+_READERS: dict[ProblemType, Callable[[Dataset, str, Task], Any]] = {
+    "single_label_classification": _read_classes,
+    "multi_label_classification": read_label_sets,
+    "regression": read_targets,
+}

@@ -53,7 +53,7 @@ def read_delimited(file: DataFile, task: Task) -> pa.Table:
     """
     rows = _checked_rows(file, find_form(file, task))
     names, missing = next(rows), {"", *task.na_values}
-    wanted = [*task.text_columns, task.label_column]
+    wanted = [*task.text_columns, *task.label_columns]
     if task.column_names is None and not set(wanted) & set(names):
         raise UserError(
             f"{file.where}: its first line names none of the columns {', '.join(wanted)}, but "
@@ -80,7 +80,7 @@ def find_form(file: DataFile, task: Task) -> Form:
         is_certain=task.quoting is not None,
         header=task.column_names is None if task.header is None else task.header,
         names=task.column_names,
-        label_column=task.label_column,
+        label_column=task.label_columns[0],
     )
     if form.sep == "\t" and task.quoting is None:
         return replace(form, quotes=_quotes_for_certain(file, form))

@@ -8,7 +8,14 @@ from datasets import Dataset
 from datasets.utils.stratify import stratified_shuffle_split_generate_indices
 
 from hfbench.data.groups import order_by_groups
-from hfbench.data.tables import take
+from hfbench.data.strata import (
+    classes_in,
+    in_one_row,
+    split_label_sets,
+    strata,
+    tenths,
+)
+from hfbench.data.tables import labels_of, take
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Task
 
@@ -22,7 +29,7 @@ def hold_out(
     """The splits, and the groups of their rows, with a ``validation`` out of ``train``.
 
     Args:
-        splits: with labels as numbers.
+        splits: with labels as `tables.labels_of` reads them.
         groups: role -> the group of each row, shape (rows,); None: rows have none.
         task: says how many rows, and which.
         labels: the names of the classes.
@@ -31,7 +38,7 @@ def hold_out(
         UserError: if there are no such rows, naming the key and what would be right.
     """
     train = splits["train"]
-    numbers = np.array(train["label"][:])
+    numbers = labels_of(train)
     own = groups["train"] if groups else None
     size = task.validation_size
     assert size is not None
@@ -41,7 +48,7 @@ def hold_out(
     elif own is not None:
         kept_rows, held_out_rows = _whole_groups(numbers, own, held_out, task, labels)
     else:
-        kept_rows, held_out_rows = _stratified(numbers, held_out, task, labels)
+        kept_rows, held_out_rows = _in_proportion(numbers, held_out, task, labels)
     parts = {"train": kept_rows, "validation": held_out_rows}
     splits = splits | {role: take(train, rows) for role, rows in parts.items()}
     if groups and own is not None:
@@ -49,19 +56,40 @@ def hold_out(
     return splits, groups
 
 
-def _stratified(
+def _in_proportion(
     numbers: np.ndarray, held_out: int, task: Task, labels: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each class its share, at random."""
-    counts = Counter(numbers.tolist())
-    rare = [label for label, count in counts.items() if count < 2]
+    """Of each class, label or tenth of the numbers its share, at random."""
+    rare = in_one_row(numbers)
     if rare and task.min_class_size is None:
         raise UserError(
-            f"task.validation_size: {task.source}: label {labels[rare[0]]!r} has one example in "
+            f"task.validation_size: {task.source}: label {labels[min(rare)]!r} has one example in "
             f"split {task.train_split!r}; a stratified split needs two of each: "
             "`task.min_class_size: 2` leaves such classes out, `1` keeps them in the training part"
         )
-    divisible = np.flatnonzero(~np.isin(numbers, rare))
+    if numbers.ndim == 1 and numbers.dtype.kind != "f":
+        return _stratified(numbers, held_out, task, rare)
+    spared = np.zeros(len(numbers), dtype=bool)
+    if numbers.ndim == 2:
+        spared = numbers[:, sorted(rare)].any(1)
+    most = len(numbers) - max(int(spared.sum()), 1)
+    if not 0 < held_out <= most:
+        raise UserError(
+            f"task.validation_size: {task.validation_size} of {len(numbers)} examples of "
+            f"{task.source} is {held_out}; give from 1 to {most} examples"
+        )
+    if numbers.ndim == 2:
+        return split_label_sets(numbers, held_out, task.split_seed, spared)
+    bins = tenths(numbers, min(10, held_out, len(numbers) - held_out))
+    return _stratified(bins, held_out, task, set())
+
+
+def _stratified(
+    numbers: np.ndarray, held_out: int, task: Task, rare: set[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each class its share; those with one row, which are ``rare``, stay in the first part."""
+    counts = Counter(numbers.tolist())
+    divisible = np.flatnonzero(~np.isin(numbers, list(rare)))
     examples, classes = len(divisible), len(counts) - len(rare)
     if not classes <= held_out <= examples - classes:
         raise UserError(
@@ -78,7 +106,7 @@ def _stratified(
             rng=np.random.default_rng(task.split_seed),
         )
     )
-    spared = np.flatnonzero(np.isin(numbers, rare))
+    spared = np.flatnonzero(np.isin(numbers, list(rare)))
     return np.concatenate([divisible[kept], spared]), divisible[drawn]
 
 
@@ -90,25 +118,25 @@ def _whole_groups(
     A group that is too large is passed over, and where classes of one row may stay in the training
     part, one that has such a row.
     """
-    rare = {number for number, count in Counter(numbers.tolist()).items() if count < 2}
-    spared = rare if task.min_class_size == 1 else set()
+    spared = in_one_row(numbers) if task.min_class_size == 1 else set()
     taken: list[np.ndarray] = []
-    order = order_by_groups(numbers, groups, task.split_seed)
+    order = order_by_groups(strata(numbers), groups, task.split_seed)
     left = held_out
     for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
-        if len(rows) <= left and spared.isdisjoint(numbers[rows].tolist()):
+        if len(rows) <= left and spared.isdisjoint(classes_in(numbers[rows])):
             taken.append(rows)
             left -= len(rows)
     drawn = np.sort(np.concatenate(taken)) if taken else np.empty(0, np.int64)
     kept = np.setdiff1d(np.arange(len(numbers)), drawn)
     for part, rows in (("validation", drawn), ("training", kept)):
-        missing = set(numbers.tolist()) - set(numbers[rows].tolist()) - spared
-        if missing:
+        missing = classes_in(numbers) - classes_in(numbers[rows]) - spared
+        if missing or not len(rows):
+            lacking = f"the label {labels[min(missing)]!r}" if missing else "any example"
             raise UserError(
                 f"task.validation_size: {task.validation_size} of {len(numbers)} examples of "
                 f"{task.source}, in whole groups of {task.group_column!r} "
-                f"(there are {len(np.unique(groups)):,}), leaves the {part} part without the label "
-                f"{labels[min(missing)]!r}; give another size or split_seed"
+                f"(there are {len(np.unique(groups)):,}), leaves the {part} part without "
+                f"{lacking}; give another size or split_seed"
             )
     return kept, drawn
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset
 
-from hfbench.data.tables import with_labels
+from hfbench.data.strata import classes_in
+from hfbench.data.tables import labels_of, with_labels
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Task
 
@@ -40,7 +41,7 @@ def encode_labels(
     values = Counter(label for split in splits.values() for label in split["label"][:])
     refuse_mixed_labels(values, task)
     if not isinstance(feature, ClassLabel) and isinstance(next(iter(values)), str):
-        _refuse_two_spellings(values, task)
+        refuse_two_spellings(values, task)
     ordered = sorted(values, key=feature.str2int if isinstance(feature, ClassLabel) else None)
     names = [str(value) for value in ordered]
     if len(names) < 2:
@@ -62,7 +63,7 @@ def refuse_mixed_labels(labels: Iterable[Any], task: Task) -> None:
         raise UserError(f"task.label_column: {task.source} mixes names and numbers as labels")
 
 
-def _refuse_two_spellings(counts: Counter[str], task: Task) -> None:
+def refuse_two_spellings(counts: Counter[str], task: Task) -> None:
     """Nobody means "Pos" and "pos" for two classes; a ClassLabel's names are declared so."""
     names: dict[str, str] = {}
     for name in sorted(counts):
@@ -80,13 +81,13 @@ def refuse_unknown_labels(splits: dict[str, Dataset], labels: list[str], task: T
     """Refuse a label that is evaluated and was never trained.
 
     Args:
-        splits: with labels as `encode_labels` gives them.
+        splits: with labels as `tables.labels_of` reads them.
         labels: their names.
         task: for messages.
     """
-    trained = set(splits["train"]["label"][:])
+    trained = classes_in(labels_of(splits["train"]))
     for role, split in splits.items():
-        if unknown := sorted(set(split["label"][:]) - trained):
+        if unknown := sorted(classes_in(labels_of(split)) - trained):
             raise UserError(
                 f"task.label_column: {task.source}: label {labels[unknown[0]]!r} is in the {role} "
                 "examples but in none of the training examples, so that no model can learn it"

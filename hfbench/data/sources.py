@@ -1,5 +1,6 @@
 """Where a task's rows come from: a data set of the Hub, files, or hfbench itself."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hfbench.recipe.schema import Task
 from hfbench.system.hub import user_errors
 
 _DELIMITED = (".csv", ".tsv")
+_DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _ENDINGS = (*_DELIMITED, ".json", ".jsonl", ".parquet")
 
 
@@ -46,7 +48,12 @@ def load_source(task: Task, folder: Path, revision: str | None) -> dict[str, Dat
         parts = load_named(task, revision)
     else:
         parts = _load_files(find_files(task, folder), task)
-    numbers = _numbers_for_words(parts, task.label_column)
+    if isinstance(task.label_column, list):  # of 0 and 1, which are read as they stand
+        return {
+            split: _joined([_dataset(part, "", None) for part in found], split)
+            for split, found in parts.items()
+        }
+    numbers = _numbers_for_words(parts, task)
     return {
         split: _joined([_dataset(part, task.label_column, numbers) for part in found], split)
         for split, found in parts.items()
@@ -126,33 +133,43 @@ def _load_folder(file: DataFile, task: Task) -> Dataset | pa.Table:
 
 
 def _numbers_for_words(
-    parts: dict[str, list[Dataset | pa.Table]], label_column: str
-) -> dict[str, int] | None:
+    parts: dict[str, list[Dataset | pa.Table]], task: Task
+) -> dict[str, int] | dict[str, float] | None:
     """The number for each label of files that know no types; None unless all are numbers.
 
+    Numbers with fractions are those of a regression, unless the recipe says that they are names.
     All splits are asked together, so that a class is not a word in one and a number in another.
     """
     tables = [part for found in parts.values() for part in found if isinstance(part, pa.Table)]
     words: set[str] = set()
     for table in tables:
-        if label_column in table.column_names:
-            words.update(table[label_column].drop_null().unique().to_pylist())
-    numbers = {word: whole_number(word) for word in words}
-    return None if None in numbers.values() else numbers  # type: ignore[return-value]
+        if task.label_column in table.column_names:
+            words.update(table[task.label_column].drop_null().unique().to_pylist())
+    whole = {word: number for word in words if (number := whole_number(word)) is not None}
+    if len(whole) == len(words):
+        return whole
+    numbers = {word: float(word) for word in words if _DECIMAL.fullmatch(word)}
+    if len(numbers) < len(words) or all(number.is_integer() for number in numbers.values()):
+        return None
+    return numbers if task.said_problem_type in (None, "regression") else None
 
 
 def _dataset(
-    part: Dataset | pa.Table, label_column: str, numbers: dict[str, int] | None
+    part: Dataset | pa.Table,
+    label_column: str,
+    numbers: dict[str, int] | dict[str, float] | None,
 ) -> Dataset:
     if isinstance(part, Dataset):
         return part
     if numbers and label_column in part.column_names:
+        are_whole = all(isinstance(number, int) for number in numbers.values())
+        of_numbers = pa.int64() if are_whole else pa.float64()
         labels = [
-            pa.array([word and numbers[word] for word in chunk.to_pylist()], pa.int64())
+            pa.array([word and numbers[word] for word in chunk.to_pylist()], of_numbers)
             for chunk in part[label_column].chunks
         ]
         place = part.column_names.index(label_column)
-        part = part.set_column(place, label_column, pa.chunked_array(labels, pa.int64()))
+        part = part.set_column(place, label_column, pa.chunked_array(labels, of_numbers))
     return in_memory(part)
 
 

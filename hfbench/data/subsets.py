@@ -32,22 +32,34 @@ def check_train_sizes(
 
     Args:
         sizes: numbers of rows.
-        labels: class numbers, shape (rows,).
+        labels: as `tables.labels_of` reads them.
         names: of the classes.
         order: of the rows, shape (rows,): a subset is a beginning of it.
 
     Raises:
         UserError: naming ``train_sizes``, the size and what would be right.
     """
-    first = np.unique(labels[order], return_index=True)[1]
-    rarest, smallest = names[first.argmax()], int(first.max()) + 1
+    rarest, smallest = _smallest(labels[order], names)
     for size in sizes:
         if size > len(labels):
             raise UserError(
                 f"train_sizes: {size} is more than the train split has; give at most {len(labels)}"
             )
         if size < smallest:
+            lacking = f"no example of {rarest!r}" if rarest else "no two numbers that differ"
             raise UserError(
-                f"train_sizes: a stratified subset of {size} has no example of {rarest!r}; "
+                f"train_sizes: a stratified subset of {size} has {lacking}; "
                 f"give at least {smallest}"
             )
+
+
+def _smallest(labels: np.ndarray, names: list[str]) -> tuple[str, int]:
+    """The class that comes last in these rows for the first time, and how many rows that takes."""
+    if labels.dtype.kind == "f":
+        return "", 2
+    if labels.ndim == 2:
+        present = np.flatnonzero(labels.any(0))
+        first = labels[:, present].argmax(0)
+    else:
+        present, first = np.unique(labels, return_index=True)
+    return names[present[first.argmax()]], int(first.max()) + 1

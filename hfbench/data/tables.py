@@ -5,7 +5,7 @@ from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
-from datasets import ClassLabel, Dataset, DatasetInfo, Features
+from datasets import ClassLabel, Dataset, DatasetInfo, Features, List, Value
 from datasets.fingerprint import generate_random_fingerprint
 from datasets.table import InMemoryTable
 
@@ -56,11 +56,39 @@ def _take(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
 
 
 def with_labels(split: Dataset, numbers: Sequence[int] | np.ndarray, names: list[str]) -> Dataset:
-    """The split with these class numbers, shape (rows,), as its column ``label``."""
+    """The split with these class numbers, shape (rows,), as its column ``label``.
+
+    Or with rows of 0 and 1, shape (rows, labels), where a row may have any number of labels.
+    """
     table, feature = _table(split), ClassLabel(names=names)
-    place = table.column_names.index("label")
-    table = table.set_column(place, "label", pa.array(numbers, pa.int64()))
+    place, column = table.column_names.index("label"), np.asarray(numbers)
+    if column.ndim == 2:
+        feature = List(Value("int8"), length=len(names))
+        flat = pa.array(column.reshape(-1), pa.int8())
+        table = table.set_column(
+            place, "label", pa.FixedSizeListArray.from_arrays(flat, len(names))
+        )
+    else:
+        table = table.set_column(place, "label", pa.array(numbers, pa.int64()))
     return in_memory(table, Features({**split.features, "label": feature}))
+
+
+def labels_of(split: Dataset) -> np.ndarray:
+    """The column ``label`` of a split as `load_task` gives it.
+
+    Class numbers, int64 of shape (rows,); rows of 0 and 1, int64 of shape (rows, labels); or the
+    numbers that a regression is to predict, float64 of shape (rows,).
+    """
+    column = _table(split)["label"]
+    if not pa.types.is_fixed_size_list(column.type):
+        return column.to_numpy()
+    flat = np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks])
+    return flat.astype(np.int64).reshape(len(split), column.type.list_size)
+
+
+def first_rows(rows: Sequence[int]) -> str:
+    """The numbers of the first few rows, for a message."""
+    return f"rows {', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''}"
 
 
 def values(column: pa.ChunkedArray) -> Iterator[str | None]:

@@ -6,22 +6,28 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict, List
 
 from hfbench.data.classes import leave_out_rare_classes, name_classes, refuse_sorted_beginning
 from hfbench.data.columns import standard_columns
 from hfbench.data.contamination import count_task_overlaps
 from hfbench.data.groups import has_few_values, number_groups
 from hfbench.data.hold_out import hold_out
+from hfbench.data.label_sets import encode_label_sets
 from hfbench.data.labels import encode_labels, refuse_unknown_labels
+from hfbench.data.problem import find_problem_type
 from hfbench.data.sources import load_source
-from hfbench.data.tables import Texts, take, texts_of
+from hfbench.data.strata import classes_in, numbered
+from hfbench.data.tables import Texts, labels_of, take, texts_of
+from hfbench.data.targets import describe_targets, refuse_constant_targets
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.schema import Task
+from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import Overlap, SplitData, TaskData
 from hfbench.system.hub import resolve_revision
 from hfbench.system.launch import is_main_process, is_worker
@@ -34,7 +40,8 @@ class LoadedTask:
     """The splits ``train``, ``validation`` and perhaps ``test``, and what the record says of them.
 
     Columns: ``id`` ("split/row", the row in the data set as it came), ``text``, ``text_pair`` for
-    pairs, ``label`` (an index into ``facts.labels``).
+    pairs, ``label``: an index into ``facts.labels``, 0 or 1 for each of them, or the number that is
+    to be predicted, see `tables.labels_of`.
     """
 
     splits: DatasetDict
@@ -63,26 +70,37 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
     """
     revision = resolve_revision(task.dataset_name, task.revision, "dataset", "task")
     source = load_source(task, folder, revision)
-    splits = _choose_splits(task, source)
+    kind = find_problem_type(task, source)
+    splits = _choose_splits(task, source, kind)
     groups = number_groups(task, source, splits)
-    feature = source[task.train_split].features[task.label_column]
+    feature = source[task.train_split].features[task.label_columns[0]]
     del source  # the rows that are drawn from it are copies
-    splits, groups, left_out = leave_out_rare_classes(splits, groups, task)
-    splits, labels = encode_labels(splits, feature, task)
+    left_out = None
+    if kind == "regression":
+        labels = task.label_columns
+    elif kind == "multi_label_classification":
+        splits, labels, left_out = encode_label_sets(splits, feature, task)
+    else:
+        splits, groups, left_out = leave_out_rare_classes(splits, groups, task)
+        splits, labels = encode_labels(splits, feature, task)
     splits, labels = name_classes(splits, labels, task)
     pa.default_memory_pool().release_unused()  # reading leaves half as much as it has read
     if task.validation_size is not None:
         splits, groups = hold_out(splits, groups, task, labels)
     pa.default_memory_pool().release_unused()
     refuse_unknown_labels(splits, labels, task)
+    if kind == "regression":
+        refuse_constant_targets(splits, task)
     overlap = count_task_overlaps(splits, groups)
     if is_main_process() and not is_worker():
-        for oddity in _oddities(splits, labels, overlap, left_out or {}, task):
+        names = [] if kind == "regression" else labels
+        for oddity in _oddities(splits, names, overlap, left_out or {}, task):
             logger.warning("warning: %s: %s", task.source, oddity)
     order = [role for role in ("train", "validation", "test") if role in splits]
     facts = TaskData(
         source=task.source,
         revision=revision,
+        problem_type=kind,
         labels=labels,
         splits={role: _describe_split(splits[role], labels) for role in order},
         evaluation_split=order[-1],
@@ -92,7 +110,7 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
     return LoadedTask(DatasetDict({role: splits[role] for role in order}), facts, groups)
 
 
-def _choose_splits(task: Task, source: dict[str, Dataset]) -> dict[str, Dataset]:
+def _choose_splits(task: Task, source: dict[str, Dataset], kind: ProblemType) -> dict[str, Dataset]:
     """The splits that the task names, by what they are for."""
     wanted = {"train": task.train_split, "validation": task.validation_split}
     wanted |= {"test": task.test_split}
@@ -106,9 +124,9 @@ def _choose_splits(task: Task, source: dict[str, Dataset]) -> dict[str, Dataset]
                 f"(splits: {', '.join(source)})"
             )
         first = task.first if role == "train" else None
-        splits[role] = standard_columns(source[split], split, task, first)
-        if first is not None:
-            refuse_sorted_beginning(source[split][task.label_column][:], first, task)
+        splits[role] = standard_columns(source[split], split, task, first, kind)
+        if first is not None and kind == "single_label_classification":
+            refuse_sorted_beginning(source[split][task.label_columns[0]][:], first, task)
     return splits
 
 
@@ -120,23 +138,26 @@ def _oddities(
     task: Task,
 ) -> Iterator[str]:
     """What somebody should know of data that can be used all the same."""
-    if left_out:
-        yield (
-            f"{sum(left_out.values()):,} rows of classes with fewer than {task.min_class_size} "
-            f"rows are left out: {_shown_names(list(left_out))}"
-        )
     train = splits["train"]
+    if left_out:
+        rows, rare = sum(left_out.values()), _shown_names(list(left_out))
+        yield (
+            f"labels of fewer than {task.min_class_size} rows are taken from {rows:,} sets: {rare}"
+            if isinstance(train.features["label"], List)
+            else f"{rows:,} rows of classes with fewer than {task.min_class_size} rows are left "
+            f"out: {rare}"
+        )
     hashes = np.fromiter(map(hash, texts_of(train)), np.int64, len(train))  # texts take more
     distinct = np.unique(hashes)
     if repeated := len(train) - len(distinct):
-        labelled = np.unique(np.stack([hashes, np.array(train["label"][:])]), axis=1)[0]
+        labelled = np.unique(np.stack([hashes, numbered(labels_of(train))]), axis=1)[0]
         contradicting = np.sum(np.unique_counts(labelled).counts > 1)
         yield (
             f"{repeated:,} of {len(train):,} training examples repeat the text of another; "
             f"texts with different labels: {contradicting:,}"
         )
     for role, split in splits.items():
-        present = set(split["label"][:])
+        present = classes_in(labels_of(split))
         if absent := [name for number, name in enumerate(labels) if number not in present]:
             yield f"no {role} example has the label {_shown_names(absent)}"
     column_of = dict(zip(("text", "text_pair"), task.text_columns, strict=False))
@@ -159,11 +180,27 @@ def _shown_names(names: list[str]) -> str:
 
 
 def _describe_split(split: Dataset, labels: list[str]) -> SplitData:
-    counts = Counter(split["label"][:])
+    values, common = labels_of(split), {"content_hash": _content_hash(split, labels)}
+    if values.dtype.kind == "f":
+        return SplitData(
+            examples=len(split), label_counts={}, target=describe_targets(values), **common
+        )
+    if values.ndim == 2:
+        sets, counts = np.unique(values, axis=0, return_counts=True)
+        # the first of those that most rows have, the smallest sets first
+        best = min(range(len(sets)), key=lambda n: (-counts[n], sets[n].sum(), n))
+        return SplitData(
+            examples=len(split),
+            label_counts=dict(zip(labels, values.sum(0).tolist(), strict=True)),
+            commonest_set=[labels[number] for number in np.flatnonzero(sets[best])],
+            unlabelled=int((~values.any(1)).sum()),
+            **common,
+        )
+    counted = Counter(values.tolist())
     return SplitData(
         examples=len(split),
-        content_hash=_content_hash(split, labels),
-        label_counts={name: counts[number] for number, name in enumerate(labels)},
+        label_counts={name: counted[number] for number, name in enumerate(labels)},
+        **common,
     )
 
 
@@ -173,8 +210,12 @@ def _content_hash(split: Dataset, labels: list[str]) -> str:
     `Dataset._fingerprint` would change with path and time of the file.
     """
     digest, encoder = hashlib.sha256(), json.JSONEncoder(sort_keys=True)
+    feature = split.features["label"]
     for columns in split.iter(1000):  # all at once they would take several times the memory
-        columns["label"] = [labels[number] for number in columns["label"]]
+        if isinstance(feature, ClassLabel):
+            columns["label"] = [labels[number] for number in columns["label"]]
+        elif isinstance(feature, List):
+            columns["label"] = [list(compress(labels, row)) for row in columns["label"]]
         for values in zip(*columns.values(), strict=True):
             digest.update(encoder.encode(dict(zip(columns, values, strict=True))).encode())
     return digest.hexdigest()

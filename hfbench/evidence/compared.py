@@ -108,7 +108,7 @@ class ModelRuns:
     @cached_property
     def scores(self) -> list[Scores]:
         """What the metrics say of each run, from its predictions."""
-        return [score("classifier", logits, self.labels) for logits in self.logits]
+        return [score("single_label_classification", logits, self.labels) for logits in self.logits]
 
     def mean_score(self, metric: str) -> float | None:
         """Over the runs; None if of any run the metric gave no number."""

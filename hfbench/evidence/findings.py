@@ -201,7 +201,7 @@ CURVE_NOTE = (
 
 def _confidence_notes(comparison: ComparedModels) -> list[str]:
     lines = ["Means over the runs."]
-    for note in filter(None, [metric.note for metric in metrics_of("classifier")]):
+    for note in filter(None, [metric.note for metric in metrics_of("single_label_classification")]):
         if len(lines[-1]) + len(note) < _BULLET:
             lines[-1] += f" {note}"
         else:

@@ -140,7 +140,11 @@ def columns() -> dict[str, Column]:
 
 def confidence() -> list[str]:
     """The columns of the metrics, but for the accuracy, which has more than one."""
-    return [metric.name for metric in metrics_of("classifier") if metric.name != "accuracy"]
+    return [
+        metric.name
+        for metric in metrics_of("single_label_classification")
+        if metric.name != "accuracy"
+    ]
 
 
 def _score_column(metric: Metric) -> Column:

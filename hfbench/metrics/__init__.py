@@ -1,5 +1,6 @@
 """Numbers of logits and labels: each metric is an entry of `registry.METRICS`."""
 
+from hfbench.metrics import built_in  # noqa: F401 -- its measures enter the registry
 from hfbench.metrics.registry import Metric, register
 
 VERSION = 1

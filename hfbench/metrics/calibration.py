@@ -51,7 +51,7 @@ def reliability(logits: np.ndarray, labels: np.ndarray) -> Reliability:
     """Of one run, or of several runs whose examples are strung together."""
     probabilities = _probabilities(logits)
     confidence, right = probabilities.max(-1), logits.argmax(-1) == labels
-    number = np.minimum((confidence * BINS).astype(int), BINS - 1)  # of the bin
+    number = bin_of(confidence)
     examples = np.bincount(number, minlength=BINS)
     with np.errstate(invalid="ignore"):  # 0 / 0 in an empty bin
         return Reliability(
@@ -59,6 +59,11 @@ def reliability(logits: np.ndarray, labels: np.ndarray) -> Reliability:
             confidence=np.bincount(number, confidence, BINS) / examples,
             accuracy=np.bincount(number, right, BINS) / examples,
         )
+
+
+def bin_of(confidence: np.ndarray) -> np.ndarray:
+    """Number of the bin of each probability, from 0."""
+    return np.minimum((confidence * BINS).astype(int), BINS - 1)
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:

@@ -33,6 +33,6 @@ class ClassificationMetrics(evaluate.Metric):
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         logits, labels = np.asarray(predictions, dtype=np.float32), np.asarray(references)
-        scores = score("classifier", logits, labels)
+        scores = score("single_label_classification", logits, labels)
         warn_of(scores.left_out)
         return scores.values

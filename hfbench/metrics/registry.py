@@ -11,18 +11,20 @@ A metric of one's own:
 
 import math
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
-from hfbench.errors import UserError
-from hfbench.metrics.calibration import brier_score, expected_calibration_error
-from hfbench.metrics.scores import accuracy, f1_macro, negative_log_likelihood, perplexity
+from hfbench.errors import UserError, nearest
+from hfbench.metrics.estimate import Estimate, UndefinedMeasureError, jackknife
 
-Head = Literal["classifier", "language model"]
-"""As `recipe.types.Head`, which is none of this room's business: metrics know no recipe."""
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+"""What a sequence classifier is asked, in transformers' words (``config.problem_type``)."""
+AnswerKind = ProblemType | Literal["language model"]
+"""Whose answers a metric judges."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,10 @@ class Metric:
     name: str
     """Its key in records and its column in CSV: an identifier."""
     compute: Callable[[np.ndarray, np.ndarray], float]
-    """Of a classifier: logits (examples, labels) in float32 and labels (examples,). Of a language
-    model: the summed losses (rows,) and the numbers of predicted tokens (rows,)."""
+    """Of outputs and labels. Single label: logits (examples, labels) in float32 and class numbers
+    (examples,). Multi-label: logits (examples, labels) and 0 or 1 (examples, labels). Regression:
+    values (examples, 1) and numbers (examples,). Of a language model: the summed losses (rows,) and
+    the numbers of predicted tokens (rows,)."""
     title: str
     """The head of its column."""
     format: str
@@ -42,10 +46,42 @@ class Metric:
     note: str | None
     """A sentence for below the table."""
     higher_is_better: bool
-    head: Head = "classifier"
+    kinds: tuple[AnswerKind, ...] = ("single_label_classification",)
     """On what it works."""
     hub_type: str | None = None
     """How evaluation results on the Hub call it; None: by its name."""
+    estimate: Callable[[np.ndarray, np.ndarray], Estimate] | None = None
+    """The same number with the influence of each example on it; None: by the jackknife."""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    """The least and the most that it can be."""
+    columns_of: tuple[AnswerKind, ...] | None = None
+    """The kinds whose records, curves and tables have it unasked; None: all of ``kinds``."""
+    of_class: Callable[[int, np.ndarray, np.ndarray], Estimate] | None = None
+    """The measure of one class or label, by its number: ``f1:spam`` in place of ``f1``."""
+
+    def pseudo_values(self, outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """A number for each example, whose mean is the measure, shape (examples,).
+
+        Their variance over examples is that of the measure (times the examples), so that all that
+        is known of means holds for it: Efron (1982), The jackknife, the bootstrap and other
+        resampling plans, ch. 3 and 6.
+
+        Raises:
+            UndefinedMeasureError: if it has no meaning for these labels.
+        """
+        if self.estimate is None:
+            return jackknife(self.compute, outputs, labels)
+        return self.estimate(outputs, labels).pseudo_values
+
+    @property
+    def is_percentage(self) -> bool:
+        """Whether people read it in per cent, and its differences in points."""
+        return self.format.endswith("%")
+
+    @property
+    def label(self) -> str:
+        """What a sentence calls it."""
+        return self.title.removesuffix(" %")
 
     def text(self, value: float) -> str:
         """``value`` as tables show it."""
@@ -95,20 +131,89 @@ def register(metric: Metric) -> Metric:
     return metric
 
 
-def metrics_of(head: Head) -> list[Metric]:
-    """Those that work on it."""
-    return [metric for metric in METRICS.values() if metric.head == head]
+def metrics_of(kind: AnswerKind) -> list[Metric]:
+    """Those that records, curves and tables of it have unasked, in the order of columns."""
+    return [
+        metric
+        for metric in METRICS.values()
+        if kind in (metric.kinds if metric.columns_of is None else metric.columns_of)
+    ]
 
 
-def score(head: Head, first: np.ndarray, second: np.ndarray) -> Scores:
-    """Every metric of ``head``; for the arrays see `Metric.compute`.
+def known_metrics(kind: AnswerKind) -> list[Metric]:
+    """All that work on it."""
+    return [metric for metric in METRICS.values() if kind in metric.kinds]
+
+
+def find_metric(name: str, kind: AnswerKind, labels: Sequence[str], key: str) -> Metric:
+    """The metric of this name, as a recipe or the command line gives it.
+
+    Args:
+        name: of a metric; with a class behind it (``f1:spam``) of that class alone.
+        kind: of the answers that it is to judge.
+        labels: names of the classes.
+        key: where it was given.
+
+    Raises:
+        UserError: if there is none, or it has no meaning for ``kind`` or these classes.
+    """
+    known = {metric.name: metric for metric in known_metrics(kind)}
+    stem, colon, of = name.partition(":")
+    if stem not in known:
+        if stem in METRICS:
+            others = ", ".join(METRICS[stem].kinds)
+            raise UserError(f"{key}: {stem!r} has no meaning for {kind} (it is for {others})")
+        raise UserError(
+            f"{key}: no measure {stem!r}{nearest(stem, known)} (known for {kind}: "
+            f"{', '.join(known)})"
+        )
+    metric = known[stem]
+    if metric.of_class is None:
+        if colon:
+            raise UserError(f"{key}: {stem!r} is not of one class; write {stem!r}")
+        return metric
+    if not colon:
+        if len(labels) != 2 or kind != "single_label_classification":
+            raise UserError(
+                f"{key}: {stem!r} is of one class, and there are {len(labels)}: write "
+                f"{stem}:{labels[0]}, or f1_macro for all"
+            )
+        return replace(metric, title=f"{metric.title} of {labels[1]}")
+    if of not in labels:
+        raise UserError(
+            f"{key}: no class {of!r}{nearest(of, labels)} (classes: {', '.join(labels[:20])})"
+        )
+    return measure_of_class(metric, list(labels).index(of), of)
+
+
+def measure_of_class(metric: Metric, number: int, name: str) -> Metric:
+    """Of one class or label alone, by its number; ``name``: what it is called."""
+    assert metric.of_class is not None
+    estimate = partial(metric.of_class, number)
+    return replace(
+        metric,
+        name=f"{metric.name}:{name}",
+        title=f"{metric.title} of {name}",
+        compute=lambda outputs, labels: estimate(outputs, labels).value,
+        estimate=estimate,
+        note=None,
+    )
+
+
+def score(
+    kind: AnswerKind, outputs: np.ndarray, labels: np.ndarray, also: Collection[Metric] = ()
+) -> Scores:
+    """The metrics of `metrics_of` and those of ``also``; for the arrays see `Metric.compute`.
 
     A metric that fails is left out, and the others stay: no bookkeeping may cost a run.
     """
     values, left_out = {}, {}
-    for metric in metrics_of(head):
+    for metric in dict.fromkeys([*metrics_of(kind), *also]):
         try:
-            value = float(metric.compute(first, second))
+            value = float(metric.compute(outputs, labels))
+        except UndefinedMeasureError as error:
+            left_out[metric.name] = str(error)
+            continue
         except Exception as error:  # it is anybody's code, and may raise anything
             left_out[metric.name] = f"{type(error).__name__}: {error}"
             continue
@@ -123,36 +228,3 @@ def warn_of(left_out: dict[str, str]) -> None:
     """Say why metrics have no number."""
     for name, reason in left_out.items():
         warnings.warn(f"metric {name!r} is left out: {reason}", stacklevel=3)
-
-
-register(Metric("accuracy", accuracy, "accuracy %", ".2%", None, True))
-register(
-    Metric(
-        "f1_macro", f1_macro, "macro F1", ".3f", "macro F1: mean of the classes' F1.", True,
-        hub_type="f1",
-    )
-)  # fmt: skip
-register(
-    Metric(
-        "nll", negative_log_likelihood, "NLL", ".3f", "NLL: negative log-likelihood, in nats.",
-        False,
-    )
-)  # fmt: skip
-register(
-    Metric(
-        "brier", brier_score, "Brier", ".3f",
-        "Brier: squared distance of the probabilities to the answer, 0 to 2.", False,
-        hub_type="brier_score",
-    )
-)  # fmt: skip
-register(
-    Metric(
-        "ece", expected_calibration_error, "ECE", ".3f",
-        "ECE: expected calibration error over 10 bins of equal width of the highest probability.",
-        False,
-    )
-)  # fmt: skip
-register(Metric("perplexity", perplexity, "perplexity", ".2f", None, False, head="language model"))
-
-BUILT_IN = tuple(METRICS.values())
-"""Those that are not anybody's own, which compute the same for ever."""

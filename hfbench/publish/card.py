@@ -189,7 +189,7 @@ def _model_metadata(run: PublishedRun) -> ModelCardData:
         tags=[*_TAGS, *(["lora"] if "lora" in run.entry else [])],
         base_model=run.base_model,
         datasets=[task["dataset_name"]] if task.get("dataset_name") else None,
-        metrics=[_hub_type(metric) for metric in metrics_of("classifier")],
+        metrics=[_hub_type(metric) for metric in metrics_of("single_label_classification")],
         model_name=run.repo_id.split("/")[1],
         eval_results=_eval_results(run),
         **relation,
@@ -222,7 +222,7 @@ def _eval_results(run: PublishedRun) -> list[EvalResult]:
             metric_value=round(run.scores[metric.name], 6),
             metric_args={**own, **(of_accuracy if metric.name == "accuracy" else {})},
         )
-        for metric in metrics_of("classifier")
+        for metric in metrics_of("single_label_classification")
         if metric.name in run.scores
     ]
     if len(model.finished) > 1:

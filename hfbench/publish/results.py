@@ -220,7 +220,7 @@ def _run_schema() -> pa.Schema:
             "status": pa.string(),
             "failure": pa.string(),
             "evaluation_split": pa.string(),
-            **{metric.name: pa.float64() for metric in metrics_of("classifier")},
+            **{metric.name: pa.float64() for metric in metrics_of("single_label_classification")},
             "steps": pa.int64(),
             "train_seconds": pa.float64(),
             "flops": pa.int64(),

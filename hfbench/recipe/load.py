@@ -267,5 +267,5 @@ def _section_in(annotation: Any) -> type[Section] | None:
 def _is_union_member(part: int | str) -> bool:
     return isinstance(part, str) and (
         part in ("str", "int", "float", "constrained-int", "constrained-float")
-        or part.startswith(("list[", "function-", "constrained"))
+        or part.startswith(("list[", "dict[", "literal[", "function-", "constrained"))
     )

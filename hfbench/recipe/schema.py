@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PositiveFloat,
     PositiveInt,
     PrivateAttr,
     field_validator,
@@ -31,6 +32,7 @@ from hfbench.recipe.types import (
     Lines,
     ModuleName,
     Name,
+    ProblemType,
     Revision,
     Seed,
     Selection,
@@ -112,8 +114,27 @@ class Task(Section):
     r"""In place of ``text_column``: a text made of columns, e.g. ``"{title}\n{body}"`` (in double
     quotes, in which YAML reads ``\n`` as a new line). A value that is missing leaves its place
     empty. ``{{`` is a brace."""
-    label_column: Line = "label"
-    """Class names (strings) or numbers; a ClassLabel's names are kept."""
+    problem_type: ProblemType | None = None
+    """What is asked of a text: one of the classes (``single_label_classification``), any number of
+    labels (``multi_label_classification``), or a number (``regression``). Default: regression where
+    the label column holds numbers with fractions, multi-label where it holds lists, is several
+    columns or has a ``label_separator``, else a single label."""
+    label_column: Line | Lines = "label"
+    """Class names (strings) or numbers; a ClassLabel's names are kept. Multi-label: a column of
+    lists of these, or several columns of 0 and 1, e.g. ``[toxic, insult]``. Regression: numbers."""
+    label_separator: str | None = None
+    """Multi-label: what parts the labels within a string, e.g. ``","``; an empty one has none."""
+    target_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    """Regression: the lowest and the highest number that there can be; others are refused."""
+    class_weights: Literal["balanced"] | dict[Line, PositiveFloat] | None = None
+    """Single label: by how much an example of each class counts in the training loss, a mean that
+    is weighted by them; ``balanced``: examples / (classes * examples of the class). Multi-label: by
+    how much a label that is there counts (``pos_weight``); ``balanced``: examples without it /
+    examples with it. A name that is not listed has 1."""
+    threshold: Literal["best_f1"] | None = None
+    """From which probability on a label is given. Multi-label, and the second of two classes:
+    0.5, or with ``best_f1`` of each label the one with the highest F1 on the validation examples;
+    needs a ``test_split``, which the choice has not seen."""
     label_names: Annotated[dict[Line, Line], Field(min_length=2)] | None = None
     """Class -> what it is called in results, for every class, e.g. ``{0: negative, 1: positive}``.
     Their order stays that of the classes."""
@@ -188,6 +209,28 @@ class Task(Section):
             raise ValueError(f"{shown(value)} names no column, as {{title}} would")
         return _without_escapes(value)
 
+    @field_validator("target_range")
+    @classmethod
+    def _from_low_to_high(cls, value: list[float] | None) -> list[float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError(f"{shown(value)} must be the lowest number and a higher one")
+        return value
+
+    @field_validator("label_separator")
+    @classmethod
+    def _can_part_labels(cls, value: str | None) -> str | None:
+        if value == "":
+            raise ValueError("an empty text cannot part labels")
+        return _without_escapes(value)
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _numbers_are_named(cls, value: Any) -> Any:
+        """In JSON, as a record has it, the number of a class is a string."""
+        if not isinstance(value, dict):
+            return value
+        return {str(k) if type(k) is int else k: weight for k, weight in value.items()}
+
     @field_validator("label_names", mode="before")
     @classmethod
     def _numbers_are_classes(cls, value: Any) -> Any:
@@ -213,7 +256,7 @@ class Task(Section):
             raise ValueError("give text_column, or text to join columns, and not both")
         self._require_one_of("validation_split", "validation_size")
         self._allow_only_with("validation_size", "split")
-        columns = [*self.text_columns, self.label_column]
+        columns = [*self.text_columns, *self.label_columns]
         if len(set(columns)) < len(columns):
             raise ValueError(f"text_column and label_column must differ: {', '.join(columns)}")
         splits = [s for s in (self.train_split, self.validation_split, self.test_split) if s]
@@ -221,7 +264,40 @@ class Task(Section):
             raise ValueError(
                 "train_split, validation_split and test_split must differ: " + ", ".join(splits)
             )
+        if isinstance(self.label_column, list) and len(self.label_column) < 2:
+            raise ValueError(f"label_column: {shown(self.label_column)}: a list has two or more")
+        if isinstance(self.label_column, list) and self.label_separator is not None:
+            raise ValueError("label_separator goes with one label_column, and there are several")
+        if self.threshold and self.test_split is None:
+            raise ValueError(
+                f"threshold: {self.threshold} chooses on the validation examples, so the table "
+                "needs others: give test_split"
+            )
+        kind = self.said_problem_type
+        if kind and (unfit := self.keys_unfit_for(kind)):
+            raise ValueError(f"{unfit[0]} has no meaning for {kind}")
         return self
+
+    @property
+    def label_columns(self) -> list[str]:
+        """The names of the columns that hold the labels; mostly one."""
+        return [self.label_column] if isinstance(self.label_column, str) else self.label_column
+
+    @property
+    def said_problem_type(self) -> ProblemType | None:
+        """What is asked, as far as the recipe says; None: the data do."""
+        is_multi_label = isinstance(self.label_column, list) or self.label_separator is not None
+        if self.problem_type is None and is_multi_label:
+            return "multi_label_classification"
+        return self.problem_type
+
+    def keys_unfit_for(self, kind: ProblemType) -> list[str]:
+        """Those that are given and have no meaning where ``kind`` is asked."""
+        unfit = [key for key, kinds in _KINDS_OF_KEYS.items() if getattr(self, key) is not None
+                 and kind not in kinds]  # fmt: skip
+        if isinstance(self.label_column, list) and kind != "multi_label_classification":
+            unfit.append("label_column: a list of columns")
+        return unfit
 
     @property
     def text_columns(self) -> list[str]:
@@ -282,6 +358,18 @@ class NamedTask(Task):
         own = type(self).model_fields.keys() - Task.model_fields.keys()
         values = {name: getattr(self, name) for name in Task.model_fields}
         return Task.model_construct(_fields_set=self.model_fields_set - own, **values)
+
+
+_CLASSIFICATION = ("single_label_classification", "multi_label_classification")
+_KINDS_OF_KEYS: dict[str, tuple[str, ...]] = {
+    "label_separator": ("multi_label_classification",),
+    "target_range": ("regression",),
+    "label_names": _CLASSIFICATION,
+    "min_class_size": _CLASSIFICATION,
+    "class_weights": _CLASSIFICATION,
+    "threshold": _CLASSIFICATION,
+}
+"""Key of a task -> the problem types for which it has a meaning; all others have one for each."""
 
 
 def _template(text: str) -> list[tuple[str, str | None]]:

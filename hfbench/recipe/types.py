@@ -71,6 +71,9 @@ Kind = Literal["classification", "control", "pretraining"]
 """A classifier is trained, a control is fitted, or a language model is pretrained."""
 Head = Literal["classifier", "language model"]
 """What stands on the body of a neural network."""
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+"""What a sequence classifier is asked, in transformers' words; as `metrics.registry.ProblemType`,
+which a recipe is read without, for it needs scipy."""
 Selection = Literal["last", "best_loss", "best_accuracy"]
 Truncation = Literal["head", "tail", "head_tail"]
 """What is left of a text that is too long."""

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from hfbench.metrics.registry import BUILT_IN
+from hfbench.metrics.built_in import BUILT_IN
 from hfbench.records.schema import Compared, FailedRecord, TrainedRecord
 
 _STAMPS = ("packages", "python", "commit", "uncommitted_changes")
@@ -83,7 +83,7 @@ def _other_metric(recorded: dict[str, float], logits: np.ndarray, labels: np.nda
     """Which metric is not that of the logits; one of the user's own may have changed since."""
     for metric in BUILT_IN:
         name = "loss" if metric.name == "nll" else metric.name
-        if metric.head != "classifier" or name not in recorded:
+        if "single_label_classification" not in metric.kinds or name not in recorded:
             continue
         found = metric.compute(logits, labels)
         if not math.isclose(recorded[name], found, rel_tol=1e-5, abs_tol=1e-6):

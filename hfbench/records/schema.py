@@ -19,7 +19,7 @@ from pydantic import (
 )
 from typing_extensions import Self
 
-from hfbench.recipe.types import Kind, Selection, cell_stem
+from hfbench.recipe.types import Kind, ProblemType, Selection, cell_stem
 
 SCHEMA_VERSION: Literal[3] = 3
 SCHEMA_BEFORE = 2  # which is read, too, see `identity.upgrade`
@@ -55,12 +55,33 @@ class RecordPart(BaseModel):
         return self
 
 
+class Target(RecordPart):
+    """The numbers that a regression is to predict, of one split."""
+
+    mean: float = Field(description="Their mean.")
+    sd: float = Field(description="Standard deviation, with n in the denominator.")
+    low: float = Field(description="The lowest.")
+    high: float = Field(description="The highest.")
+
+
 class SplitData(RecordPart):
     """One split as the models saw it."""
 
     examples: int = Field(description="Number of examples.")
-    content_hash: str = Field(description="SHA-256 over ids, texts and label names, in order.")
-    label_counts: dict[str, int] = Field(description="Label name -> examples with that label.")
+    content_hash: str = Field(
+        description="SHA-256 over ids, texts and label names (or targets), in order."
+    )
+    label_counts: dict[str, int] = Field(
+        description="Label name -> examples with that label; empty of a regression."
+    )
+    commonest_set: list[str] | None = Field(
+        default=None,
+        description="Multi-label: the labels of the most frequent set, the smallest among equals.",
+    )
+    unlabelled: int | None = Field(
+        default=None, description="Multi-label: examples without any label."
+    )
+    target: Target | None = Field(default=None, description="Regression: the numbers.")
 
 
 class Overlap(RecordPart):
@@ -88,7 +109,14 @@ class TaskData(RecordPart):
 
     source: str = Field(description="The data set in words.")
     revision: str | None = Field(description="Commit that the Hub resolved; null if not the Hub's.")
-    labels: list[str] = Field(description="Label names; a label's number is its index here.")
+    problem_type: ProblemType = Field(
+        default="single_label_classification",
+        description="What is asked of a text, in transformers' words.",
+    )
+    labels: list[str] = Field(
+        description="Label names; a label's number is its index here. Of a regression the name of "
+        "its column."
+    )
     splits: dict[str, SplitData] = Field(description="train, validation and, if given, test.")
     evaluation_split: str = Field(description="The split whose figures the table shows.")
     overlap: dict[str, Overlap] | None = Field(

@@ -272,7 +272,6 @@ def labelled(*labels, n=40):
         (["-1", "0", "1"], ["-1", "0", "1"]),
         (["0.0", "1.0", "10.0", "2"], ["0", "1", "2", "10"]),
         (["10", "9", "x"], ["10", "9", "x"]),
-        (["1.5", "2"], ["1.5", "2"]),
         (["1_0", "2"], ["1_0", "2"]),
         (["٣", "2"], ["2", "٣"]),
         (["9" * 19, "10"], ["10", "9" * 19]),
@@ -280,6 +279,16 @@ def labelled(*labels, n=40):
 )
 def test_labels_are_words_unless_all_are_whole_numbers(tmp_path, labels, names):
     assert load(tmp_path, labelled(*labels), validation_size=11).facts.labels == names
+
+
+def test_numbers_with_fractions_are_to_be_predicted_unless_the_recipe_says_that_they_are_names(
+    tmp_path,
+):
+    content = labelled("1.5", "2")
+    facts = load(tmp_path, content).facts
+    assert (facts.problem_type, facts.labels) == ("regression", ["label"])
+    said = {"problem_type": "single_label_classification"}
+    assert load(tmp_path, content, **said).facts.labels == ["1.5", "2"]
 
 
 def test_a_class_is_no_number_in_one_split_and_a_word_in_another(tmp_path):

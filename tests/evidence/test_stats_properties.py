@@ -220,7 +220,7 @@ def test_other_numbers_for_the_classes_change_no_score(drawn):
     plain = class_scores(confusion_matrix(logits.argmax(-1), labels, number))
     other = class_scores(confusion_matrix(np.argsort(order)[logits.argmax(-1)], renamed, number))
     assert [other[i] for i in np.argsort(order)] == plain
-    before = score("classifier", logits, labels).values
-    after = score("classifier", moved, renamed).values
+    before = score("single_label_classification", logits, labels).values
+    after = score("single_label_classification", moved, renamed).values
     for metric in ("nll", "brier"):
         assert after[metric] == pytest.approx(before[metric], **CLOSE)

@@ -189,10 +189,10 @@ def test_a_metric_that_gives_no_number_is_left_out_and_said(
 
 def test_a_language_models_metrics_are_entries_too(built_in):
     register(Metric("tokens", lambda losses, tokens: tokens.sum(), "tokens", ",", None, True,
-                    head="language model"))  # fmt: skip
+                    kinds=("language model",)))  # fmt: skip
     found = language_model_metrics(np.array([3.0, 9.0]), np.array([2.0, 4.0]))
     assert found == {"loss": 2.0, "perplexity": pytest.approx(np.exp(2)), "tokens": 6.0}
-    assert "tokens" not in [metric.name for metric in metrics_of("classifier")]
+    assert "tokens" not in [metric.name for metric in metrics_of("single_label_classification")]
 
 
 @pytest.mark.parametrize("name", ["accuracy", "perplexity", "loss", "epoch", "runs", "record"])
@@ -221,9 +221,9 @@ def test_every_name_that_stands_beside_a_metric_is_reserved(outcome, findings, t
 
 def test_every_built_in_metric_has_what_tables_need(built_in):
     logits = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    values = score("classifier", logits, np.arange(50) % 3).values
+    values = score("single_label_classification", logits, np.arange(50) % 3).values
     assert ["accuracy", *confidence()] == list(values)
-    for metric in metrics_of("classifier"):
+    for metric in metrics_of("single_label_classification"):
         assert float(metric.text(values[metric.name])) > 0
         assert metric.text(values[metric.name]) in f"{100 * values[metric.name]:.2f}" or (
             metric.text(values[metric.name]) == f"{values[metric.name]:.3f}"

@@ -1,0 +1,97 @@
+"""By what rows are drawn in proportion, for each kind of label.
+
+Labels are as `tables.labels_of` gives them: class numbers (rows,), rows of 0 and 1 (rows, labels),
+or numbers to be predicted (rows,).
+"""
+
+import numpy as np
+
+_BINS = 10
+
+
+def strata(labels: np.ndarray) -> np.ndarray:
+    """A number for each row, shape (rows,), by which rows are spread evenly.
+
+    The class; of several labels the one that fewest rows have, and one number more for rows without
+    any; of numbers to be predicted the tenth that they lie in.
+    """
+    if labels.ndim == 2:
+        return rarest(labels)
+    return tenths(labels) if labels.dtype.kind == "f" else labels
+
+
+def rarest(labels: np.ndarray) -> np.ndarray:
+    """Of each row of 0 and 1 the label that fewest rows have, or their number where it has none."""
+    ranks = np.argsort(np.argsort(labels.sum(0), kind="stable"), kind="stable")
+    without = labels.shape[1]
+    number = np.where(labels > 0, ranks, without).argmin(1)
+    return np.where(labels.any(1), number, without)
+
+
+def tenths(numbers: np.ndarray, bins: int = _BINS) -> np.ndarray:
+    """Which of ``bins`` parts of as many rows each lies in, by rank; at least two rows a part."""
+    rows = len(numbers)
+    ranks = np.empty(rows, dtype=np.int64)
+    ranks[np.argsort(numbers, kind="stable")] = np.arange(rows)
+    return ranks * max(min(bins, rows // 2), 1) // rows
+
+
+def classes_in(labels: np.ndarray) -> set[int]:
+    """The numbers of the classes or labels that some row has; none of numbers to be predicted."""
+    if labels.ndim == 2:
+        return set(np.flatnonzero(labels.any(0)).tolist())
+    return set() if labels.dtype.kind == "f" else set(labels.tolist())
+
+
+def in_one_row(labels: np.ndarray) -> set[int]:
+    """The classes or labels that one row alone has."""
+    if labels.ndim == 2:
+        return set(np.flatnonzero(labels.sum(0) == 1).tolist())
+    if labels.dtype.kind == "f":
+        return set()
+    numbers, counts = np.unique(labels, return_counts=True)
+    return set(numbers[counts == 1].tolist())
+
+
+def numbered(labels: np.ndarray) -> np.ndarray:
+    """A number for each row that is equal where their labels are, shape (rows,)."""
+    axis = 0 if labels.ndim == 2 else None
+    return np.unique(labels, axis=axis, return_inverse=True)[1].reshape(-1)
+
+
+def split_label_sets(
+    labels: np.ndarray, held_out: int, seed: int, spared: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that are kept and those that are held out, of each label its share.
+
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, "On the Stratification of
+    Multi-Label Data"): the rarest label that is left is dealt out first, each of its rows to the
+    part that wants it most; here to one that has room, so that the parts have just the wanted size.
+
+    Args:
+        labels: 0 and 1, shape (rows, labels).
+        held_out: rows of the second part.
+        seed: of the order in which rows are dealt out.
+        spared: whether a row must be kept, shape (rows,); not more than there is room for.
+    """
+    rows = len(labels)
+    order = np.random.default_rng(seed).permutation(rows)
+    room = np.array([rows - held_out, held_out])
+    wanted = np.outer(room / rows, labels.sum(0))  # (2, labels)
+    part = np.full(rows, -1)
+
+    def give(row: int, to: int) -> None:
+        part[row] = to
+        room[to] -= 1
+        wanted[to] -= labels[row]
+
+    for row in np.flatnonzero(spared):
+        give(row, 0)
+    while (left := labels[part < 0].sum(0)).any():
+        label = int(np.where(left > 0, left, rows + 1).argmin())
+        for row in order[(part[order] < 0) & (labels[order, label] > 0)]:
+            wishes = [(room[to] > 0, wanted[to, label], room[to]) for to in (0, 1)]
+            give(row, int(wishes[1] > wishes[0]))
+    others = order[part[order] < 0]  # without any label
+    part[others] = np.repeat([0, 1], room)
+    return np.flatnonzero(part == 0), np.flatnonzero(part == 1)
