@@ -5,7 +5,7 @@ Heavy imports are inside the functions, for the sake of --help.
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -61,19 +61,40 @@ def run_comparison(
         )
     if is_main_process() and (outcome.results or outcome.kept):  # more shards than cells
         write_tables(outcome.results_folder, Console())
-    _summarise(outcome, "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/")
+    what = "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/"
+    if recipe.tasks:
+        what = "all tasks: README.md, overall.csv, overall.tex; each task: a folder of its own"
+    _summarise(outcome, what)
 
 
 def write_tables(folder: "ResultsFolder", console: Console) -> None:
-    """Write the tables of a recipe's results, of each task, and print them."""
+    """Write the tables of a recipe, of each task and over all; print the one that is above."""
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
     from hfbench.evidence.table import print_table, write_table
 
-    for one in folder.tasks or [folder]:
+    tasks = folder.tasks
+    for one in tasks or [folder]:
         findings = Findings.of(load_comparison(one.path))
         write_table(findings, one.path)
-        print_table(findings, console)
+        if not tasks:
+            print_table(findings, console)
+    if len(tasks) > 1:  # else a part of the cells has run, of the first task
+        write_overall_table([one.path for one in tasks], folder.path, console)
+
+
+def write_overall_table(tasks: Sequence[Path], folder: Path, console: Console) -> list[Path]:
+    """Write and print the page over several tasks, each a results folder."""
+    from hfbench.evidence.overall import load_overall
+    from hfbench.evidence.overall_findings import OverallFindings
+    from hfbench.evidence.overall_table import print_overall, write_overall
+    from hfbench.system.files import make_folder
+
+    findings = OverallFindings.of(load_overall(tasks, folder.resolve().name))
+    make_folder(folder)
+    paths = write_overall(findings, folder)
+    print_overall(findings, console)
+    return paths
 
 
 def run_pretraining(

@@ -12,7 +12,7 @@ import numpy as np
 from hfbench.errors import RecordError
 from hfbench.evidence.collapse import collapsed_runs
 from hfbench.evidence.fairness import evaluation_hash
-from hfbench.evidence.judge import Difference, JudgedRow, Judgement, judge, letters_of
+from hfbench.evidence.judge import Difference, JudgedRow, Judgement, Table, judge, letters_of
 from hfbench.evidence.stats import ALPHA, VarianceSplit, holm, split_variance
 from hfbench.metrics.registry import Scores, score
 from hfbench.records.asked import Asked
@@ -198,6 +198,8 @@ class Standing:
     letters: dict[str, str]
     """Model -> groups; models that share a letter cannot be told apart."""
     floors: dict[str, Floor]
+    table: Table | None
+    """Answers of all that have a result; None where models answered different examples."""
 
     @property
     def finished(self) -> list[ModelRuns]:
@@ -255,6 +257,7 @@ def stand(records: Sequence[_Row], results: Path, asked: Asked | None = None) ->
         best=judged[0].judgement.best if len(judged) == 1 else [],
         letters=dict(zip(names, letters_of(names, pairs), strict=True)),
         floors={name: floor for part in judged for name, floor in part.floors().items()},
+        table=judged[0].judgement.table if len(judged) == 1 else None,
     )
 
 

@@ -93,6 +93,7 @@ def compare_records(
         letters=standing.letters,
         recipe=compared[0].recipe,
         floors=standing.floors,
+        table=standing.table,
         differences=unlike(shown),
         curve=curve if len(curve) > 1 else {},
         pretraining=[record for record in records if record.kind == "pretraining"],

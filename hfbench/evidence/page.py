@@ -107,7 +107,7 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         cost=text_table(rows, COST, {}),
         confidence=text_table(rows, confidence(), {}),
         curve=curve_table(comparison) if comparison.curve else None,
-        plots={plot.name: (plot, _inline_svg(plot)) for plot in draw_plots(comparison)},
+        plots={plot.name: (plot, inline_svg(plot)) for plot in draw_plots(comparison)},
         pairs_fit=len(comparison.pairs) <= PAIRS,
         variances=_variances(comparison),
         classes=[_class_table(model) for model in comparison.finished],
@@ -120,7 +120,7 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
     )
 
 
-def _inline_svg(plot: Plot) -> Markup:
+def inline_svg(plot: Plot) -> Markup:
     """The figure as an element of the page that takes the page's colours.
 
     Its letters were escaped by matplotlib; the description is escaped here.

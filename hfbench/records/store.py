@@ -65,11 +65,21 @@ class ResultsFolder:
 
     @property
     def tasks(self) -> "list[ResultsFolder]":
-        """Those of its tasks, where a recipe has several; else empty."""
+        """Those of its tasks, where a recipe has several; else empty.
+
+        A folder that holds those of several recipes has none: its records name other recipes.
+        """
         if self.records.is_dir():
             return []
         folders = [path.parent for path in sorted(self.path.glob("*/records")) if path.is_dir()]
-        return [ResultsFolder(folder) for folder in folders]
+        return [folder for folder in map(ResultsFolder, folders) if folder.is_of_a_task()]
+
+    def is_of_a_task(self) -> bool:
+        """Whether its records are of one of several tasks, as far as one of them can be read."""
+        for path in sorted(self.records.glob("*.json")):
+            with suppress(OSError, ValueError):
+                return "/" in str(_parse(_read(path)).get("recipe"))
+        return False
 
     @property
     def records(self) -> Path:
