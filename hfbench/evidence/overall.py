@@ -254,34 +254,32 @@ def _pairs(tasks: Sequence[TaskResults], models: Sequence[str], means: bool) -> 
     names = list(itertools.combinations(models, 2))
     if not names:
         return []
-    mixtures = [_oriented(task, names) for task in tasks]  # of each task, of each pair
+    of_tasks = [_oriented(task, names) for task in tasks]
+    mixtures = list(zip(*of_tasks, strict=True))  # of each pair, on each task
     told = [_told_apart(task) for task in tasks]
-    values = [task.values(models) for task in tasks]
-    place = {model: number for number, model in enumerate(models)}
-    these: Sequence[Difference | None] = [None] * len(names)
-    like: Sequence[Difference | None] = these
-    effects: Sequence[RandomEffects | None] = these
-    if means:
-        these = _over_these(names, [mean_of(of_pair) for of_pair in zip(*mixtures, strict=True)])
-    if means and len(tasks) >= FEWEST_TASKS:
-        effects = [
-            random_effects(
-                np.array([mixture.centre for mixture in of_pair]),
-                np.array([mixture.variance for mixture in of_pair]),
-            )
-            for of_pair in zip(*mixtures, strict=True)
-        ]
-        like = _over_like_these(names, effects)
+    values = [dict(zip(models, task.values(models), strict=True)) for task in tasks]
+    these = _over_these(names, [mean_of(found) for found in mixtures]) if means else []
+    effects = [_effects(found) for found in mixtures] if len(tasks) >= FEWEST_TASKS else []
+    like = _over_like_these(names, effects) if means else []
     return [
         PooledPair(
             one,
             other,
-            [float(v[place[one]] - v[place[other]]) for v in values],
-            [of_task.get((one, other), 0) for of_task in told],
-            *pooled,
+            by_task=[float(of_task[one] - of_task[other]) for of_task in values],
+            told_apart=[of_task.get((one, other), 0) for of_task in told],
+            these=these[number] if means else None,
+            like_these=like[number] if like else None,
+            effects=effects[number] if like else None,
         )
-        for (one, other), *pooled in zip(names, these, like, effects, strict=True)
+        for number, (one, other) in enumerate(names)
     ]
+
+
+def _effects(of_tasks: Sequence[Mixture]) -> RandomEffects:
+    return random_effects(
+        np.array([mixture.centre for mixture in of_tasks]),
+        np.array([mixture.variance for mixture in of_tasks]),
+    )
 
 
 def _oriented(task: TaskResults, pairs: Sequence[tuple[str, str]]) -> list[Mixture]:
@@ -315,6 +313,8 @@ def _over_these(names: Sequence[tuple[str, str]], found: Sequence[Mixture]) -> l
 def _over_like_these(
     names: Sequence[tuple[str, str]], effects: Sequence[RandomEffects]
 ) -> list[Difference]:
+    if not effects:
+        return []
     p_values = [one.p_value for one in effects]
     levels = holm_levels(p_values)
     return [

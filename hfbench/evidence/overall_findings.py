@@ -174,17 +174,19 @@ def has_failed(task: TaskResults, model: str) -> bool:
 
 
 def _lost(overall: Overall) -> list[str]:
-    """Runs that no value speaks of: those of which others of the model are left."""
+    """Runs that no value speaks of, where others of the model are left."""
     lost = [
-        f"{row.model} on {task.name}: {task.models[row.model].runs} runs"
+        f"{row.model} on {task.name} {task.models[row.model].runs}"
         for row in overall.rows
         for task in overall.tasks
-        if row.model in task.models and not has_failed(task, row.model)
-        if " of " in task.models[row.model].runs
+        if row.model in task.models and " of " in task.models[row.model].runs
     ]
     if not lost:
         return []
-    return [f"Values are of the runs that neither failed nor collapsed: {'; '.join(lost)}."]
+    return [
+        f"Runs that neither failed nor collapsed: {', '.join(lost)}. A value is of these, or of all "
+        "that collapsed where there is no other."
+    ]
 
 
 def _differing(overall: Overall) -> list[str]:
