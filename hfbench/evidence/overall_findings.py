@@ -184,8 +184,8 @@ def _lost(overall: Overall) -> list[str]:
     if not lost:
         return []
     return [
-        f"Runs that neither failed nor collapsed: {', '.join(lost)}. A value is of these, or of all "
-        "that collapsed where there is no other."
+        f"Runs that neither failed nor collapsed: {', '.join(lost)}. A value is of these, or of "
+        "those that collapsed where there is no other."
     ]
 
 

@@ -24,6 +24,7 @@ from hfbench.evidence.overall_table import (
 )
 from hfbench.metrics.registry import METRICS
 from hfbench.records.schema import Failure
+from hfbench.records.store import ResultsFolder, as_json, load_record
 
 STUDY = Path(__file__).parents[2] / "results" / "study"
 SHARES = {"good": 0.9, "fair": 0.8, "also-fair": 0.8, "poor": 0.55}
@@ -47,8 +48,6 @@ def change_examples(folder, record, number):
     splits = {**record.task.splits, "validation": split}
     task = record.task.model_copy(update={"splits": splits})
     path = folder / "records" / f"{record.stem}.json"
-    from hfbench.records.store import as_json, load_record
-
     kept = load_record(path).model_copy(update={"task": task})
     path.write_text(as_json(kept), encoding="utf-8")
 
@@ -66,7 +65,7 @@ def folders(write_record, tmp_path):
 
 def test_the_mean_is_that_of_the_tasks_and_its_interval_holds_their_errors(folders):
     overall = load_overall(folders(3), "r")
-    assert [row.model for row in overall.rows][0] == "good"
+    assert overall.rows[0].model == "good"
     for row in overall.rows:
         models = [task.models[row.model] for task in overall.tasks]
         assert row.mean.value == pytest.approx(np.mean([model.accuracy for model in models]))
@@ -115,7 +114,9 @@ def test_what_is_missing_and_what_failed_is_shown(folders, write_record):
         for end in (".json", ".parquet"):
             (two / "records" / f"fair--seed{seed}{end}").unlink()
             (three / "records" / f"poor--seed{seed}{end}").unlink()
-        write_record(two, "fair", seed, [True], failure=failure, recipe="r/task1")
+        write_record(two, "fair", seed, [True], failure=failure)
+        record = load_record(two / "records" / f"fair--seed{seed}.json")
+        ResultsFolder(two).keep(record.model_copy(update={"recipe": "r/task1"}))
     findings = OverallFindings.of(load_overall([one, two, three], "r"))
     assert findings.overall.complete == ["good", "also-fair"]
     page = as_markdown(findings, one.parent)

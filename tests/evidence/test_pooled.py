@@ -82,11 +82,14 @@ def _tables(rng, tasks, tau, seeds=3, examples=300):
         ease = rng.normal(0, 0.15, examples)
         effect = 0.02 + rng.normal(0, tau)
         base = 0.7 + rng.normal(0, 0.05)
-        yield effect, {
-            name: rng.random((seeds, examples))
-            < np.clip(base + shift + ease + rng.normal(0, 0.02, (seeds, 1)), 0, 1)
-            for name, shift in (("a", effect), ("b", 0.0))
-        }
+        yield (
+            effect,
+            {
+                name: rng.random((seeds, examples))
+                < np.clip(base + shift + ease + rng.normal(0, 0.02, (seeds, 1)), 0, 1)
+                for name, shift in (("a", effect), ("b", 0.0))
+            },
+        )
 
 
 @pytest.mark.slow

@@ -67,7 +67,9 @@ def test_the_interval_of_a_rank_is_that_of_drawing_values_again():
     mix = rng.normal(0, 0.01, (2, 3, 3))
     covariances = mix @ mix.transpose(0, 2, 1) + 1e-4 * np.eye(3)
     low, high = rank_intervals(values, covariances)
-    drawn = [rng.multivariate_normal(v, c, 20_000) for v, c in zip(values, covariances, strict=True)]
+    drawn = [
+        rng.multivariate_normal(v, c, 20_000) for v, c in zip(values, covariances, strict=True)
+    ]
     ranks = np.mean([1 + (d[:, None, :] > d[:, :, None]).sum(2) for d in drawn], axis=0)
     expected = np.quantile(ranks, [0.025, 0.975], axis=0)
     assert np.abs(np.array([low, high]) - expected).max() <= 0.5  # a step of the average of two

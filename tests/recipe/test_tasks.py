@@ -1,4 +1,4 @@
-"""Recipes with several tasks: what they may say, and the recipes of one task that they are made of."""
+"""Recipes with several tasks: what they may say, and the recipes of one task in them."""
 
 import pytest
 
