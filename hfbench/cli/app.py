@@ -233,9 +233,10 @@ def table(
     from hfbench.cli.run import write_overall_table
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
-    from hfbench.evidence.table import ACCURACY, check_columns, print_table, write_table
+    from hfbench.evidence.table import MAIN, check_columns, print_table, write_table
 
-    chosen = check_columns(columns.split(",")) if columns else ACCURACY
+    chosen = columns.split(",") if columns else MAIN
+    measures = check_columns(chosen)
     console = Console()
     folders = [Path(place) for place in results if not place.startswith("hf:")]
     if overall and len(folders) < len(results):
@@ -245,7 +246,10 @@ def table(
     for folder in folders:
         tasks = _tasks_in(folder)
         for one in tasks or [folder]:
-            findings = Findings.of(load_comparison(one, different_examples=different_examples))
+            comparison = load_comparison(
+                one, different_examples=different_examples, measures=measures
+            )
+            findings = Findings.of(comparison)
             paths = write_table(findings, one, chosen)
             if not tasks:
                 print_table(findings, console, chosen)

@@ -164,15 +164,16 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
     from hfbench.errors import HubError
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
-    from hfbench.evidence.table import print_table
+    from hfbench.evidence.table import check_columns, print_table
     from hfbench.publish.results import REBUILT, differing_tables, fetch_results
 
     _quiet_client()
 
     with tempfile.TemporaryDirectory() as folder:
         commit = fetch_results(address, Path(folder))
-        findings = Findings.of(load_comparison(Path(folder)))
-        differing = differing_tables(Path(folder), findings)
+        differing = differing_tables(Path(folder), Findings.of(load_comparison(Path(folder))))
+        comparison = load_comparison(Path(folder), measures=check_columns(columns))
+        findings = Findings.of(comparison)
     print_table(findings, console, columns)
     if differing:
         raise HubError(f"{address}: {', '.join(differing)} there are not those of its records")

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
-"""The label that no loss counts."""
+"""The label that no loss counts; of a regression it is NaN."""
 
 
 class PackedRows(torch.utils.data.Dataset):
@@ -26,10 +26,11 @@ class PackedRows(torch.utils.data.Dataset):
     def __init__(
         self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, round_lengths: bool
     ) -> None:
-        """Take the columns of ``dataset``, whole numbers all, of which ``input_ids`` must be one.
+        """Take the columns of ``dataset``, of which ``input_ids`` must be one.
 
         Args:
-            dataset: columns of numbers, or of lists with a number for each token.
+            dataset: columns of lists with a whole number for each token, or of a number a row, or
+                of so many numbers a row, which are Arrow's lists of a fixed size.
             tokenizer: says on which side, and with what, rows are padded.
             round_lengths: pad up to `round_length`, so that there are few different shapes.
         """
@@ -55,8 +56,13 @@ class PackedRows(torch.utils.data.Dataset):
             if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
                 flat = (chunk[name].flatten() for chunk in chunks)
                 self._lists[name] = [part.to_numpy(zero_copy_only=False) for part in flat]
+            elif pa.types.is_fixed_size_list(values.type):
+                of_rows = [chunk[name].flatten().to_numpy() for chunk in chunks]
+                shape = (len(table), values.type.list_size)
+                self._numbers[name] = np.concatenate(of_rows).astype(np.int64).reshape(shape)
             else:
-                self._numbers[name] = values.to_numpy().astype(np.int64)
+                is_float = pa.types.is_floating(values.type)
+                self._numbers[name] = values.to_numpy().astype(np.float32 if is_float else np.int64)
         if self.pads_left and "labels" in self._lists:
             labels = zip(self._lists["labels"], self._first_rows, sizes, strict=True)
             self._lists["labels"] = [self._without_first(*chunk) for chunk in labels]
@@ -139,7 +145,7 @@ class RowTensors:
 
         Args:
             lists: columns with a number for each token, those of all rows in one, (tokens,).
-            numbers: columns with a number for each row, (rows,).
+            numbers: columns with a number for each row, (rows,), or several, (rows, numbers).
             lengths: tokens of each row, (rows,).
             padding: what columns are padded with, other than 0.
             pads_left: whether that is done on the left.
@@ -149,7 +155,7 @@ class RowTensors:
         self._padding, self._pads_left = padding, pads_left
 
     def pad(self, rows: Tensor, length: int, with_mask: bool = True) -> dict[str, Tensor]:
-        """Columns of shape (B, T) or (B,), on the device where ``rows`` (B,) and the data are.
+        """Columns of shape (B, T), (B,) or (B, numbers), on the device of ``rows`` (B,) and data.
 
         Where no row is shorter the attention mask may be left out, for it masks nothing.
         """

@@ -71,7 +71,7 @@ def _in_proportion(
         return _stratified(numbers, held_out, task, rare)
     spared = np.zeros(len(numbers), dtype=bool)
     if numbers.ndim == 2:
-        spared = numbers[:, sorted(rare)].any(1)
+        spared = numbers[:, sorted(rare)].sum(1) > 0
     most = len(numbers) - max(int(spared.sum()), 1)
     if not 0 < held_out <= most:
         raise UserError(

@@ -17,7 +17,7 @@ from hfbench.errors import UserError
 from hfbench.recipe.fields import shown
 from hfbench.recipe.schema import Task
 
-_YES_OR_NO = {"0": False, "1": True, "false": False, "true": True}
+_YES_OR_NO = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 
 
 def read_label_sets(source: Dataset, split: str, task: Task) -> list[list[str]] | list[list[int]]:
@@ -58,6 +58,7 @@ def read_label_sets(source: Dataset, split: str, task: Task) -> list[list[str]] 
                     f"{where}: row {row} of split {split!r} has the label {shown(label)} in column "
                     f"{task.label_column!r}; a label is a name in one line or a whole number"
                 )
+    refuse_mixed_labels(chain.from_iterable(sets), task)
     return sets
 
 
@@ -193,6 +194,6 @@ def _refuse_numbers_out_of_range(
 
 
 def _plain(value: Any) -> Any:
-    """``1.0`` is 1."""
+    """``1.0`` is 1, where it is a number."""
     number = whole_number(value) if isinstance(value, float) else None
     return value if number is None else number

@@ -7,16 +7,20 @@ or numbers to be predicted (rows,).
 import numpy as np
 
 _BINS = 10
+_OFTEN = 5
+"""Rows that a label set must have, to be spread by itself."""
 
 
 def strata(labels: np.ndarray) -> np.ndarray:
     """A number for each row, shape (rows,), by which rows are spread evenly.
 
-    The class; of several labels the one that fewest rows have, and one number more for rows without
-    any; of numbers to be predicted the tenth that they lie in.
+    The class; of several labels the whole set where it is frequent, else the one of them that
+    fewest rows have; of numbers to be predicted the tenth that they lie in.
     """
     if labels.ndim == 2:
-        return rarest(labels)
+        sets = numbered(labels)
+        is_frequent = np.bincount(sets)[sets] >= _OFTEN
+        return numbered(np.where(is_frequent, sets, len(labels) + rarest(labels)))
     return tenths(labels) if labels.dtype.kind == "f" else labels
 
 
@@ -85,11 +89,11 @@ def split_label_sets(
         room[to] -= 1
         wanted[to] -= labels[row]
 
-    for row in np.flatnonzero(spared):
+    for row in np.flatnonzero(spared).tolist():
         give(row, 0)
     while (left := labels[part < 0].sum(0)).any():
         label = int(np.where(left > 0, left, rows + 1).argmin())
-        for row in order[(part[order] < 0) & (labels[order, label] > 0)]:
+        for row in order[(part[order] < 0) & (labels[order, label] > 0)].tolist():
             wishes = [(room[to] > 0, wanted[to, label], room[to]) for to in (0, 1)]
             give(row, int(wishes[1] > wishes[0]))
     others = order[part[order] < 0]  # without any label

@@ -25,6 +25,7 @@ from hfbench.data.sources import load_source
 from hfbench.data.strata import classes_in, numbered
 from hfbench.data.tables import Texts, labels_of, take, texts_of
 from hfbench.data.targets import describe_targets, refuse_constant_targets
+from hfbench.data.weights import class_weights
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.schema import Task
 from hfbench.recipe.types import ProblemType
@@ -89,6 +90,7 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
         splits, groups = hold_out(splits, groups, task, labels)
     pa.default_memory_pool().release_unused()
     refuse_unknown_labels(splits, labels, task)
+    class_weights(task, labels_of(splits["train"]), labels)  # refuses labels that there are not
     if kind == "regression":
         refuse_constant_targets(splits, task)
     overlap = count_task_overlaps(splits, groups)

@@ -19,6 +19,7 @@ from datasets.table import InMemoryTable
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from hfbench.data.arrow_file import store
+from hfbench.data.tables import labels_of
 from hfbench.data.texts import in_batches
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Corpus
@@ -76,7 +77,7 @@ def tokenize_task(
     max_length: int,
     truncation: Truncation = "head",
 ) -> TokenizedData:
-    """Inputs of a sequence classifier; ``labels`` is the label's number.
+    """Inputs of a sequence classifier; ``labels`` as `tables.labels_of` reads them.
 
     Args:
         splits: of a `LoadedTask`.
@@ -93,10 +94,18 @@ def tokenize_task(
         pairs = split["text_pair"][:] if "text_pair" in split.column_names else None
         encoded = _encode(tokenizer, texts, pairs, max_length, truncation)
         tables, cut = zip(*encoded, strict=True)
-        labels = pa.array(split["label"][:], pa.int64())
+        labels = _label_column(split)
         tokenized[name] = _dataset(pa.concat_tables(tables).append_column("labels", labels))
         removed[name] = np.concatenate(cut)
     return TokenizedData(DatasetDict(tokenized), removed)
+
+
+def _label_column(split: Dataset) -> pa.Array:
+    labels = labels_of(split)
+    if labels.ndim == 2:  # a list of a fixed size is no list of tokens
+        flat = pa.array(labels.reshape(-1), pa.int8())
+        return pa.FixedSizeListArray.from_arrays(flat, labels.shape[1])
+    return pa.array(labels)
 
 
 def tokenize_corpus(

@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
-from hfbench.evidence.words import enumerate_names, few_names, in_points, percent, points
+from hfbench.evidence.words import (
+    enumerate_names,
+    few_names,
+    gap_and_interval,
+    gap_text,
+    value_text,
+)
 
 _ASKED = 3
 """Questions, and models with lost runs, that are told in words one by one."""
@@ -16,6 +22,8 @@ def question(comparison: ComparedModels) -> str:
     if len(comparison.questions) == 1:
         (pair,) = comparison.questions
         return f"Is {pair.first.name} better than {pair.second.name} on {source}?"
+    if comparison.task and comparison.task.problem_type == "regression":
+        return f"Which of these {number} models predicts {source} best, and how sure is that?"
     return f"Which of these {number} models classifies {source} best, and how sure is that?"
 
 
@@ -36,22 +44,24 @@ def answer(comparison: ComparedModels) -> list[str]:
 def verdict(pair: Pair) -> str:
     """What is shown of two models, and where nothing is, what is excluded."""
     found, names = pair.difference, (pair.first.name, pair.second.name)
-    shown = points(found.mean, found.family_low, found.family_high)
+    metric = pair.first.metric
+    shown = gap_and_interval(metric, found.mean, found.family_low, found.family_high)
     if found.verdict == "equivalent":
         assert found.margin is not None  # by which it is
-        return f"{names[0]} and {names[1]} differ by less than {in_points(found.margin)}: {shown}"
+        margin = gap_text(metric, found.margin)
+        return f"{names[0]} and {names[1]} differ by less than {margin}: {shown}"
     if found.verdict == "better":
         return f"{names[0]} is better than {names[1]} by {shown}"
     if found.verdict == "worse":
-        less = points(-found.mean, -found.family_high, -found.family_low)
+        less = gap_and_interval(metric, -found.mean, -found.family_high, -found.family_low)
         return f"{names[0]} is worse than {names[1]} by {less}"
     excluded = (
-        f"that it is worse by more than {in_points(-found.family_low)}, or better by more than "
-        f"{in_points(found.family_high)}, is excluded"
+        f"that it is worse by more than {gap_text(metric, -found.family_low)}, or better by more "
+        f"than {gap_text(metric, found.family_high)}, is excluded"
     )
     not_worse = ""
     if found.margin is not None and found.not_worse:
-        not_worse = f" (not worse by {in_points(found.margin)} or more)"
+        not_worse = f" (not worse by {gap_text(metric, found.margin)} or more)"
     return f"{names[0]} cannot be told from {names[1]}{not_worse}: {excluded}"
 
 
@@ -74,7 +84,13 @@ def _about_questions(questions: Sequence[Pair]) -> str:
 
 def _about_the_best(comparison: ComparedModels) -> str:
     best = comparison.finished[0]
-    leads = f"{best.name} is the most accurate ({percent(best.accuracy)})"
+    metric = comparison.metric
+    value = value_text(metric, best.value)
+    if metric.name == "accuracy":
+        leads = f"{best.name} is the most accurate ({value})"
+    else:
+        most = "highest" if metric.higher_is_better else "lowest"
+        leads = f"{best.name} has the {most} {metric.label} ({value})"
     pairs = [pair for pair in comparison.pairs if pair.first is best]
     if not pairs:
         return f"{leads}; there is no other model to compare it with."
@@ -90,18 +106,22 @@ def _about_the_best(comparison: ComparedModels) -> str:
     found = nearest.difference
     return (
         f"{leads} and, with 95 % confidence, the best; {nearest.second.name}, the next, is "
-        f"{points(found.mean, found.low, found.high)} below."
+        f"{gap_and_interval(metric, found.mean, found.low, found.high)} "
+        f"{'below' if metric.higher_is_better else 'above'}."
     )
 
 
 def _about_the_floor(comparison: ComparedModels) -> str:
     """Each model is in just one of three parts: better, not shown to be, or that very answer."""
     floors = {model.name: comparison.floors[model.name] for model in comparison.finished}
-    floor = f'always answering "{next(iter(floors.values())).label}"'
-    same = [name for name, found in floors.items() if found.majority is None]
+    first = next(iter(floors.values()))
+    floor = f'always answering "{first.label}"'
+    same = [name for name, found in floors.items() if found.is_same]
     if len(same) == len(floors):
         return f"Every model does the same as {floor}."
-    no_better = [n for n, f in floors.items() if not (f.majority is None or f.above_majority)]
+    if first.value is None:
+        return f"{comparison.metric.label} has no number of {floor}: nothing says what is little."
+    no_better = [n for n, f in floors.items() if not (f.is_same or f.above_majority)]
     better = len(floors) - len(same) - len(no_better)
     if not better:
         return f"No model is shown to be better than {floor}."

@@ -2,19 +2,46 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from hfbench.errors import RecordError
+from hfbench.errors import RecordError, UserError
 from hfbench.evidence.collapse import collapsed_runs
 from hfbench.evidence.fairness import evaluation_hash
-from hfbench.evidence.judge import Difference, JudgedRow, Judgement, Table, judge, letters_of
+from hfbench.evidence.floor import (
+    always_the_same,
+    commonest_class,
+    floor_outputs,
+    is_floor,
+    name_of_floor,
+)
+from hfbench.evidence.judge import (
+    Difference,
+    Interval,
+    JudgedRow,
+    Judgement,
+    Table,
+    intervals,
+    judge,
+    letters_of,
+)
 from hfbench.evidence.stats import ALPHA, VarianceSplit, holm, split_variance
-from hfbench.metrics.registry import Scores, score
+from hfbench.metrics.built_in import DEFAULTS
+from hfbench.metrics.estimate import UndefinedMeasureError
+from hfbench.metrics.registry import (
+    METRICS,
+    AnswerKind,
+    Metric,
+    ProblemType,
+    Scores,
+    find_metric,
+    metrics_of,
+    score,
+)
 from hfbench.records.asked import Asked
 from hfbench.records.consistency import misfit
 from hfbench.records.predictions import load_all_predictions
@@ -46,18 +73,66 @@ class ModelRuns:
     """The right classes, shape (examples,)."""
     logits: np.ndarray
     """Shape (runs, examples, labels)."""
+    metric: Metric = METRICS["accuracy"]
+    """The one by which models are ranked."""
+    groups: np.ndarray | None = None
+    """What each example belongs to (`group_column`), shape (examples,); None: they are
+    independent."""
+    slices: dict[str, np.ndarray] = field(default_factory=dict)
+    """Name -> the value of each example, shape (examples,)."""
     judged: JudgedRow | None = None
-    """What can be said of its accuracy; None if every run failed."""
+    """What can be said of its measure; None if every run failed."""
+    measured: dict[str, Interval] = field(default_factory=dict)
+    """Other measures, those that have a number."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Other measures -> why they have none."""
+
+    @property
+    def kind(self) -> ProblemType:
+        """What the model was asked."""
+        return self.finished[0].task.problem_type
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """Predicted classes, shape (runs, examples)."""
-        return self.logits.argmax(-1)
+        """Classes, shape (runs, examples); multi-label: whether each label is given, (runs,
+        examples, labels); of a regression the numbers, (runs, examples).
+        """
+        if self.kind == "multi_label_classification":
+            return self.logits > 0
+        return self.logits[..., 0] if self.kind == "regression" else self.logits.argmax(-1)
 
     @cached_property
     def correct(self) -> np.ndarray:
-        """Whether each prediction is right, shape (runs, examples)."""
-        return self.predicted == self.labels
+        """Whether each prediction is right, shape (runs, examples); multi-label: all its labels.
+
+        Raises:
+            UserError: of a regression, where none is.
+        """
+        if self.kind == "regression":
+            raise UserError(f"{self.name}: a predicted number is neither right nor wrong")
+        found = self.predicted == self.labels
+        return found.all(-1) if found.ndim == 3 else found
+
+    @cached_property
+    def scores(self) -> list[Scores]:
+        """What the metrics say of each run, from its predictions."""
+        return [score(self.kind, run, self.labels, [self.metric]) for run in self.logits]
+
+    @cached_property
+    def pseudo_values(self) -> np.ndarray:
+        """Of its measure, of which higher is better, shape (runs, examples)."""
+        return self.pseudo_values_of(self.metric)
+
+    def pseudo_values_of(self, metric: Metric) -> np.ndarray:
+        """Of any measure, shape (runs, examples); see `Metric.pseudo_values`.
+
+        Raises:
+            UndefinedMeasureError: if it has no number, or none for every example.
+        """
+        found = np.stack([metric.pseudo_values(run, self.labels) for run in self.logits])
+        if not np.isfinite(found).all():
+            raise UndefinedMeasureError(f"it is {found.mean()}")
+        return found if metric.higher_is_better else -found
 
     @property
     def seeds(self) -> list[int | None]:
@@ -72,49 +147,40 @@ class ModelRuns:
         """
         if not self.trained:
             return np.zeros(len(self.finished), dtype=bool)
+        if self.kind != "single_label_classification":
+            return always_the_same(self.predicted)
         return collapsed_runs(self.predicted, self.labels, self.commonest)
 
     @property
     def counted(self) -> np.ndarray:
-        """Right or not in the runs that trained, or in all where none did, (runs, examples)."""
-        return self.correct if self.collapsed.all() else self.correct[~self.collapsed]
+        """Pseudo-values of the runs that trained, or of all where none did, (runs, examples)."""
+        values = self.pseudo_values
+        return values if self.collapsed.all() else values[~self.collapsed]
 
     @property
-    def accuracy(self) -> float:
-        """Mean over examples and the runs that trained; NaN if every run failed."""
+    def value(self) -> float:
+        """Of its measure: the mean over the runs that trained; NaN if every run failed."""
         return self.judged.mean if self.judged else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the accuracy over examples and seeds."""
+        """95 % interval of that, over examples and seeds."""
         return (self.judged.low, self.judged.high) if self.judged else (math.nan, math.nan)
 
     @cached_property
     def variance(self) -> VarianceSplit | None:
-        """Where the uncertainty of the accuracy comes from; None with a single run."""
+        """Where the uncertainty of its measure comes from; None with a single run."""
         return split_variance(self.counted)
 
     @property
     def commonest(self) -> int:
         """The class that the training examples have most of, the first among equals."""
-        task = self.finished[0].task
-        return int(np.argmax([task.splits["train"].label_counts[label] for label in task.labels]))
+        return commonest_class(self.finished[0].task)
 
     @property
     def is_majority(self) -> bool:
-        """Whether every run gives the commonest class to every example."""
-        return bool((self.predicted == self.commonest).all())
-
-    @cached_property
-    def scores(self) -> list[Scores]:
-        """What the metrics say of each run, from its predictions."""
-        return [score("single_label_classification", logits, self.labels) for logits in self.logits]
-
-    def mean_score(self, metric: str) -> float | None:
-        """Over the runs; None if of any run the metric gave no number."""
-        values = [scores.values.get(metric) for scores in self.scores]
-        known = [value for value in values if value is not None]
-        return float(np.mean(known)) if values and len(known) == len(values) else None
+        """Whether every run answers as one does that never reads a text."""
+        return is_floor(self.predicted, self.finished[0].task)
 
     @property
     def trained(self) -> list[ClassificationRecord]:
@@ -147,7 +213,7 @@ class Pair:
     first: ModelRuns
     second: ModelRuns
     difference: Difference
-    """The first minus the second, with its interval and its family's p-value."""
+    """By how much the first is better, with its interval and its family's p-value."""
 
     @property
     def differ(self) -> bool:
@@ -162,20 +228,25 @@ class Pair:
 
 @dataclass(frozen=True)
 class Floor:
-    """A model against guessing and against always giving the commonest class."""
+    """A model against guessing and against always giving the same answer."""
 
-    chance: float
-    """Accuracy of guessing: 1 / number of labels."""
+    chance: float | None
+    """Accuracy of guessing, 1 / number of labels; None of any other measure."""
     above_chance: bool
     """Whether it is told apart from guessing, upwards; a test of the floor's family."""
     below_chance: bool
     """Whether it is told apart from guessing, downwards, and right less than half as often."""
     label: str
-    """The commonest class of the training examples."""
+    """The answer: the commonest class or set of labels of the training examples, or their mean."""
+    value: float | None
+    """Of the measure, of always giving that answer; None where it has no number."""
     majority: Difference | None
-    """Its accuracy minus that of always answering ``label``; None for a row that just does that."""
+    """How much better the model is than always answering ``label``; None for a row that just does
+    that, and where it has no number."""
     p_majority: float
     """Adjusted after Holm for all models, and not below that of guessing."""
+    is_same: bool
+    """Whether the model just does that."""
 
     @property
     def above_majority(self) -> bool:
@@ -185,12 +256,12 @@ class Floor:
 
 @dataclass(frozen=True)
 class Standing:
-    """Models that were trained on as many examples, the most accurate first."""
+    """Models that were trained on as many examples, the best first."""
 
     models: list[ModelRuns]
     """Those without a finished run stand last."""
     pairs: list[Pair]
-    """All that answered the same examples, the more accurate first: a family of tests."""
+    """All that answered the same examples, the better first: a family of tests."""
     questions: list[Pair]
     """Those that the recipe asks: another family."""
     best: list[str]
@@ -200,6 +271,10 @@ class Standing:
     floors: dict[str, Floor]
     table: Table | None
     """Answers of all that have a result; None where models answered different examples."""
+    metric: Metric
+    """By which models are ranked."""
+    columns: list[Metric]
+    """The other measures, each a column."""
 
     @property
     def finished(self) -> list[ModelRuns]:
@@ -221,6 +296,12 @@ class ComparedModels(Standing):
     """What was asked of it, and when, the first first; empty where nothing was kept."""
 
     @property
+    def title_of_others(self) -> str:
+        """What the table of the other measures is called."""
+        is_single = self.task is None or self.task.problem_type == "single_label_classification"
+        return "Confidence" if is_single else "Other measures"
+
+    @property
     def task(self) -> TaskData | None:
         """The data; None if every run failed."""
         finished = [record for model in self.models for record in model.finished]
@@ -238,13 +319,28 @@ def stand(records: Sequence[_Row], results: Path, asked: Asked | None = None) ->
     """The models of ``records``, judged; ``asked``: what the recipe wants to know of them."""
     asked = asked or Asked()
     loaded = [_load_runs(runs, results) for runs in by_model(records).values()]
+    metric, columns = _measures(loaded, asked)
+    loaded = [replace(model, metric=metric) for model in loaded]
     by_examples: dict[str, list[ModelRuns]] = {}
     for model in loaded:
         if model.finished:
             by_examples.setdefault(evaluation_hash(model.finished[0]), []).append(model)
     judged = [_Judged.of(models, asked) for models in by_examples.values()]
-    found = {row.name: row for part in judged for row in part.judgement.rows}
-    models = [replace(model, judged=found.get(model.name)) for model in loaded]
+    found = {row.name: row for part in judged for row in part.rows()}
+    measured = {
+        name: both
+        for models in by_examples.values()
+        for name, both in measure_all(models, columns).items()
+    }
+    models = [
+        replace(
+            model,
+            judged=found.get(model.name),
+            measured=measured.get(model.name, ({}, {}))[0],
+            left_out=measured.get(model.name, ({}, {}))[1],
+        )
+        for model in loaded
+    ]
     models.sort(key=_rank)
     by_name = {model.name: model for model in models}
     names = [model.name for model in models if model.finished]
@@ -258,11 +354,83 @@ def stand(records: Sequence[_Row], results: Path, asked: Asked | None = None) ->
         letters=dict(zip(names, letters_of(names, pairs), strict=True)),
         floors={name: floor for part in judged for name, floor in part.floors().items()},
         table=judged[0].judgement.table if len(judged) == 1 else None,
+        metric=metric,
+        columns=columns,
     )
 
 
+def _measures(models: Sequence[ModelRuns], asked: Asked) -> tuple[Metric, list[Metric]]:
+    """By which to rank, and the other columns.
+
+    Raises:
+        UserError: if one that the recipe names is not known, or has no meaning.
+    """
+    finished = [model for model in models if model.finished]
+    if not finished:
+        return METRICS[asked.metric or "accuracy"], []
+    task = finished[0].finished[0].task
+    kind: AnswerKind = task.problem_type
+
+    def find(name: str, key: str) -> Metric:
+        return find_metric(name, kind, task.labels, key)
+
+    metric = find(asked.metric or DEFAULTS[task.problem_type], "task.metric")
+    further = [find(name, "task.metrics") for name in asked.metrics]
+    columns = {found.name: found for found in [*metrics_of(kind), *further]}
+    return metric, [found for name, found in columns.items() if name != metric.name]
+
+
+def turned(metric: Metric) -> tuple[float, float]:
+    """The bounds of scores of which higher is better."""
+    low, high = metric.bounds
+    return (low, high) if metric.higher_is_better else (-high, -low)
+
+
+def judging(models: Sequence[ModelRuns], metric: Metric) -> dict[str, Any]:
+    """What `judge` and `intervals` are to know of models with a result, beside their scores."""
+    groups, labels = models[0].groups, models[0].labels
+    return {
+        "controls": [model.name for model in models if model.seeds == [None]],
+        "collapsed": {model.name: model.collapsed.tolist() for model in models},
+        "clusters": groups,
+        "bounds": turned(metric),
+        "weight": metric.weight(labels) if metric.weight else None,
+    }
+
+
+def measure_all(
+    models: Sequence[ModelRuns], columns: Sequence[Metric]
+) -> dict[str, tuple[dict[str, Interval], dict[str, str]]]:
+    """Model -> other measures with their intervals, and why others have no number.
+
+    Args:
+        models: with a result, of the same examples.
+        columns: the measures.
+    """
+    found: dict[str, tuple[dict[str, Interval], dict[str, str]]] = {
+        m.name: ({}, {}) for m in models
+    }
+    for metric in columns:
+        scores = {}
+        for model in models:
+            try:
+                scores[model.name] = model.pseudo_values_of(metric)
+            except UndefinedMeasureError as error:
+                found[model.name][1][metric.name] = str(error)
+            except Exception as error:  # it is anybody's code, and may raise anything
+                found[model.name][1][metric.name] = f"{type(error).__name__}: {error}"
+        known = [model for model in models if model.name in scores]
+        if not known:
+            continue
+        for name, interval in intervals(scores, **judging(known, metric)).items():
+            found[name][0][metric.name] = interval if metric.higher_is_better else -interval
+    return found
+
+
 def _rank(model: ModelRuns) -> tuple[float, str]:
-    return (-model.accuracy if model.finished else math.inf, model.name)
+    if not model.finished:
+        return math.inf, model.name
+    return (-model.value if model.metric.higher_is_better else model.value), model.name
 
 
 def _load_runs(records: Sequence[_Row], results: Path) -> ModelRuns:
@@ -285,7 +453,27 @@ def _load_runs(records: Sequence[_Row], results: Path) -> ModelRuns:
                 f"{results}: the predictions of {record.stem} have {problem}; {WHAT_TO_DO}"
             )
     logits = np.stack([one["logits"] for one in predictions])
-    return ModelRuns(name, finished, failed, first["id"], first["label"], logits)
+    return ModelRuns(
+        name,
+        finished,
+        failed,
+        first["id"],
+        first["label"],
+        logits,
+        groups=_clusters(first.get("group")),
+        slices={
+            key.removeprefix("slice."): values
+            for key, values in first.items()
+            if key.startswith("slice.")
+        },
+    )
+
+
+def _clusters(groups: np.ndarray | None) -> np.ndarray | None:
+    """None where each example is a group of its own, or all are one, of which nothing follows."""
+    if groups is None or len(np.unique(groups)) in (1, len(groups)):
+        return None
+    return groups
 
 
 @dataclass(frozen=True)
@@ -297,51 +485,88 @@ class _Judged:
 
     @classmethod
     def of(cls, models: list[ModelRuns], asked: Asked) -> "_Judged":
-        """Of models with a result."""
+        """Of models with a result.
+
+        Raises:
+            UserError: if the measure has no number.
+        """
+        metric, scores = models[0].metric, {}
+        for model in models:
+            try:
+                scores[model.name] = model.pseudo_values
+            except UndefinedMeasureError as error:
+                raise UserError(
+                    f"task.metric: {metric.name} of {model.name} has no number: {error}; choose "
+                    "another measure"
+                ) from None
         return cls(
             models,
             judge(
-                {model.name: model.correct for model in models},
+                scores,
                 margin=asked.margin,
                 looks=max(len(asked.looks), 1),
                 questions=asked.about(model.name for model in models),
-                controls=[model.name for model in models if model.seeds == [None]],
-                collapsed={model.name: model.collapsed.tolist() for model in models},
+                **judging(models, metric),
             ),
         )
 
+    def rows(self) -> list[JudgedRow]:
+        """With the measure's own sign."""
+        rows = self.judgement.rows
+        if self.models[0].metric.higher_is_better:
+            return rows
+        return [replace(row, mean=-row.mean, low=-row.high, high=-row.low) for row in rows]
+
     def floors(self) -> dict[str, Floor]:
-        """Each model against guessing and the commonest class: a family of tests."""
-        table = self.judgement.table
+        """Each model against guessing and the commonest answer: a family of tests."""
+        table, first = self.judgement.table, self.models[0]
         assert table is not None  # all of its models have a result
-        first = self.models[0]
-        chance, always = 1 / first.logits.shape[-1], first.labels == first.commonest
-        with_floor = table.and_control(_MAJORITY, always.astype(float))
-        tested = [model.name for model in self.models if not model.is_majority]
-        against = with_floor.compare([(name, _MAJORITY) for name in tested])
-        p_chance = table.p_of_share(chance)
+        metric, task = first.metric, first.finished[0].task
+        chance = 1 / len(task.labels) if metric.name == "accuracy" else None
+        p_chance = np.zeros(len(table.rows)) if chance is None else table.p_of_share(chance)
         # who is better than the commonest class is better than guessing, too: a row is claimed to
         # be the one only where it is the other, and counts once
         of_chance = dict(zip(table.number, holm(table.looks * p_chance), strict=True))
         guessing = dict(zip(table.number, p_chance, strict=True))
-        p_majority = [
-            max(found.p_value, guessing[name]) if found.mean > 0 else found.p_value
-            for name, found in zip(tested, against, strict=True)
-        ]
-        majority = dict(
-            zip(
-                tested,
-                zip(against, holm(np.multiply(table.looks, p_majority)), strict=True),
-                strict=True,
-            )
-        )
+        always = self._always()
+        tested = [m.name for m in self.models if not m.is_majority and always is not None]
+        majority: dict[str, tuple[Difference, float]] = {}
+        if always is not None:
+            with_floor = table.and_control(_MAJORITY, always)
+            against = with_floor.compare([(name, _MAJORITY) for name in tested])
+            p_majority = [
+                max(found.p_value, guessing[name]) if found.mean > 0 else found.p_value
+                for name, found in zip(tested, against, strict=True)
+            ]
+            adjusted = holm(np.multiply(table.looks, p_majority))
+            majority = dict(zip(tested, zip(against, adjusted, strict=True), strict=True))
+        sign = 1 if metric.higher_is_better else -1
         return {
-            row.name: Floor(
+            model.name: Floor(
                 chance,
-                of_chance[row.name] < ALPHA and row.mean > chance,
-                of_chance[row.name] < ALPHA and row.mean < chance / 2,
-                first.finished[0].task.labels[first.commonest],
-                *majority.get(row.name, (None, 1.0)),
+                chance is not None
+                and bool(of_chance[model.name] < ALPHA)
+                and table.means[table.number[model.name]] > chance,
+                chance is not None
+                and bool(of_chance[model.name] < ALPHA)
+                and table.means[table.number[model.name]] < chance / 2,
+                name_of_floor(task),
+                None if always is None else sign * float(always.mean()),
+                majority=majority.get(model.name, (None, 1.0))[0],
+                p_majority=majority.get(model.name, (None, 1.0))[1],
+                is_same=model.is_majority,
             )
-            for row in self.judgement.rows
+            for model in self.models
         }
+
+    def _always(self) -> np.ndarray | None:
+        """Scores of always giving the commonest answer, shape (examples,); None without any."""
+        first = self.models[0]
+        outputs = floor_outputs(first.finished[0].task, len(first.labels))
+        metric = first.metric
+        try:
+            found = metric.pseudo_values(outputs, first.labels)
+        except Exception:  # a measure of anybody's, which has a number of every model
+            return None
+        found = found if metric.higher_is_better else -found
+        return found if np.isfinite(found).all() else None

@@ -29,7 +29,9 @@ class Comparison(ComparedModels):
         return pd.DataFrame([row_values(row) for row in build_rows(Findings.of(self))])
 
 
-def load_comparison(results: str | Path, *, different_examples: bool = False) -> Comparison:
+def load_comparison(
+    results: str | Path, *, different_examples: bool = False, measures: Sequence[str] = ()
+) -> Comparison:
     """Compare the models of a results folder from its records alone.
 
     Where there is a learning curve, models are compared at its largest size.
@@ -38,6 +40,7 @@ def load_comparison(results: str | Path, *, different_examples: bool = False) ->
         results: the folder with ``records/``.
         different_examples: accept models that were evaluated on different examples; they stand
             beside each other and are not compared.
+        measures: further ones that are wanted as columns.
 
     Raises:
         UserError: if no model was compared yet, or the models were evaluated on different examples.
@@ -45,7 +48,9 @@ def load_comparison(results: str | Path, *, different_examples: bool = False) ->
     """
     records = load_records(results)
     asked = load_asked(Path(results))
-    return compare_records(records, Path(results), asked, different_examples=different_examples)
+    return compare_records(
+        records, Path(results), asked, different_examples=different_examples, measures=measures
+    )
 
 
 def compare_records(
@@ -54,6 +59,7 @@ def compare_records(
     asked: Sequence[Asked] = (),
     *,
     different_examples: bool = False,
+    measures: Sequence[str] = (),
 ) -> Comparison:
     """As `load_comparison`, of some of the records in ``results``.
 
@@ -62,6 +68,7 @@ def compare_records(
         results: the folder that they are of.
         asked: what was asked, and when; the last counts. By default, which model is best.
         different_examples: see `load_comparison`.
+        measures: see there.
     """
     compared = [record for record in records if record.kind != "pretraining"]
     if not compared:
@@ -77,7 +84,8 @@ def compare_records(
     for runs in by_model(finished).values() if different_examples else [finished]:
         refuse_different_examples(runs, results)
     sizes = sorted({r.train_size for r in compared if r.train_size is not None})
-    question = asked[-1] if asked else None
+    question = asked[-1] if asked else Asked()
+    question = question.model_copy(update={"metrics": [*question.metrics, *measures]})
     curve = {
         size: stand([r for r in compared if r.train_size == size], results, question)
         for size in sizes
@@ -94,6 +102,8 @@ def compare_records(
         recipe=compared[0].recipe,
         floors=standing.floors,
         table=standing.table,
+        metric=standing.metric,
+        columns=standing.columns,
         differences=unlike(shown),
         curve=curve if len(curve) > 1 else {},
         pretraining=[record for record in records if record.kind == "pretraining"],

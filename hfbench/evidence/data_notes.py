@@ -21,11 +21,21 @@ def describe_data(comparison: ComparedModels) -> str:
         return "No run finished."
     parts = [f"{data.examples:,} {split}" for split, data in task.splits.items()]
     revision = f" at {task.revision[:12]}" if task.revision else ""
+    label = comparison.metric.label
     return (
-        f"Data: {task.source}{revision}; {', '.join(parts)} examples; "
-        f"labels {list_labels(task.labels)}. Accuracy is on the {task.evaluation_split} examples."
+        f"Data: {task.source}{revision}; {', '.join(parts)} examples; {_what_is_asked(task)}. "
+        f"{label[:1].upper()}{label[1:]} is on the {task.evaluation_split} examples."
         f"{_left_out(task)}"
     )
+
+
+def _what_is_asked(task: TaskData) -> str:
+    if task.problem_type == "regression":
+        target = task.splits[task.evaluation_split].target
+        assert target is not None
+        return f"numbers from {target.low:.4g} to {target.high:.4g}"
+    several = ", any number of them" if task.problem_type == "multi_label_classification" else ""
+    return f"labels {list_labels(task.labels)}{several}"
 
 
 def _left_out(task: TaskData) -> str:

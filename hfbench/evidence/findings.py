@@ -5,20 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hfbench.evidence.answer import answer, question, verdict
-from hfbench.evidence.compared import ComparedModels, ModelRuns
+from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
 from hfbench.evidence.data_notes import describe_data, shared_parts, trained_on, truncations
 from hfbench.evidence.footnotes import footnotes
-from hfbench.evidence.words import decimal, enumerate_names, few_names, percent
-from hfbench.metrics.registry import METRICS, metrics_of
+from hfbench.evidence.words import enumerate_names, few_names, gap_text, percent
+from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.recipe.types import Selection
 from hfbench.records.asked import Asked
 from hfbench.records.schema import ClassificationRecord, FailedRecord, PretrainingRecord
 
-_SELECTION: dict[Selection, str] = {
-    "last": "after the last step",
-    "best_loss": "with the weights that had the lowest validation loss",
-    "best_accuracy": "with the weights that had the highest validation accuracy",
-}
 _BULLET = 200
 """Letters of short sentences that stand in one line of notes."""
 
@@ -67,7 +62,9 @@ class Findings:
             notes=_notes(comparison),
             cost=_cost_notes(comparison),
             confidence=_confidence_notes(comparison),
-            curve=[*_curve_findings(comparison), CURVE_NOTE] if comparison.curve else [],
+            curve=[*_curve_findings(comparison), _curve_note(comparison.metric)]
+            if comparison.curve
+            else [],
             pretraining=[describe_pretraining(record) for record in comparison.pretraining],
         )
 
@@ -81,28 +78,56 @@ def _notes(comparison: ComparedModels) -> list[str]:
     finished = comparison.finished
     if not finished:
         return []
-    selections = {record.training.selection for record in _trained(finished)}
-    selected = enumerate_names([text for rule, text in _SELECTION.items() if rule in selections])
-    label = comparison.floors[finished[0].name].label
+    rules = {record.training.selection for record in _trained(finished)}
+    selected = enumerate_names([_selection(rule) for rule in sorted(rules, reverse=True)])
+    metric, floor = comparison.metric, comparison.floors[finished[0].name]
+    what = f" ({metric.note.removesuffix('.').partition(': ')[2]})" if metric.note else ""
     lines = [
-        f"accuracy: mean over the runs that trained{', ' if selected else ''}{selected}.",
-        "95 % interval: for the accuracy over examples and seeds; how much seeds matter is learnt "
-        f"from all rows{_seed_sds(finished)}.",
+        f"{metric.label}: mean over the runs that trained{', ' if selected else ''}{selected}"
+        f"{what}.",
+        f"95 % interval: for the {metric.label} over examples and seeds; how much seeds matter is "
+        f"learnt from all rows{_seed_sds(metric, finished)}.",
         "group: models that share a letter cannot be told apart, which does not say that they are "
         f"equal (paired differences; Holm's correction, error 5 % for all {len(comparison.pairs)} "
         "pairs together).",
-        f'vs majority: points above always answering "{label}", with p after Holm for all rows.',
+        *_about_majority(metric, floor),
         _estimand(finished),
     ]
     lines += filter(None, [trained_on(finished)])
     if any(model.seeds == [None] for model in finished):
         lines.append("A control runs once: nothing in it is random.")
     guessing = [m.name for m in finished if not comparison.floors[m.name].above_chance]
-    if guessing:
-        chance = percent(comparison.floors[guessing[0]].chance)  # the labels are the same for all
+    if guessing and floor.chance is not None:
+        chance = percent(floor.chance)  # the labels are the same for all
         lines.append(f"Not shown to be better than guessing ({chance}): {few_names(guessing)}.")
     lines += filter(None, [_single_runs(finished), *_late_questions(comparison.asked)])
     return lines
+
+
+def _selection(rule: Selection) -> str:
+    """Which weights are evaluated."""
+    if rule == "last":
+        return "after the last step"
+    name = rule.removeprefix("best_")
+    known = METRICS.get(name.partition(":")[0])
+    lowest = name == "loss" or (known is not None and not known.higher_is_better)
+    label = known.label if known else name
+    return f"with the weights that had the {'lowest' if lowest else 'highest'} validation {label}"
+
+
+def _about_majority(metric: Metric, floor: Floor) -> list[str]:
+    """What the column says of the floor; nothing where it has no number."""
+    if floor.value is None:
+        return []
+    if metric.is_percentage:
+        return [
+            f'vs majority: points above always answering "{floor.label}", with p after Holm for '
+            "all rows."
+        ]
+    return [
+        f"vs majority: how much better the {metric.label} is than that of always answering "
+        f'"{floor.label}", with p after Holm for all rows.'
+    ]
 
 
 def _late_questions(asked: Sequence[Asked]) -> list[str]:
@@ -119,6 +144,12 @@ def _late_questions(asked: Sequence[Asked]) -> list[str]:
             f"The questions were asked when {asked[-1].finished:,} runs had a result: whoever has "
             "seen it may ask for what is there by chance."
         )
+    measures = list(dict.fromkeys(entry.metric or "the default" for entry in asked))
+    if len(measures) > 1 and asked[-1].finished:
+        lines.append(
+            f"The measure was changed when results were there ({' to '.join(measures)}): whoever "
+            "chooses among measures finds a difference more often than 5 %."
+        )
     later = [entry for entry in asked[1:] if entry.finished]
     numbers = [len(entry.seeds) for entry in [*asked[:1], *later]]
     if any(after > before for before, after in itertools.pairwise(numbers)):
@@ -130,14 +161,15 @@ def _late_questions(asked: Sequence[Asked]) -> list[str]:
     return lines
 
 
-def _seed_sds(models: Sequence[ModelRuns]) -> str:
+def _seed_sds(metric: Metric, models: Sequence[ModelRuns]) -> str:
     """What is believed of them: `` (standard deviations of 0.9 to 1.4 points)``."""
     learnt = [m for m in models if len(m.counted) > 1 and m.trained and not m.collapsed.all()]
     sds = [model.judged.seed_sd for model in learnt if model.judged]
     if not sds:
         return ""
-    low, high = decimal(min(sds)), decimal(max(sds))
-    return f" (standard deviations of {low if low == high else f'{low} to {high}'} points)"
+    low, high = gap_text(metric, min(sds)), gap_text(metric, max(sds))
+    both = f"{low.removesuffix(' points')} to {high}"
+    return f" (standard deviations of {low if low == high else both})"
 
 
 def _estimand(models: Sequence[ModelRuns]) -> str:
@@ -147,7 +179,11 @@ def _estimand(models: Sequence[ModelRuns]) -> str:
     parts = ["a subset of the training set for each seed" if subsets else "this training set"]
     if any(record.settings["models"][0].get("pretrain") for record in trained):
         parts.append("these pretrained weights")
-    return f"What it is about: new seeds and new examples of this kind; {'; '.join(parts)}."
+    groups = models[0].groups
+    examples = (
+        "examples" if groups is None else f"groups of examples ({len({*groups.tolist()})} here)"
+    )
+    return f"What it is about: new seeds and new {examples} of this kind; {'; '.join(parts)}."
 
 
 def _single_runs(models: Sequence[ModelRuns]) -> str | None:
@@ -158,10 +194,14 @@ def _single_runs(models: Sequence[ModelRuns]) -> str | None:
     names = enumerate_names(single)
     if any(len(model.counted) > 1 for model in models):
         return f"One run only ({names}): taken to vary with its seed as the other rows do."
+    usual = (
+        "accuracies that vary by 0.6 to 6 points over seeds"
+        if models[0].metric.name == "accuracy"
+        else "seeds that add 1 to 13 % of the standard deviation of one example"
+    )
     return (
         f"One run only ({names}): no row shows how much seeds matter. Intervals assume what is "
-        "usual elsewhere, accuracies that vary by 0.6 to 6 points over seeds; two runs of each say "
-        "more."
+        f"usual elsewhere, {usual}; two runs of each say more."
     )
 
 
@@ -193,26 +233,32 @@ QUESTIONS_NOTE = (
     "Intervals are for all questions together (Holm's method, 5 % error), and not corrected for "
     "the other pairs."
 )
-CURVE_NOTE = (
-    "Accuracy %, 95 % interval and group by number of training examples: nested subsets, "
-    "stratified by label, others for each seed; groups hold within a row."
-)
+
+
+def _curve_note(metric: Metric) -> str:
+    title = f"{metric.title[:1].upper()}{metric.title[1:]}"
+    return (
+        f"{title}, 95 % interval and group by number of training examples: nested subsets, "
+        "stratified by label, others for each seed; groups hold within a row."
+    )
 
 
 def _confidence_notes(comparison: ComparedModels) -> list[str]:
-    lines = ["Means over the runs."]
-    for note in filter(None, [metric.note for metric in metrics_of("single_label_classification")]):
+    lines = ["Means over the runs that trained, with 95 % intervals over examples and seeds."]
+    for note in filter(None, [metric.note for metric in comparison.columns]):
         if len(lines[-1]) + len(note) < _BULLET:
             lines[-1] += f" {note}"
         else:
             lines.append(note)
-    missing = [
-        f"{METRICS[metric].title}: no number of {model.name} ({reason})."
-        for model in comparison.finished
-        for scores in model.scores
-        for metric, reason in scores.left_out.items()
-    ]
-    return [*lines, *dict.fromkeys(missing)]
+    titles = {metric.name: metric.title for metric in comparison.columns}
+    missing: dict[str, list[str]] = {}
+    for model in comparison.finished:
+        for name, reason in model.left_out.items():
+            missing.setdefault(f"{titles[name]}: no number of {{}} ({reason}).", []).append(
+                model.name
+            )
+    told = [text.replace("{}", few_names(names), 1) for text, names in missing.items()]
+    return [*lines, *told]
 
 
 def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:

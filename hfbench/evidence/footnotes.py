@@ -3,7 +3,7 @@
 from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
 from hfbench.evidence.data_notes import describe_overlap, overlaps
 from hfbench.evidence.stats import at_most
-from hfbench.evidence.words import in_points, percent
+from hfbench.evidence.words import gap_text, percent
 from hfbench.records.schema import ControlRecord
 
 
@@ -37,8 +37,8 @@ def collapse(model: ModelRuns) -> str | None:
         which = "its only run" if runs == 1 else f"all {runs} runs"
         return f"{which} collapsed to one answer (rate {least:.0f} % or more)"
     return (
-        f"{count} of {runs} runs collapsed to one answer ({rate(count, runs)}), the accuracy is of "
-        "the others"
+        f"{count} of {runs} runs collapsed to one answer ({rate(count, runs)}), the "
+        f"{model.metric.label} is of the others"
     )
 
 
@@ -53,7 +53,7 @@ def _odd_seeds(model: ModelRuns) -> str | None:
         return None
     return (
         "its runs differ more than those of the other models predict (by a standard deviation of "
-        f"about {in_points(model.judged.seed_sd)} over seeds): run more"
+        f"about {gap_text(model.metric, model.judged.seed_sd)} over seeds): run more"
     )
 
 
@@ -112,6 +112,7 @@ def _unknown(model: ModelRuns) -> str | None:
 
 def _below_chance(model: ModelRuns, floor: Floor) -> str:
     """That it does worse than guessing, which has a cause, and where to look for it."""
+    assert floor.chance is not None
     line = f"right far less often than guessing ({percent(floor.chance)})"
     if any(sum((count.parts or {}).values()) or count.groups for count in overlaps(model)):
         return (

@@ -157,6 +157,10 @@ class Table:
     clusters: np.ndarray | None
     looks: int = 1
     """How often results are looked at, at most; the error allowed is shared by all looks."""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    """The least and the most that a mean can be."""
+    weight: float | None = None
+    """How many examples the means rest on, where not all count alike; None: all."""
 
     def and_control(self, name: str, scores: np.ndarray) -> "Table":
         """With one more row, in which nothing is random; of seeds it teaches nothing.
@@ -216,13 +220,14 @@ class Table:
         normal.
         """
         centred = np.stack([row.means for row in self.rows]) - self.means[:, None]
-        units = self.examples
+        units: float = self.examples
         if self.clusters is not None:
             numbers = np.unique(self.clusters, return_inverse=True)[1]
             units = int(numbers.max()) + 1
-            sums = np.zeros((len(self.rows), units))
+            sums = np.zeros((len(self.rows), int(units)))
             np.add.at(sums.T, numbers, centred.T)
             centred = sums
+        units = units if self.weight is None else min(self.weight, units)
         return centred @ centred.T / self.examples**2 * units / max(units - 3, 1)
 
     def seed_variances(self) -> np.ndarray:
@@ -249,7 +254,7 @@ class Table:
         alone = half_width(np.full(len(pairs), ALPHA), variances, weights)
         together = half_width(holm_levels(p_values, ALPHA / self.looks), variances, weights)
         means = self.means[numbers[:, 0]] - self.means[numbers[:, 1]]
-        bound = 1.0 if self.are_shares else math.inf
+        bound = 1.0 if self.are_shares else self.bounds[1] - self.bounds[0]
         ends = np.clip(
             [centres - alone, centres + alone, centres - together, centres + together],
             -bound, bound,
@@ -349,7 +354,31 @@ class Table:
         least = np.square(self.answer_sd / self.examples)
         level = np.full(len(self.rows), ALPHA)
         half = half_width(level, np.maximum(of_examples, least) + variances, weights)
+        low, high = self.bounds
+        if math.isfinite(low) and math.isfinite(high):
+            return self._between_bounds(variances, weights)
+        if math.isfinite(low):
+            return _above_bound(self.means - low, half, low)
+        if math.isfinite(high):
+            ends = _above_bound(high - self.means, half, -high)
+            return -ends[1], -ends[0]
         return self.means - half, self.means + half
+
+    def _between_bounds(
+        self, variances: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As of shares: of the place between the bounds, at the number of independent examples
+        that has its variance; all of them where nothing varies, as with no error at all.
+        """
+        size = self.bounds[1] - self.bounds[0]
+        place = np.clip((self.means - self.bounds[0]) / size, 0.0, 1.0)
+        found = np.diag(self.example_covariance) / size**2
+        nothing = found <= 1e-9 / self.examples
+        effective = place * (1 - place) / np.where(nothing, 1.0, found)
+        all_of_them = self.examples if self.weight is None else self.weight
+        effective = np.where(nothing | (effective <= 0), float(all_of_them), effective)
+        ends = score_interval(place, effective, variances / size**2, weights, ALPHA)
+        return self.bounds[0] + size * ends[0], self.bounds[0] + size * ends[1]
 
     def p_of_share(self, share: float) -> np.ndarray:
         """Two-sided p that a row's mean is ``share``, as by guessing; shape (rows,)."""
@@ -416,6 +445,21 @@ class Table:
         return float(max(squares - of_means, 0.0))
 
 
+def _above_bound(
+    distance: np.ndarray, half: np.ndarray, bound: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Intervals of half so wide on the logarithm's scale (the delta method), in none the bound.
+
+    Where the bound is nearer than that, the logarithm is no guide, and they reach it.
+    """
+    factor = np.exp(half / np.maximum(distance, half))
+    is_far = distance > half
+    return (
+        bound + np.where(is_far, distance / factor, 0.0),
+        bound + np.where(is_far, distance * factor, distance + half),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Judgement:
     """What can be said of a table of models."""
@@ -449,6 +493,8 @@ def judge(
     collapsed: Mapping[str, Sequence[bool]] | None = None,
     clusters: Sequence[Any] | np.ndarray | None = None,
     looks: int = 1,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    weight: float | None = None,
 ) -> Judgement:
     """Say which models are better, with few runs as with many.
 
@@ -472,6 +518,9 @@ def judge(
             independent; shape (examples,).
         looks: how often results are looked at, at most, to decide whether there will be more runs;
             5 % error is then shared by all looks. It does not touch ``low`` and ``high``.
+        bounds: the least and the most that a mean of real scores can be; no interval passes them.
+        weight: how many examples the means rest on, where not all count alike: of a measure of a
+            rare class, those of that class.
 
     Raises:
         UserError: for names that are no rows, arrays that do not fit together, or scores that are
@@ -491,7 +540,8 @@ def judge(
         return Judgement(failed, [], [], [], None)
     if looks < 1:
         raise UserError(f"looks must be 1 or more, not {looks}")
-    table = Table(finished, _clusters(clusters, finished[0].scores.shape[1]), looks)
+    clusters = _clusters(clusters, finished[0].scores.shape[1])
+    table = Table(finished, clusters, looks, bounds, weight)
     names = [row.name for row in finished]
     pairs = table.compare(list(itertools.combinations(names, 2)), margin)
     may_be_best = table.may_be_best(pairs)
@@ -502,6 +552,43 @@ def judge(
         questions=table.compare(asked, margin),
         table=table,
     )
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % interval, over examples and seeds."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __neg__(self) -> "Interval":
+        """Of the scores with the other sign."""
+        return Interval(-self.mean, -self.high, -self.low)
+
+
+def intervals(
+    scores: Mapping[str, Scores],
+    *,
+    controls: Collection[str] = (),
+    collapsed: Mapping[str, Sequence[bool]] | None = None,
+    clusters: Sequence[Any] | np.ndarray | None = None,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    weight: float | None = None,
+) -> dict[str, Interval]:
+    """As `judge`, of each row by itself: those that have a result."""
+    rows = [
+        _row(name, runs, name in controls, (collapsed or {}).get(name))
+        for name, runs in scores.items()
+    ]
+    finished = [row for row in rows if row.runs]
+    if not finished:
+        return {}
+    _check(rows, finished, None, controls, collapsed or {})
+    clusters = _clusters(clusters, finished[0].scores.shape[1])
+    table = Table(finished, clusters, 1, bounds, weight)
+    ends = zip(finished, table.means, *table.intervals(), strict=True)
+    return {row.name: Interval(float(m), float(low), float(high)) for row, m, low, high in ends}
 
 
 def letters_of(names: Sequence[str], pairs: Iterable[Difference]) -> list[str]:

@@ -22,7 +22,7 @@ from hfbench.evidence.mixture import Mixture, aligned, half_width, two_sided
 from hfbench.evidence.pooled import FEWEST_TASKS, RandomEffects, mean_of, random_effects
 from hfbench.evidence.ranks import RankTests, compare_ranks, rank, rank_intervals
 from hfbench.evidence.stats import ALPHA, holm, holm_levels
-from hfbench.metrics.registry import METRICS, Metric
+from hfbench.metrics.registry import Metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,17 +32,12 @@ class TaskResults:
     name: str
     comparison: Comparison
     table: Table
-    """The answers of its models with a result."""
+    """The answers of its models with a result, turned so that higher is better."""
 
     @property
     def metric(self) -> Metric:
-        """Its headline measure."""
-        return METRICS["accuracy"]
-
-    @property
-    def sign(self) -> int:
-        """1 where higher is better, else -1."""
-        return 1 if self.metric.higher_is_better else -1
+        """By which its models are ranked."""
+        return self.comparison.metric
 
     @cached_property
     def models(self) -> dict[str, ModelRuns]:
@@ -51,7 +46,7 @@ class TaskResults:
 
     def values(self, names: Sequence[str]) -> np.ndarray:
         """Of models that have a result; higher is better; shape (models,)."""
-        return self.sign * self.table.means[self._rows(names)]
+        return self.table.means[self._rows(names)]
 
     def covariance(self, names: Sequence[str]) -> np.ndarray:
         """Of these values, shape (models, models)."""
@@ -254,7 +249,7 @@ def _pairs(tasks: Sequence[TaskResults], models: Sequence[str], means: bool) -> 
     names = list(itertools.combinations(models, 2))
     if not names:
         return []
-    of_tasks = [_oriented(task, names) for task in tasks]
+    of_tasks = [task.table.mixtures(names) for task in tasks]
     mixtures = list(zip(*of_tasks, strict=True))  # of each pair, on each task
     told = [_told_apart(task) for task in tasks]
     values = [dict(zip(models, task.values(models), strict=True)) for task in tasks]
@@ -282,16 +277,10 @@ def _effects(of_tasks: Sequence[Mixture]) -> RandomEffects:
     )
 
 
-def _oriented(task: TaskResults, pairs: Sequence[tuple[str, str]]) -> list[Mixture]:
-    """Of each difference on a task; above 0 where the first is better."""
-    found = task.table.mixtures(pairs)
-    return [Mixture(task.sign * one.centre, one.variances, one.weights) for one in found]
-
-
 def _told_apart(task: TaskResults) -> dict[tuple[str, str], int]:
     told = {}
     for pair in task.comparison.pairs:
-        better = task.sign * int(math.copysign(1, pair.difference.mean)) if pair.differ else 0
+        better = int(math.copysign(1, pair.difference.mean)) if pair.differ else 0
         told[pair.first.name, pair.second.name] = better
         told[pair.second.name, pair.first.name] = -better
     return told

@@ -89,7 +89,7 @@ def _cell(axes: Axes, column: int, row: int, task: TaskResults, model: str, shar
             alpha=0.04 + (_DARKEST - 0.04) * float(share),
         )
     )  # fmt: skip
-    text = value_text(task.metric, task.models[model].accuracy)
+    text = value_text(task.metric, task.models[model].value)
     axes.text(column, row, text, ha="center", va="center", fontsize=8, color=INK)
 
 

@@ -232,7 +232,7 @@ def _value(task: TaskResults, name: str, *, intervals: bool) -> str:
     model = task.models[name]
     if not model.finished:
         return FAILED
-    texts = [value_text(task.metric, v) for v in (model.accuracy, *model.interval)]
+    texts = [value_text(task.metric, v) for v in (model.value, *model.interval)]
     return f"{texts[0]} ({texts[1]}-{texts[2]})" if intervals else texts[0]
 
 
@@ -242,7 +242,7 @@ def _cells(task: TaskResults, name: str) -> list[object]:
     model = task.models[name]
     if not model.finished:
         return [None, None, None, 0]
-    return [model.accuracy, *model.interval, len(model.finished)]
+    return [model.value, *model.interval, len(model.finished)]
 
 
 def _ends(found: Interval | None) -> list[object]:

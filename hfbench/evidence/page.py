@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ from hfbench.evidence.flips import (
 )
 from hfbench.evidence.plots import FAINT, INK, PAIRS, PALETTE, Plot, draw_plots, save_figure
 from hfbench.evidence.stats import VarianceSplit
-from hfbench.evidence.table import ACCURACY, COST, build_rows, confidence, curve_table, text_table
-from hfbench.evidence.words import decimal, p_text
+from hfbench.evidence.table import COST, MAIN, build_rows, curve_table, text_table
+from hfbench.evidence.words import p_text, signed_gap
 from hfbench.metrics.calibration import class_scores, confusion_matrix
 from hfbench.records.schema import Record
 from hfbench.system.files import atomic
@@ -92,25 +93,31 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
     folder = files("hfbench.evidence") / "templates"
     script = (folder / "report.js").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["signed"] = lambda share: decimal(share, "+.1f")
     environment.filters["percent"] = lambda share: f"{100 * share:.0f} %"
     environment.filters["p"] = p_text
-    template = environment.from_string((folder / "report.html.j2").read_text("utf-8"))
     rows, comparison = build_rows(findings), findings.comparison
+    environment.filters["signed"] = partial(signed_gap, comparison.metric)
+    template = environment.from_string((folder / "report.html.j2").read_text("utf-8"))
     task = comparison.task
     return template.render(
         comparison=comparison,
         labels=task.labels if task else [],
         findings=findings,
         questions_note=QUESTIONS_NOTE,
-        accuracy=text_table(rows, ACCURACY, findings.footnotes),
+        measure=comparison.metric.label,
+        unit=" in points" if comparison.metric.is_percentage else "",
+        main=text_table(rows, MAIN, findings.footnotes),
         cost=text_table(rows, COST, {}),
-        confidence=text_table(rows, confidence(), {}),
+        confidence=text_table(rows, [metric.name for metric in comparison.columns], {}),
         curve=curve_table(comparison) if comparison.curve else None,
         plots={plot.name: (plot, inline_svg(plot)) for plot in draw_plots(comparison)},
         pairs_fit=len(comparison.pairs) <= PAIRS,
         variances=_variances(comparison),
-        classes=[_class_table(model) for model in comparison.finished],
+        classes=[
+            _class_table(model)
+            for model in comparison.finished
+            if model.kind == "single_label_classification"
+        ],
         flips=_flip_tables(comparison, texts),
         with_texts=texts is not None,
         records=_records(comparison),
@@ -156,7 +163,7 @@ def _class_table(model: ModelRuns) -> _ClassTable:
 
 def _flip_tables(comparison: ComparedModels, texts: Mapping[str, str] | None) -> list[_FlipTable]:
     """Each other model against the best that answered the same examples."""
-    if not comparison.finished:
+    if not comparison.finished or comparison.finished[0].kind == "regression":
         return []
     best = comparison.finished[0]
     others = [pair.second for pair in comparison.pairs if pair.first is best]

@@ -14,8 +14,10 @@ from matplotlib.ticker import FuncFormatter
 from scipy.optimize import isotonic_regression
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns
-from hfbench.evidence.words import enumerate_names, percent, points
+from hfbench.evidence.words import enumerate_names, gap_and_interval, value_text
+from hfbench.metrics.built_in import LOSSES
 from hfbench.metrics.calibration import reliability
+from hfbench.metrics.registry import Metric
 from hfbench.system.files import atomic, make_folder
 
 # Okabe and Ito's palette, which people with any kind of colour vision can tell apart; its yellow
@@ -75,14 +77,18 @@ def draw_plots(comparison: ComparedModels) -> list[Plot]:
     if not comparison.finished:
         return []
     with mpl.rc_context(STYLE):
-        plots = [_accuracy(comparison)]
+        plots = [_measure(comparison)]
         if comparison.pairs:
             plots.append(_differences(comparison))
         if any(model.trained for model in comparison.finished):
-            plots += [_training(comparison, "loss"), _training(comparison, "accuracy")]
+            plots += [_training(comparison, "loss", None)]
+            if metric := _measure_of_curves(comparison):
+                plots += [_training(comparison, metric.name, metric)]
         if comparison.curve:
             plots.append(_learning_curve(comparison))
-        plots += [_reliability(comparison), _cost(comparison)]
+        if comparison.finished[0].kind == "single_label_classification":
+            plots.append(_reliability(comparison))
+        plots.append(_cost(comparison))
     return plots
 
 
@@ -111,14 +117,15 @@ def save_figure(plot: Plot, path: Any, **options: Any) -> None:
         plot.figure.savefig(path, dpi=200, metadata=metadata, **options)
 
 
-def _accuracy(comparison: ComparedModels) -> Plot:
-    models = comparison.finished
+def _measure(comparison: ComparedModels) -> Plot:
+    models, metric = comparison.finished, comparison.metric
+    scale = _scale(metric)
     figure, axes = _new(0.34 * len(models) + 0.9)
     rows = np.arange(len(models))[::-1]
     for row, model, style in zip(rows, models, _styles(comparison), strict=False):
         low, high = model.interval
-        axes.plot([100 * low, 100 * high], [row, row], color=style.color, lw=2)
-        axes.plot(100 * model.accuracy, row, "o", color=style.color, ms=6)
+        axes.plot([scale * low, scale * high], [row, row], color=style.color, lw=2)
+        axes.plot(scale * model.value, row, "o", color=style.color, ms=6)
         axes.annotate(
             comparison.letters[model.name], (1.01, row), xycoords=("axes fraction", "data"),
             va="center",
@@ -128,29 +135,49 @@ def _accuracy(comparison: ComparedModels) -> Plot:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     _mark_floor(axes, comparison)
-    axes.set_xlabel("accuracy %")
+    axes.set_xlabel(_axis(metric))
     is_lost = any(model.collapsed.any() or model.failed for model in models)
     brackets = "; in brackets: runs that did not collapse or fail" if is_lost else ""
     explain(figure, f"95 % intervals; models that share a letter cannot be told apart{brackets}")
     said = [
-        f"{m.name} {percent(m.accuracy)} ({100 * m.interval[0]:.1f} to {100 * m.interval[1]:.1f})"
+        f"{m.name} {value_text(metric, m.value)} ({_ends(metric, *m.interval)})"
         + (f" of {m.runs} runs" if " of " in m.runs else "")
         for m in models
     ]
-    return Plot("accuracy", f"Accuracy with its 95 % interval: {'; '.join(said)}.", figure)
+    alt = f"{_capital(metric.label)} with its 95 % interval: {'; '.join(said)}."
+    return Plot("accuracy" if metric.name == "accuracy" else "measure", alt, figure)
+
+
+def _scale(metric: Metric) -> int:
+    return 100 if metric.is_percentage else 1
+
+
+def _axis(metric: Metric) -> str:
+    """The name of an axis: which way is better is said where it is down."""
+    return metric.title if metric.higher_is_better else f"{metric.title} (lower is better)"
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _ends(metric: Metric, low: float, high: float) -> str:
+    if metric.is_percentage:
+        return f"{100 * low:.1f} to {100 * high:.1f}"
+    return f"{metric.text(low)} to {metric.text(high)}"
 
 
 def _mark_floor(axes: Axes, comparison: ComparedModels) -> None:
-    """A line at the accuracy of the commonest class, which every model should pass."""
-    for model in comparison.finished:
-        floor = comparison.floors[model.name]
-        share = 100 * (model.accuracy - (floor.majority.mean if floor.majority else 0.0))
-        axes.axvline(share, color=FAINT, lw=1, zorder=0)
-        axes.annotate(
-            f'always "{_short(floor.label)}"', (share, 1), xycoords=("data", "axes fraction"),
-            ha="center", va="bottom", fontsize=8, color=INK,
-        )  # fmt: skip
+    """A line at the value of the commonest answer, which every model should pass."""
+    floor = comparison.floors[comparison.finished[0].name]
+    if floor.value is None:
         return
+    share = _scale(comparison.metric) * floor.value
+    axes.axvline(share, color=FAINT, lw=1, zorder=0)
+    axes.annotate(
+        f'always "{_short(floor.label)}"', (share, 1), xycoords=("data", "axes fraction"),
+        ha="center", va="bottom", fontsize=8, color=INK,
+    )  # fmt: skip
 
 
 def _differences(comparison: ComparedModels) -> Plot:
@@ -158,14 +185,17 @@ def _differences(comparison: ComparedModels) -> Plot:
     if len(pairs) > PAIRS:
         pairs = [pair for pair in pairs if pair.first is comparison.finished[0]]
         among = "; the best against each other model"
+    metric = comparison.metric
+    scale = _scale(metric)
     figure, axes = _new(0.24 * len(pairs) + 0.9)
     rows = np.arange(len(pairs))[::-1]
     for row, pair in zip(rows, pairs, strict=True):
         found = pair.difference
         colour = PALETTE[0] if pair.differ else FAINT
-        axes.plot([100 * found.family_low, 100 * found.family_high], [row, row], color=colour, lw=2)
+        ends = [scale * found.family_low, scale * found.family_high]
+        axes.plot(ends, [row, row], color=colour, lw=2)
         face = colour if pair.differ else "none"
-        axes.plot(100 * found.mean, row, "o", color=colour, mfc=face, ms=5)
+        axes.plot(scale * found.mean, row, "o", color=colour, mfc=face, ms=5)
     axes.axvline(0, color=INK, lw=0.8)
     axes.set_yticks(
         rows,
@@ -175,40 +205,65 @@ def _differences(comparison: ComparedModels) -> Plot:
     axes.set_ylim(-0.6, len(pairs) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("difference in points")
+    what = "difference in points" if metric.name == "accuracy" else f"difference of {metric.title}"
+    axes.set_xlabel(what if metric.higher_is_better else f"{what}, in favour of the first")
     explain(figure, f"95 % intervals for all pairs together (Holm); filled: told apart{among}")
     told = [pair for pair in pairs if pair.differ]
-    alt = f"Paired differences of accuracy{among}: {len(told)} of {len(pairs)} are told apart"
+    alt = f"Paired differences of {metric.label}{among}: {len(told)} of {len(pairs)} are told apart"
     if told:
         largest = max(told, key=lambda pair: pair.difference.mean)
         found = largest.difference
         alt += (
             f"; the largest is {largest.first.name} over {largest.second.name} by "
-            f"{points(found.mean, found.family_low, found.family_high)}"
+            f"{gap_and_interval(metric, found.mean, found.family_low, found.family_high)}"
         )
     return Plot("differences", f"{alt}.", figure)
 
 
-def _training(comparison: ComparedModels, metric: str) -> Plot:
-    """All models in one, or a panel for each where there are more than colours."""
-    scale, title = (100, "accuracy %") if metric == "accuracy" else (1, "loss (nats)")
+def _measure_of_curves(comparison: ComparedModels) -> Metric | None:
+    """The first that is in the curves of validation: the one of the ranking, if it can be."""
+    points = [
+        point
+        for model in comparison.finished
+        for record in model.trained
+        for point in record.curves.get("validation", [])
+    ]
+    in_all = [m for m in (comparison.metric, *comparison.columns) if _are_in(m.name, points)]
+    return in_all[0] if in_all else None
+
+
+def _are_in(name: str, points: Sequence[dict[str, float]]) -> bool:
+    return any(name in point for point in points)
+
+
+def _training(comparison: ComparedModels, name: str, metric: Metric | None) -> Plot:
+    """All models in one, or a panel for each where there are more than colours.
+
+    Args:
+        comparison: whose models to draw.
+        name: of the values in curves.
+        metric: which they are of; None: the loss.
+    """
+    is_nats = LOSSES[comparison.finished[0].kind] == "nll"
+    title = metric.title if metric else f"loss ({'nats' if is_nats else 'squared error'})"
+    scale = _scale(metric) if metric else 1
     drawn, ends = [], []
     for model, style in zip(comparison.finished, _styles(comparison), strict=False):
-        epochs, values = _curve(model, "validation", metric)
+        epochs, values = _curve(model, "validation", name)
         if len(epochs):
             drawn.append((model, style))
             ends.append(scale * float(values.mean(0)[-1]))
     if len(drawn) > len(PALETTE):
         figure, panels = _panels(len(drawn))
         for axes, (model, style) in zip(panels, drawn, strict=True):
-            _draw_training(axes, model, style, metric, scale)
+            _draw_training(axes, model, style, name, scale)
             axes.set_title(_short(model.name), fontsize=8)
         figure.supxlabel("epoch", fontsize=9)
         figure.supylabel(title, fontsize=9)
     else:
         figure, axes = _new(3.2)
         for model, style in drawn:
-            _draw_training(axes, model, style, metric, scale)
+            _draw_training(axes, model, style, name, scale)
         _label_ends(figure, axes, ends, drawn)
         axes.set_xlabel("epoch")
         axes.set_title(title)
@@ -217,21 +272,21 @@ def _training(comparison: ComparedModels, metric: str) -> Plot:
         f"{model.name} ends at {f'{end:.1f} %' if scale == 100 else f'{end:.3f}'}"
         for (model, _), end in zip(drawn, ends, strict=True)
     ]
-    return Plot(
-        f"training_{metric}",
-        f"Validation {metric} by epoch, mean over seeds: {'; '.join(said)}.", figure,
-    )  # fmt: skip
+    what = "loss" if metric is None else "accuracy" if name == "accuracy" else "measure"
+    alt = (
+        f"Validation {metric.label if metric else 'loss'} by epoch, mean over seeds: "
+        f"{'; '.join(said)}."
+    )
+    return Plot(f"training_{what}", alt, figure)
 
 
-def _draw_training(
-    axes: Axes, model: ModelRuns, style: "_Style", metric: str, scale: float
-) -> None:
-    epochs, values = _curve(model, "train", metric)
+def _draw_training(axes: Axes, model: ModelRuns, style: "_Style", name: str, scale: float) -> None:
+    epochs, values = _curve(model, "train", name)
     if len(epochs):
         axes.plot(
             epochs, scale * values.mean(0), color=style.color, lw=0.9, alpha=0.55, ls=(0, (4, 1.5))
         )
-    epochs, values = _curve(model, "validation", metric)
+    epochs, values = _curve(model, "validation", name)
     marker = "o" if len(epochs) == 1 else None  # of one point there is no line
     axes.plot(epochs, scale * values.mean(0), color=style.color, lw=1.8, marker=marker, ms=4)
     low, high = scale * values.min(0), scale * values.max(0)
@@ -252,7 +307,8 @@ def _curve(model: ModelRuns, part: str, metric: str) -> tuple[np.ndarray, np.nda
 
 def _learning_curve(comparison: ComparedModels) -> Plot:
     figure, axes = _new(_height(comparison))
-    sizes = list(comparison.curve)
+    metric = comparison.metric
+    scale, sizes = _scale(metric), list(comparison.curve)
     ends, drawn, said = [], [], []
     for model, style in zip(comparison.models, _styles(comparison), strict=True):
         found = [
@@ -264,23 +320,27 @@ def _learning_curve(comparison: ComparedModels) -> Plot:
         if not found:
             continue
         at = [size for size, _ in found]
-        mean = [100 * runs.accuracy for _, runs in found]
+        mean = [scale * runs.value for _, runs in found]
         low, high = zip(*(runs.interval for _, runs in found), strict=True)
         axes.plot(at, mean, style.marker, ls=style.dashes, color=style.color, ms=4, lw=1.6)
         axes.fill_between(
-            at, 100 * np.array(low), 100 * np.array(high), color=style.color, alpha=0.12, lw=0
+            at, scale * np.array(low), scale * np.array(high), color=style.color, alpha=0.12, lw=0
         )
         drawn.append((model, style))
         ends.append(mean[-1])
-        said.append(f"{model.name} from {mean[0]:.1f} % to {mean[-1]:.1f} %")
+        ends_of = [value_text(metric, value / scale) for value in (mean[0], mean[-1])]
+        said.append(f"{model.name} from {ends_of[0]} to {ends_of[1]}")
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
     _label_ends(figure, axes, ends, drawn)
     axes.set_xlabel("training examples (log scale)")
-    axes.set_title("accuracy %")
+    axes.set_title(_axis(metric))
     explain(figure, "bands: 95 % intervals over examples and seeds")
-    alt = f"Accuracy from {sizes[0]:,} to {sizes[-1]:,} training examples: {'; '.join(said)}."
+    alt = (
+        f"{_capital(metric.label)} from {sizes[0]:,} to {sizes[-1]:,} training examples: "
+        f"{'; '.join(said)}."
+    )
     return Plot("learning_curve", alt, figure)
 
 
@@ -321,8 +381,9 @@ def _cost(comparison: ComparedModels) -> Plot:
     models = comparison.finished
     figure, axes = _new(_height(comparison))
     seconds = [max(model.mean_seconds, 1e-3) for model in models]  # for the log scale
-    shares = [100 * model.accuracy for model in models]
-    front = pareto_front(seconds, shares)
+    metric = comparison.metric
+    shares = [_scale(metric) * model.value for model in models]
+    front = pareto_front(seconds, shares if metric.higher_is_better else [-x for x in shares])
     axes.step(
         [seconds[i] for i in front], [shares[i] for i in front], where="post", color=FAINT, lw=1.2
     )
@@ -333,10 +394,10 @@ def _cost(comparison: ComparedModels) -> Plot:
     _label_ends(figure, axes, shares, list(zip(models, styles, strict=True)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("seconds of one training (log scale)")
-    axes.set_title("accuracy %")
+    axes.set_title(_axis(metric))
     explain(figure, "line: the Pareto front; no other model is both faster and better")
     names = enumerate_names([models[i].name for i in front])
-    alt = f"Accuracy against seconds of training. On the Pareto front: {names}."
+    alt = f"{_capital(metric.label)} against seconds of training. On the Pareto front: {names}."
     return Plot("cost", alt, figure)
 
 

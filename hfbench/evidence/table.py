@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from hfbench.errors import UserError, nearest
 from hfbench.evidence import markdown
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Standing
 from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
-from hfbench.evidence.words import decimal, p_text
-from hfbench.metrics.registry import METRICS, Metric, metrics_of
+from hfbench.evidence.judge import Interval
+from hfbench.evidence.words import ends_text, p_text, signed_gap, value_text
+from hfbench.metrics.registry import METRICS, Metric
 from hfbench.records.schema import ModelFacts
 from hfbench.system.files import atomic
 
@@ -27,11 +28,12 @@ from hfbench.system.files import atomic
 class Row:
     """One model's line. Shares are fractions in [0, 1]; None where there is no value.
 
-    The accuracy is over the runs that trained, all other means over the finished runs.
+    The measures are over the runs that trained, all other means over the finished runs.
     """
 
     model: str
-    accuracy: float | None
+    value: float | None
+    """Of the measure by which models are ranked; its column has the measure's name."""
     low: float | None
     """Lower end of the 95 % interval over examples and seeds."""
     high: float | None
@@ -40,21 +42,21 @@ class Row:
     may_be_best: bool | None
     """Whether it is in the 95 % confidence set for the best."""
     seed_sd: float | None
-    """Standard deviation of its accuracy over seeds, as all rows let believe; 0 for a control."""
+    """Standard deviation of the measure over seeds, as all rows let believe; 0 for a control."""
     above_majority: float | None
-    """Accuracy minus that of always giving the commonest class."""
+    """By how much it is better than always giving the commonest answer."""
     p_majority: float | None
     """After Holm, for all rows against it and against guessing."""
     above_chance: bool | None
-    """Told apart from guessing, upwards."""
+    """Told apart from guessing, upwards; None for a measure other than the accuracy."""
     runs: int
     failed: int
     collapsed: int
-    """Runs that learnt nothing; the accuracy is of the others, if there are any."""
+    """Runs that learnt nothing; the measures are of the others, if there are any."""
     examples: int
     """Evaluation examples of each run."""
-    scores: dict[str, float | None]
-    """Metric -> mean; of each but the accuracy."""
+    scores: dict[str, Interval | None]
+    """Every other measure, with its interval: three columns each."""
     parameters: int | None
     body_parameters: int | None
     """Without those of embeddings."""
@@ -66,6 +68,8 @@ class Row:
     peak_memory_bytes: float | None
     notes: str
     """The footnote: what differs in more than the model, what failed."""
+    measures: list[Metric] = field(metadata={"column": False})
+    """The one by which models are ranked, and the others."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,11 @@ def _number(value: float | None, form: str) -> str:
 def _majority(row: Row) -> str:
     if row.above_majority is None or row.p_majority is None:
         return ""
-    return f"{decimal(row.above_majority, '+.1f')} {p_text(row.p_majority)}"
+    return f"{signed_gap(row.measures[0], row.above_majority)} {p_text(row.p_majority)}"
+
+
+def _interval(row: Row) -> str:
+    return ends_text(row.measures[0], row.low or 0, row.high or 0)
 
 
 def _runs(row: Row) -> str:
@@ -106,12 +114,7 @@ def _scaled(value: float | None, unit: float) -> str:
 
 
 _COLUMNS = {
-    "accuracy": Column(
-        METRICS["accuracy"].title, lambda row: METRICS["accuracy"].text(row.accuracy or 0)
-    ),
-    "interval": Column(
-        "95 % interval", lambda row: f"{100 * (row.low or 0):.1f}-{100 * (row.high or 0):.1f}"
-    ),
+    "interval": Column("95 % interval", _interval),
     "group": Column("group", lambda row: row.group),
     "majority": Column("vs majority", _majority),
     "runs": Column("runs", _runs),
@@ -126,48 +129,47 @@ _COLUMNS = {
     "tokens_per_second": Column("tokens/s", lambda row: _number(row.tokens_per_second, ",.0f")),
     "peak_memory": Column("peak MiB", lambda row: _scaled(row.peak_memory_bytes, 2**20)),
 }  # fmt: skip
-ACCURACY = ("accuracy", "interval", "group", "majority", "runs", "examples")
+MAIN = ("measure", "interval", "group", "majority", "runs", "examples")
+"""The columns of the first table; ``measure`` is the one by which models are ranked."""
 COST = (
     "parameters", "body_parameters", "train_tokens", "train_flops", "train_seconds",
     "tokens_per_second", "peak_memory",
 )  # fmt: skip
 
 
-def columns() -> dict[str, Column]:
-    """Every column that there is, by name."""
-    return _COLUMNS | {name: _score_column(METRICS[name]) for name in confidence()}
-
-
-def confidence() -> list[str]:
-    """The columns of the metrics, but for the accuracy, which has more than one."""
-    return [
-        metric.name
-        for metric in metrics_of("single_label_classification")
-        if metric.name != "accuracy"
-    ]
+def columns(measures: Sequence[Metric]) -> dict[str, Column]:
+    """Every column that there is, by name; the first of ``measures`` is also called ``measure``."""
+    first, *others = measures
+    main = Column(first.title, lambda row: first.text(row.value or 0))
+    known = {"measure": main, first.name: main, **_COLUMNS}
+    return known | {metric.name: _score_column(metric) for metric in others}
 
 
 def _score_column(metric: Metric) -> Column:
+    """With the interval in brackets."""
+
     def text(row: Row) -> str:
-        value = row.scores[metric.name]
-        return "" if value is None else metric.text(value)
+        found = row.scores[metric.name]
+        if found is None:
+            return ""
+        return f"{metric.text(found.mean)} ({ends_text(metric, found.low, found.high)})"
 
     return Column(metric.title, text)
 
 
-def check_columns(names: Sequence[str]) -> Sequence[str]:
-    """``names`` as they are.
+def check_columns(names: Sequence[str]) -> list[str]:
+    """Those of ``names`` that are measures.
 
     Raises:
         UserError: for a name that is no column.
     """
-    known = columns()
+    known = ["measure", *METRICS, *_COLUMNS]
     for name in names:
-        if name not in known:
+        if name.partition(":")[0] not in known:
             raise UserError(
                 f"--columns: no column {name!r}{nearest(name, known)} (known: {', '.join(known)})"
             )
-    return names
+    return [name for name in names if name.partition(":")[0] in METRICS]
 
 
 def build_rows(findings: Findings) -> list[Row]:
@@ -178,34 +180,53 @@ def build_rows(findings: Findings) -> list[Row]:
 
 
 def row_values(row: Row) -> dict[str, Any]:
-    """Column of the CSV -> value: the row's fields, and each metric by its own name."""
+    """Column of the CSV -> value: the row's fields, each measure by its own name."""
     values: dict[str, Any] = {}
-    for field in fields(Row):
-        value = getattr(row, field.name)
-        values |= value if field.name == "scores" else {field.name: value}
+    for entry in fields(Row):
+        value = getattr(row, entry.name)
+        if entry.name == "scores":
+            for name, found in row.scores.items():
+                values[name] = found and found.mean
+                values[f"{name}_low"] = found and found.low
+                values[f"{name}_high"] = found and found.high
+        elif entry.name == "value":
+            values[row.measures[0].name] = value
+        elif entry.metadata.get("column", True):
+            values[entry.name] = value
     return values
 
 
-def write_table(findings: Findings, results: Path, names: Sequence[str] = ACCURACY) -> list[Path]:
-    """Write README.md, accuracy.csv and accuracy.tex; the same bytes each time.
+def write_table(findings: Findings, results: Path, names: Sequence[str] = MAIN) -> list[Path]:
+    """Write README.md, and CSV and LaTeX files that are named by the measure (``accuracy.csv``);
+    the same bytes each time. Those of a measure that was asked for before are removed.
 
     Args:
         findings: what to write.
         results: the folder.
         names: the columns of the first table, see `columns`.
     """
+    comparison = findings.comparison
+    stem = file_stem(comparison.metric.name)
     outputs = {
         results / "README.md": as_markdown(findings, names),
-        results / "accuracy.csv": as_csv(findings),
-        results / "accuracy.tex": as_latex(findings, names),
+        results / f"{stem}.csv": as_csv(findings),
+        results / f"{stem}.tex": as_latex(findings, names),
     }
     for path, text in outputs.items():
         with atomic(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
+    for before in {file_stem(entry.metric) for entry in comparison.asked if entry.metric} - {stem}:
+        for ending in ("csv", "tex"):
+            (results / f"{before}.{ending}").unlink(missing_ok=True)
     return list(outputs)
 
 
-def as_markdown(findings: Findings, names: Sequence[str] = ACCURACY) -> str:
+def file_stem(measure: str) -> str:
+    """What the files of a table by this measure are called, without their ending."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", measure)
+
+
+def as_markdown(findings: Findings, names: Sequence[str] = MAIN) -> str:
     """A page for people."""
     rows, comparison = build_rows(findings), findings.comparison
     lines = [
@@ -220,7 +241,8 @@ def as_markdown(findings: Findings, names: Sequence[str] = ACCURACY) -> str:
         lines += ["## What was asked", markdown.bullets(findings.verdicts), QUESTIONS_NOTE]
     if comparison.finished:
         lines += _section("Cost", text_table(rows, COST, {}), findings.cost)
-        lines += _section("Confidence", text_table(rows, confidence(), {}), findings.confidence)
+        others = text_table(rows, [metric.name for metric in comparison.columns], {})
+        lines += _section(comparison.title_of_others, others, findings.confidence)
     if comparison.curve:
         lines += _section("Learning curve", curve_table(comparison), findings.curve)
     if findings.pretraining:
@@ -246,7 +268,7 @@ def as_csv(findings: Findings) -> str:
     return text.getvalue()
 
 
-def as_latex(findings: Findings, names: Sequence[str] = ACCURACY) -> str:
+def as_latex(findings: Findings, names: Sequence[str] = MAIN) -> str:
     r"""A ``table`` environment for ``\usepackage{booktabs}``, with its notes."""
     table = text_table(build_rows(findings), names, findings.footnotes)
     rule = " \\\\"
@@ -269,7 +291,7 @@ def as_latex(findings: Findings, names: Sequence[str] = ACCURACY) -> str:
     return "\n".join(lines) + "\n"
 
 
-def print_table(findings: Findings, console: Console, names: Sequence[str] = ACCURACY) -> None:
+def print_table(findings: Findings, console: Console, names: Sequence[str] = MAIN) -> None:
     """The answer, the rows and their footnotes on the terminal; the default fits 80 columns."""
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     shown.add_column("model", overflow="fold", min_width=16)
@@ -288,15 +310,17 @@ def print_table(findings: Findings, console: Console, names: Sequence[str] = ACC
 
 
 def _row(model: ModelRuns, comparison: ComparedModels, note: str) -> Row:
+    measures = [comparison.metric, *comparison.columns]
     if not model.finished:
-        nothing: dict[str, Any] = dict.fromkeys([field.name for field in fields(Row)])
+        nothing: dict[str, Any] = dict.fromkeys([entry.name for entry in fields(Row)])
         counts = {"runs": 0, "failed": len(model.failed), "collapsed": 0, "examples": 0}
-        known = {"model": model.name, "group": "", "scores": dict.fromkeys(confidence()), **counts}
+        scores = {metric.name: None for metric in comparison.columns}
+        known = {"model": model.name, "group": "", "scores": scores, "measures": measures, **counts}
         return Row(**{**nothing, **known, "notes": note})
     floor, facts = comparison.floors[model.name], model.finished[0].model_facts
     return Row(
         model=model.name,
-        accuracy=model.accuracy,
+        value=model.value,
         low=model.interval[0],
         high=model.interval[1],
         group=comparison.letters[model.name],
@@ -304,17 +328,18 @@ def _row(model: ModelRuns, comparison: ComparedModels, note: str) -> Row:
         seed_sd=model.judged.seed_sd if model.judged else None,
         above_majority=floor.majority.mean if floor.majority else None,
         p_majority=floor.p_majority if floor.majority else None,
-        above_chance=floor.above_chance,
+        above_chance=None if floor.chance is None else floor.above_chance,
         runs=len(model.finished),
         failed=len(model.failed),
         collapsed=int(model.collapsed.sum()),
         examples=len(model.labels),
-        scores={name: model.mean_score(name) for name in confidence()},
+        scores={metric.name: model.measured.get(metric.name) for metric in comparison.columns},
         parameters=facts.parameters,
         body_parameters=_body_parameters(facts),
         train_seconds=model.mean_seconds,
         **_cost(model),
         notes=note,
+        measures=measures,
     )
 
 
@@ -347,7 +372,7 @@ def _mean_flops(counts: Sequence[int | None]) -> float | None:
 
 def text_table(rows: list[Row], names: Sequence[str], marks: dict[str, str]) -> TextTable:
     """The texts of a table with a line for each model; ``marks``: model -> footnote."""
-    known = columns()
+    known = columns(rows[0].measures)
     shown = {name: known[name] for name in names}
     header = ["model", *(column.title for column in shown.values())]
     return TextTable(header, [_texts(row, shown, marks) for row in rows])
@@ -357,7 +382,7 @@ def _texts(row: Row, shown: dict[str, Column], marks: dict[str, str]) -> list[st
     """The cells of a row; one whose runs all failed shows how many they were."""
     mark = marks.get(row.model, "").partition(" ")[0]
     name = f"{row.model} {mark}".strip()
-    if row.accuracy is None:
+    if row.value is None:
         return [name, *(_runs(row) if column == "runs" else "" for column in shown)]
     return [name, *(column.text(row) for column in shown.values())]
 
@@ -374,9 +399,9 @@ def curve_table(comparison: ComparedModels) -> TextTable:
 
 
 def _curve_text(model: ModelRuns, standing: Standing) -> str:
-    low, high = model.interval
-    interval = f"{100 * low:.1f}-{100 * high:.1f}"
-    return f"{100 * model.accuracy:.1f} ({interval}) {standing.letters[model.name]}"
+    value = value_text(model.metric, model.value).removesuffix(" %")
+    interval = ends_text(model.metric, *model.interval)
+    return f"{value} ({interval}) {standing.letters[model.name]}"
 
 
 def _markdown(table: TextTable) -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from hfbench.metrics.registry import Metric
+
 _NAMED = 6
 """Models that a sentence names; the table has them all."""
 _LABELS = 12
@@ -27,6 +29,45 @@ def decimal(share: float, form: str = ".1f") -> str:
     """A fraction times 100; what rounds to zero has no sign."""
     text = format(100 * share, form)
     return text if float(text) else text.lstrip("+-")
+
+
+def value_text(metric: Metric, value: float) -> str:
+    """A measure in a sentence: ``81.2 %``, or ``0.812``."""
+    return percent(value) if metric.is_percentage else _raw(metric, value)
+
+
+def ends_text(metric: Metric, low: float, high: float) -> str:
+    """An interval of a measure in a table: ``79.1-83.0``, or ``0.791-0.830``."""
+    if metric.is_percentage:
+        return f"{100 * low:.1f}-{100 * high:.1f}"
+    between = "-" if low >= 0 else " to "
+    return f"{_raw(metric, low)}{between}{_raw(metric, high)}"
+
+
+def gap_text(metric: Metric, difference: float) -> str:
+    """A difference of a measure: ``3.2 points``, or ``0.032``."""
+    return in_points(difference) if metric.is_percentage else _raw(metric, difference)
+
+
+def gap_and_interval(metric: Metric, difference: float, low: float, high: float) -> str:
+    """A difference of a measure and its interval."""
+    if metric.is_percentage:
+        return points(difference, low, high)
+    ends = f"{_raw(metric, low)} to {_raw(metric, high)}"
+    return f"{_raw(metric, difference)} (95 % interval {ends})"
+
+
+def signed_gap(metric: Metric, difference: float) -> str:
+    """A difference in a cell, with its sign: ``+3.2`` points, or ``+0.032``."""
+    if metric.is_percentage:
+        return decimal(difference, "+.1f")
+    text = format(difference, f"+{metric.format}")
+    return text if float(text) else text.lstrip("+-")
+
+
+def _raw(metric: Metric, value: float) -> str:
+    text = metric.text(value)
+    return text if float(text) else text.lstrip("-")
 
 
 def p_text(p_value: float) -> str:

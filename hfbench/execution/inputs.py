@@ -17,10 +17,14 @@ from transformers import TrainingArguments
 from hfbench.data.contamination import count_corpus_overlaps
 from hfbench.data.corpus import LoadedCorpus, load_corpus
 from hfbench.data.groups import order_by_groups
+from hfbench.data.strata import strata
 from hfbench.data.subsets import check_train_sizes, nested_order
+from hfbench.data.tables import labels_of
 from hfbench.data.task import LoadedTask, load_task
 from hfbench.data.tokens import TokenizedData, predicted_bytes, tokenize_corpus, tokenize_task
+from hfbench.data.weights import class_weights
 from hfbench.errors import HfbenchError, UserError
+from hfbench.models.controls import refuse_unfit_control
 from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
 from hfbench.models.tokenizer import tokenizer_hash
@@ -30,6 +34,7 @@ from hfbench.records.schema import Overlap
 from hfbench.system.redaction import redact
 from hfbench.training.arguments import training_arguments
 from hfbench.training.seeds import derive_streams
+from hfbench.training.sequence_loss import SequenceLoss
 
 Result = TypeVar("Result")
 
@@ -69,6 +74,7 @@ class Inputs:
             for seed in sorted({seed for seed, _ in subsets}):
                 sizes = sorted(size for own, size in subsets if own == seed)
                 check_train_sizes(sizes, labels, names, self._order(seed))
+            self._refuse_unfit_keys(cells)
         trained = {(cell.kind, cell.model.name): cell for cell in cells if cell.head}
         for cell in trained.values():
             self.refuse_where(cell.model, partial(self._look_at, cell))
@@ -135,7 +141,7 @@ class Inputs:
 
     @cached_property
     def _train_labels(self) -> np.ndarray:
-        return np.array(self.task.splits["train"]["label"][:])
+        return labels_of(self.task.splits["train"])
 
     def task_of(self, cell: Cell) -> LoadedTask:
         """The task as ``cell`` sees it: with its part of the train split."""
@@ -153,9 +159,53 @@ class Inputs:
     def _order(self, seed: int) -> np.ndarray:
         """The train split's rows, of which a subset is a beginning."""
         stream, groups = derive_streams(seed).subset, self.task.groups
+        numbers = strata(self._train_labels)
         if groups is None:
-            return nested_order(self._train_labels, stream)
-        return order_by_groups(self._train_labels, groups["train"], stream)
+            return nested_order(numbers, stream)
+        return order_by_groups(numbers, groups["train"], stream)
+
+    def class_weights(self, cell: Cell) -> tuple[float, ...] | None:
+        """Of the labels, in the training part that ``cell`` sees; None where all count alike."""
+        task = self.recipe.task
+        if task is None or task.class_weights is None:
+            return None
+        loaded = self.task_of(cell)
+        return class_weights(task, labels_of(loaded.splits["train"]), loaded.facts.labels)
+
+    def loss(self, cell: Cell) -> SequenceLoss:
+        """By which a classifier is trained; a language model has its own."""
+        if cell.head != "classifier":
+            return SequenceLoss()
+        return SequenceLoss(self.task.facts.problem_type, self.class_weights(cell))
+
+    def _refuse_unfit_keys(self, cells: Sequence[Cell]) -> None:
+        """Refuse what means nothing for the task's problem type, which its data may have said."""
+        kind, labels = self.task.facts.problem_type, self.task.facts.labels
+        if kind == "single_label_classification":
+            if self.recipe.task and self.recipe.task.threshold and len(labels) != 2:
+                raise UserError(
+                    f"task.threshold: it is for two classes or for several labels of a text, and "
+                    f"{self.task.facts.source} has {len(labels)} classes"
+                )
+            return
+        if self.recipe.selection == "best_accuracy":
+            raise UserError(
+                f"selection: best_accuracy has no meaning for {kind}, which the task is; give "
+                "best_loss or last"
+            )
+        for cell in cells:
+            smoothing = "label_smoothing_factor"
+            if (
+                kind == "regression"
+                and cell.head == "classifier"
+                and (cell.training_arguments.get(smoothing))
+            ):
+                raise UserError(
+                    f"training_arguments.{smoothing} (model {cell.model.name!r}) has no meaning "
+                    f"for {kind}, which the task is"
+                )
+            if cell.model.control:
+                refuse_unfit_control(cell.model.control, kind, f"models.{cell.model.name}.control")
 
     def corpus(self, model: Model) -> LoadedCorpus:
         """The corpus that ``model`` is pretrained on."""

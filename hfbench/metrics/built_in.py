@@ -72,6 +72,23 @@ def _of_class(
     )
 
 
+def _of_classes(labels: np.ndarray) -> float:
+    """Examples that a mean over classes rests on, where rare classes bring most of its variance.
+
+    Satterthwaite's (1946) degrees of freedom of a sum of variances 1 / n_k, each known from n_k.
+    """
+    counts = np.bincount(labels) if labels.ndim == 1 else labels.sum(0)
+    counts = np.minimum(counts, len(labels) - counts)
+    counts = counts[counts > 0].astype(float)
+    if not len(counts):
+        return float(len(labels))
+    return float(np.square(np.sum(1 / counts)) / np.sum(counts**-3.0))
+
+
+def _of_the_second(labels: np.ndarray) -> float:
+    return float((labels == 1).sum())
+
+
 for _metric in (
     Metric(
         "accuracy", accuracy, "accuracy %", ".2%", None, True,
@@ -80,7 +97,7 @@ for _metric in (
     Metric(
         "f1_macro", _single_or(f1_macro, multi_label.f1_macro), "macro F1", ".3f",
         "macro F1: mean of the classes' F1.", True, kinds=_BOTH, hub_type="f1",
-        estimate=_f1_macro, bounds=_SHARE,
+        estimate=_f1_macro, bounds=_SHARE, weight=_of_classes,
     ),
     Metric(
         "nll", _single_or(negative_log_likelihood, probability.nll_of_labels), "NLL", ".3f",
@@ -102,6 +119,7 @@ for _metric in (
         "balanced_accuracy", _value(confusion.balanced_accuracy), "balanced accuracy %", ".2%",
         "balanced accuracy: mean of the classes' recall.", True,
         estimate=confusion.balanced_accuracy, bounds=_SHARE, columns_of=(),
+        weight=_of_classes,
     ),
     Metric(
         "f1_micro", _value(_micro), "micro F1", ".3f",
@@ -115,17 +133,20 @@ for _metric in (
     ),
     Metric(
         "f1", _value(_of_second(confusion.f1_of)), "F1", ".3f", None, True, kinds=_BOTH,
+        weight=_of_the_second,
         estimate=_of_second(confusion.f1_of), bounds=_SHARE, columns_of=(),
         of_class=_of_class(confusion.f1_of, multi_label.f1_of),
     ),
     Metric(
         "precision", _value(_of_second(confusion.precision_of)), "precision", ".3f", None, True,
-        kinds=_BOTH, estimate=_of_second(confusion.precision_of), bounds=_SHARE, columns_of=(),
+        kinds=_BOTH, weight=_of_the_second,
+        estimate=_of_second(confusion.precision_of), bounds=_SHARE, columns_of=(),
         of_class=_of_class(confusion.precision_of, multi_label.precision_of),
     ),
     Metric(
         "recall", _value(_of_second(confusion.recall_of)), "recall", ".3f", None, True,
-        kinds=_BOTH, estimate=_of_second(confusion.recall_of), bounds=_SHARE, columns_of=(),
+        kinds=_BOTH, weight=_of_the_second,
+        estimate=_of_second(confusion.recall_of), bounds=_SHARE, columns_of=(),
         of_class=_of_class(confusion.recall_of, multi_label.recall_of),
     ),
     Metric(
@@ -143,11 +164,13 @@ for _metric in (
         "auroc", _value(_auroc), "AUROC", ".3f",
         "AUROC: area under the ROC curve, each class against the others.", True, kinds=_BOTH,
         hub_type="roc_auc", estimate=_auroc, bounds=_SHARE, columns_of=(),
+        weight=_of_classes,
     ),
     Metric(
         "average_precision", _value(_precision), "average precision", ".3f",
         "average precision: area under the curve of precision by recall, each class against the "
         "others.", True, kinds=_BOTH, estimate=_precision, bounds=_SHARE, columns_of=(),
+        weight=_of_classes,
     ),
     Metric(
         "subset_accuracy", _value(multi_label.subset_accuracy), "subset accuracy %", ".2%",

@@ -24,16 +24,20 @@ class Estimate(NamedTuple):
     influence: np.ndarray
     """How T changes with the share of each example, shape (examples,); its mean is 0. The variance
     of T over samples is that of the mean of these."""
+    losses: np.ndarray | None = None
+    """Of a measure that is a mean over examples, what it is the mean of."""
 
     @classmethod
     def of_mean(cls, losses: np.ndarray) -> "Estimate":
         """Of a measure that is a mean over examples, shape (examples,)."""
         value = float(losses.mean())
-        return cls(value, losses - value)
+        return cls(value, losses - value, losses)
 
     @property
     def pseudo_values(self) -> np.ndarray:
         """T plus the influence of each example: their mean is T, shape (examples,)."""
+        if self.losses is not None:  # without rounding: right and wrong stay 1 and 0
+            return self.losses
         return self.value + self.influence
 
 

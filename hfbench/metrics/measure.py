@@ -2,19 +2,28 @@
 
 import numpy as np
 
-from hfbench.metrics.registry import score, warn_of
+from hfbench.metrics.built_in import LOSSES
+from hfbench.metrics.registry import METRICS, ProblemType, score, warn_of
 from hfbench.metrics.scores import mean_loss
 
 
-def classification_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Every registered metric; the negative log-likelihood by its name in training, ``loss``.
+def classification_metrics(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    kind: ProblemType = "single_label_classification",
+    thresholds: list[float] | None = None,
+) -> dict[str, float]:
+    """Every registered metric of ``kind``; that which is the loss of training by the name ``loss``.
 
-    Of a metric that gives no number, a warning says why.
-
-    Args:
-        logits: shape (examples, labels); the prediction is the highest, the first among equals.
-        labels: shape (examples,).
+    Of a metric that gives no number, a warning says why. For the arrays see `Metric.compute`, for
+    ``thresholds`` `threshold.shift`.
     """
+    if kind != "single_label_classification" or thresholds:
+        scores = score(kind, logits, labels, thresholds=thresholds)
+        warn_of(scores.left_out)
+        loss = METRICS[LOSSES[kind]]
+        others = {name: value for name, value in scores.values.items() if name != loss.name}
+        return {"loss": float(loss.compute(logits, labels)), **others}
     from hfbench.metrics.evaluate_metric import ClassificationMetrics
 
     metrics = ClassificationMetrics(keep_in_memory=True)

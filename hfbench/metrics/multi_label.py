@@ -76,7 +76,7 @@ def _counts(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _present(labels: np.ndarray) -> np.ndarray:
-    present = labels.any(0)
+    present = np.asarray(labels.any(0))
     if not present.any():
         raise UndefinedMeasureError("no example has a label")
     return present

@@ -59,6 +59,9 @@ class Metric:
     of_class: Callable[[int, np.ndarray, np.ndarray], Estimate] | None = None
     """The measure of one class or label, by its number: ``f1:spam`` in place of ``f1``."""
 
+    weight: Callable[[np.ndarray], float] | None = None
+    """Of labels: how many examples it rests on, where not all count alike; None: all."""
+
     def pseudo_values(self, outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """A number for each example, whose mean is the measure, shape (examples,).
 
@@ -105,7 +108,17 @@ RESERVED = frozenset(
     # points of a curve
     {"loss", "step", "epoch", "grad_norm", "learning_rate"}
     # columns of tables
-    | {"model", "low", "high", "interval", "group", "above_majority", "p_majority", "majority"}
+    | {
+        "model",
+        "measure",
+        "low",
+        "high",
+        "interval",
+        "group",
+        "above_majority",
+        "p_majority",
+        "majority",
+    }
     | {"above_chance", "runs", "failed", "collapsed", "may_be_best", "seed_sd", "examples"}
     | {"parameters"}
     | {"body_parameters", "train_tokens", "train_flops", "train_seconds", "tokens_per_second"}
@@ -196,8 +209,13 @@ def measure_of_class(metric: Metric, number: int, name: str) -> Metric:
         title=f"{metric.title} of {name}",
         compute=lambda outputs, labels: estimate(outputs, labels).value,
         estimate=estimate,
+        weight=lambda labels: float(_has(labels, number).sum()),
         note=None,
     )
+
+
+def _has(labels: np.ndarray, number: int) -> np.ndarray:
+    return (labels == number) if labels.ndim == 1 else labels[:, number] == 1
 
 
 def score(

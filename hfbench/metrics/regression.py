@@ -6,7 +6,10 @@ from hfbench.metrics.estimate import Estimate, UndefinedMeasureError
 
 
 def pearson(outputs: np.ndarray, labels: np.ndarray) -> Estimate:
-    """Correlation of predictions and labels; influence after Devlin et al. (1975)."""
+    """Correlation of predictions and labels; 0 where all predictions are equal.
+
+    Influence after Devlin, Gnanadesikan and Kettenring (1975).
+    """
     return _correlation(outputs[:, 0].astype(np.float64), labels)
 
 
@@ -14,11 +17,13 @@ def spearman(outputs: np.ndarray, labels: np.ndarray) -> Estimate:
     """Correlation of the ranks of predictions and labels, those of equal values their mean.
 
     An example's influence is that of its two ranks on their correlation, and that of its presence
-    on the ranks of all others (Croux and Dehon 2010).
+    on the ranks of all others (Croux and Dehon 2010). 0 where all predictions are equal.
     """
     x, y = outputs[:, 0].astype(np.float64), labels
     u, v = _ranks(x), _ranks(y)
     fixed = _correlation(u, v)
+    if x.max() == x.min():
+        return fixed
     a, b = u.var(), v.var()
     of_covariance = _raised(x, v) + _raised(y, u)
     of_variances = _raised(x, u) / a + _raised(y, v) / b
@@ -47,7 +52,7 @@ def mae(outputs: np.ndarray, labels: np.ndarray) -> Estimate:
 
 def r2(outputs: np.ndarray, labels: np.ndarray) -> Estimate:
     """1 less the squared error as a share of the labels' variance; below 0 where it is larger."""
-    _refuse_constant(labels, "the labels are")
+    _refuse_constant(labels)
     squares = np.square(outputs[:, 0].astype(np.float64) - labels)
     deviations = np.square(labels - labels.mean())
     share = squares.mean() / deviations.mean()
@@ -55,16 +60,17 @@ def r2(outputs: np.ndarray, labels: np.ndarray) -> Estimate:
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> Estimate:
-    _refuse_constant(y, "the labels are")
-    _refuse_constant(x, "the predictions are")
+    _refuse_constant(y)
+    if x.max() == x.min():  # as Matthews' correlation of one answer to all
+        return Estimate.of_mean(np.zeros(len(y)))
     x, y = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
     value = float(np.clip((x * y).mean(), -1, 1))
     return Estimate(value, x * y - value / 2 * (np.square(x) + np.square(y)))
 
 
-def _refuse_constant(values: np.ndarray, what: str) -> None:
-    if values.max() == values.min():
-        raise UndefinedMeasureError(f"{what} all equal")
+def _refuse_constant(labels: np.ndarray) -> None:
+    if labels.max() == labels.min():
+        raise UndefinedMeasureError("the labels are all equal")
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -40,7 +40,9 @@ def model_without_weights(
     """
     config = prepared.config
     if head == "classifier":
-        config = type(config).from_dict({**config.to_dict(), "num_labels": num_labels})
+        # what a checkpoint says of its own head may not go with so many labels
+        changes = {"num_labels": num_labels, "problem_type": None}
+        config = type(config).from_dict({**config.to_dict(), **changes})
     with torch.device("meta"):
         model = AUTO_CLASSES[head].from_config(
             config, trust_remote_code=prepared.entry.trust_remote_code

@@ -21,6 +21,7 @@ from hfbench.models.lora import add_adapters
 from hfbench.models.origin import order_outputs
 from hfbench.models.prepare import PreparedModel, named
 from hfbench.recipe.schema import Lora
+from hfbench.recipe.types import ProblemType
 
 # Loading a `.bin` starts a thread that asks the Hub to convert the repo; nobody asked for that.
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
@@ -32,20 +33,28 @@ def load_classifier(
     init_seed: int,
     pretrained: Path | None = None,
     lora: Lora | None = None,
+    kind: ProblemType = "single_label_classification",
 ) -> PreTrainedModel:
     """The model with a classification head for ``labels``; new weights are drawn from the seed.
 
     Args:
         prepared: what `prepare_model` gave.
-        labels: names; the head has an output for each.
+        labels: names; the head has an output for each (of a regression one).
         init_seed: of the stream for new weights.
         pretrained: folder of the language model that pretraining left, to start from.
         lora: train these adapters, the head and what else is new; freeze all other weights.
+        kind: what is asked of a text; whoever loads the model later finds it in its configuration.
     """
     names = dict(enumerate(labels))
-    head = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
+    head: dict[str, Any] = {
+        "id2label": names,
+        "label2id": {name: number for number, name in names.items()},
+    }
+    # of a single label transformers knows it by the labels; a checkpoint may say something else
+    if kind != "single_label_classification" or prepared.config.problem_type:
+        head["problem_type"] = kind
     model, new = _load(AutoModelForSequenceClassification, prepared, init_seed, head, pretrained)
-    if order := prepared.head(labels).order:
+    if order := prepared.head(labels, kind).order:
         order_outputs(model, order)
     # Else the Trainer believes that the model divides its loss by the whole step's examples.
     model.accepts_loss_kwargs = False

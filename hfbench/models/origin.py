@@ -17,6 +17,7 @@ from transformers.utils import cached_file
 from hfbench.errors import UserError
 from hfbench.models.custom_gpt import CustomGPTConfig
 from hfbench.recipe.schema import Model
+from hfbench.recipe.types import ProblemType
 
 _UNNAMED = "LABEL_"  # as transformers calls classes that nobody named
 _POOLING = "1_Pooling/config.json"  # of sentence-transformers
@@ -32,11 +33,13 @@ class ClassifierHead:
     """For each label of the task the output that has its name; None: the outputs stay."""
 
 
-def classifier_head(config: PreTrainedConfig, labels: list[str]) -> ClassifierHead:
+def classifier_head(
+    config: PreTrainedConfig, labels: list[str], kind: ProblemType
+) -> ClassifierHead:
     """How a checkpoint's head fits the ``labels``, by the names that ``config`` has for its own.
 
     A head for as many classes is kept. Where these have the names of the labels in another order,
-    its outputs are put in theirs.
+    its outputs are put in theirs. Of a regression a head with one output is.
     """
     architectures = config.architectures or []
     if not any(name.endswith("ForSequenceClassification") for name in architectures):
@@ -46,7 +49,11 @@ def classifier_head(config: PreTrainedConfig, labels: list[str]) -> ClassifierHe
     if len(names) != len(labels):
         return ClassifierHead(
             f"its head for {len(names)} classes ({listed}) was replaced by a new one"
+            if len(names) > 1
+            else "its head with one output was replaced by a new one"
         )
+    if kind == "regression":
+        return ClassifierHead("its head with one output was kept")
     if all(name.startswith(_UNNAMED) for name in names):
         return ClassifierHead(f"its head for {len(names)} classes without names was kept")
     places = {name.casefold(): place for place, name in enumerate(names)}

@@ -45,7 +45,7 @@ from hfbench.models.tokenizer import (
 )
 from hfbench.recipe.cells import brings_tokenizer
 from hfbench.recipe.schema import Lora, Model
-from hfbench.recipe.types import Head
+from hfbench.recipe.types import Head, ProblemType
 from hfbench.system.hub import refuse_adapter, refuse_code_elsewhere, resolve_revision, user_errors
 
 
@@ -73,12 +73,14 @@ class PreparedModel:
         """
         return find_max_length(self.entry, self.config, self.tokenizer, self.embedding_rows)
 
-    def head(self, labels: list[str]) -> ClassifierHead:
+    def head(
+        self, labels: list[str], kind: ProblemType = "single_label_classification"
+    ) -> ClassifierHead:
         """What becomes of the classification head of its checkpoint, for ``labels``."""
         entry = self.entry
         if entry.model_name_or_path is None or entry.random_init or entry.pretrain:
             return ClassifierHead()
-        return classifier_head(self.config, labels)
+        return classifier_head(self.config, labels, kind)
 
     @property
     def is_own_architecture(self) -> bool:

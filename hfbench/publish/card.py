@@ -21,7 +21,7 @@ from jinja2 import Environment, StrictUndefined
 from hfbench.evidence import markdown
 from hfbench.evidence.findings import Findings, describe_pretraining
 from hfbench.evidence.stats import wilson_interval
-from hfbench.evidence.table import ACCURACY, build_rows, text_table
+from hfbench.evidence.table import MAIN, build_rows, text_table
 from hfbench.evidence.words import percent
 from hfbench.metrics.registry import Metric, metrics_of
 from hfbench.publish.published_run import (
@@ -171,7 +171,7 @@ def _render(template: str, **values: Any) -> str:
 
 def _standing(findings: Findings) -> dict[str, Any]:
     """What every card says of the comparison."""
-    table = text_table(build_rows(findings), ACCURACY, findings.footnotes)
+    table = text_table(build_rows(findings), MAIN, findings.footnotes)
     return {
         "answer": " ".join(findings.answer),
         "table": markdown.table(table.header, table.rows),
@@ -232,7 +232,7 @@ def _eval_results(run: PublishedRun) -> list[EvalResult]:
                 **common,
                 metric_type="accuracy",
                 metric_name=f"accuracy, mean of {len(model.finished)} seeds",
-                metric_value=round(model.accuracy, 6),
+                metric_value=round(model.value, 6),
                 metric_args=mean,
             )
         )

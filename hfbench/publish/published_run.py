@@ -190,7 +190,7 @@ def this_run(run: PublishedRun) -> str:
         return f"{text}; one seed only"
     low, high = model.interval
     text += (
-        f"; mean of {len(model.finished)} seeds {percent(model.accuracy)} (95 % interval, over "
+        f"; mean of {len(model.finished)} seeds {percent(model.value)} (95 % interval, over "
         f"examples and seeds, {100 * low:.1f}-{100 * high:.1f})"
     )
     if run.chosen_on_evaluation:

@@ -164,6 +164,16 @@ class Task(Section):
     truncation: Truncation = "head"
     """What is left of a text that is too long: its beginning, its end, or a quarter of the tokens
     from its beginning and the others from its end (https://arxiv.org/abs/1905.05583)."""
+    metric: Line | None = None
+    """The measure by which models are ranked, of which ``margin`` is a difference; docs/measures.md
+    lists them. Default: ``accuracy``; multi-label ``f1_micro``, regression ``rmse``. Of one class:
+    ``f1:spam``."""
+    metrics: list[Line] = []
+    """Further measures that are columns."""
+    slices: list[Line] = []
+    """Parts of the evaluation examples by which models are compared, too: ``length`` (quarters of
+    the number of words), or columns of the data; numbers in quarters, of many values the most
+    frequent. Results hold the columns' values."""
     title: Line | None = None
     """What results call the data; default: the data set or the names of the files."""
 
@@ -606,16 +616,18 @@ class Recipe(Section):
     folder keeps what was asked, and when."""
     reference: Name | None = None
     """A model with which each other one is compared: so many questions more."""
-    margin: Share | None = None
-    """The difference of accuracies that matters, a fraction: with ``0.01``, two models whose
-    difference is shown to be below one point are equivalent."""
+    margin: Annotated[float, Field(gt=0)] | None = None
+    """The difference that matters, in units of the measure (``task.metric``), of accuracies a
+    fraction: with ``0.01``, two models whose difference is shown to be below one point are
+    equivalent."""
     train_sizes: list[PositiveInt] = []
     """A learning curve: every model runs with every seed on so many training examples, and only
     so. Subsets are stratified, nested within a seed and the same for every model."""
     selection: Selection = "last"
     """Which weights of a classifier are evaluated in the end: the ``last``, or those with the
-    lowest loss (``best_loss``) or the highest accuracy (``best_accuracy``) of the evaluations on
-    the validation split during training, the earliest among equals."""
+    lowest loss (``best_loss``), the highest accuracy (``best_accuracy``) or the best of any other
+    measure (``best_f1_macro``) of the evaluations on the validation split during training, the
+    earliest among equals."""
     optimizer: Optimizer = "huggingface"
     """``huggingface``: the defaults of TrainingArguments; ``study``: the optimiser of the study."""
     training_arguments: TrainingArgumentsDict = {}
@@ -697,6 +709,15 @@ class Recipe(Section):
                 raise ValueError(f"questions: {pair[0]!r} is compared with itself")
             if pairs.count(frozenset(pair)) > 1:
                 raise ValueError(f"questions: {' and '.join(pair)} are there more than once")
+        return self
+
+    @model_validator(mode="after")
+    def _margin_of_a_share(self) -> "Recipe":
+        """Who asks for 3 points means 0.03; only what is no share can differ by 1 and more."""
+        task = self.task
+        unbounded = task and (task.metric or task.said_problem_type in (None, "regression"))
+        if self.margin is not None and self.margin >= 1 and not unbounded:
+            raise ValueError(f"margin: {self.margin:g} must be less than 1: it is a fraction")
         return self
 
     @field_validator("train_sizes")

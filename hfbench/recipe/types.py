@@ -74,7 +74,8 @@ Head = Literal["classifier", "language model"]
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 """What a sequence classifier is asked, in transformers' words; as `metrics.registry.ProblemType`,
 which a recipe is read without, for it needs scipy."""
-Selection = Literal["last", "best_loss", "best_accuracy"]
+Selection = Annotated[str, Field(pattern=r"^(last|best_.+)$")]
+"""``last``, ``best_loss``, or ``best_`` and the name of a measure."""
 Truncation = Literal["head", "tail", "head_tail"]
 """What is left of a text that is too long."""
 

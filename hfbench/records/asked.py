@@ -20,7 +20,11 @@ class Asked(BaseModel):
 
     questions: list[tuple[str, str]] = Field(default=[], description="Pairs of models.")
     reference: str | None = Field(default=None, description="Each other model against this one.")
-    margin: float | None = Field(default=None, gt=0, description="Fraction of accuracy.")
+    margin: float | None = Field(default=None, gt=0, description="In units of the measure.")
+    metric: str | None = Field(
+        default=None, description="The measure by which models are ranked; null: the default."
+    )
+    metrics: list[str] = Field(default=[], description="Further measures that are columns.")
     seeds: list[int] = Field(default=[], description="Those that the recipe names.")
     looks: list[int] = Field(default=[], description="Seeds at each planned look; [] without.")
     asked: str = Field(default="", description="When; ISO 8601, UTC.")
@@ -33,6 +37,8 @@ class Asked(BaseModel):
             questions=[(first, second) for first, second in recipe.questions],
             reference=recipe.reference,
             margin=recipe.margin,
+            metric=recipe.task.metric if recipe.task else None,
+            metrics=recipe.task.metrics if recipe.task else [],
             seeds=recipe.seeds,
             looks=recipe.looks,
             asked=datetime.now(timezone.utc).isoformat(timespec="seconds"),

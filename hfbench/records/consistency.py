@@ -8,7 +8,8 @@ import math
 
 import numpy as np
 
-from hfbench.metrics.built_in import BUILT_IN
+from hfbench.metrics.built_in import BUILT_IN, DEFAULTS, LOSSES
+from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import Compared, FailedRecord, TrainedRecord
 
 _STAMPS = ("packages", "python", "commit", "uncommitted_changes")
@@ -40,7 +41,8 @@ def contradiction(record: Compared | FailedRecord) -> str | None:
     for split in ("train", task.evaluation_split):
         if split not in task.splits:
             return f"task.splits has no {split!r}"
-        if set(task.splits[split].label_counts) != set(task.labels):
+        counted_labels = [] if task.problem_type == "regression" else task.labels
+        if set(task.splits[split].label_counts) != set(counted_labels):
             return f"task.splits.{split}.label_counts are not those of task.labels"
     counted = {
         "unknown_texts": getattr(record, "unknown_texts", None),
@@ -49,8 +51,11 @@ def contradiction(record: Compared | FailedRecord) -> str | None:
     for key, counts in counted.items():
         if counts and task.evaluation_split not in counts:
             return f"{key} has no {task.evaluation_split!r}"
-    if "accuracy" not in record.metrics.get(task.evaluation_split, {}):
-        return f"metrics has no accuracy of {task.evaluation_split!r}"
+    if task.problem_type == "regression" and len(task.labels) != 1:
+        return f"task.labels are {len(task.labels)}, and a regression has one"
+    default = DEFAULTS[task.problem_type]
+    if default not in record.metrics.get(task.evaluation_split, {}):
+        return f"metrics has no {default} of {task.evaluation_split!r}"
     return None
 
 
@@ -68,22 +73,37 @@ def misfit(record: Compared, predictions: dict[str, np.ndarray]) -> str | None:
         return f"{len(labels):,} rows of {split!r}, not {task.splits[split].examples:,}"
     if logits.shape[1] != num_labels:
         return f"logits of {logits.shape[1]} labels, not {num_labels}"
-    if not ((labels >= 0) & (labels < num_labels)).all():
-        return f"labels that are not from 0 to {num_labels - 1}"
+    if problem := _labels_misfit(task.problem_type, labels, num_labels):
+        return problem
     highest = logits.max(1, initial=-np.inf)  # the maximum of a NaN is NaN
     if not np.isfinite(highest).all():  # -inf is a logit: what cannot be
         bad = predictions["id"][(~np.isfinite(highest)).argmax()]
         return f"logits of {bad} that are not finite"
     if len(set(predictions["id"].tolist())) != len(labels):
         return "an example more than once"
-    return _other_metric(record.metrics[split], logits, labels)
+    return _other_metric(task.problem_type, record.metrics[split], logits, labels)
 
 
-def _other_metric(recorded: dict[str, float], logits: np.ndarray, labels: np.ndarray) -> str | None:
+def _labels_misfit(kind: ProblemType, labels: np.ndarray, num_labels: int) -> str | None:
+    if kind == "regression":
+        is_right = labels.ndim == 1 and labels.dtype.kind == "f" and np.isfinite(labels).all()
+        return None if is_right else "labels that are not finite numbers"
+    if kind == "multi_label_classification":
+        is_right = labels.shape[1:] == (num_labels,) and np.isin(labels, (0, 1)).all()
+        return None if is_right else f"labels that are not 0 or 1 for each of {num_labels}"
+    is_right = labels.ndim == 1 and labels.dtype.kind == "i"
+    if not is_right or not ((labels >= 0) & (labels < num_labels)).all():
+        return f"labels that are not from 0 to {num_labels - 1}"
+    return None
+
+
+def _other_metric(
+    kind: ProblemType, recorded: dict[str, float], logits: np.ndarray, labels: np.ndarray
+) -> str | None:
     """Which metric is not that of the logits; one of the user's own may have changed since."""
     for metric in BUILT_IN:
-        name = "loss" if metric.name == "nll" else metric.name
-        if "single_label_classification" not in metric.kinds or name not in recorded:
+        name = "loss" if metric.name == LOSSES[kind] else metric.name
+        if kind not in metric.kinds or name not in recorded:
             continue
         found = metric.compute(logits, labels)
         if not math.isclose(recorded[name], found, rel_tol=1e-5, abs_tol=1e-6):

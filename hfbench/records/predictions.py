@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def load_predictions(record: Compared, results: Path, split: str) -> "dict[str, np.ndarray]":
-    """``id`` (n,), ``label`` (n,) and ``logits`` (n, labels) of one split, in the data's order.
+    """``id`` (n,), ``label`` and ``logits`` (n, outputs) of one split, in the data's order.
+
+    A label is a class number, int64 of shape (n,); 0 or 1 for each, int64 of shape (n, labels); or
+    the number that is to be predicted, float64 of shape (n,).
 
     Raises:
         RecordError: if they are missing, or not as `ComparedRecord.predictions` says.
@@ -113,6 +116,49 @@ def _refuse_other_rows(file: "pq.ParquetFile", record: Compared) -> None:
     expected = sum(split.examples for name, split in splits if name != "train")
     if file.metadata.num_rows != expected:
         raise ValueError(f"{file.metadata.num_rows:,} rows, not {expected:,} as the record says")
+    outputs = len(record.task.labels)
+    is_multi_label = record.task.problem_type == "multi_label_classification"
+    wanted = {"logits": outputs * expected, "label": (outputs if is_multi_label else 1) * expected}
+    for name, most in wanted.items():
+        found = _count_values(file, name)
+        if found != most:
+            raise ValueError(f"{found:,} values in column {name!r}, not {most:,}")
+
+
+def _count_values(file: "pq.ParquetFile", name: str) -> int:
+    """Of a column, those within its lists; not unpacked."""
+    return sum(
+        group.column(number).num_values
+        for group in map(file.metadata.row_group, range(file.metadata.num_row_groups))
+        for number in range(group.num_columns)
+        if group.column(number).path_in_schema.partition(".")[0] == name
+    )
+
+
+def label_column(labels: "np.ndarray") -> "pa.Array":
+    """The column ``label`` of a file of predictions: of whole numbers, lists of these, or numbers.
+
+    Args:
+        labels: as `load_predictions` gives them back.
+    """
+    import pyarrow as pa
+
+    if labels.ndim == 1:
+        return pa.array(labels)
+    flat = pa.array(labels.reshape(-1), pa.int8())
+    starts = list(range(0, labels.size + 1, labels.shape[1]))
+    return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), flat)
+
+
+def _labels(column: "pa.Array") -> "np.ndarray":
+    """The reverse of `label_column`."""
+    import numpy as np
+    import pyarrow as pa
+
+    if not pa.types.is_list(column.type):
+        found = np.from_dlpack(column)
+        return found if found.dtype.kind == "f" else found.astype(np.int64, copy=False)
+    return np.from_dlpack(column.values).astype(np.int64).reshape(len(column), -1)
 
 
 def _read_columns(file: "pq.ParquetFile", *names: str) -> "pa.Table":
@@ -142,7 +188,7 @@ class _Examples:
         table = _read_columns(file, "split", "id", "label")
         rows = np.array(table["split"].to_pylist()) == split
         ids = np.array(list(compress(table["id"].to_pylist(), rows)))
-        labels = np.from_dlpack(table["label"].chunk(0))[rows]
+        labels = _labels(table["label"].chunk(0))[rows]
         return cls(_head(file, content), rows, ids, labels)
 
     def are_those_of(self, content: "pa.Buffer") -> bool:

@@ -209,6 +209,10 @@ class TrainingFacts(RecordPart):
     cuda_graphs: bool = Field(
         default=False, description="Whether steps were replayed, see `cuda_graphs`."
     )
+    class_weights: dict[str, float] | None = Field(
+        default=None,
+        description="Label -> its weight in the loss, see `SequenceLoss.weights`; null: all alike.",
+    )
     train_seconds: float = Field(
         description="Wall time of training, evaluations apart. Where a pretraining went on from a "
         "checkpoint: up to that checkpoint and from it, without the steps that were lost."
@@ -370,6 +374,11 @@ class ComparedRecord(FinishedRecord):
     task: TaskData
     predictions: str = Field(
         description="Parquet file beside this one: split, id, label, logits (one row an example).",
+    )
+    thresholds: list[float] | None = Field(
+        default=None,
+        description="Of each label, or of the second of two classes, the probability from which on "
+        "it is given, as chosen on the validation examples; null: 0.5.",
     )
     predictions_hash: str | None = Field(
         default=None,

@@ -14,6 +14,7 @@ from hfbench.recipe.types import Head
 from hfbench.training.cuda_graphs import can_replay
 from hfbench.training.replay import ReplayingTrainer
 from hfbench.training.seeds import Streams
+from hfbench.training.sequence_loss import SequenceLoss
 from hfbench.training.sharded import ShardingTrainer, will_shard
 from hfbench.training.skipping import SkippingTrainer
 from hfbench.training.trainer import FairTrainer
@@ -29,13 +30,15 @@ def build_trainer(
     streams: Streams,
     callbacks: list[TrainerCallback],
     *,
+    loss: SequenceLoss | None = None,
     cuda_graphs: bool = True,
 ) -> FairTrainer:
     """The Trainer of every run, for a classifier and for a causal language model alike.
 
-    ``data.splits`` holds train and validation with input columns and ``labels``: a class number for
-    each row of a classifier, ids for a language model. Batches are padded to their longest row, or
-    on a GPU a little further. ``cuda_graphs`` replays steps where `can_replay` allows.
+    ``data.splits`` holds train and validation with input columns and ``labels``: for each row of a
+    classifier what its ``loss`` takes (by default a class number), ids for a language model.
+    Batches are padded to their longest row, or on a GPU a little further. ``cuda_graphs`` replays
+    steps where `can_replay` allows.
     """
     trainer = choose_trainer(model, args, cuda_graphs)(
         head=head,
@@ -43,6 +46,7 @@ def build_trainer(
         args=args,
         optimizer_name=optimizer_name,
         streams=streams,
+        loss=loss or SequenceLoss(),
         train_dataset=data.splits["train"],
         eval_dataset=data.splits["validation"],
         processing_class=tokenizer,

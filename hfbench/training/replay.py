@@ -29,7 +29,7 @@ class ReplayingTrainer(SkippingTrainer):
         self._rows_on_device = self.train_dataset.to(device)
         rows = self.args.per_device_train_batch_size
         self._rows = torch.zeros(rows, dtype=torch.long, device=device)
-        self._items = torch.zeros((), dtype=torch.long, device=device)
+        self._items = torch.zeros((), device=device)
         self._loss = torch.zeros((), device=device)
         self._replayed_count = ReplayedFunction(self._count_items)
         self._replayed_step = ReplayedFunction(self._step_on_rows)
@@ -110,8 +110,9 @@ class ReplayingTrainer(SkippingTrainer):
         self._items.copy_(self._counted(inputs["labels"]))
 
     def _counted(self, labels: Tensor) -> Tensor:
-        counted = labels[:, 1:] if self.head == "language model" else labels
-        return (counted != IGNORED).sum()
+        if self.head == "language model":
+            return (labels[:, 1:] != IGNORED).sum()
+        return self.loss.items(labels)
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         # the optimizer clips; the Trainer would visit all parameters, which have no gradient now

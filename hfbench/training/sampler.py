@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -53,7 +54,9 @@ def with_ignored_row(dataset: Dataset) -> Dataset:
     table = dataset.with_format("arrow")[:]
     row = table.slice(0, 1).to_pylist()[0]
     labels = row["labels"]
-    ignored = [IGNORED] * len(labels) if isinstance(labels, list) else IGNORED
+    ignored: Any = [IGNORED] * len(labels) if isinstance(labels, list) else IGNORED
+    if isinstance(labels, float):
+        ignored = math.nan  # -100 is a number as others, in a regression
     last = pa.Table.from_pylist([{**row, "labels": ignored}], schema=table.schema)
     # `concatenate_datasets`, or a fingerprint of the table, takes as long as many steps may take
     both = InMemoryTable(pa.concat_tables([table, last]))

@@ -12,6 +12,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from hfbench.metrics.registry import METRICS
 from hfbench.recipe.types import Selection
 
 
@@ -24,6 +25,10 @@ class WeightSelection(TrainerCallback):
 
     def __init__(self, selection: Selection) -> None:
         self.selection = selection
+        self.measure = selection.removeprefix("best_")
+        """The measure by which weights are chosen; ``last`` where they are not."""
+        metric = METRICS.get(self.measure.partition(":")[0])
+        self._sign = 1 if metric and metric.higher_is_better else -1
         self.step: int | None = None
         self._score = -math.inf
         self._weights: dict[str, torch.Tensor] = {}
@@ -41,8 +46,7 @@ class WeightSelection(TrainerCallback):
         """Called by the Trainer after each evaluation."""
         if self.selection == "last":
             return
-        is_loss = self.selection == "best_loss"
-        score = -metrics["eval_loss"] if is_loss else metrics["eval_accuracy"]
+        score = self._sign * metrics[f"eval_{self.measure}"]
         if score > self._score:  # not >=: the earliest among equals
             self._score, self.step = score, state.global_step
             self._weights = {

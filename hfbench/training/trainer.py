@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import Sampler
@@ -25,6 +24,7 @@ from hfbench.training.losses import (
 )
 from hfbench.training.sampler import EpochSampler, with_ignored_row
 from hfbench.training.seeds import Streams
+from hfbench.training.sequence_loss import SequenceLoss
 
 Metrics = Callable[[EvalPrediction], dict[str, float]]
 
@@ -33,9 +33,10 @@ class FairTrainer(Trainer):
     """`Trainer` with what a fair comparison needs; what makes it fast is in its subclasses.
 
     - The order of the examples is `EpochSampler`'s.
-    - A classifier's loss is the sum over the examples divided by the number of examples in the
-      whole optimizer step, over accumulation and processes. The model's own loss would be a mean
-      of each piece that the stock Trainer then does not divide (transformers issue 47688).
+    - A classifier's loss is the sum over the examples divided by the number of examples (or their
+      weights) in the whole optimizer step, over accumulation and processes, see `SequenceLoss`. The
+      model's own loss would be a mean of each piece that the stock Trainer then does not divide
+      (transformers issue 47688).
     - With the study's optimiser only matrices that are not embeddings decay.
     - The training accuracy is logged beside the loss.
     - A loss that is not finite ends the run.
@@ -56,6 +57,7 @@ class FairTrainer(Trainer):
         eval_dataset: Dataset,
         optimizer_name: Optimizer,
         streams: Streams,
+        loss: SequenceLoss,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -64,7 +66,7 @@ class FairTrainer(Trainer):
             data_collator=_as_it_is,
             **kwargs,
         )
-        self.head = head
+        self.head, self.loss = head, loss
         self.label_names = ["labels"]  # Trainer would find them only where forward names them
         self.compute_metrics: Metrics | None = self._language_model_metrics
         if head == "classifier":
@@ -126,19 +128,29 @@ class FairTrainer(Trainer):
     def classification_loss(
         self, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | None = None
     ) -> Tensor:
-        """Cross entropy over the labelled rows of this piece / rows of the whole step."""
-        logits = outputs["logits"].float()  # (B, num_labels)
-        if self.model.training:
+        """The loss of this piece's rows / the items of the whole step.
+
+        Weights of classes and label smoothing are for training alone.
+        """
+        logits = outputs["logits"].float()  # (B, outputs)
+        if not self.model.training:
+            plain = SequenceLoss(self.loss.problem_type)
+            return plain.total(logits, labels) / plain.items(labels)
+        if self.loss.problem_type == "single_label_classification":
             hits = (logits.detach().argmax(-1) == labels).sum()
             self._right_and_seen += torch.stack([hits, (labels != IGNORED).sum()])
-        total = F.cross_entropy(
-            logits,
-            labels,
-            ignore_index=IGNORED,
-            reduction="sum",
-            label_smoothing=self.args.label_smoothing_factor if self.model.training else 0.0,
+        total = self.loss.total(logits, labels, self.args.label_smoothing_factor)
+        return total / (
+            num_items_in_batch if num_items_in_batch is not None else self.loss.items(labels)
         )
-        return total / (num_items_in_batch if num_items_in_batch is not None else len(labels))
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """The batches of a step, and by what the sum of their losses is divided."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.head == "classifier" and batches:
+            own = torch.stack([self.loss.items(batch["labels"]) for batch in batches]).sum()
+            items = self.accelerator.gather(own.to(device).reshape(1)).sum()
+        return batches, items
 
     def prediction_step(self, model: nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer` does it; of a language model each row's losses in the place of logits."""
@@ -157,11 +169,16 @@ class FairTrainer(Trainer):
             NonFiniteLossError: in every process, if the loss of any was not finite.
         """
         self.refuse_non_finite()
-        if "loss" in logs and self.head == "classifier":
+        if "loss" in logs and self._counts_right:
             right, seen = self.accelerator.reduce(self._right_and_seen, "sum").tolist()
             logs["accuracy"] = right / max(seen, 1)
             self._right_and_seen.zero_()
         super().log(logs, start_time)
+
+    @property
+    def _counts_right(self) -> bool:
+        kind = self.loss.problem_type
+        return self.head == "classifier" and kind == "single_label_classification"
 
     def refuse_non_finite(self) -> None:
         """Raises NonFiniteLossError, in every process, if the loss of any was not finite."""
@@ -169,7 +186,10 @@ class FairTrainer(Trainer):
 
     def _classification_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         refuse_non_finite_logits(prediction.predictions, self.state.global_step)
-        return classification_metrics(prediction.predictions, prediction.label_ids)
+        kind, labels = self.loss.problem_type, prediction.label_ids
+        if kind == "regression":
+            labels = labels.astype(np.float64)
+        return classification_metrics(prediction.predictions, labels, kind)
 
     def _language_model_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         losses, tokens = np.asarray(prediction.predictions, dtype=np.float64).T
@@ -184,7 +204,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def predict(trainer: FairTrainer, dataset: Dataset) -> np.ndarray:
-    """Logits of every row, shape (rows, num_labels), in the order of the rows.
+    """Logits of every row, shape (rows, outputs), in the order of the rows.
 
     Raises:
         NonFiniteLossError: if one is not finite.

@@ -98,7 +98,7 @@ def as_table(comparisons: Sequence[Comparison]) -> str:
         row = [name]
         for task in tasks:
             low, high = task[name].interval
-            row.append(f"{100 * task[name].accuracy:.1f} ({100 * low:.1f}-{100 * high:.1f})")
+            row.append(f"{100 * task[name].value:.1f} ({100 * low:.1f}-{100 * high:.1f})")
         rows.append([*row, f"{rank.mean:.2f} ({rank.low:.2f}-{rank.high:.2f})"])
     return markdown.table(["model", *sources, "average rank"], rows)
 

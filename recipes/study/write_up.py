@@ -26,7 +26,7 @@ from hfbench.evidence.comparison import Comparison, load_comparison
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.judge import Difference, Table
 from hfbench.evidence.power import Discordance, needed_examples, needed_range
-from hfbench.evidence.table import ACCURACY, build_rows, text_table
+from hfbench.evidence.table import MAIN, build_rows, text_table
 from hfbench.evidence.words import decimal, enumerate_names
 from hfbench.records.schema import PretrainingRecord, TrainedRecord
 from hfbench.system.files import atomic
@@ -53,7 +53,7 @@ class Study:
         """``68.2 % (66.0 to 70.3)``."""
         runs = self.model(model, step)
         low, high = runs.interval
-        return f"{100 * runs.accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+        return f"{100 * runs.value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
     def place(self, percent: float, model: str, step: str = "05_sst2") -> str:
         """Where an accuracy is: ``lies in``, ``lies above`` or ``lies below`` our interval."""
@@ -195,7 +195,7 @@ class Study:
 
     def table(self, step: str) -> str:
         """The accuracies of a step, as `hfbench table` shows them."""
-        table = text_table(build_rows(Findings.of(self.comparison(step))), ACCURACY, {})
+        table = text_table(build_rows(Findings.of(self.comparison(step))), MAIN, {})
         return markdown.table(table.header, table.rows)
 
     def table_of_new_studies(self, step: str, examples: list[int]) -> str:

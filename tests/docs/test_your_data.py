@@ -52,6 +52,10 @@ def folder(tmp_path_factory):
     pairs = [f"premise {i // 2},hypothesis {i},{('yes', 'no')[i % 2]}" for i in range(40)]
     write("pairs.csv", pairs, "premise,hypothesis,label")
     write("numbers.csv", [f"number {i},{i % 2}" for i in range(40)], "text,sentiment")
+    write("stars.csv", [f"text {i},{1 + i % 5}" for i in range(40)], "text,stars")
+    tags = ("funny", "sad", "funny;sad", "")
+    write("tagged.csv", [f"text {i},{tags[i % 4]}" for i in range(40)], "text,tags")
+    write("toxic.csv", [f"text {i},{i % 2},{i % 3 % 2}" for i in range(40)], "text,toxic,insult")
     write("with_rare.csv", [*lines, "a rare review,rare"])
     for i, (text, label) in enumerate(rows(40)):
         (folder / "films" / label).mkdir(parents=True, exist_ok=True)
@@ -68,7 +72,9 @@ def test_a_sample_gives_what_it_says(said, sample, folder):
         return
     facts = load_task(task, folder).facts
     sizes = ", ".join(f"{data.examples:,} {split}" for split, data in facts.splits.items())
-    assert f"{sizes} examples of {', '.join(facts.labels)}" == said
+    kind = {"regression": "regression: ", "multi_label_classification": "multi-label: "}
+    of = f"{sizes} examples of {', '.join(facts.labels)}"
+    assert kind.get(facts.problem_type, "") + of == said
 
 
 def test_each_key_of_a_task_has_a_sample_and_a_word():

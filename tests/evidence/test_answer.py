@@ -44,7 +44,7 @@ def test_a_single_best_is_named_with_its_distance_to_the_next(results):
     best, second = comparison.models[:2]
     (found,) = [p.difference for p in comparison.pairs if p.first is best and p.second is second]
     assert findings.answer == [
-        f"good is the most accurate ({100 * best.accuracy:.1f} %) and, with 95 % confidence, the "
+        f"good is the most accurate ({100 * best.value:.1f} %) and, with 95 % confidence, the "
         f"best; {second.name}, the next, is {100 * found.mean:.1f} points (95 % interval "
         f"{100 * found.low:.1f} to {100 * found.high:.1f}) below.",
         'Every other model is better than always answering "y".',
@@ -165,8 +165,8 @@ def test_every_sentence_is_true_of_the_table(
 def _check_the_best(text, comparison, table):
     said = re.search(r"(\S+) is the most accurate \((\d+\.\d) %\)(.*?)\.(?: |$)", text)
     name, percent, rest = said.groups()
-    assert table[name].accuracy == max(row.accuracy for row in table.values())
-    assert percent == f"{100 * table[name].accuracy:.1f}"
+    assert table[name].value == max(row.value for row in table.values())
+    assert percent == f"{100 * table[name].value:.1f}"
     in_set = [row.model for row in table.values() if row.may_be_best]
     if "and, with 95 % confidence, the best" in rest:
         assert in_set == [name]

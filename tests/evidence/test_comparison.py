@@ -41,10 +41,10 @@ def test_the_table_is_what_judge_says_of_the_answers(results):
     assert [pair.difference for pair in comparison.pairs] == expected.pairs
     assert comparison.best == expected.best == ["good"]
     assert comparison.letters == {row.name: row.group for row in expected.rows}
-    accuracies = [model.accuracy for model in comparison.models]
+    accuracies = [model.value for model in comparison.models]
     assert accuracies == sorted(accuracies, reverse=True)
     for model in comparison.models:
-        assert model.accuracy == pytest.approx(model.correct.mean())
+        assert model.value == pytest.approx(model.correct.mean())
 
 
 def test_pairs_have_holm_over_all_of_them_and_letters_follow(results):

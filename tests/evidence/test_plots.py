@@ -49,7 +49,7 @@ def test_descriptions_state_the_finding(results):
     plots = {plot.name: plot.alt for plot in draw_plots(comparison)}
     best = comparison.models[0]
     low, high = best.interval
-    expected = f"mine {100 * best.accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    expected = f"mine {100 * best.value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
     assert expected in plots["accuracy"]
     assert "mine ends at 0.500" in plots["training_loss"]
     assert "mine ends at 75.0 %" in plots["training_accuracy"]

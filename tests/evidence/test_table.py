@@ -46,7 +46,7 @@ def test_rows_hold_the_comparison_and_the_cost(results):
     comparison = load_comparison(results)
     row = build_rows(Findings.of(comparison))[0]
     assert [row.model for row in build_rows(Findings.of(comparison))] == ["better", "worse"]
-    assert row.accuracy == comparison.models[0].correct.mean()
+    assert row.value == comparison.models[0].correct.mean()
     assert (row.low, row.high) == comparison.models[0].interval
     assert (row.runs, row.examples, row.group) == (3, 80, "a")
     assert (row.parameters, row.body_parameters) == (12345, 12000)
@@ -59,12 +59,12 @@ def test_confidence_in_a_row_is_that_of_scikit_learn(results):
     probabilities = np.exp(model.logits) / np.exp(model.logits).sum(-1, keepdims=True)
     runs = probabilities.astype(float)
     row = build_rows(load_findings(results))[0]
-    assert row.scores["nll"] == pytest.approx(
+    assert row.scores["nll"].mean == pytest.approx(
         np.mean([log_loss(model.labels, run) for run in runs])
     )
     # with two classes ours, over both, is twice theirs
     brier = np.mean([brier_score_loss(model.labels, run[:, 1]) for run in runs])
-    assert row.scores["brier"] == pytest.approx(2 * brier)
+    assert row.scores["brier"].mean == pytest.approx(2 * brier)
 
 
 def test_outputs_are_the_same_bytes_each_time(results):
@@ -80,7 +80,7 @@ def test_csv_holds_the_numbers_as_fractions(results):
     comparison = load_comparison(results)
     lines = list(csv.DictReader(io.StringIO(as_csv(Findings.of(comparison)))))
     assert [line["model"] for line in lines] == ["better", "worse"]
-    assert float(lines[0]["accuracy"]) == pytest.approx(comparison.models[0].accuracy, abs=1e-6)
+    assert float(lines[0]["accuracy"]) == pytest.approx(comparison.models[0].value, abs=1e-6)
     assert float(lines[0]["low"]) < float(lines[0]["accuracy"]) < float(lines[0]["high"])
 
 
@@ -88,7 +88,7 @@ def test_markdown_has_a_row_per_model_with_interval_group_and_floor(results):
     findings = load_findings(results)
     row = build_rows(findings)[0]
     cells = [
-        "better", f"{100 * row.accuracy:.2f}", f"{100 * row.low:.1f}-{100 * row.high:.1f}", "a",
+        "better", f"{100 * row.value:.2f}", f"{100 * row.low:.1f}-{100 * row.high:.1f}", "a",
         f"{100 * row.above_majority:+.1f} p <0.001", "3", "80",
     ]  # fmt: skip
     assert f"| {' | '.join(cells)} |" in as_markdown(findings)
@@ -110,7 +110,7 @@ def test_columns_can_be_chosen_in_every_output(results):
 
 def test_every_column_has_a_text_for_a_trained_model(results):
     row = build_rows(load_findings(results))[0]
-    assert all(column.text(row) for column in columns().values())
+    assert all(column.text(row) for column in columns(row.measures).values())
 
 
 def test_the_terminal_shows_it_in_80_columns(results, write_record):
@@ -128,11 +128,11 @@ def test_the_terminal_shows_it_in_80_columns(results, write_record):
 
 
 def test_failed_runs_are_counted_shown_and_never_averaged(results, write_record):
-    before = build_rows(load_findings(results))[1].accuracy
+    before = build_rows(load_findings(results))[1].value
     failure = Failure(type="NonFiniteLossError", message="the loss is NaN", step=7)
     write_record(results, "worse", 3, np.ones(80, bool), failure=failure)
     row = build_rows(load_findings(results))[1]
-    assert (row.runs, row.failed, row.accuracy) == (3, 1, before)
+    assert (row.runs, row.failed, row.value) == (3, 1, before)
     text = as_markdown(load_findings(results))
     assert "| worse [1] |" in text
     assert "| 3 of 4 |" in text
@@ -156,11 +156,11 @@ def test_a_model_that_never_finished_has_a_row_without_numbers(results, write_re
 
 
 def test_collapsed_runs_are_told_and_not_averaged(results, write_record):
-    before = build_rows(load_findings(results))[1].accuracy
+    before = build_rows(load_findings(results))[1].value
     labels = np.arange(80) % 2
     write_record(results, "worse", 3, labels == 1)  # always y
     row = build_rows(load_findings(results))[1]
-    assert (row.runs, row.collapsed, row.accuracy) == (4, 1, before)
+    assert (row.runs, row.collapsed, row.value) == (4, 1, before)
     text = as_markdown(load_findings(results))
     told = "1 of 4 runs collapsed to one answer (rate up to 75 %), the accuracy is of the others"
     assert f"[1] worse: {told}" in text
@@ -279,10 +279,10 @@ def test_learning_curve_is_a_table_of_sizes(tmp_path, write_record):
     comparison = load_comparison(tmp_path)
     assert list(comparison.curve) == [10, 40]
     largest = comparison.curve[40].models[0]
-    assert comparison.models[0].accuracy == largest.accuracy
+    assert comparison.models[0].value == largest.value
     text = as_markdown(Findings.of(comparison))
     low, high = largest.interval
-    line = f"| 40 | {100 * largest.accuracy:.1f} ({100 * low:.1f}-{100 * high:.1f}) a | 50.0 ("
+    line = f"| 40 | {100 * largest.value:.1f} ({100 * low:.1f}-{100 * high:.1f}) a | 50.0 ("
     assert line in text
     assert comparison.differences == {}  # subsets differ between seeds, not between models
 

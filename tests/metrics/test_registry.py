@@ -24,7 +24,6 @@ from hfbench.evidence.table import (
     build_rows,
     check_columns,
     columns,
-    confidence,
     print_table,
 )
 from hfbench.metrics import Metric, register
@@ -86,7 +85,7 @@ def findings(outcome):
 @pytest.fixture
 def shares(findings):
     """Model -> what the metric is, by the accuracy."""
-    return {model.name: 1 - model.accuracy for model in findings.comparison.finished}
+    return {model.name: 1 - model.value for model in findings.comparison.finished}
 
 
 def test_a_registered_metric_is_in_records_and_curves(outcome):
@@ -105,18 +104,19 @@ def test_a_registered_metric_is_in_tables_and_the_report(findings, shares):
     shown = {name: f"{100 * share:.1f}" for name, share in shares.items()}
     page = as_markdown(findings)
     assert "| model | macro F1 | NLL | Brier | ECE | wrong % |" in page
-    assert all(f" | {text} |\n" in page for text in shown.values())
+    assert all(f" | {text} (" in page for text in shown.values())
     assert page.count("wrong: share of wrong answers.") == 1
-    chosen = check_columns(["wrong"])
+    assert check_columns(["wrong", "runs"]) == ["wrong"]
+    chosen = ["wrong"]
     latex = as_latex(findings, chosen)
     assert "model & wrong \\% " in latex
-    assert dict(re.findall(r"^(\w+)(?: \[\d\])? & ([\d.]+) \\\\", latex, re.M)) == shown
+    assert dict(re.findall(r"^(\w+)(?: \[\d\])? & ([\d.]+) \(", latex, re.M)) == shown
     console = Console(file=io.StringIO(), width=80)
     print_table(findings, console, chosen)
     assert all(text in console.file.getvalue() for text in shown.values())
     report = render_report(findings)
     assert '<th scope="col">wrong %</th>' in report
-    assert all(f"<td>{text}</td></tr>" in report for text in shown.values())
+    assert all(f"<td>{text} (" in report for text in shown.values())
 
 
 def test_a_registered_metric_is_in_what_programs_read(outcome, findings, shares, tmp_path):
@@ -154,7 +154,7 @@ def test_a_metric_that_a_record_lacks_is_computed_from_its_predictions(
     write_record(tmp_path, "old", 0, np.arange(40) < 30)
     register(WRONG)
     (row,) = build_rows(Findings.of(load_comparison(tmp_path)))
-    assert row.scores["wrong"] == 0.25
+    assert row.scores["wrong"].mean == 0.25
 
 
 def divide(logits, labels):
@@ -211,18 +211,18 @@ def test_every_name_that_stands_beside_a_metric_is_reserved(outcome, findings, t
     staged = stage_results(outcome.folder, tmp_path / "staged", "a/b")
     beside = {
         *(field.name for field in fields(Row)),
-        *columns(),
+        *columns(findings.comparison.columns),
         *pq.read_schema(staged.folder / "data" / "runs.parquet").names,
         *(key for record in outcome.ran if record.kind == "classification"
           for points in record.curves.values() for point in points for key in point),
     }  # fmt: skip
-    assert beside - METRICS.keys() - {"scores"} <= RESERVED
+    assert beside - METRICS.keys() - {"scores", "value", "measures"} <= RESERVED
 
 
 def test_every_built_in_metric_has_what_tables_need(built_in):
     logits = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     values = score("single_label_classification", logits, np.arange(50) % 3).values
-    assert ["accuracy", *confidence()] == list(values)
+    assert list(values) == ["accuracy", "f1_macro", "nll", "brier", "ece"]
     for metric in metrics_of("single_label_classification"):
         assert float(metric.text(values[metric.name])) > 0
         assert metric.text(values[metric.name]) in f"{100 * values[metric.name]:.2f}" or (

@@ -11,6 +11,7 @@ from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
 from hfbench.execution.compare import compare
+from hfbench.models.facts import parameter_count
 from hfbench.models.load import load_classifier
 from hfbench.models.origin import classifier_head
 from hfbench.models.prepare import check_head, prepare_model
@@ -78,8 +79,41 @@ def test_outputs_are_put_in_the_order_of_the_labels_by_their_names(save):
 )
 def test_a_head_that_is_kept_or_replaced_is_said(config, note, save):
     prepared = prepare(save(**config))
-    head = classifier_head(prepared.config, ["no", "yes"])
+    head = classifier_head(prepared.config, ["no", "yes"], "single_label_classification")
     assert (head.note, head.order) == (note, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "labels", "kind", "note", "is_kept"),
+    [
+        ({"num_labels": 1, "problem_type": "regression"}, ["score"], "regression",
+         "its head with one output was kept", True),
+        (named("no", "yes"), ["score"], "regression",
+         "its head for 2 classes (no, yes) was replaced by a new one", False),
+        ({"num_labels": 1}, ["no", "yes"], "single_label_classification",
+         "its head with one output was replaced by a new one", False),
+        ({**named("b", "a"), "problem_type": "multi_label_classification"}, ["a", "b"],
+         "multi_label_classification",
+         "the outputs of its head (b, a) were put in the order of the labels", False),
+        ({**named("no", "yes"), "problem_type": "multi_label_classification"}, ["no", "yes"],
+         "single_label_classification", None, True),
+    ],
+)  # fmt: skip
+def test_a_head_fits_what_is_asked(config, labels, kind, note, is_kept, save):
+    folder = save(**config)
+    prepared = prepare(folder)
+    assert prepared.head(labels, kind).note == note
+    model = load_classifier(prepared, labels, 0, kind=kind)
+    assert model.config.problem_type in (kind, None)
+    assert (model.config.num_labels, model.config.id2label) == (
+        len(labels),
+        dict(enumerate(labels)),
+    )
+    before = BertForSequenceClassification.from_pretrained(folder).classifier.weight
+    assert torch.equal(model.classifier.weight, before) == is_kept
+    assert parameter_count(prepared, "classifier", len(labels)) == sum(
+        parameter.numel() for parameter in model.parameters()
+    )
 
 
 def test_a_new_head_on_a_language_model_is_nothing_to_say(save):

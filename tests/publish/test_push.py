@@ -250,10 +250,10 @@ def test_the_table_of_results_on_the_hub_is_told_from_a_changed_one(hub, results
     from rich.console import Console
 
     from hfbench.cli.publish import print_remote_table
-    from hfbench.evidence.table import ACCURACY
+    from hfbench.evidence.table import MAIN
 
     push_results(results, "ada/results")
-    print_remote_table("hf://datasets/ada/results", ACCURACY, Console())
+    print_remote_table("hf://datasets/ada/results", MAIN, Console())
     assert f"{', '.join(REBUILT)} there are those of its records, byte for byte." in (
         " ".join(capsys.readouterr().out.split())
     )
@@ -261,8 +261,8 @@ def test_the_table_of_results_on_the_hub_is_told_from_a_changed_one(hub, results
     first = hub.history("ada/results", "dataset")[0].sha
     hub.commit("ada/results", {"accuracy.csv": table.replace(b"0.", b"1.", 1)}, "dataset")
     with pytest.raises(HubError, match=r"accuracy.csv there are not those of its records"):
-        print_remote_table("hf://datasets/ada/results", ACCURACY, Console())
-    print_remote_table(f"hf://datasets/ada/results@{first}", ACCURACY, Console())
+        print_remote_table("hf://datasets/ada/results", MAIN, Console())
+    print_remote_table(f"hf://datasets/ada/results@{first}", MAIN, Console())
     for address, message in [
         ("hf://ada/results", "write it as hf://datasets/user/name"),
         ("hf://datasets/ada", "write it as user/name"),
@@ -270,4 +270,4 @@ def test_the_table_of_results_on_the_hub_is_told_from_a_changed_one(hub, results
         ("hf://datasets/ada/results@nowhere", "no such revision"),
     ]:
         with pytest.raises(UserError, match=message):
-            print_remote_table(address, ACCURACY, Console())
+            print_remote_table(address, MAIN, Console())

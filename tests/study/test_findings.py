@@ -88,7 +88,7 @@ def test_a_table_across_tasks_has_the_best_first(script, tmp_path, write_record)
     assert header == "| model | d/s | d/s | average rank |"
     good = load_comparison(folders[0]).models[0]
     low, high = good.interval
-    shown = f"{100 * good.accuracy:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+    shown = f"{100 * good.value:.1f} ({100 * low:.1f}-{100 * high:.1f})"
     assert first.startswith(f"| good | {shown} |")
     assert first.endswith(" | 1.00 (1.00-1.00) |")
     assert second.endswith(" | 2.00 (2.00-2.00) |")
@@ -126,7 +126,7 @@ def test_numbers_in_the_findings_are_those_of_the_comparison(study):
     assert study.relation("bad", "good") == "is worse than"
     assert study.relation("bad", "majority") == "cannot be told from"
     assert study.place(low_of_good - 0.1, "good") == "lies below"
-    assert study.place(100 * good.accuracy, "good") == "lies in"
+    assert study.place(100 * good.value, "good") == "lies in"
     assert study.place(high_of_good + 0.1, "good") == "lies above"
     assert study.collapsed_runs("majority") == "0 of 1"  # it does what it is for
     assert study.collapsed_runs("good") == "0 of 4"

@@ -117,7 +117,9 @@ def make(tmp_path, kind, cuda_graphs, dropout=0.1, **values):
         rates = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), dropout)
         model = CustomGPTForCausalLM(CustomGPTConfig(**sizes, **rates))
     else:
-        data, model = probe.build_data(), probe.build_model(kind)
+        answers = kind if kind in probe.LOSSES else "single"
+        labels, name = answers.partition(",")[0], "gpt2" if kind == "gpt2" else "custom"
+        data, model = probe.build_data(kind=labels), probe.build_model(name, labels)
     values = {
         "per_device_train_batch_size": 8,
         "max_steps": 60,
@@ -130,7 +132,8 @@ def make(tmp_path, kind, cuda_graphs, dropout=0.1, **values):
     args = training_arguments(values, probe.STREAMS, tmp_path, "m")
     which = "language model" if kind == "language model" else "classifier"
     tools = (tokenizer, data, args, "study", probe.STREAMS, [])
-    return build_trainer(which, model, *tools, cuda_graphs=cuda_graphs)
+    loss = probe.LOSSES.get(kind)
+    return build_trainer(which, model, *tools, loss=loss, cuda_graphs=cuda_graphs)
 
 
 def trained(*args, **values):
@@ -154,7 +157,10 @@ def assert_same_numbers(replayed, plain, **tolerance):
     torch.testing.assert_close(*weights, **tolerance)
 
 
-@pytest.mark.parametrize("kind", ["custom", "language model"])
+ANSWERS = ["single, weighted", "multi, weighted", "regression"]
+
+
+@pytest.mark.parametrize("kind", ["custom", "language model", *ANSWERS])
 def test_a_step_that_updates_gives_the_numbers_of_a_plain_one(tmp_path, kind, monkeypatch):
     """On a CPU, where nothing is recorded: the arithmetic alone."""
     plain = trained(tmp_path, kind, False, dropout=0.0, max_steps=12)
@@ -164,7 +170,7 @@ def test_a_step_that_updates_gives_the_numbers_of_a_plain_one(tmp_path, kind, mo
 
 
 @needs_cuda
-@pytest.mark.parametrize("kind", ["custom", "gpt2", "language model"])
+@pytest.mark.parametrize("kind", ["custom", "gpt2", "language model", *ANSWERS])
 def test_replayed_steps_give_the_numbers_of_plain_ones(tmp_path, kind):
     """Dropout included: a replay draws the random numbers that the plain step would draw."""
     plain, replayed = (trained(tmp_path, kind, cuda_graphs) for cuda_graphs in (False, True))

@@ -54,6 +54,52 @@ def test_training_does_not_depend_on_how_the_batch_is_cut(name, tmp_path):
             assert other[key] == pytest.approx(value, abs=1e-5, rel=1e-5), key
 
 
+@pytest.mark.parametrize("kind", [kind for kind in probe.LOSSES if kind != "single"])
+def test_nor_does_it_for_other_answers_and_weights(kind, tmp_path):
+    whole = probe.run("custom", 16, 1, tmp_path, kind)
+    others = [probe.run("custom", batch, 16 // batch, tmp_path, kind) for batch in (8, 2)]
+    if kind == "single, weighted":  # where the pieces' denominators differ
+        launch(2, "custom", "8", "1", str(tmp_path / "out.json"), "2", kind)
+        others.append(json.loads((tmp_path / "out.json").read_text()))
+    for other in others:
+        for key in ("loss", "grad_norm", "eval_loss", "weights"):
+            assert other[key] == pytest.approx(whole[key], abs=1e-5, rel=1e-5), key
+
+
+@pytest.mark.parametrize("kind", probe.LOSSES)
+def test_a_loss_is_torchs_and_that_of_transformers_models(kind):
+    labels = kind.partition(",")[0]
+    generator = torch.Generator().manual_seed(3)
+    model = probe.build_model("bert", labels)
+    ids = torch.randint(5, 32, (12, 7), generator=generator)
+    logits = model(input_ids=ids).logits.detach()
+    of_kind = {
+        "single": torch.arange(12) % 2,
+        "multi": (torch.rand(12, 3, generator=generator) < 0.4).long(),
+        "regression": torch.randn(12, generator=generator),
+    }
+    targets, loss = of_kind[labels], probe.LOSSES[kind]
+    weights = None if loss.weights is None else torch.tensor(loss.weights)
+    found = {
+        "single": lambda: F.cross_entropy(logits, targets, weights),
+        "multi": lambda: F.binary_cross_entropy_with_logits(
+            logits, targets.float(), pos_weight=weights
+        ),
+        "regression": lambda: F.mse_loss(logits[:, 0], targets),
+    }[labels]()
+    # a row that does not count adds nothing
+    ignored = torch.full_like(targets[:1], math.nan if labels == "regression" else -100)
+    more, rows = torch.cat([targets, ignored]), torch.cat([logits, logits[:1]])
+    assert (loss.total(rows, more) / loss.items(more)).item() == pytest.approx(found.item())
+    if weights is None:
+        own = targets.float() if labels != "single" else targets
+        for name in ("bert", "gpt2", "custom"):
+            model = probe.build_model(name, labels)
+            answer = model(input_ids=ids, labels=own)
+            mean = loss.total(answer.logits, targets) / loss.items(targets)
+            assert mean.item() == pytest.approx(answer.loss.item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["gpt2"])
 def test_stock_trainer_does_depend_on_how_the_batch_is_cut(name, tmp_path):
     # the negative control: if this fails, transformers has mended issue 47688

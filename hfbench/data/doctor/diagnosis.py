@@ -1,12 +1,13 @@
 """From a recipe or a file to findings: the flow."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from datasets import Dataset, Value
 
 from hfbench.data.doctor.examples import CHECKS, MISSING_WORDS, QUICK, Examples, Split
@@ -16,7 +17,7 @@ from hfbench.data.doctor.lengths import Cut, Lengths, count_cuts, measure
 from hfbench.data.doctor.lengths import describe as describe_cuts
 from hfbench.data.doctor.scripts import count_letters
 from hfbench.data.files import find_files
-from hfbench.data.tables import Texts
+from hfbench.data.tables import Texts, labels_of
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Recipe, Task
 
@@ -196,7 +197,7 @@ def _other_columns(
         split: {
             name: source[split][name][:]
             for name, feature in source[split].features.items()
-            if name not in (*task.text_columns, task.label_column)
+            if name not in (*task.text_columns, *task.label_columns)
             and isinstance(feature, Value)
             and (feature.dtype in ("string", "large_string") or "int" in feature.dtype)
         }
@@ -234,8 +235,9 @@ def _compare_readings(
             for row, text in zip(rows, Texts(data, name), strict=True):
                 there = file[column][row] if row < len(file[column]) else None
                 others += [(f"{split}/{row}", there, text)] if there != text else []
-        standing = file.get(task.label_column, ())
-        for row, label in zip(rows, data["label"][:], strict=True):
+        standing = file.get(task.label_columns[0], ())
+        is_single = loaded.facts.problem_type == "single_label_classification"
+        for row, label in zip(rows, data["label"][:], strict=True) if is_single else ():
             if row < len(standing) and isinstance(standing[row], (str, int, float)):
                 classes.add((standing[row], label))
     if others:
@@ -265,29 +267,48 @@ def _as_loaded(
 ) -> Examples:
     """The examples that a comparison sees, with the other columns of the files."""
     splits = {}
+    facts = loaded.facts
     for role, data in loaded.splits.items():
         names = ["text"] if task.text else task.text_columns
         texts: dict[str, Sequence[str]] = {
             column: Texts(data, name)
             for name, column in zip(("text", "text_pair"), names, strict=False)
         }
-        labels = [loaded.facts.labels[label] for label in data["label"][:]]
+        label_sets = None
+        if facts.problem_type == "regression":
+            labels = _ranges(labels_of(data), labels_of(loaded.splits["train"]))
+        elif facts.problem_type == "multi_label_classification":
+            label_sets = [list(compress(facts.labels, row)) for row in data["label"][:]]
+            labels = [" + ".join(names) or "no label" for names in label_sets]
+        else:
+            labels = [facts.labels[label] for label in data["label"][:]]
         split, rows = _places(data)
         others = _others(task, columns.get(split, {}), rows)
-        splits[role] = Split(texts, labels, rows, others)
-    return Examples(task, splits, loaded.facts.overlap)
+        splits[role] = Split(texts, labels, rows, others, label_sets)
+    return Examples(task, facts.problem_type, splits, facts.overlap)
+
+
+def _ranges(numbers: np.ndarray, trained: np.ndarray) -> list[str]:
+    """In which fifth of the training numbers each lies, in words."""
+    edges = np.unique(np.quantile(trained, np.linspace(0, 1, 6)))
+    places = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
+    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges.tolist())]
+    return [names[place] for place in places]
 
 
 def _as_they_stand(task: Task, read: Mapping[str, Mapping[str, list[Any]]]) -> Examples | None:
     """The rows of the files that have text and label, of data that a comparison refuses."""
     splits = {}
+    kind = task.said_problem_type or "single_label_classification"
+    if kind != "single_label_classification":
+        return None
     named = (task.train_split, task.validation_split, task.test_split)
     for role, name in zip(("train", "validation", "test"), named, strict=True):
         columns = read[name] if name and name in read else {}
-        if not {*task.text_columns, task.label_column} <= set(columns):
+        if not {*task.text_columns, *task.label_columns} <= set(columns):
             continue
         texts = [columns[column] for column in task.text_columns]
-        labels = columns[task.label_column]
+        labels = columns[task.label_columns[0]]
         rows = [
             row
             for row, label in enumerate(labels)
@@ -301,7 +322,7 @@ def _as_they_stand(task: Task, read: Mapping[str, Mapping[str, list[Any]]]) -> E
                 rows,
                 _others(task, columns, rows),
             )
-    return Examples(task, splits) if "train" in splits else None
+    return Examples(task, kind, splits) if "train" in splits else None
 
 
 def _places(data: Dataset) -> tuple[str, list[int]]:
@@ -315,14 +336,14 @@ def _others(task: Task, columns: Mapping[str, list[Any]], rows: list[int]) -> di
     return {
         name: [values[row] for row in rows]
         for name, values in columns.items()
-        if name not in (*task.text_columns, task.label_column) and max(rows) < len(values)
+        if name not in (*task.text_columns, *task.label_columns) and max(rows) < len(values)
     }
 
 
 def _facts(split: Split) -> SplitFacts:
     return SplitFacts(
         len(split.labels),
-        dict(Counter(split.labels).most_common()),
+        dict(split.class_counts.most_common()),
         {column: measure(texts) for column, texts in split.texts.items()},
         count_letters(split.joined()),
     )

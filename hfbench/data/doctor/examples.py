@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from hfbench.data.doctor.finding import Finding, percent, short, some
 from hfbench.data.doctor.scripts import UNSPACED, count_letters, has_letters
 from hfbench.data.groups import has_few_values
 from hfbench.recipe.schema import Task
+from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import Overlap
 
 MISSING_WORDS = frozenset({"na", "n/a", "nan", "none", "null", "nil", "-", "?"})
@@ -31,10 +32,19 @@ class Split:
     texts: dict[str, Sequence[str]]
     """By the names that the columns have in the data."""
     labels: list[str]
+    """Of a text with several all of them in one; of numbers to be predicted in what range each is.
+    """
     rows: list[int]
     """Where each stood in the data."""
     others: dict[str, list[Any]] = field(default_factory=dict)
     """Columns that are neither text nor label."""
+    label_sets: list[list[str]] | None = None
+    """Where a text may have several."""
+
+    @property
+    def class_counts(self) -> Counter[str]:
+        """Class -> examples that have it."""
+        return Counter(self.labels if self.label_sets is None else chain(*self.label_sets))
 
     def joined(self) -> Sequence[str]:
         """A text an example: that of a pair is both."""
@@ -48,6 +58,7 @@ class Examples:
     """The splits ``train``, ``validation`` and perhaps ``test``, or ``train`` alone."""
 
     task: Task
+    kind: ProblemType
     splits: dict[str, Split]
     overlap: dict[str, Overlap] | None = None
     """Split -> how many of its examples are in train, if it was counted before."""
@@ -69,7 +80,9 @@ Check = Callable[[Examples], Iterator[Finding]]
 
 def check_classes(examples: Examples) -> Iterator[Finding]:
     """Classes that are rare, that are no classes, or that are numbers without names."""
-    task, counts = examples.task, Counter(examples.splits["train"].labels)
+    if examples.kind == "regression":
+        return
+    task, counts = examples.task, examples.splits["train"].class_counts
     if rare := {name: n for name, n in counts.items() if n < _FEW}:
         shown = some([f"{name!r} {n:,}" for name, n in sorted(rare.items(), key=lambda x: x[1])])
         yield Finding(
@@ -88,7 +101,7 @@ def check_classes(examples: Examples) -> Iterator[Finding]:
             "it under `na_values`",
             "na_values",
         )
-    if task.label_column in counts:
+    if isinstance(task.label_column, str) and task.label_column in counts:
         yield Finding(
             "high",
             "header as class",
@@ -96,7 +109,7 @@ def check_classes(examples: Examples) -> Iterator[Finding]:
             f"{counts[task.label_column]:,}): a header may stand among the rows",
             "header",
         )
-    if all(map(_WHOLE.fullmatch, counts)):
+    if counts and all(map(_WHOLE.fullmatch, counts)):
         yield Finding(
             "low",
             "class names",
@@ -105,7 +118,8 @@ def check_classes(examples: Examples) -> Iterator[Finding]:
             "label_names",
         )
     name, most = counts.most_common(1)[0]
-    if len(counts) > 1 and most >= 0.9 * counts.total():
+    is_single = examples.kind == "single_label_classification"
+    if is_single and len(counts) > 1 and most >= 0.9 * counts.total():
         yield Finding(
             "medium",
             "balance",
@@ -119,13 +133,14 @@ def check_order(examples: Examples) -> Iterator[Finding]:
     train, task = examples.splits["train"], examples.task
     ordered = [train.labels[place] for place in np.argsort(train.rows).tolist()]
     changes = sum(a != b for a, b in pairwise(ordered))
-    classes = len(set(ordered))
+    classes, is_class = len(set(ordered)), examples.kind != "regression"
     if classes > 1 and changes < 2 * classes and len(ordered) >= 10 * classes:
         yield Finding(
             "high" if task.first else "low",
             "order",
-            f"the training rows are sorted by class ({changes + 1} runs of {classes} classes): "
-            "`first` and `split: last` would take only some of the classes; mix the rows before",
+            f"the training rows are sorted by {'class' if is_class else 'number'} ({changes + 1} "
+            f"runs of {classes} {'classes' if is_class else 'ranges'}): `first` and `split: last` "
+            "would take only some of them; mix the rows before",
             "first" if task.first else "split: last",
         )
     for column, values in train.others.items():
@@ -143,6 +158,8 @@ def check_order(examples: Examples) -> Iterator[Finding]:
 
 def check_label_noise(examples: Examples) -> Iterator[Finding]:
     """Equal texts with different labels, which no model can get right."""
+    if examples.kind == "regression":  # two judgements of a text need not agree
+        return
     train = examples.splits["train"]
     texts, total = train.joined(), len(train.labels)
     # hashes, since of a million texts the words would take more memory than they do themselves

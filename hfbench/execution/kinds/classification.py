@@ -33,7 +33,9 @@ KEEPS_WEIGHTS = False
 def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """See `run.KindOfRun`."""
     start: dict[str, Any] = {}
-    if order := inputs.prepared[cell.model.name].head(inputs.task.facts.labels).order:
+    facts = inputs.task.facts
+    head = inputs.prepared[cell.model.name].head(facts.labels, facts.problem_type)
+    if order := head.order:
         start = {"order of the checkpoint's outputs": order}
     if cell.model.pretrain:
         start = {"pretraining": pretraining.describe(pretraining_of(cell, inputs.recipe), inputs)}
@@ -78,7 +80,8 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     prepared, task = inputs.prepared[cell.model.name], inputs.task_of(cell)
     streams = derive_streams(cell.seed)
     start = _weights_to_start_from(cell, surroundings)
-    model = load_classifier(prepared, task.facts.labels, streams.init, start, lora)
+    labels, problem = task.facts.labels, task.facts.problem_type
+    model = load_classifier(prepared, labels, streams.init, start, lora, problem)
     data, selection = inputs.tokenized_task(cell), inputs.recipe.selection
     training = Training(cell, surroundings, model, data, streams, selection, limit, parts)
     facts, curves = training.run()
@@ -90,7 +93,7 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     max_length, kept = inputs.max_length(cell.model), inputs.recipe.save_models
     weights = trainer.weights()
     ask = training.bookkeeping.ask
-    notes = [prepared.head(task.facts.labels).note]
+    notes = [prepared.head(labels, problem).note]
     notes += ask("model_facts.notes", lambda: unsteady(trainer, data.splits["validation"])) or []
     found = training.facts(weights, max_length, trainable, [*filter(None, notes)])
     probe = None
@@ -102,7 +105,7 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
         "model_facts": found,
         "training": facts,
         "curves": curves,
-        "metrics": measure(logits, inputs),
+        **measure(logits, inputs),
         "probe": probe,
         "not_recorded": training.bookkeeping.not_recorded,
     }

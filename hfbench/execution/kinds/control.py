@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from hfbench.data.tables import labels_of
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds.facts import compared_outcome, describe_task, measure, tabulate
 from hfbench.execution.kinds.run import Run, Surroundings
@@ -12,8 +13,15 @@ from hfbench.models.architecture import is_own
 from hfbench.models.controls import CONTROLS, KnowsItsLimits, build_control
 from hfbench.models.imports import hash_module
 from hfbench.recipe.cells import Cell
+from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import ControlRecord, ModelFacts
 
+_OTHER_ANSWERS: dict[tuple[str, ProblemType], str] = {
+    ("majority", "multi_label_classification"): "it always answers the most frequent set of labels",
+    ("majority", "regression"): "it always answers the mean of the training examples",
+    ("tfidf-logreg", "multi_label_classification"): "a logistic regression for each label",
+    ("tfidf-logreg", "regression"): "ridge regression in place of the logistic one",
+}
 RECORD = ControlRecord
 KEEPS_WEIGHTS = False
 
@@ -41,9 +49,9 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         split: [" ".join(map(str, pair)) for pair in zip(*_text_columns(data), strict=True)]
         for split, data in task.splits.items()
     }
-    control = build_control(cell.model.source)
+    control = build_control(cell.model.source, inputs.class_weights(cell))
     started = time.perf_counter()
-    labels = np.array(task.splits["train"]["label"][:])
+    labels = labels_of(task.splits["train"])
     control.fit(texts["train"], labels, len(task.facts.labels))
     seconds = time.perf_counter() - started
     evaluated = {split: part for split, part in texts.items() if split != "train"}
@@ -61,13 +69,14 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         config={},
         vocab_size=None,
         max_length=None,
+        notes=_notes(cell, task.facts.problem_type),
     )
     fields = {
         "task": task.facts,
         "model_facts": facts,
         "fit_seconds": seconds,
         "unknown_texts": unknown,
-        "metrics": measure(logits, inputs),
+        **measure(logits, inputs),
     }
     return Run(fields, tabulate(logits, inputs))
 
@@ -75,6 +84,12 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
 def outcome(record: ControlRecord) -> str:
     """See `run.KindOfRun`."""
     return f"{compared_outcome(record)}, {record.fit_seconds:.1f} s"
+
+
+def _notes(cell: Cell, kind: ProblemType) -> list[str]:
+    """What a control does that is not what its name says."""
+    note = _OTHER_ANSWERS.get((cell.model.source, kind))
+    return [note] if note else []
 
 
 def _text_columns(data: Any) -> list[list[str]]:

@@ -6,12 +6,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hfbench.data.tables import labels_of
 from hfbench.execution.inputs import Inputs, once_a_model
+from hfbench.metrics.built_in import DEFAULTS
 from hfbench.metrics.measure import classification_metrics
+from hfbench.metrics.registry import METRICS
+from hfbench.metrics.threshold import best_f1_thresholds
 from hfbench.models.architecture import hash_source
 from hfbench.models.facts import describe_config, hash_weights
 from hfbench.models.prepare import PreparedModel
 from hfbench.recipe.cells import Cell
+from hfbench.records.predictions import label_column
 from hfbench.records.schema import ComparedRecord, TaskData
 from hfbench.system.hashes import hash_files
 
@@ -20,7 +25,15 @@ def describe_task(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """The task as ``cell`` sees it, as a part of its identity."""
     facts: TaskData = inputs.task_of(cell).facts
     splits = {name: split.content_hash for name, split in facts.splits.items()}
-    return {"labels": facts.labels, **splits}
+    described: dict[str, Any] = {"labels": facts.labels, **splits}
+    # said where it is not what every result was from before there was a choice
+    if facts.problem_type != "single_label_classification":
+        described["problem_type"] = facts.problem_type
+    if (weights := inputs.class_weights(cell)) is not None:
+        described["class_weights"] = list(weights)
+    if inputs.recipe.task and inputs.recipe.task.threshold:
+        described["threshold"] = inputs.recipe.task.threshold
+    return described
 
 
 @once_a_model
@@ -33,12 +46,23 @@ def describe_network(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def measure(logits: dict[str, np.ndarray], inputs: Inputs) -> dict[str, dict[str, float]]:
-    """Split -> metric -> value, of the logits of each split, shape (examples, labels)."""
-    return {
-        split: classification_metrics(values, np.array(inputs.task.splits[split]["label"][:]))
+def measure(logits: dict[str, np.ndarray], inputs: Inputs) -> dict[str, Any]:
+    """The record's ``metrics`` and ``thresholds``, of the logits of each split.
+
+    Args:
+        logits: by split, shape (examples, outputs).
+        inputs: have the labels.
+    """
+    kind, task = inputs.task.facts.problem_type, inputs.recipe.task
+    labels = {split: labels_of(inputs.task.splits[split]) for split in logits}
+    thresholds = None
+    if task and task.threshold:
+        thresholds = best_f1_thresholds(logits["validation"], labels["validation"])
+    metrics = {
+        split: classification_metrics(values, labels[split], kind, thresholds)
         for split, values in logits.items()
     }
+    return {"metrics": metrics, "thresholds": thresholds}
 
 
 def tabulate(logits: dict[str, np.ndarray], inputs: Inputs) -> pa.Table:
@@ -49,7 +73,7 @@ def tabulate(logits: dict[str, np.ndarray], inputs: Inputs) -> pa.Table:
         columns = {
             "split": [split] * len(data),
             "id": data["id"][:],
-            "label": pa.array(data["label"][:], pa.int64()),
+            "label": label_column(labels_of(data)),
             "logits": pa.array(list(values), pa.list_(pa.float32())),
         }
         tables.append(pa.table(columns))
@@ -59,7 +83,11 @@ def tabulate(logits: dict[str, np.ndarray], inputs: Inputs) -> pa.Table:
 def compared_outcome(record: ComparedRecord) -> str:
     """The figure that the table will show."""
     split = record.task.evaluation_split
-    return f"{split} accuracy {100 * record.metrics[split]['accuracy']:.2f} %"
+    metric = METRICS[DEFAULTS[record.task.problem_type]]
+    value = record.metrics[split].get(metric.name)
+    unit = " %" if metric.is_percentage else ""
+    shown = "none" if value is None else f"{metric.text(value)}{unit}"
+    return f"{split} {metric.label} {shown}"
 
 
 def _describe_model(prepared: PreparedModel) -> dict[str, Any]:

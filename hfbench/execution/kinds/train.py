@@ -67,6 +67,7 @@ class Training:
             cell.optimizer,
             streams,
             [surroundings.bar, limit, self.selection],
+            loss=self.inputs.loss(cell),
             cuda_graphs=self.inputs.recipe.cuda_graphs,
         )
 
@@ -100,6 +101,7 @@ class Training:
             device=device_names(args.device),
             batch_parts=self.parts,
             cuda_graphs=trainer.replays,
+            class_weights=self._class_weights(),
             train_seconds=trainer.seconds_before + result.metrics["train_runtime"] - evaluation,
             peak_memory_bytes=peak,
             peak_memory_of=peak_of,
@@ -131,6 +133,11 @@ class Training:
             max_length=None if max_length == NO_LIMIT else max_length,
             notes=[*prepared.notes, *notes],
         )
+
+    def _class_weights(self) -> dict[str, float] | None:
+        weights = self.trainer.loss.weights
+        labels = self.inputs.task.facts.labels if weights else []
+        return dict(zip(labels, weights, strict=True)) if weights else None
 
     def _flops(self) -> list[int]:
         """Operations of an example by its tokens, see `flops.count_flops`; once for all seeds."""

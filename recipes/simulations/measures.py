@@ -1,0 +1,193 @@
+"""How often the intervals of each measure are right, on simulated tables of which the truth is
+known.
+
+    nice python recipes/simulations/measures.py results/simulations
+
+writes measures.json, a record of each measure in each setting. README.md beside it, which
+`simulate.py` writes, shows it as a table.
+
+Models are simulated as outputs: a score of each example that is made of its label, of what makes it
+easy or hard for every model, of what does so for this model, of the seed, and of noise. The truth
+is the measure of the model over two million examples and hundreds of seeds.
+"""
+
+import argparse
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hfbench.cli.script import exit_on_user_error
+from hfbench.evidence.judge import judge
+from hfbench.metrics.registry import Metric, ProblemType, find_metric
+from hfbench.system.files import atomic
+
+TABLES = 150
+SEED = 0
+_TRUTH = (400, 5_000)
+"""Seeds, and examples of each, of which the truth is the mean."""
+_TRUTH_OF_ECE = (60, 40_000)
+"""Of this one, which is too high with few examples."""
+CLASSES = ["a", "b", "c"]
+SHARES = (0.6, 0.3, 0.1)
+"""Of the classes; multi-label: of the examples that have each label."""
+
+MEASURES: dict[ProblemType, tuple[str, ...]] = {
+    "single_label_classification": (
+        "accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "f1:c", "precision:c",
+        "recall:c", "mcc", "kappa", "auroc", "average_precision", "nll", "brier", "ece",
+    ),
+    "multi_label_classification": (
+        "subset_accuracy", "hamming_loss", "f1_micro", "f1_macro", "f1_weighted", "f1_samples",
+        "lrap", "auroc", "average_precision", "nll", "brier",
+    ),
+    "regression": ("rmse", "mae", "pearson", "spearman", "r2"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Tables of one size."""
+
+    kind: ProblemType
+    runs: int
+    examples: int
+    sd: float
+    """Of the accuracy over seeds, in points, about; it moves all of a run's scores."""
+
+
+SETTINGS = [
+    Setting(kind, runs, examples, sd)
+    for kind in MEASURES
+    for runs, examples, sd in [
+        *itertools.product((1, 2, 3, 10), (60, 240, 2000), (3.0,)),
+        *itertools.product((3,), (60, 872), (0.0, 8.0)),
+    ]
+]
+STRENGTHS = (1.6, 1.6, 2.4, 2.4)
+"""By how much the label moves the scores, of each model: two pairs of equals."""
+
+
+def draw_labels(kind: ProblemType, examples: int, rng: np.random.Generator) -> np.ndarray:
+    """Labels of so many examples."""
+    if kind == "regression":
+        return rng.standard_normal(examples)
+    if kind == "multi_label_classification":
+        return (rng.random((examples, len(SHARES))) < SHARES).astype(np.int64)
+    return rng.choice(len(SHARES), size=examples, p=SHARES)
+
+
+def draw_outputs(
+    labels: np.ndarray, strength: float, runs: int, sd: float, common: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """Outputs of a model, shape (runs, examples, outputs); ``common``: of every model alike."""
+    aims = labels[:, None]
+    if labels.dtype.kind == "i":
+        aims = np.eye(len(SHARES))[labels] if labels.ndim == 1 else labels - 0.5
+    shape = aims.shape
+    own = rng.standard_normal(shape)
+    # of a normal variable, a point of accuracy is 0.025 standard deviations or so
+    moved = strength * np.exp(0.03 * sd * rng.standard_normal((runs, 1, 1)))
+    tilt = 0.02 * sd * rng.standard_normal((runs, 1, shape[1]))
+    noise = 0.6 * common + 0.6 * own + 0.5 * rng.standard_normal((runs, *shape))
+    return (moved * aims + tilt + noise).astype(np.float32)
+
+
+@cache
+def truth(kind: ProblemType, name: str, strength: float, sd: float) -> float:
+    """The mean over seeds of the measure of very many examples."""
+    rng = np.random.default_rng([SEED, int(10 * strength), int(10 * sd)])
+    metric, values = _metric(kind, name), []
+    seeds, examples = _TRUTH_OF_ECE if name == "ece" else _TRUTH
+    for _ in range(seeds):
+        labels = draw_labels(kind, examples, rng)
+        common = rng.standard_normal((examples, 1 if kind == "regression" else len(SHARES)))
+        outputs = draw_outputs(labels, strength, 1, sd, common, rng)
+        values.append(metric.compute(outputs[0], labels))
+    return float(np.mean(values))
+
+
+def _metric(kind: ProblemType, name: str) -> Metric:
+    return find_metric(name, kind, CLASSES, "measure")
+
+
+def simulate(setting: Setting, tables: int, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure -> shares of the intervals that hold the truth, over so many tables."""
+    kind = setting.kind
+    names = names or MEASURES[kind]
+    rng = np.random.default_rng([SEED, setting.runs, setting.examples, int(10 * setting.sd)])
+    hits: dict[str, list[list[Any]]] = {name: [] for name in names}
+    for _ in range(tables):
+        labels = draw_labels(kind, setting.examples, rng)
+        while labels.dtype.kind == "i" and (
+            len(np.unique(labels)) < 3 if labels.ndim == 1 else not labels.any(0).all()
+        ):
+            labels = draw_labels(kind, setting.examples, rng)
+        width = 1 if kind == "regression" else len(SHARES)
+        common = rng.standard_normal((setting.examples, width))
+        outputs = [
+            draw_outputs(labels, strength, setting.runs, setting.sd, common, rng)
+            for strength in STRENGTHS
+        ]
+        for name in names:
+            hits[name].append(_judge_one(setting, name, outputs, labels))
+    return {
+        name: dict(
+            zip(
+                ("covered", "difference_covered", "wrong", "width"),
+                np.round(np.mean(np.array(found, dtype=float), axis=0), 4).tolist(),
+                strict=True,
+            )
+        )
+        for name, found in hits.items()
+    }
+
+
+def _judge_one(
+    setting: Setting, name: str, outputs: Sequence[np.ndarray], labels: np.ndarray
+) -> list[float]:
+    metric = _metric(setting.kind, name)
+    true = [truth(setting.kind, name, strength, setting.sd) for strength in STRENGTHS]
+    judged = judge(
+        {
+            str(number): np.stack([metric.pseudo_values(run, labels) for run in runs])
+            for number, runs in enumerate(outputs)
+        },
+        bounds=metric.bounds,
+        weight=metric.weight and metric.weight(labels),
+    )
+    differences = [true[int(p.first)] - true[int(p.second)] for p in judged.pairs]
+    return [
+        np.mean([row.low <= true[int(row.name)] <= row.high for row in judged.rows]),
+        np.mean([p.low <= d <= p.high for p, d in zip(judged.pairs, differences, strict=True)]),
+        any(p.differ and d * p.mean <= 0 for p, d in zip(judged.pairs, differences, strict=True)),
+        np.mean([row.high - row.low for row in judged.rows]),
+    ]
+
+
+def write_record(folder: Path, tables: int) -> None:
+    """Simulate every setting and keep what was found."""
+    settings = [{**vars(setting), "found": simulate(setting, tables)} for setting in SETTINGS]
+    record = {"grid": "measures", "tables": tables, "seed": SEED, "settings": settings}
+    with atomic(folder / "measures.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Write the record."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("folder", type=Path, help="results/simulations")
+    parser.add_argument("--tables", type=int, default=TABLES, help=f"default: {TABLES}")
+    arguments = parser.parse_args()
+    write_record(arguments.folder, arguments.tables)
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()
