@@ -42,6 +42,7 @@ from hfbench.metrics.registry import (
     metrics_of,
     score,
 )
+from hfbench.metrics.threshold import shift
 from hfbench.records.asked import Asked
 from hfbench.records.consistency import misfit
 from hfbench.records.predictions import load_all_predictions
@@ -93,13 +94,19 @@ class ModelRuns:
         return self.finished[0].task.problem_type
 
     @cached_property
+    def decided(self) -> np.ndarray:
+        """Logits by whose sign or order each run decides, see `threshold.shift`."""
+        runs = zip(self.finished, self.logits, strict=True)
+        return np.stack([shift(logits, record.thresholds) for record, logits in runs])
+
+    @cached_property
     def predicted(self) -> np.ndarray:
         """Classes, shape (runs, examples); multi-label: whether each label is given, (runs,
         examples, labels); of a regression the numbers, (runs, examples).
         """
         if self.kind == "multi_label_classification":
-            return self.logits > 0
-        return self.logits[..., 0] if self.kind == "regression" else self.logits.argmax(-1)
+            return self.decided > 0
+        return self.logits[..., 0] if self.kind == "regression" else self.decided.argmax(-1)
 
     @cached_property
     def correct(self) -> np.ndarray:
@@ -116,7 +123,10 @@ class ModelRuns:
     @cached_property
     def scores(self) -> list[Scores]:
         """What the metrics say of each run, from its predictions."""
-        return [score(self.kind, run, self.labels, [self.metric]) for run in self.logits]
+        return [
+            score(self.kind, logits, self.labels, [self.metric], record.thresholds)
+            for record, logits in zip(self.finished, self.logits, strict=True)
+        ]
 
     @cached_property
     def pseudo_values(self) -> np.ndarray:
@@ -129,7 +139,8 @@ class ModelRuns:
         Raises:
             UndefinedMeasureError: if it has no number, or none for every example.
         """
-        found = np.stack([metric.pseudo_values(run, self.labels) for run in self.logits])
+        outputs = self.logits if metric.of_probabilities else self.decided
+        found = np.stack([metric.pseudo_values(run, self.labels) for run in outputs])
         if not np.isfinite(found).all():
             raise UndefinedMeasureError(f"it is {found.mean()}")
         return found if metric.higher_is_better else -found

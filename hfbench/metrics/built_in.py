@@ -103,16 +103,19 @@ for _metric in (
         "nll", _single_or(negative_log_likelihood, probability.nll_of_labels), "NLL", ".3f",
         "NLL: negative log-likelihood, in nats.", False, kinds=_BOTH,
         estimate=_nll, bounds=_UPWARDS,
+        of_probabilities=True,
     ),
     Metric(
         "brier", _single_or(brier_score, probability.brier_of_labels), "Brier", ".3f",
         "Brier: squared distance of the probabilities to the answer, 0 to 2.", False, kinds=_BOTH,
         hub_type="brier_score", estimate=_brier, bounds=(0.0, 2.0), columns_of=_SINGLE,
+        of_probabilities=True,
     ),
     Metric(
         "ece", expected_calibration_error, "ECE", ".3f",
         "ECE: expected calibration error over 10 bins of equal width of the highest probability.",
         False, estimate=probability.ece, bounds=_SHARE,
+        of_probabilities=True,
     ),
     Metric("perplexity", perplexity, "perplexity", ".2f", None, False, kinds=("language model",)),
     Metric(
@@ -165,12 +168,14 @@ for _metric in (
         "AUROC: area under the ROC curve, each class against the others.", True, kinds=_BOTH,
         hub_type="roc_auc", estimate=_auroc, bounds=_SHARE, columns_of=(),
         weight=_of_classes,
+        of_probabilities=True,
     ),
     Metric(
         "average_precision", _value(_precision), "average precision", ".3f",
         "average precision: area under the curve of precision by recall, each class against the "
         "others.", True, kinds=_BOTH, estimate=_precision, bounds=_SHARE, columns_of=(),
         weight=_of_classes,
+        of_probabilities=True,
     ),
     Metric(
         "subset_accuracy", _value(multi_label.subset_accuracy), "subset accuracy %", ".2%",
@@ -191,6 +196,7 @@ for _metric in (
         "lrap", _value(ranking.label_ranking), "LRAP", ".3f",
         "LRAP: label ranking average precision.", True, kinds=_MULTI,
         estimate=ranking.label_ranking, bounds=_SHARE, columns_of=(),
+        of_probabilities=True,
     ),
     Metric(
         "rmse", _value(regression.rmse), "RMSE", ".4g", "RMSE: root of the mean squared error.",

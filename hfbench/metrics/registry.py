@@ -20,6 +20,7 @@ import numpy as np
 
 from hfbench.errors import UserError, nearest
 from hfbench.metrics.estimate import Estimate, UndefinedMeasureError, jackknife
+from hfbench.metrics.threshold import shift
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 """What a sequence classifier is asked, in transformers' words (``config.problem_type``)."""
@@ -58,6 +59,9 @@ class Metric:
     """The kinds whose records, curves and tables have it unasked; None: all of ``kinds``."""
     of_class: Callable[[int, np.ndarray, np.ndarray], Estimate] | None = None
     """The measure of one class or label, by its number: ``f1:spam`` in place of ``f1``."""
+    of_probabilities: bool = False
+    """Whether it judges probabilities or the order of outputs, and not decisions, for which alone
+    thresholds count."""
 
     weight: Callable[[np.ndarray], float] | None = None
     """Of labels: how many examples it rests on, where not all count alike; None: all."""
@@ -219,16 +223,29 @@ def _has(labels: np.ndarray, number: int) -> np.ndarray:
 
 
 def score(
-    kind: AnswerKind, outputs: np.ndarray, labels: np.ndarray, also: Collection[Metric] = ()
+    kind: AnswerKind,
+    outputs: np.ndarray,
+    labels: np.ndarray,
+    also: Collection[Metric] = (),
+    thresholds: list[float] | None = None,
 ) -> Scores:
     """The metrics of `metrics_of` and those of ``also``; for the arrays see `Metric.compute`.
 
     A metric that fails is left out, and the others stay: no bookkeeping may cost a run.
+
+    Args:
+        kind: of the answers.
+        outputs: of the model.
+        labels: the right answers.
+        also: further metrics.
+        thresholds: see `threshold.shift`.
     """
     values, left_out = {}, {}
+    decided = shift(outputs, thresholds)
     for metric in dict.fromkeys([*metrics_of(kind), *also]):
         try:
-            value = float(metric.compute(outputs, labels))
+            seen = outputs if metric.of_probabilities else decided
+            value = float(metric.compute(seen, labels))
         except UndefinedMeasureError as error:
             left_out[metric.name] = str(error)
             continue

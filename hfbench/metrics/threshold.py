@@ -1,7 +1,7 @@
 """From which probability on a label is given.
 
-A metric of decisions asks whether a logit is above 0, or which of two is higher. So a threshold is a
-shift of logits: of each of several labels its own, of two classes that of the second. Metrics of
+A metric of decisions asks whether a logit is above 0, or which of two is higher. So a threshold is
+a shift of logits: of each of several labels its own, of two classes that of the second. Metrics of
 probabilities look at the logits as they are.
 """
 

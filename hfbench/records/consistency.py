@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from hfbench.metrics.built_in import BUILT_IN, DEFAULTS, LOSSES
+from hfbench.metrics.threshold import shift
 from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import Compared, FailedRecord, TrainedRecord
 
@@ -53,6 +54,8 @@ def contradiction(record: Compared | FailedRecord) -> str | None:
             return f"{key} has no {task.evaluation_split!r}"
     if task.problem_type == "regression" and len(task.labels) != 1:
         return f"task.labels are {len(task.labels)}, and a regression has one"
+    if problem := _threshold_misfit(record):
+        return problem
     default = DEFAULTS[task.problem_type]
     if default not in record.metrics.get(task.evaluation_split, {}):
         return f"metrics has no {default} of {task.evaluation_split!r}"
@@ -81,7 +84,18 @@ def misfit(record: Compared, predictions: dict[str, np.ndarray]) -> str | None:
         return f"logits of {bad} that are not finite"
     if len(set(predictions["id"].tolist())) != len(labels):
         return "an example more than once"
-    return _other_metric(task.problem_type, record.metrics[split], logits, labels)
+    return _other_metric(record, logits, labels)
+
+
+def _threshold_misfit(record: Compared) -> str | None:
+    found, task = record.thresholds, record.task
+    if found is None:
+        return None
+    wanted = 1 if task.problem_type == "single_label_classification" else len(task.labels)
+    fits = len(found) == wanted and (wanted > 1 or len(task.labels) == 2)
+    if task.problem_type == "regression" or not fits or not all(0 < one < 1 for one in found):
+        return "thresholds are not a probability for each label, or for the second of two classes"
+    return None
 
 
 def _labels_misfit(kind: ProblemType, labels: np.ndarray, num_labels: int) -> str | None:
@@ -97,15 +111,15 @@ def _labels_misfit(kind: ProblemType, labels: np.ndarray, num_labels: int) -> st
     return None
 
 
-def _other_metric(
-    kind: ProblemType, recorded: dict[str, float], logits: np.ndarray, labels: np.ndarray
-) -> str | None:
+def _other_metric(record: Compared, logits: np.ndarray, labels: np.ndarray) -> str | None:
     """Which metric is not that of the logits; one of the user's own may have changed since."""
+    kind, recorded = record.task.problem_type, record.metrics[record.task.evaluation_split]
+    decided = shift(logits, record.thresholds)
     for metric in BUILT_IN:
         name = "loss" if metric.name == LOSSES[kind] else metric.name
         if kind not in metric.kinds or name not in recorded:
             continue
-        found = metric.compute(logits, labels)
+        found = metric.compute(logits if metric.of_probabilities else decided, labels)
         if not math.isclose(recorded[name], found, rel_tol=1e-5, abs_tol=1e-6):
             return f"{metric.name} {found:.4f}, not {recorded[name]:.4f} as the record says"
     return None
