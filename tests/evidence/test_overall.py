@@ -2,8 +2,8 @@
 
 import csv
 import io
+import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,9 @@ from hfbench.evidence.overall_table import (
     differences_csv,
     print_overall,
 )
-from hfbench.metrics.registry import METRICS
+from hfbench.records.asked import Asked
 from hfbench.records.schema import Failure
-from hfbench.records.store import ResultsFolder, as_json, load_record
+from hfbench.records.store import ResultsFolder, load_record
 
 STUDY = Path(__file__).parents[2] / "results" / "study"
 SHARES = {"good": 0.9, "fair": 0.8, "also-fair": 0.8, "poor": 0.55}
@@ -37,19 +37,10 @@ def write_task(write_record, folder, number, shares, *, seeds=3, examples=160):
     for model, share in shares.items():
         for seed in range(seeds):
             correct = 0.6 * ease + 0.4 * rng.random(examples) < share
-            record = write_record(folder, model, seed, correct, recipe=f"r/{folder.name}")
-            change_examples(folder, record, number)
+            write_record(
+                folder, model, seed, correct, recipe=f"r/{folder.name}", evaluated=f"{number:064}"
+            )
     return folder
-
-
-def change_examples(folder, record, number):
-    """Give the evaluation examples of a record a hash of the task's own."""
-    split = record.task.splits["validation"].model_copy(update={"content_hash": f"{number:064}"})
-    splits = {**record.task.splits, "validation": split}
-    task = record.task.model_copy(update={"splits": splits})
-    path = folder / "records" / f"{record.stem}.json"
-    kept = load_record(path).model_copy(update={"task": task})
-    path.write_text(as_json(kept), encoding="utf-8")
 
 
 @pytest.fixture
@@ -68,7 +59,7 @@ def test_the_mean_is_that_of_the_tasks_and_its_interval_holds_their_errors(folde
     assert overall.rows[0].model == "good"
     for row in overall.rows:
         models = [task.models[row.model] for task in overall.tasks]
-        assert row.mean.value == pytest.approx(np.mean([model.accuracy for model in models]))
+        assert row.mean.value == pytest.approx(np.mean([model.value for model in models]))
         of_tasks = [(high - low) / 2 for low, high in (model.interval for model in models)]
         # three errors of the same size: the mean's is smaller by the root of three
         expected = np.sqrt(np.square(of_tasks).sum()) / 3
@@ -129,22 +120,39 @@ def test_what_is_missing_and_what_failed_is_shown(folders, write_record):
     assert [line["task1_runs"] for line in lines] == ["3", "3", "0", "3"]
 
 
-def test_measures_of_different_units_have_ranks_and_no_mean(folders, monkeypatch):
-    """As if one of the tasks were judged by a loss."""
-    from hfbench.evidence.overall import TaskResults
+def ask(folder, metric):
+    entry = Asked(metric=metric).model_dump(mode="json")
+    (folder / "asked.json").write_text(json.dumps([entry]), encoding="utf-8")
 
-    metrics = {"task0": METRICS["accuracy"], "task1": replace(METRICS["nll"], title="loss")}
-    monkeypatch.setattr(TaskResults, "metric", property(lambda task: metrics[task.name]))
-    findings = OverallFindings.of(load_overall(folders(2), "r"))
+
+def test_measures_of_different_units_have_ranks_and_no_mean(folders):
+    """One of the tasks is judged by its loss, of which the lowest is the best."""
+    one, two = folders(2)
+    ask(two, "nll")
+    findings = OverallFindings.of(load_overall([one, two], "r"))
     overall = findings.overall
     assert not overall.has_mean
     assert all(row.mean is None and row.rank is not None for row in overall.rows)
-    assert all(pair.these is None for pair in overall.pairs)
-    # of a loss the lowest is the best: on the second task the order is turned
-    assert {row.rank.value for row in overall.rows if row.model in ("good", "poor")} == {2.5}
+    assert all(pair.these is None and len(pair.by_task) == 2 for pair in overall.pairs)
+    ranks = {row.model: row.rank.value for row in overall.rows}
+    assert (ranks["good"], ranks["poor"]) == (1.0, 4.0)
+    models = overall.tasks[1].models
+    assert 0 < models["good"].value < models["poor"].value
     assert "are not of one scale" in " ".join(findings.notes)
     assert "there is no mean" in findings.answer[0]
-    assert "mean" not in as_markdown(findings, Path()).split("## Each task")[0].split("|")[1]
+    assert "mean" not in as_markdown(findings, Path()).split("## Each task")[0].split("|")[2]
+
+
+def test_different_measures_of_one_scale_are_averaged_and_said_to_be(folders):
+    one, two = folders(2)
+    ask(two, "mcc")
+    findings = OverallFindings.of(load_overall([one, two], "r"))
+    (poor,) = (row for row in findings.overall.rows if row.model == "poor")
+    values = [task.models["poor"].value for task in findings.overall.tasks]
+    assert values[0] - values[1] > 0.2
+    assert poor.mean.value == pytest.approx(np.mean(values))
+    assert "The mean is of different measures (accuracy, mcc)" in " ".join(findings.notes)
+    assert "mean x 100" in as_markdown(findings, Path())
 
 
 def test_the_same_examples_are_not_two_tasks(folders, write_record, tmp_path):
