@@ -51,7 +51,7 @@ def run(path, results, *overrides, **options):
     return outcome, console.file.getvalue()
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_pretraining_runs_once_for_all_tasks(write_tasks, tmp_path, jobs):
     path = write_tasks(models=models(), seeds=[0])
     outcome, said = run(path, tmp_path / "results", jobs=jobs)
