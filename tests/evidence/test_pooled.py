@@ -77,7 +77,7 @@ def test_one_task_alone_is_what_its_own_table_says():
 
 
 def _tables(rng, tasks, tau, seeds=3, examples=300):
-    """Two models on tasks: differences around 2 points, seeds and tasks vary."""
+    """Five models on tasks, of which the first is around 2 points better; seeds and tasks vary."""
     for _ in range(tasks):
         ease = rng.normal(0, 0.15, examples)
         effect = 0.02 + rng.normal(0, tau)
@@ -87,17 +87,17 @@ def _tables(rng, tasks, tau, seeds=3, examples=300):
             {
                 name: rng.random((seeds, examples))
                 < np.clip(base + shift + ease + rng.normal(0, 0.02, (seeds, 1)), 0, 1)
-                for name, shift in (("a", effect), ("b", 0.0))
+                for name, shift in (("a", effect), ("b", 0.0), ("c", 0.0), ("d", -0.05), ("e", -0.1))
             },
         )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("tasks", "tau"), [(2, 0.0), (3, 0.03), (5, 0.0), (5, 0.03), (9, 0.03)])
+@pytest.mark.parametrize(("tasks", "tau"), [(2, 0.0), (3, 0.03), (5, 0.0), (9, 0.03)])
 def test_intervals_over_tasks_hold_the_truth_as_often_as_they_say(tasks, tau):
-    """Three seeds, 300 examples: 1,000 comparisons of two models for each number of tasks."""
+    """Three seeds, 300 examples: 400 comparisons of five models for each number of tasks."""
     rng = np.random.default_rng(tasks)
-    repetitions = 1000
+    repetitions = 400
     these = like = 0
     for _ in range(repetitions):
         drawn = list(_tables(rng, tasks, tau))
