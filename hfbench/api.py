@@ -36,13 +36,13 @@ def plan(
     Raises:
         UserError: as `compare`, before anything runs.
     """
-    from hfbench.execution.inputs import Inputs
-    from hfbench.execution.survey import Survey, cells_to_look_at
+    from hfbench.execution.survey import SurveyOfTasks, cells_to_look_at
+    from hfbench.execution.tasks import load_inputs
     from hfbench.recipe.cells import Shard
 
     part = Shard.parse(shard) if shard else None
-    inputs = Inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
-    survey = Survey(inputs, Path(results))
+    inputs = load_inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
+    survey = SurveyOfTasks(inputs, Path(results))
     return survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=part)
 
 
@@ -79,7 +79,6 @@ def compare(
     from hfbench.execution.compare import compare
     from hfbench.publish.checkpoint_push import open_publishers
     from hfbench.recipe.cells import Shard
-    from hfbench.records.asked import keep_asked
 
     if shard and recipe.looks:
         raise UserError("--shard: which seeds run depends on results (looks), which no part has")
@@ -92,14 +91,25 @@ def compare(
         shard=Shard.parse(shard) if shard else None,
         engine=engine,
         open_publishers=open_publishers,
-        begin=partial(keep_asked, Path(results) / recipe.name, recipe),
+        begin=partial(_keep_asked, Path(results), recipe),
         console=console,
     )
     return _look_by_look(recipe, run) if recipe.looks else run(recipe)
 
 
+def _keep_asked(results: Path, recipe: "Recipe") -> None:
+    """Of each task what the recipe asks."""
+    from hfbench.records.asked import keep_asked
+
+    for one in recipe.by_task:
+        keep_asked(results / one.name, one)
+
+
 def _look_by_look(recipe: "Recipe", run: "Callable[[Recipe], Outcome]") -> "Outcome":
-    """Run as many seeds as the next look needs, of the models that are still in question."""
+    """Run as many seeds as the next look needs, of the models that are still in question.
+
+    Of several tasks, in any of them: a model has as many runs of each.
+    """
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.looks import still_open
     from hfbench.execution.compare import Outcome
@@ -116,7 +126,9 @@ def _look_by_look(recipe: "Recipe", run: "Callable[[Recipe], Outcome]") -> "Outc
         outcomes.append(run(recipe.model_copy(update=changes)))
         if outcomes[-1].not_run:
             break
-        names &= still_open(load_comparison(outcomes[-1].folder))
+        folder = outcomes[-1].results_folder
+        of_tasks = [load_comparison(one.path) for one in folder.tasks or [folder]]
+        names &= {name for comparison in of_tasks for name in still_open(comparison)}
     return Outcome(
         outcomes[-1].results_folder,
         [result for outcome in outcomes for result in outcome.results],

@@ -70,7 +70,8 @@ def write_recipe(tmp_path, rows):
 def write_record():
     """A function that writes a record whose predictions are right where ``correct`` says so.
 
-    With a ``corpus`` it is a pretraining's, with a ``failure`` that of a run without a result.
+    With a ``corpus`` it is a pretraining's, with a ``failure`` that of a run without a result;
+    ``evaluated`` is the hash of the evaluation examples.
     """
     import pyarrow as pa
 
@@ -90,7 +91,7 @@ def write_record():
 
     def write(
         folder, model, seed, correct, *, train=None, training=None, control=False, labels=None,
-        failure=None, corpus=None, logit=1, **changes,
+        failure=None, corpus=None, logit=1, evaluated="a" * 64, **changes,
     ):  # fmt: skip
         n = len(correct)
         labels = np.arange(n) % 2 if labels is None else labels
@@ -99,7 +100,7 @@ def write_record():
         # one more of y in training: always y is the majority
         counts = {"x": n // 2, "y": n // 2 + 1}
         train = {"examples": n, "content_hash": "c" * 64, "label_counts": counts, **(train or {})}
-        split = SplitData(examples=n, content_hash="a" * 64, label_counts=counts)
+        split = SplitData(examples=n, content_hash=evaluated, label_counts=counts)
         task = TaskData(
             source="d/s", revision=None, labels=["x", "y"],
             splits={"train": SplitData(**train), "validation": split},

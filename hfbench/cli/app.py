@@ -11,6 +11,7 @@ from hfbench.cli.fsck import fsck
 from hfbench.cli.pack import pack
 from hfbench.cli.run import run_comparison, run_pretraining, run_verification
 from hfbench.cli.script import exit_on_user_error
+from hfbench.errors import UserError
 from hfbench.system.quiet import quiet_libraries
 from hfbench.system.terminal import Console, show
 from hfbench.version import __version__
@@ -216,11 +217,21 @@ def table(
         str | None, typer.Option(help="Columns of the first table, by name, e.g. accuracy,nll.")
     ] = None,
     different_examples: DifferentExamples = False,
+    overall: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also compare the models over these results, each of another task; the page goes "
+            "to FOLDER.",
+            metavar="FOLDER",
+        ),
+    ] = None,
 ) -> None:
     """Make the tables of results folders again from their records: Markdown, CSV and LaTeX.
 
-    Of results on the Hub nothing is written; the tables there must be those of their records.
+    Of a recipe with several tasks those of each, and the page over all. Of results on the Hub
+    nothing is written; the tables there must be those of their records.
     """
+    from hfbench.cli.run import write_overall_table
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
     from hfbench.evidence.table import MAIN, check_columns, print_table, write_table
@@ -228,44 +239,71 @@ def table(
     chosen = columns.split(",") if columns else MAIN
     measures = check_columns(chosen)
     console = Console()
-    for place in results:
-        if place.startswith("hf:"):
-            commands.print_remote_table(place, chosen, console)
-            continue
-        folder = Path(place)
-        comparison = load_comparison(
-            folder, different_examples=different_examples, measures=measures
-        )
-        findings = Findings.of(comparison)
-        paths = write_table(findings, folder, chosen)
-        print_table(findings, console, chosen)
-        _say_written(paths)
+    folders = [Path(place) for place in results if not place.startswith("hf:")]
+    if overall and len(folders) < len(results):
+        raise UserError("--overall: results on the Hub are not compared over tasks; fetch them")
+    for place in [place for place in results if place.startswith("hf:")]:
+        commands.print_remote_table(place, chosen, console)
+    for folder in folders:
+        tasks = _tasks_in(folder)
+        for one in tasks or [folder]:
+            comparison = load_comparison(
+                one, different_examples=different_examples, measures=measures
+            )
+            findings = Findings.of(comparison)
+            paths = write_table(findings, one, chosen)
+            if not tasks:
+                print_table(findings, console, chosen)
+            _say_written(paths)
+        if tasks:
+            _say_written(write_overall_table(tasks, folder, console))
+    if overall:
+        parts = [one for folder in folders for one in _tasks_in(folder) or [folder]]
+        _say_written(write_overall_table(parts, overall, console))
 
 
 @app.command()
 def report(
     results: ResultsFolders, texts: Texts = None, different_examples: DifferentExamples = False
 ) -> None:
-    """Write report.html, one page with all figures and tables that needs nothing else."""
+    """Write report.html, one page with all figures and tables that needs nothing else.
+
+    Of a recipe with several tasks one of each, and one over all.
+    """
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
+    from hfbench.evidence.overall import load_overall
+    from hfbench.evidence.overall_findings import OverallFindings
+    from hfbench.evidence.overall_page import write_overall_report
     from hfbench.evidence.page import write_report
 
     for folder in results:
-        comparison = load_comparison(folder, different_examples=different_examples)
-        loaded = _load_texts(texts, comparison.finished) if texts else None
-        _say_written([write_report(Findings.of(comparison), folder, loaded)])
+        tasks = _tasks_in(folder)
+        for one in tasks or [folder]:
+            comparison = load_comparison(one, different_examples=different_examples)
+            loaded = _load_texts(texts, comparison.finished) if texts else None
+            _say_written([write_report(Findings.of(comparison), one, loaded)])
+        if tasks:
+            over_all = OverallFindings.of(load_overall(tasks, folder.resolve().name))
+            _say_written([write_overall_report(over_all, folder)])
 
 
 @app.command()
 def plots(results: ResultsFolders, different_examples: DifferentExamples = False) -> None:
     """Write the figures of results folders as PNG and SVG, to their folder plots."""
     from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.overall import load_overall
+    from hfbench.evidence.overall_plots import write_overall_plots
     from hfbench.evidence.plots import write_plots
 
     for folder in results:
-        comparison = load_comparison(folder, different_examples=different_examples)
-        _say_written(write_plots(comparison, folder / "plots"))
+        tasks = _tasks_in(folder)
+        for one in tasks or [folder]:
+            comparison = load_comparison(one, different_examples=different_examples)
+            _say_written(write_plots(comparison, one / "plots"))
+        if tasks:
+            over_all = load_overall(tasks, folder.resolve().name)
+            _say_written(write_overall_plots(over_all, folder / "plots"))
 
 
 @app.command()
@@ -464,6 +502,13 @@ def _print_plan(
     )
     if not all_can_run:
         raise typer.Exit(1)
+
+
+def _tasks_in(folder: Path) -> list[Path]:
+    """The results folders of a recipe's tasks, where it has several."""
+    from hfbench.records.store import ResultsFolder
+
+    return [task.path for task in ResultsFolder(folder).tasks]
 
 
 def _load_texts(recipe: Path, models: "list[ModelRuns]") -> dict[str, str]:

@@ -43,7 +43,7 @@ def data(
         recipe = load_recipe(target, overrides)
     else:
         recipe = _recipe_of(target, overrides or [])
-    if recipe.task is None:
+    if not recipe.all_tasks:
         raise UserError(f"{target}: it has no task, whose data could be looked at")
     import datasets
 
@@ -52,10 +52,20 @@ def data(
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # its errors are raised, too
-    found = diagnose(str(target), recipe)
-    show(format_json(found) if as_json else format_report(found))
-    if any(finding.severity == "high" for finding in found.findings):
+    parts = recipe.by_task
+    found = [diagnose(_name(target, part), part) for part in parts]
+    if as_json:
+        texts = [format_json(one) for one in found]
+        show(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
+    else:
+        show("\n\n".join(map(format_report, found)))
+    if any(finding.severity == "high" for one in found for finding in one.findings):
         raise SystemExit(1)
+
+
+def _name(target: Path, part: "Recipe") -> str:
+    """What was asked for; of one of several tasks with the task."""
+    return f"{target}: task {part.task_name}" if part.task_name else str(target)
 
 
 def _recipe_of(path: Path, overrides: list[str]) -> "Recipe":

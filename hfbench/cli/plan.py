@@ -22,11 +22,11 @@ from hfbench.evidence.stats import ALPHA
 from hfbench.evidence.words import enumerate_names
 from hfbench.execution.estimates import optimizer_steps, parameters
 from hfbench.execution.inputs import Inputs, arguments
-from hfbench.execution.survey import NEW, Status, Survey, cells_to_look_at
+from hfbench.execution.survey import NEW, Status, Survey, SurveyOfTasks, cells_to_look_at
+from hfbench.execution.tasks import load_inputs
 from hfbench.models.lengths import NO_LIMIT
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
-from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import Record
 
 
@@ -60,33 +60,41 @@ def print_plan(
     Raises:
         UserError: as the comparison would, before anything runs.
     """
-    folder = results / recipe.name
-    inputs = Inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
-    survey = Survey(inputs, results)
+    cells = cells_to_look_at(recipe, only_pretraining=only_pretraining)
+    survey = SurveyOfTasks(load_inputs(recipe, cells), results)
     planned = survey.statuses(rerun=rerun, only_pretraining=only_pretraining)
     statuses = survey.statuses(rerun=rerun, shard=shard) if shard else planned
     to_run = [status.cell for status in statuses if status.reasons and not status.refused]
     say = partial(console.print, highlight=False, markup=False)
-    if recipe.task and not only_pretraining:
+    for one in survey.surveys:
+        mine = [s for s in statuses if survey.of(s.cell) is one]
+        _print_cells(one.inputs, mine, console, with_data=not only_pretraining)
+    part = f"shard {shard.number}/{shard.count}: " if shard else ""
+    folder = survey.folder.path
+    say(f"{part}{len(to_run)} of {len(statuses)} cells to run; results would go to {folder}")
+    finished = [s for s in planned if s.record and not s.reasons]
+    say(_time(to_run, [(s.cell.task, s.record) for s in finished if s.record]))
+    for one in survey.surveys if len(recipe.models) > 1 and not only_pretraining else []:
+        records = [s.record for s in finished if s.record and survey.of(s.cell) is one]
+        for line in _design(one, records, target or Target()) if one.inputs.recipe.task else []:
+            say(line)
+    return not any(status.refused for status in statuses)
+
+
+def _print_cells(
+    inputs: Inputs, statuses: list[Status], console: Console, *, with_data: bool
+) -> None:
+    """Of one task: its data, its cells, and why they would run."""
+    say = partial(console.print, highlight=False, markup=False)
+    if name := inputs.recipe.task_name:
+        say(f"\nTask {name}")
+    if inputs.recipe.task and with_data:
         facts = inputs.task.facts
         sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
         say(f"Data: {facts.source}: {sizes} examples; {what_is_asked(facts)}")
     console.print(_cells_table(statuses, inputs))
-    for line in _truncation(statuses, inputs):
+    for line in [*_truncation(statuses, inputs), *_reasons(statuses)]:
         say(line)
-    for line in _reasons(statuses):
-        say(line)
-    part = f"shard {shard.number}/{shard.count}: " if shard else ""
-    say(f"{part}{len(to_run)} of {len(statuses)} cells to run; results would go to {folder}")
-    records = [s.record for s in planned if s.record and not s.reasons]
-    say(_time(to_run, records))
-    if recipe.task and not only_pretraining and len(recipe.models) > 1:
-        task = inputs.task.facts
-        examples = task.splits[task.evaluation_split].examples
-        asked = (records, folder, target or Target(), task.problem_type)
-        for line in _design(recipe, examples, *asked):
-            say(line)
-    return not any(status.refused for status in statuses)
 
 
 def _reasons(statuses: list[Status]) -> list[str]:
@@ -152,17 +160,17 @@ def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
     return [*sizes, "none" if max_length == NO_LIMIT else f"{max_length:,}"]
 
 
-def _time(to_run: list[Cell], records: list[Record]) -> str:
-    """How long the open cells would take, by finished runs of the same model and size."""
+def _time(to_run: list[Cell], finished: list[tuple[str | None, Record]]) -> str:
+    """How long the open cells would take, by finished runs of the same model, size and task."""
     if not to_run:
         return "Time: nothing is left to run"
-    timed: dict[tuple[str, str, int | None], list[float]] = {}
-    for record in records:
-        key = (record.kind, record.model, record.train_size)
+    timed: dict[tuple[str | None, str, str, int | None], list[float]] = {}
+    for task, record in finished:
+        key = (task, record.kind, record.model, record.train_size)
         timed.setdefault(key, []).append(record.cell_seconds)
     seconds, unknown = 0.0, set()
     for cell in to_run:
-        if times := timed.get((cell.kind, cell.model.name, cell.train_size)):
+        if times := timed.get((cell.task, cell.kind, cell.model.name, cell.train_size)):
             seconds += sum(times) / len(times)
         elif not cell.model.control:  # seconds, whatever the control
             unknown.add(cell.model.name)
@@ -179,21 +187,17 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
 
 
-def _design(
-    recipe: Recipe,
-    examples: int,
-    records: list[Record],
-    folder: Path,
-    target: Target,
-    kind: ProblemType,
-) -> list[str]:
+def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
     """What differences of two trained models the comparison can show, with 80 % power."""
-    if kind == "regression":
+    recipe, facts = survey.inputs.recipe, survey.inputs.task.facts
+    examples, of_task = facts.splits[facts.evaluation_split].examples, recipe.task_name
+    if facts.problem_type == "regression":
         return ["", "Power: it is worked out for shares of right answers, not for regression"]
+    begins = f"{of_task}: what" if of_task else "What"
     runs, models = len(recipe.seeds), len(recipe.models)
     pairs = models * (models - 1) // 2
     rows = max(sum(not model.control for model in recipe.models), 2)
-    discordance, source = _discordance(records, folder, target)
+    discordance, source = _discordance(records, survey.folder.path, target)
     difference = target.difference or recipe.margin or 0.05
     if runs == 1:
         source += "; with one seed, how much seeds matter is only known from elsewhere"
@@ -209,8 +213,8 @@ def _design(
     )
     return [
         "",
-        f"What {examples:,} examples and {runs} seed{'s' if runs > 1 else ''} can show, with 80 % "
-        "power and 5 % error for all pairs together:",
+        f"{begins} {examples:,} examples and {runs} seed{'s' if runs > 1 else ''} "
+        "can show, with 80 % power and 5 % error for all pairs together:",
         f"  {source}: {100 * discordance.share:.0f} % of the examples discordant, "
         f"{100 * discordance.of_examples:.0f} % of that whatever the seed; the difference varies "
         f"by {_points(discordance.seed_sd)} from seed to seed",

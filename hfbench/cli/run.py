@@ -5,7 +5,7 @@ Heavy imports are inside the functions, for the sake of --help.
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from hfbench.system.terminal import Console, show
 if TYPE_CHECKING:
     from hfbench.execution.compare import Outcome
     from hfbench.recipe.schema import Recipe
+    from hfbench.records.store import ResultsFolder
 
 
 def run_comparison(
@@ -48,10 +49,6 @@ def run_comparison(
     if engine == "local":
         _expect_workers(recipe, results_dir, jobs)
     quiet_libraries()
-    from hfbench.evidence.comparison import load_comparison
-    from hfbench.evidence.findings import Findings
-    from hfbench.evidence.table import print_table, write_table
-
     with _stoppable(), _process_group():
         outcome = api.compare(
             recipe,
@@ -63,10 +60,41 @@ def run_comparison(
             engine=engine,
         )
     if is_main_process() and (outcome.results or outcome.kept):  # more shards than cells
-        findings = Findings.of(load_comparison(outcome.folder))
-        write_table(findings, outcome.folder)
-        print_table(findings, Console())
-    _summarise(outcome, "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/")
+        write_tables(outcome.results_folder, Console())
+    what = "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/"
+    if recipe.tasks:
+        what = "all tasks: README.md, overall.csv, overall.tex; each task: a folder of its own"
+    _summarise(outcome, what)
+
+
+def write_tables(folder: "ResultsFolder", console: Console) -> None:
+    """Write the tables of a recipe, of each task and over all; print the one that is above."""
+    from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.findings import Findings
+    from hfbench.evidence.table import print_table, write_table
+
+    tasks = folder.tasks
+    for one in tasks or [folder]:
+        findings = Findings.of(load_comparison(one.path))
+        write_table(findings, one.path)
+        if not tasks:
+            print_table(findings, console)
+    if len(tasks) > 1:  # else a part of the cells has run, of the first task
+        write_overall_table([one.path for one in tasks], folder.path, console)
+
+
+def write_overall_table(tasks: Sequence[Path], folder: Path, console: Console) -> list[Path]:
+    """Write and print the page over several tasks, each a results folder."""
+    from hfbench.evidence.overall import load_overall
+    from hfbench.evidence.overall_findings import OverallFindings
+    from hfbench.evidence.overall_table import print_overall, write_overall
+    from hfbench.system.files import make_folder
+
+    findings = OverallFindings.of(load_overall(tasks, folder.resolve().name))
+    make_folder(folder)
+    paths = write_overall(findings, folder)
+    print_overall(findings, console)
+    return paths
 
 
 def run_pretraining(
@@ -134,7 +162,8 @@ def _expect_workers(
     cells = plan_pretraining(recipe) if only_pretraining else plan_comparison(recipe)
     folder = ResultsFolder(results_dir / recipe.name)
     # whether a record is still a result is known only when everything is loaded
-    if sum(not cell.model.control and folder.record(cell.stem) is None for cell in cells) > 1:
+    new = [cell for cell in cells if folder.of_task(cell.task).record(cell.stem) is None]
+    if sum(not cell.model.control for cell in new) > 1:
         fork_server.start()
 
 
@@ -186,7 +215,7 @@ def _summarise(outcome: "Outcome", what: str) -> None:
         if outcome.not_run:
             counts.append(f"{outcome.not_run} were not run")
         for record in failed:
-            show(f"  {record.stem}: {record.failure.text}")
+            show(f"  {record.cell_name}: {record.failure.text}")
         for problem in outcome.unpublished:
             show(f"  {problem}")
         say = Console(highlight=False).print

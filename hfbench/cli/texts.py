@@ -13,6 +13,12 @@ def load_texts(recipe: Recipe, models: list[ModelRuns]) -> dict[str, str]:
     Raises:
         UserError: if the recipe's data are not those that ``models`` were evaluated on.
     """
+    if recipe.tasks and models:
+        task = models[0].finished[0].recipe.partition("/")[2]
+        named = [one for one in recipe.by_task if one.task_name == task]
+        if not named:
+            raise UserError(f"recipe {recipe.name!r} has no task {task!r}, of which results are")
+        (recipe,) = named
     if recipe.task is None:
         raise UserError(f"recipe {recipe.name!r} has no task whose texts could be shown")
     loaded = load_task(recipe.task, recipe.folder)

@@ -24,6 +24,7 @@ from hfbench.evidence.judge import (
     Interval,
     JudgedRow,
     Judgement,
+    Table,
     intervals,
     judge,
     letters_of,
@@ -283,6 +284,8 @@ class Standing:
     letters: dict[str, str]
     """Model -> groups; models that share a letter cannot be told apart."""
     floors: dict[str, Floor]
+    table: Table | None
+    """Answers of all that have a result; None where models answered different examples."""
     metric: Metric
     """By which models are ranked."""
     columns: list[Metric]
@@ -365,6 +368,7 @@ def stand(records: Sequence[_Row], results: Path, asked: Asked | None = None) ->
         best=judged[0].judgement.best if len(judged) == 1 else [],
         letters=dict(zip(names, letters_of(names, pairs), strict=True)),
         floors={name: floor for part in judged for name, floor in part.floors().items()},
+        table=judged[0].judgement.table if len(judged) == 1 else None,
         metric=metric,
         columns=columns,
     )

@@ -102,6 +102,7 @@ def compare_records(
         letters=standing.letters,
         recipe=compared[0].recipe,
         floors=standing.floors,
+        table=standing.table,
         metric=standing.metric,
         columns=standing.columns,
         differences=unlike(shown),

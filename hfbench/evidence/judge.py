@@ -21,6 +21,7 @@ from hfbench.errors import UserError, nearest
 from hfbench.evidence.best import best_p_values
 from hfbench.evidence.letters import group_letters
 from hfbench.evidence.mixture import (
+    Mixture,
     half_width,
     median_and_interval,
     score_interval,
@@ -276,6 +277,27 @@ class Table:
             )
         ]
 
+    def mixtures(self, pairs: Sequence[tuple[str, str]]) -> list[Mixture]:
+        """What is known of each difference, the first minus the second."""
+        numbers = np.array([[self.number[name] for name in pair] for pair in pairs])
+        return [
+            Mixture(float(c), v, w) for c, v, w in zip(*self._mixtures(*numbers.T), strict=True)
+        ]
+
+    def mixture_of(self, name: str) -> Mixture:
+        """What is known of a row's mean, as a normal one."""
+        row = self.number[name]
+        least = np.square(self.answer_sd / self.examples)
+        of_examples = max(float(self.example_covariance[row, row]), least)
+        variances = of_examples + self.seed_variances()[row]
+        return Mixture(float(self.means[row]), variances, self.seeds.probabilities[row])
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Of the rows' means, by examples and seeds together, shape (rows, rows)."""
+        of_seeds = (self.seed_variances() * self.seeds.probabilities).sum(1)
+        return self.example_covariance + np.diag(of_seeds)
+
     def _mixtures(
         self, first: np.ndarray, second: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -390,9 +412,7 @@ class Table:
             i, j = self.number[pair.first], self.number[pair.second]
             above = pair.p_value / 2 if pair.mean > 0 else 1 - pair.p_value / 2
             p_greater[j, i], p_greater[i, j] = above, 1 - above
-        of_seeds = (self.seed_variances() * self.seeds.probabilities).sum(1)
-        covariance = self.example_covariance + np.diag(of_seeds)
-        return best_p_values(p_greater, covariance) >= ALPHA / self.looks
+        return best_p_values(p_greater, self.covariance) >= ALPHA / self.looks
 
     def chance(self, first: str, second: str, examples: int) -> Chance:
         """How likely a new run of ``first`` beats a new one of ``second`` on new examples.

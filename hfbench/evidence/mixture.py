@@ -4,11 +4,44 @@ Each function takes variances and their weights with the mixture's components in
 weights add up to 1.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.special import ndtr, ndtri
 
 _ENOUGH = 1e-10
 _ROOM = 1e-12  # from 0 and 1, where a share has no variance
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """What is known of an estimate: normal around ``centre``, with one of several variances."""
+
+    centre: float
+    variances: np.ndarray
+    """Above 0, shape (components,)."""
+    weights: np.ndarray
+    """Of the variances; they add up to 1."""
+
+    @property
+    def variance(self) -> float:
+        """Mean of the variances."""
+        return float(self.weights @ self.variances)
+
+
+def aligned(mixtures: Sequence[Mixture]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres, shape (n,); variances and weights, shape (n, components).
+
+    Of one that has fewer components than others, the rest have no weight.
+    """
+    components = max(len(mixture.variances) for mixture in mixtures)
+    variances = np.ones((len(mixtures), components))
+    weights = np.zeros((len(mixtures), components))
+    for row, mixture in enumerate(mixtures):
+        variances[row, : len(mixture.variances)] = mixture.variances
+        weights[row, : len(mixture.weights)] = mixture.weights
+    return np.array([mixture.centre for mixture in mixtures]), variances, weights
 
 
 def two_sided(distance: np.ndarray, variances: np.ndarray, weights: np.ndarray) -> np.ndarray:

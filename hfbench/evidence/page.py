@@ -121,7 +121,7 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         cost=text_table(rows, COST, {}),
         confidence=text_table(rows, [metric.name for metric in comparison.columns], {}),
         curve=curve_table(comparison) if comparison.curve else None,
-        plots={plot.name: (plot, _inline_svg(plot)) for plot in draw_plots(comparison)},
+        plots={plot.name: (plot, inline_svg(plot)) for plot in draw_plots(comparison)},
         pairs_fit=len(comparison.pairs) <= PAIRS,
         variances=_variances(comparison),
         class_rows=[
@@ -146,7 +146,7 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
     )
 
 
-def _inline_svg(plot: Plot) -> Markup:
+def inline_svg(plot: Plot) -> Markup:
     """The figure as an element of the page that takes the page's colours.
 
     Its letters were escaped by matplotlib; the description is escaped here.

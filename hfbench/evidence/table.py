@@ -379,16 +379,16 @@ def as_latex(findings: Findings, names: Sequence[str] = MAIN) -> str:
         "% generated from records/ by `hfbench table`; needs \\usepackage{booktabs}",
         "\\begin{table}",
         "\\centering",
-        f"\\caption{{{_latex(findings.data)}}}",
+        f"\\caption{{{latex(findings.data)}}}",
         f"\\begin{{tabular}}{{l{'r' * len(names)}}}",
         "\\toprule",
-        " & ".join(map(_latex, table.header)) + rule,
+        " & ".join(map(latex, table.header)) + rule,
         "\\midrule",
-        *(" & ".join(map(_latex, texts)) + rule for texts in table.rows),
+        *(" & ".join(map(latex, texts)) + rule for texts in table.rows),
         "\\bottomrule",
         "\\end{tabular}",
         "\\par\\smallskip\\footnotesize\\raggedright",
-        *(f"{_latex(note)}\\par" for note in findings.all_notes),
+        *(f"{latex(note)}\\par" for note in findings.all_notes),
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
@@ -511,7 +511,7 @@ def _markdown(table: TextTable) -> str:
     return markdown.table(table.header, table.rows)
 
 
-def _latex(text: str) -> str:
+def latex(text: str) -> str:
     """``text`` on one line with LaTeX's special characters and ligatures undone."""
     special = {char: f"\\{char}" for char in "&%$#_{}"}
     special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

@@ -13,10 +13,10 @@ import torch
 
 from hfbench.execution.estimates import threads_of, using_threads
 from hfbench.execution.identity import cell_id_of, identify
-from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds import KINDS, Run, Surroundings
 from hfbench.execution.kinds.train import free_memory
 from hfbench.execution.publisher import OpenPublishers, Publisher
+from hfbench.execution.tasks import AllInputs
 from hfbench.recipe.cells import Cell
 from hfbench.records.identity import cell_id
 from hfbench.records.schema import FailedRecord, Failure, FinishedRecord, Record
@@ -40,9 +40,14 @@ class Session:
     """One start of a comparison."""
 
     folder: ResultsFolder
+    """Of the recipe; see `folder_of`."""
     seen: dict[str, str] = field(default_factory=dict)
-    """Cell's stem -> start of the run whose record was there, of records that do not count."""
+    """Cell's name -> start of the run whose record was there, of records that do not count."""
     open_publishers: OpenPublishers | None = None
+
+    def folder_of(self, cell: Cell) -> ResultsFolder:
+        """Where its result goes: of several tasks each has a folder of its own."""
+        return self.folder.of_task(cell.task)
 
     def publishers(self, cells: Sequence[Cell]) -> Mapping[str, Publisher]:
         """What publishes the checkpoints of ``cells``, by their names; the Hub is asked if it may.
@@ -68,7 +73,7 @@ class CellResult:
 
 def run_cell(
     cell: Cell,
-    inputs: Inputs,
+    inputs: AllInputs,
     session: Session,
     bar: StepBar,
     publisher: Publisher | None = None,
@@ -90,16 +95,17 @@ def run_cell(
     Raises:
         StorageError: if what came out cannot be written.
     """
-    identity = identify(cell, inputs)
+    own = inputs.of(cell)
+    identity = identify(cell, own)
     with turn(cell, cell_id(identity), session) as (is_ours, found):
         if not is_ours:
             return None
         if found:
             return CellResult(found, is_ours=False)
         surroundings = Surroundings(
-            inputs, session.folder, bar, partial(cell_id_of, inputs=inputs), publisher
+            own, session.folder_of(cell), bar, partial(cell_id_of, inputs=own), publisher
         )
-        with using_threads(threads_of(cell, inputs)), determinism_of_its_own():
+        with using_threads(threads_of(cell, own)), determinism_of_its_own():
             record, run = _run_and_describe(cell, identity, surroundings)
         problem = _write(cell, surroundings, record, run) if is_main_process() else None
         if torch.distributed.is_initialized():
@@ -118,21 +124,21 @@ def turn(cell: Cell, identity_hash: str, session: Session) -> Iterator[tuple[boo
     held, found = True, None
     with ExitStack() as stack:
         if is_main_process():
-            held = stack.enter_context(session.folder.lock(cell.stem))
+            held = stack.enter_context(session.folder_of(cell).lock(cell.stem))
             found = _made_meanwhile(cell, identity_hash, session) if held else None
         if torch.distributed.is_initialized():
             told: list[Any] = [held, found]
             torch.distributed.broadcast_object_list(told)
             held, found = told
         if held and is_main_process():
-            session.folder.clear_unfinished(cell.stem)
+            session.folder_of(cell).clear_unfinished(cell.stem)
         yield held, found
 
 
 def _made_meanwhile(cell: Cell, identity_hash: str, session: Session) -> Record | None:
     """The record of this cell that another process has written since this one looked."""
-    record = session.folder.record(cell.stem)
-    if record is None or record.started == session.seen.get(cell.stem):
+    record = session.folder_of(cell).record(cell.stem)
+    if record is None or record.started == session.seen.get(cell.name):
         return None
     return record if record.cell_id == identity_hash else None
 

@@ -16,11 +16,11 @@ from hfbench.execution.inputs import Inputs, refusal
 from hfbench.execution.kinds import KINDS
 from hfbench.execution.progress import Reporter
 from hfbench.execution.publisher import OpenPublishers
-from hfbench.execution.survey import Status, Survey, cells_to_look_at
+from hfbench.execution.survey import Status, Survey, SurveyOfTasks, cells_to_look_at
+from hfbench.execution.tasks import each_task, load_inputs
 from hfbench.models.questions import refuse_unfit
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
-from hfbench.records.pack import unpack
 from hfbench.records.schema import FailedRecord, FinishedRecord, Record
 from hfbench.records.store import ResultsFolder
 from hfbench.system.launch import is_main_process, shards_models
@@ -110,39 +110,43 @@ def compare(
     """
     _refuse(recipe, only_pretraining=only_pretraining, publishes=open_publishers is not None)
     console = console or Console()
-    inputs = Inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
-    survey = Survey(inputs, results)
+    inputs = load_inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
+    survey = SurveyOfTasks(inputs, results)
     statuses = survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=shard)
-    _refuse_unfair_architectures([status.cell for status in statuses if status.reasons], inputs)
-    statuses = [_refused_now(status, inputs) for status in statuses]
+    open_cells = [status.cell for status in statuses if status.reasons]
+    for own, of_task in each_task(inputs, open_cells):
+        _refuse_unfair_architectures(of_task, own)
+    statuses = [_refused_now(status, inputs.of(status.cell)) for status in statuses]
     refused = [status for status in statuses if status.refused]
     cells = [status.cell for status in statuses if status.reasons and not status.refused]
     none_can = all(status.refused for status in statuses if status.cell.head)
     if refused and (fail_fast or none_can):
         raise UserError("\n".join(_refusals(refused)))
-    seen = {status.cell.stem: status.record.started for status in statuses if status.record}
+    seen = {status.cell.name: status.record.started for status in statuses if status.record}
     session = Session(survey.folder, seen, open_publishers)
     chosen = choose_engine(engine, jobs, cells, inputs)
     if is_main_process():
         if begin:
             begin()
-        if survey.folder.packed and any(s.reasons or s.elsewhere for s in statuses):
-            for problem in unpack(survey.folder):
-                console.print(problem, highlight=False, markup=False, soft_wrap=True)
+        survey.unpack(statuses, console)
         _say_refusals(refused, console)
         survey.adopt_and_set_aside([s for s in statuses if not s.refused], console)
-        _say_alarms(cells, inputs, console)
-    ended = {s.cell.stem: _keep_refused(s, recipe, survey.folder) for s in refused}
+        for own, of_task in each_task(inputs, cells):
+            _say_alarms(of_task, own, console)
+    ended = {s.cell.name: _keep_refused(s, survey.of(s.cell)) for s in refused}
     with (
         Reporter(console, len(cells), quiet=not is_main_process()) as reporter,
         closing(chosen.run(cells, inputs, session, reporter)) as coming,
     ):
         for result in coming:
-            ended[result.record.stem] = result
-            reporter.finish(f"{result.record.stem}: {_in_words(result)}")
+            name = result.record.cell_name
+            ended[name] = result
+            reporter.finish(f"{name}: {_in_words(result)}")
+            if is_main_process():
+                survey.share(name, statuses)
             if fail_fast and isinstance(result.record, FailedRecord):
                 break
-    in_order = [ended[s.cell.stem] for s in statuses if s.cell.stem in ended]
+    in_order = [ended[s.cell.name] for s in statuses if s.cell.name in ended]
     kept = _count_kept(statuses, only_pretraining)
     not_run = len(cells) + len(refused) - len(in_order)
     return Outcome(survey.folder, in_order, kept, not_run)
@@ -205,12 +209,12 @@ def _say_refusals(refused: list[Status], console: Console) -> None:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _keep_refused(status: Status, recipe: Recipe, folder: ResultsFolder) -> CellResult:
+def _keep_refused(status: Status, survey: Survey) -> CellResult:
     """Record the failure, unless a result stands there: what fails now did not when it ran."""
     assert status.refused is not None
-    record = refused_record(status.cell, recipe.name, status.refused)
+    record = refused_record(status.cell, survey.inputs.recipe.name, status.refused)
     if is_main_process() and not isinstance(status.record, FinishedRecord):
-        folder.keep(record)
+        survey.folder.keep(record)
     return CellResult(record)
 
 
@@ -219,15 +223,16 @@ def _say_alarms(cells: list[Cell], inputs: Inputs, console: Console) -> None:
     task = inputs.recipe.task
     if task is None or not any(cell.is_compared for cell in cells):
         return
+    name = inputs.recipe.task_name
     for finding in alarms(task, inputs.task, inputs.recipe.folder):
-        said = "\n".join(format_finding(finding))
+        said = "\n".join([*([f"task {name}:"] if name else []), *format_finding(finding)])
         console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _count_kept(statuses: list[Status], only_pretraining: bool) -> int:
     """Of the cells that were asked for: what others start from is not counted with them."""
     asked = [status for status in statuses if status.cell.is_compared is not only_pretraining]
-    return sum(not status.reasons for status in asked)
+    return sum(not (status.reasons or status.awaits) for status in asked)
 
 
 def _in_words(result: CellResult) -> str:

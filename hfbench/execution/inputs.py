@@ -5,6 +5,7 @@ known at once and not after hours.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial, wraps
 from pathlib import Path
 from typing import TypeVar
@@ -41,19 +42,28 @@ Result = TypeVar("Result")
 class Inputs:
     """Data and prepared models of a recipe, by model name; tokenised once for all its cells."""
 
-    def __init__(self, recipe: Recipe, cells: Sequence[Cell]) -> None:
+    def __init__(self, recipe: Recipe, cells: Sequence[Cell], like: "Inputs | None" = None) -> None:
         """Load what ``cells`` need.
+
+        Args:
+            recipe: has one task, or none; for several see `tasks`.
+            cells: of the recipe.
+            like: inputs of another task with the same models: what no task decides is taken from
+                there.
 
         Raises:
             UserError: if data cannot be loaded or do not fit, or if not one model can run.
         """
         import_code(recipe)
         self.recipe = recipe
-        self._corpora: dict[Corpus, LoadedCorpus] = {}
+        self._like = like
+        self._corpora: dict[Corpus, LoadedCorpus] = like._corpora if like else {}
         self._corpus_overlaps: dict[Corpus, dict[str, Overlap]] = {}
         self._subsets: dict[tuple[int, int], LoadedTask] = {}
         self._tokenized: dict[tuple[str, int], TokenizedData] = {}
-        self._tokenized_corpora: dict[tuple[str, int, Corpus], TokenizedData] = {}
+        self._tokenized_corpora: dict[tuple[str, int, Corpus], TokenizedData] = (
+            like._tokenized_corpora if like else {}
+        )
         self.prepared: dict[str, PreparedModel] = {}
         self.tokenizer_hashes: dict[str, str] = {}
         self.refused: dict[str, Exception] = {}
@@ -70,6 +80,10 @@ class Inputs:
             self.refuse_where(cell.model, partial(self._look_at, cell))
         if self.refused.keys() == {cell.model.name for cell in trained.values()}:
             self.expect_all()
+
+    def of(self, cell: Cell) -> "Inputs":
+        """Those of the task of ``cell``: these; see `tasks.TaskInputs`."""
+        return self
 
     def refuse_where(self, model: Model, look: Callable[[], None]) -> None:
         """Note why ``model`` cannot run, if ``look`` raises it; nothing is asked of one twice."""
@@ -95,7 +109,14 @@ class Inputs:
         self._check(cell)
 
     def _prepare(self, model: Model) -> None:
-        if model.name not in self.prepared:
+        if model.name in self.prepared:
+            return
+        like = self._like
+        reads_task = model.tokenizer is not None and model.tokenizer.train_on == "task"
+        if like and not reads_task and model.name in like.prepared:
+            self.prepared[model.name] = replace(like.prepared[model.name], entry=model)
+            self.tokenizer_hashes[model.name] = like.tokenizer_hashes[model.name]
+        else:
             prepared = prepare_model(model, partial(self._tokenizer_texts, model))
             self.prepared[model.name] = prepared
             self.tokenizer_hashes[model.name] = tokenizer_hash(prepared.tokenizer)

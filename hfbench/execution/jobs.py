@@ -7,6 +7,7 @@ import torch
 from hfbench.errors import UserError
 from hfbench.execution.estimates import estimate, parameters, threads_of
 from hfbench.execution.inputs import Inputs, arguments
+from hfbench.execution.tasks import AllInputs
 from hfbench.recipe.cells import Cell
 from hfbench.system.launch import is_launched, usable_cores, visible_gpus
 
@@ -44,7 +45,7 @@ class Machine:
     """Bytes of the first one; 0 without one."""
 
 
-def choose_jobs(jobs: int | None, cells: list[Cell], inputs: Inputs) -> int:
+def choose_jobs(jobs: int | None, cells: list[Cell], inputs: AllInputs) -> int:
     """``jobs`` or, for None, as many as pay.
 
     Raises:
@@ -60,7 +61,7 @@ def choose_jobs(jobs: int | None, cells: list[Cell], inputs: Inputs) -> int:
         return 1
     if jobs is not None and jobs > 1:
         return jobs
-    demands = [_demand(cell, inputs) for cell in cells if cell.head]
+    demands = [_demand(cell, inputs.of(cell)) for cell in cells if cell.head]
     if jobs is None:
         return as_many_as_pay(demands, _this_machine())
     refuse_several_gpus(demands, _this_machine())

@@ -4,10 +4,12 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cache
 
 from hfbench.execution.estimates import threads_of
-from hfbench.execution.inputs import Inputs
-from hfbench.recipe.cells import Cell
+from hfbench.execution.identity import cell_id_of
+from hfbench.execution.tasks import AllInputs
+from hfbench.recipe.cells import Cell, pretraining_of
 from hfbench.system.launch import gpu_of_worker, usable_cores
 
 _SECONDS_PUT_OFF = 1.0
@@ -88,17 +90,27 @@ class SharedGpus:
         return chosen
 
 
-def line_up(cells: list[Cell], inputs: Inputs, jobs: int) -> list[Waiting]:
+def line_up(cells: list[Cell], inputs: AllInputs, jobs: int) -> list[Waiting]:
     """The cells in their order; those of a pretrained model wait for its pretraining."""
-    pretraining = {cell.model.name: cell.stem for cell in cells if not cell.is_compared}
-    return [
-        Waiting(
-            name=cell.stem,
-            slots=slots(threads_of(cell, inputs), jobs, usable_cores()),
-            after=pretraining.get(cell.model.name) if cell.is_compared else None,
+    compared = [cell for cell in cells if cell.is_compared]
+    open_ids = {cell_id_of(c, inputs.of(c)): c.name for c in cells if not c.is_compared}
+
+    @cache
+    def pretraining(task: str | None, model: str) -> str | None:
+        cell = next(c for c in compared if c.task == task and c.model.name == model)
+        own = inputs.of(cell)
+        # by its content, since tasks share it: it runs as a cell of the first of them
+        return open_ids.get(cell_id_of(pretraining_of(cell, own.recipe), own))
+
+    def line_up_one(cell: Cell) -> Waiting:
+        waits = open_ids and cell.is_compared and cell.model.pretrain
+        return Waiting(
+            name=cell.name,
+            slots=slots(threads_of(cell, inputs.of(cell)), jobs, usable_cores()),
+            after=pretraining(cell.task, cell.model.name) if waits else None,
         )
-        for cell in cells
-    ]
+
+    return [line_up_one(cell) for cell in cells]
 
 
 def slots(threads: int, jobs: int, cores: int) -> int:

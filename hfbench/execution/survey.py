@@ -1,7 +1,7 @@
 """Which cells of a comparison have their result already, and why the others must run."""
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -9,14 +9,23 @@ from typing import Any, Literal
 from rich.console import Console
 
 from hfbench.errors import DamagedRecordError, RecordError, UserError
-from hfbench.execution.identity import identify
+from hfbench.execution.identity import cell_id_of, identify
 from hfbench.execution.inputs import Inputs, refusal
 from hfbench.execution.kinds import KINDS
+from hfbench.execution.tasks import AllInputs, each_task
 from hfbench.recipe.cells import Cell, Shard, plan_comparison, plan_pretraining
 from hfbench.recipe.schema import Recipe
 from hfbench.records.identity import cell_id, differences
+from hfbench.records.pack import unpack
 from hfbench.records.predictions import read_predictions_table, refuse_other_predictions
-from hfbench.records.schema import Compared, ComparedRecord, FailedRecord, Record, TrainedRecord
+from hfbench.records.schema import (
+    Compared,
+    ComparedRecord,
+    FailedRecord,
+    FinishedRecord,
+    Record,
+    TrainedRecord,
+)
 from hfbench.records.store import Location, ResultsFolder, find_finished
 from hfbench.system.files import writing
 from hfbench.training.checkpoints import clear
@@ -37,6 +46,8 @@ class Status:
     """What there is that is not what was saved, and is to be set aside."""
     record: Record | None = None
     """What stands under the cell's name."""
+    awaits: str | None = None
+    """Name of the cell, of another task, whose result it takes over when that has run."""
     refused: Exception | None = None
     """Why it cannot run; it has reasons then, too."""
 
@@ -47,7 +58,7 @@ class Survey:
     def __init__(self, inputs: Inputs, results: Path) -> None:
         """Take the inputs of all planned cells and the folder with a folder for each recipe."""
         self.inputs, self.results = inputs, results
-        self.folder = ResultsFolder(results / inputs.recipe.name)
+        self.folder = ResultsFolder(results / inputs.recipe.name)  # its name may be recipe/task
 
     def statuses(
         self, *, rerun: bool = False, only_pretraining: bool = False, shard: Shard | None = None
@@ -76,6 +87,10 @@ class Survey:
             )
         return pretrained + compared
 
+    def location(self, cell: Cell) -> Location:
+        """Where its result stands, or will."""
+        return Location(self.folder, cell.stem, self.inputs.recipe.name)
+
     def adopt_and_set_aside(self, statuses: list[Status], console: Console) -> None:
         """Before the open cells run: adopt results that are elsewhere, set aside what is damaged.
 
@@ -88,7 +103,8 @@ class Survey:
             stem = status.cell.stem
             leftover = self.folder.run(stem)
             is_left = not status.cell.is_compared and leftover.is_dir() and not status.reasons
-            if not (status.elsewhere or status.damaged or is_left):
+            is_there = status.elsewhere and not status.awaits
+            if not (is_there or status.damaged or is_left):
                 continue
             # another process may be doing the same, or be running the cell
             with self.folder.lock(stem) as is_ours, writing(str(self.folder.path)):
@@ -96,7 +112,7 @@ class Survey:
                 if not is_ours:
                     continue
                 if now.elsewhere:
-                    self._adopt(now.cell, now.elsewhere)
+                    self.adopt(now.cell, now.elsewhere)
                 elif now.damaged:
                     aside = (
                         self.folder.set_record_aside(stem)
@@ -108,8 +124,8 @@ class Survey:
                 elif not now.reasons:
                     clear(leftover)
 
-    def _adopt(self, cell: Cell, source: Location) -> None:
-        """Write the result that is elsewhere under the cell's own name.
+    def adopt(self, cell: Cell, source: Location) -> None:
+        """Write the result that is elsewhere, or the failure, under the cell's own name.
 
         Where it stood in the same folder under a name that the recipe no longer has, it was
         renamed: that record is moved to ``superseded/``.
@@ -122,8 +138,9 @@ class Survey:
             "model": cell.model.name,
             "train_size": cell.train_size,  # all of the examples, or as many: the same content
             "settings": cell.settings,
-            "adopted_from": str(source),
         }
+        if isinstance(record, FinishedRecord):
+            changes["adopted_from"] = str(source)
         if isinstance(record, ComparedRecord):
             table = read_predictions_table(record, source.folder)
             changes["predictions"] = f"{cell.stem}.parquet"
@@ -150,9 +167,9 @@ class Survey:
             return Status(cell, ["--rerun"], record=record)
         identity = identify(cell, self.inputs)
         if reasons := self._reasons(record, identity):
-            own = Location(self.folder, cell.stem)
+            own = str(self.location(cell))
             for source in self._elsewhere.get(cell_id(identity), []):
-                if str(source) != str(own) and self._is_whole(cell, source):
+                if str(source) != own and self._is_whole(cell, source):
                     return Status(cell, elsewhere=source)
             return Status(cell, reasons, record=record)
         return self._status_of_weights(cell, record)
@@ -207,6 +224,82 @@ class Survey:
     @cached_property
     def _planned_stems(self) -> set[str]:
         return {cell.stem for cell in cells_to_look_at(self.inputs.recipe, only_pretraining=False)}
+
+
+class SurveyOfTasks:
+    """The surveys of all tasks of a recipe, as one."""
+
+    def __init__(self, inputs: AllInputs, results: Path) -> None:
+        """As of `Survey`; the inputs of each task are loaded here."""
+        self.folder = ResultsFolder(results / inputs.recipe.name)
+        cells = cells_to_look_at(inputs.recipe, only_pretraining=False)
+        self._surveys = {
+            of_task[0].task: Survey(own, results) for own, of_task in each_task(inputs, cells)
+        }
+
+    @property
+    def surveys(self) -> list[Survey]:
+        """Of each task, in the recipe's order."""
+        return [*self._surveys.values()]
+
+    def of(self, cell: Cell) -> Survey:
+        """That of its task."""
+        return self._surveys[cell.task]
+
+    def statuses(
+        self, *, rerun: bool = False, only_pretraining: bool = False, shard: Shard | None = None
+    ) -> list[Status]:
+        """The status of each planned cell (of the shard), pretraining first; see `Survey.statuses`.
+
+        A pretraining that several tasks need runs once, and they take its result over.
+        """
+        statuses: list[Status] = []
+        before = 0
+        for survey in self.surveys:
+            part = shard and shard.after(before)
+            before += len(plan_comparison(survey.inputs.recipe))
+            statuses += survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=part)
+        first: dict[str, Cell] = {}
+        for place, status in enumerate(statuses):
+            cell = status.cell
+            if cell.is_compared or not status.reasons or status.refused:
+                continue
+            same = first.setdefault(cell_id_of(cell, self.of(cell).inputs), cell)
+            if same is not cell:
+                location = self.of(same).location(same)
+                statuses[place] = replace(status, reasons=[], elsewhere=location, awaits=same.name)
+        return sorted(statuses, key=lambda status: status.cell.is_compared)
+
+    def unpack(self, statuses: list[Status], console: Console) -> None:
+        """Make files of packed records where a cell runs or is taken over; see `records.pack`.
+
+        Raises:
+            StorageError: if they cannot be written.
+        """
+        for task, survey in self._surveys.items():
+            mine = [status for status in statuses if status.cell.task == task]
+            if survey.folder.packed and any(one.reasons or one.elsewhere for one in mine):
+                for problem in unpack(survey.folder):
+                    console.print(problem, highlight=False, markup=False, soft_wrap=True)
+
+    def adopt_and_set_aside(self, statuses: list[Status], console: Console) -> None:
+        """See `Survey.adopt_and_set_aside`."""
+        for task, survey in self._surveys.items():
+            survey.adopt_and_set_aside([s for s in statuses if s.cell.task == task], console)
+
+    def share(self, name: str, statuses: list[Status]) -> None:
+        """Let the other tasks take over what has come of the cell of this name.
+
+        Raises:
+            StorageError: if that cannot be written.
+        """
+        for status in statuses:
+            if status.awaits == name:
+                survey = self.of(status.cell)
+                with survey.folder.lock(status.cell.stem) as is_ours:
+                    if is_ours:  # else another process takes it over
+                        assert status.elsewhere
+                        survey.adopt(status.cell, status.elsewhere)
 
 
 def cells_to_look_at(recipe: Recipe, *, only_pretraining: bool) -> list[Cell]:

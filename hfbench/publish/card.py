@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
@@ -60,7 +61,7 @@ def render_model_card(run: PublishedRun) -> str:
         ],
         optimizer=optimizer(training),
         limits=limits(run),
-        recipe=yaml_dump({"name": record.recipe, **record.settings}).rstrip(),
+        recipe=yaml_dump({"name": record.recipe.replace("/", "-"), **record.settings}).rstrip(),
         **_standing(run.findings),
     )
 
@@ -249,4 +250,4 @@ def _rounded(interval: Sequence[float]) -> list[float]:
 
 
 def _slug(run: PublishedRun) -> str:
-    return run.record.recipe.replace(".", "-").lower()
+    return re.sub("[./]", "-", run.record.recipe).lower()

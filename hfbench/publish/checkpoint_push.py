@@ -22,7 +22,7 @@ from hfbench.recipe.cells import Cell
 
 
 def open_publishers(cells: Sequence[Cell]) -> dict[str, "CheckpointPush"]:
-    """What publishes checkpoints while a cell trains, by the cell's stem.
+    """What publishes checkpoints while a cell trains, by the cell's name.
 
     Raises:
         UserError, HubError: if one may not, or cannot, publish there.
@@ -33,7 +33,7 @@ def open_publishers(cells: Sequence[Cell]) -> dict[str, "CheckpointPush"]:
             assert cell.model.pretrain is not None
             corpus = cell.model.pretrain.corpus
             source = f"{cell.model.source}, pretrained on {corpus.source}"
-            pushes[cell.stem] = CheckpointPush(cell.publishing, source)
+            pushes[cell.name] = CheckpointPush(cell.publishing, source)
     return pushes
 
 

@@ -34,6 +34,13 @@ class Cell:
     """Training examples of a learning curve's point; None: the whole train split."""
     settings: dict[str, Any]
     """A recipe with this one model, size and seed, without its name."""
+    task: str | None = None
+    """Name of its task, where the recipe has several."""
+
+    @property
+    def name(self) -> str:
+        """Of the cell among all of a recipe: its ``stem``, after its task if there are several."""
+        return f"{self.task}/{self.stem}" if self.task else self.stem
 
     @property
     def stem(self) -> str:
@@ -92,7 +99,9 @@ class Cell:
 
 
 def plan_pretraining(recipe: Recipe) -> list[Cell]:
-    """One cell for each model that is to be pretrained."""
+    """One cell for each model that is to be pretrained; of several tasks, for each of them."""
+    if recipe.tasks:
+        return [cell for one in recipe.by_task for cell in plan_pretraining(one)]
     cells = []
     for entry in recipe.models:
         if entry.pretrain is None:
@@ -100,7 +109,8 @@ def plan_pretraining(recipe: Recipe) -> list[Cell]:
         # how the model is fine-tuned later has no part in it
         changes: dict[str, Any] = {"training_arguments": {}, "optimizer": None, "lora": None}
         model = _write_out(entry, recipe).model_copy(update=changes)
-        cells.append(Cell("pretraining", model, None, None, _settings(recipe, model)))
+        settings = _settings(recipe, model)
+        cells.append(Cell("pretraining", model, None, None, settings, recipe.task_name))
     return cells
 
 
@@ -112,8 +122,11 @@ def pretraining_of(cell: Cell, recipe: Recipe) -> Cell:
 def plan_comparison(recipe: Recipe) -> list[Cell]:
     """Each model of the table with each train size and seed.
 
-    A control on the whole train split runs once, since nothing in it is random; a subset is.
+    A control on the whole train split runs once, since nothing in it is random; a subset is. Where
+    there are several tasks, these are of one after the other.
     """
+    if recipe.tasks:
+        return [cell for one in recipe.by_task for cell in plan_comparison(one)]
     if recipe.task is None:
         return []
     cells = []
@@ -135,7 +148,7 @@ def _compared_cell(recipe: Recipe, model: Model, train_size: int | None, seed: i
     if not model.control:
         settings["selection"] = recipe.selection
     kind: Kind = "control" if model.control else "classification"
-    return Cell(kind, model, seed, train_size, settings)
+    return Cell(kind, model, seed, train_size, settings, recipe.task_name)
 
 
 def brings_tokenizer(model_name_or_path: str) -> bool:
@@ -206,3 +219,7 @@ class Shard:
     def of(self, cells: list[Cell]) -> list[Cell]:
         """Every ``count``-th cell, so that each part has its share of each model."""
         return cells[self.number - 1 :: self.count]
+
+    def after(self, cells: int) -> "Shard":
+        """The same part of what follows on so many cells."""
+        return Shard((self.number - 1 - cells) % self.count + 1, self.count)

@@ -33,7 +33,8 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     """Read and check a recipe.
 
     ``overrides`` are ``key=value`` pairs with dotted keys and YAML values; models are addressed
-    by name: ``models.tiny-gpt2.training_arguments.learning_rate=1e-4``.
+    by name: ``models.tiny-gpt2.training_arguments.learning_rate=1e-4``, tasks of several, too, and
+    ``tasks.*.first=200`` is for each of them.
 
     Raises:
         UserError: for each mistake, with the file, the key path, the value and what would be right.
@@ -60,7 +61,7 @@ def check_recipe(values: dict[str, Any], overrides: list[str], path: Path) -> Re
             "records; for the Hub log in with `hf auth login`"
         )
     for key, file in recipe.file_paths.items():
-        if file.is_dir() and not key.startswith("task.data_files"):
+        if file.is_dir() and ".data_files." not in key:
             raise UserError(f"{path}: {key}: {str(file)!r} is a folder; a file is wanted")
         if not file.exists():
             raise UserError(f"{path}: {key}: there is no file {str(file)!r}")
@@ -162,41 +163,47 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
         raise UserError(f"override {shown(override)}: write it as key=value, with dots in the key")
-    value = _parse_yaml(text, f"override {shown(override)}")
-    target: Any = values
     *parents, last = _split_key(key, values)
-    for part in parents:
-        target = _descend(target, part, override)
-    if not isinstance(target, dict):
-        raise UserError(f"override {shown(override)}: {key.rpartition('.')[0]!r} has no keys")
-    target[last] = value
+    targets: list[Any] = [values]
+    for number, part in enumerate(parents):
+        what = parents[number - 1].removesuffix("s")
+        targets = [one for target in targets for one in _descend(target, part, override, what)]
+    for target in targets:
+        if not isinstance(target, dict):
+            raise UserError(f"override {shown(override)}: {key.rpartition('.')[0]!r} has no keys")
+        # parsed for each: an override of one is for one alone
+        target[last] = _parse_yaml(text, f"override {shown(override)}")
 
 
 def _split_key(key: str, values: dict[str, Any]) -> list[str]:
-    """Split at dots, but keep a model's name whole: it may hold dots itself."""
-    models = values.get("models")
-    names = [str(m.get("name")) for m in models if isinstance(m, dict)] if models else []
-    for name in sorted(names, key=len, reverse=True):
-        if key.startswith(f"models.{name}."):
-            return ["models", name, *key.removeprefix(f"models.{name}.").split(".")]
+    """Split at dots, but keep the name of a model or task whole: it may hold dots itself."""
+    for owner in ("models", "tasks"):
+        items = values.get(owner)
+        names = [str(m.get("name")) for m in items if isinstance(m, dict)] if items else []
+        for name in sorted(names, key=len, reverse=True):
+            if key.startswith(f"{owner}.{name}."):
+                return [owner, name, *key.removeprefix(f"{owner}.{name}.").split(".")]
     return key.split(".")
 
 
-def _descend(target: Any, part: str, override: str) -> Any:
+def _descend(target: Any, part: str, override: str, what: str) -> list[Any]:
+    """What is under a key; of a list of ``what`` the one of this name, or all for ``*``."""
     if isinstance(target, list):
         named = {str(item.get("name")): item for item in target if isinstance(item, dict)}
+        if part == "*":
+            return list(named.values())
         if part not in named:
             known = ", ".join(named)
             raise UserError(
-                f"override {shown(override)}: no model {part!r}{nearest(part, named)} "
-                f"(models: {known})"
+                f"override {shown(override)}: no {what} {part!r}{nearest(part, named)} "
+                f"({what}s: {known})"
             )
-        return named[part]
+        return [named[part]]
     if not isinstance(target, dict):
         raise UserError(f"override {shown(override)}: {part!r} is not inside a mapping")
     if target.get(part) is None:
         target[part] = {}
-    return target[part]
+    return [target[part]]
 
 
 def describe_mistakes(source: str, error: ValidationError) -> list[str]:

@@ -5,9 +5,9 @@ The classes below are the reference of the recipe's keys; each field has its lin
 """
 
 import codecs
+import itertools
 import math
 import re
-from functools import cached_property
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal, get_args
@@ -41,6 +41,8 @@ from hfbench.recipe.types import (
     is_pattern,
 )
 
+FOLDERS = frozenset({"records", "models", "runs", "locks", "push", "plots"})
+"""Beside the folders of tasks in a results folder, so that no task is called so."""
 BuiltinTask = Literal["sentiment"]
 BuiltinCorpus = Literal["pets", "sentiment-unlabelled"]
 BuiltinControl = Literal["majority", "tfidf-logreg"]
@@ -327,10 +329,10 @@ class Task(Section):
 
     @property
     def files(self) -> dict[str, str]:
-        """Key path -> name, of every file, folder or pattern in ``data_files``."""
+        """Key path within the task -> name, of each file, folder or pattern in ``data_files``."""
         files: dict[str, str] = {}
         for split, names in (self.data_files or {}).items():
-            key = f"task.data_files.{split}"
+            key = f"data_files.{split}"
             if isinstance(names, str):
                 files[key] = names
             else:
@@ -350,6 +352,22 @@ class Task(Section):
             return f"built-in {self.builtin}"
         names = list(dict.fromkeys(Path(file).name for file in self.files.values()))
         return ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} others"
+
+
+class NamedTask(Task):
+    """One of several tasks of a recipe."""
+
+    name: Name
+    """Names its folder, ``<results>/<recipe>/<task>``, and its column of the overall page."""
+    training_arguments: TrainingArgumentsDict = {}
+    """For this task in place of the recipe's and the models', e.g. more epochs for few examples."""
+
+    @property
+    def alone(self) -> Task:
+        """The task as a recipe of this one task has it."""
+        own = type(self).model_fields.keys() - Task.model_fields.keys()
+        values = {name: getattr(self, name) for name in Task.model_fields}
+        return Task.model_construct(_fields_set=self.model_fields_set - own, **values)
 
 
 _CLASSIFICATION = ("single_label_classification", "multi_label_classification")
@@ -572,6 +590,10 @@ class Recipe(Section):
     description: str = ""
     task: Task | None = None
     """May be missing where every model is only pretrained."""
+    tasks: list[NamedTask] = []
+    """In place of ``task``: several, e.g. ``[{name: sst2, dataset_name: ...}, {name: trec, ...}]``.
+    Every model runs on each with every seed; each task has its own folder of results, and a page
+    above them compares the models over all tasks. A pretraining is shared by the tasks."""
     imports: list[ModuleName] = []
     """Modules that bring architectures, controls or metrics of your own, e.g.
     ``[my_package.my_model]``: found as Python finds them, or beside the recipe. They are imported
@@ -651,6 +673,18 @@ class Recipe(Section):
             raise ValueError(f"model names must differ; {repeated[0]!r} is there more than once")
         return models
 
+    @field_validator("tasks")
+    @classmethod
+    def _several_tasks(cls, tasks: list[NamedTask]) -> list[NamedTask]:
+        names = [task.name.lower() for task in tasks]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"task names must differ; {repeated[0]!r} is there more than once")
+        if taken := sorted({*names} & FOLDERS):
+            raise ValueError(f"{taken[0]!r} is the name of another folder of the results")
+        if len(tasks) == 1:
+            raise ValueError("one task is given by the key task, without a name")
+        return tasks
+
     @field_validator("seeds")
     @classmethod
     def _unique_seeds(cls, seeds: list[int]) -> list[int]:
@@ -695,9 +729,12 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
-        self._allow_only_with("task", "train_sizes")
+        if self.task and self.tasks:
+            raise ValueError("give task, or tasks for several, and not both")
+        if not self.tasks:
+            self._allow_only_with("task", "train_sizes")
         for model in self.models:
-            if self.task is None and model.pretrain is None:
+            if not self.all_tasks and model.pretrain is None:
                 raise ValueError(f"without a task, model {model.name!r} needs a pretrain block")
             if model.control or model.model_name_or_path:
                 continue
@@ -706,7 +743,7 @@ class Recipe(Section):
                 raise ValueError(f"model {model.name!r} needs a tokenizer: its own or the recipe's")
             if tokenizer.train_on == "corpus" and model.pretrain is None:
                 raise ValueError(f"model {model.name!r} has no corpus to train a tokenizer on")
-            if tokenizer.train_on == "task" and self.task is None:
+            if tokenizer.train_on == "task" and not self.all_tasks:
                 raise ValueError(f"model {model.name!r}: no task to train a tokenizer on")
         return self
 
@@ -726,13 +763,15 @@ class Recipe(Section):
     def _can_select(self) -> "Recipe":
         if self.selection == "last":
             return self
-        if self.task is None or self.task.test_split is None:
+        without = [key for key, task in self.all_tasks.items() if task.test_split is None]
+        if without or not self.all_tasks:
             raise ValueError(
                 f"selection: {self.selection} chooses on the validation examples, so the table "
-                "needs others: give task.test_split"
+                f"needs others: give {(without or ['task'])[0]}.test_split"
             )
-        for model in self.models:
-            arguments = {**self.training_arguments, **model.training_arguments}
+        of_tasks = [task.training_arguments for task in self.tasks] or [{}]
+        for model, own in itertools.product(self.models, of_tasks):
+            arguments = {**self.training_arguments, **model.training_arguments, **own}
             if arguments.get("eval_strategy") == "no" and not model.control:
                 raise ValueError(
                     f"selection: {self.selection} needs evaluations during training, but model "
@@ -757,6 +796,37 @@ class Recipe(Section):
         return self._folder
 
     @property
+    def all_tasks(self) -> dict[str, Task]:
+        """Key path -> task, of the one or of each."""
+        one = {"task": self.task} if self.task else {}
+        return one | {f"tasks[{place}]": task for place, task in enumerate(self.tasks)}
+
+    @property
+    def task_name(self) -> str | None:
+        """Of a recipe that is one task's part of another (`by_task`), that task's name."""
+        return self.name.partition("/")[2] or None
+
+    @property
+    def by_task(self) -> "list[Recipe]":
+        """A recipe for each task, whose results are those of this one; one task: the recipe itself.
+
+        The name of each, ``<recipe>/<task>``, is the path of its results.
+        """
+        if not self.tasks:
+            return [self]
+        return [
+            self.model_copy(
+                update={
+                    "name": f"{self.name}/{task.name}",
+                    "task": task.alone,
+                    "tasks": [],
+                    "models": [_with_arguments(model, task) for model in self.models],
+                }
+            )
+            for task in self.tasks
+        ]
+
+    @property
     def modules(self) -> dict[str, str]:
         """Module -> the key that names it, of every module whose code this recipe runs."""
         modules = dict.fromkeys(self.imports, "imports")
@@ -770,16 +840,28 @@ class Recipe(Section):
         """What it runs that is not hfbench's: modules, and checkpoints that bring code."""
         return [*self.modules, *(model.source for model in self.models if model.trust_remote_code)]
 
-    @cached_property
+    @property
     def file_paths(self) -> dict[str, Path]:
         """Key path -> resolved path, of every local file (or folder of data) that it names."""
-        files = self.task.files if self.task else {}
-        paths = {key: self.folder / name for key, name in files.items() if not is_pattern(name)}
+        paths = {
+            f"{key}.{own}": self.folder / name
+            for key, task in self.all_tasks.items()
+            for own, name in task.files.items()
+            if not is_pattern(name)
+        }
         for index, model in enumerate(self.models):
             if model.pretrain and model.pretrain.corpus.text_file:
                 key = f"models[{index}].pretrain.corpus.text_file"
                 paths[key] = self.folder / model.pretrain.corpus.text_file
         return paths
+
+
+def _with_arguments(model: Model, task: NamedTask) -> Model:
+    """``model`` with what the task says of its training; a control is not trained."""
+    if model.control or not task.training_arguments:
+        return model
+    arguments = {**model.training_arguments, **task.training_arguments}
+    return model.model_copy(update={"training_arguments": arguments})
 
 
 BUILTIN_TASKS: tuple[str, ...] = get_args(BuiltinTask)

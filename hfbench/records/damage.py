@@ -9,7 +9,7 @@ from hfbench.errors import RecordError, UserError
 from hfbench.records.consistency import contradiction, misfit
 from hfbench.records.predictions import load_predictions
 from hfbench.records.schema import Compared, FailedRecord, Record, TrainedRecord
-from hfbench.records.store import ResultsFolder
+from hfbench.records.store import ResultsFolder, folders_below
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,14 @@ class Damage:
 
 
 def find_folders(results: Path) -> list[ResultsFolder]:
-    """The results folder, or those of the recipes below it.
+    """The results folder, or those of the recipes and tasks below it.
 
     Raises:
         UserError: if there is none.
     """
-    for folders in ([results], sorted(results.glob("*"))):
-        if found := [
-            ResultsFolder(path) for path in folders if path.is_dir() and ResultsFolder(path).stems
-        ]:
-            return found
+    folder = ResultsFolder(results)
+    if found := [folder] if folder.holds_records() else folders_below(results):
+        return found
     raise UserError(f"{results}: no records here, nor in a folder below it")
 
 

@@ -278,7 +278,9 @@ class RunRecord(RecordPart):
 
     schema_version: Literal[3] = Field(default=SCHEMA_VERSION, description="Of this schema.")
     kind: Kind
-    recipe: str = Field(description="Name of the recipe.")
+    recipe: str = Field(
+        description="Name of the recipe; of one with several tasks, <recipe>/<task>."
+    )
     model: str = Field(description="Name of the model in the recipe.")
     seed: int | None = Field(description="Seed of the recipe; null if nothing is random.")
     train_size: int | None = Field(
@@ -313,6 +315,11 @@ class RunRecord(RecordPart):
         if not re.fullmatch(r"\d[\dT:.+Z-]*", self.started, re.ASCII):
             raise ValueError(f"started: {self.started!r} is not a time as in ISO 8601")
         return self
+
+    @property
+    def cell_name(self) -> str:
+        """Of its cell among all of the recipe; see `recipe.cells.Cell.name`."""
+        return "/".join([*self.recipe.split("/")[1:], self.stem])
 
     @property
     def stem(self) -> str:

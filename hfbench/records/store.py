@@ -51,6 +51,33 @@ class ResultsFolder:
         """The recipe's."""
         return self.path.name
 
+    def of_task(self, task: str | None) -> "ResultsFolder":
+        """That of one of several tasks, which is as complete as any; None: this one."""
+        return ResultsFolder(self.path / task) if task else self
+
+    @property
+    def tasks(self) -> "list[ResultsFolder]":
+        """Those of its tasks, where a recipe has several; else empty.
+
+        A folder that holds those of several recipes has none: its records name other recipes.
+        """
+        if self.holds_records():
+            return []
+        below = [ResultsFolder(path) for path in sorted(self.path.glob("*"))]
+        return [folder for folder in below if folder.holds_records() and folder.is_of_a_task()]
+
+    def holds_records(self) -> bool:
+        """Whether records are or were here, whatever became of them."""
+        return self.records.is_dir() or (self.path / RECORDS).exists()
+
+    def is_of_a_task(self) -> bool:
+        """Whether its records are of one of several tasks, as far as one of them can be read."""
+        for stem in self.stems:
+            with suppress(OSError, ValueError, RecordError):
+                record = self.record(stem)
+                return record is not None and "/" in record.recipe
+        return False
+
     @property
     def records(self) -> Path:
         """The folder of all records."""
@@ -273,28 +300,35 @@ class Location:
 
     folder: ResultsFolder
     stem: str
+    recipe: str
+    """Its name, and that of the task where it has several: ``<recipe>/<task>``."""
 
     def __str__(self) -> str:
-        return f"{self.folder.name}/{self.stem}"
+        return f"{self.recipe}/{self.stem}"
 
 
 def find_finished(results: Path) -> dict[str, list[Location]]:
     """Cell id -> where finished records of it stand, of all recipes below ``results``."""
     found: dict[str, list[Location]] = {}
-    for path in sorted({*results.glob("*/records"), *results.glob(f"*/{RECORDS}")}):
-        folder = ResultsFolder(path.parent)
+    for folder in folders_below(results):
         # whatever cannot be read is no result for us, and another recipe's to complain of
         with suppress(RecordError):
-            for stem, cell_id in _finished(folder, path):
-                found.setdefault(cell_id, []).append(Location(folder, stem))
+            for stem, cell_id in _finished(folder):
+                recipe = folder.path.relative_to(results).as_posix()
+                found.setdefault(cell_id, []).append(Location(folder, stem, recipe))
     return found
 
 
-def _finished(folder: ResultsFolder, path: Path) -> Iterator[tuple[str, str]]:
-    """Stem and cell id of each finished record in ``path``, as far as they can be read."""
-    if folder.packed:
-        if path != folder.records:
-            yield from folder.packed.finished.items()
+def folders_below(results: Path) -> list[ResultsFolder]:
+    """Those of the recipes below ``results``, and of their tasks, that hold records."""
+    paths = [*sorted(results.glob("*")), *sorted(results.glob("*/*"))]
+    return [ResultsFolder(path) for path in paths if ResultsFolder(path).holds_records()]
+
+
+def _finished(folder: ResultsFolder) -> Iterator[tuple[str, str]]:
+    """Stem and cell id of each finished record, as far as they can be read."""
+    if packed := folder.packed:
+        yield from packed.finished.items()
         return
     for stem in folder.stems:
         with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -344,6 +378,9 @@ def load_records(results: str | Path) -> list[Record]:
     refuse_link(folder.records)
     paths = [folder.record_path(stem) for stem in folder.stems]
     if not paths:
+        if tasks := folder.tasks:
+            names = ", ".join(str(task.path) for task in tasks)
+            raise UserError(f"{results}: holds the results of several tasks; name one: {names}")
         raise UserError(f"{results}: no records here (looked for {folder.records / '*.json'})")
     with _no_garbage_collection():
         records = {path: load_record(path) for path in paths}

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-from across_tasks import as_table as table_across_tasks
 from jinja2 import Environment, StrictUndefined
 from new_studies import as_table as table_of_new_studies
 from new_studies import beats, one_run, table_of
@@ -25,6 +24,8 @@ from hfbench.evidence.compared import ModelRuns, Pair
 from hfbench.evidence.comparison import Comparison, load_comparison
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.judge import Difference, Table
+from hfbench.evidence.overall import compare_tasks
+from hfbench.evidence.overall_table import matrix
 from hfbench.evidence.power import Discordance, needed_examples, needed_range
 from hfbench.evidence.table import MAIN, build_rows, text_table
 from hfbench.evidence.words import decimal, enumerate_names
@@ -203,8 +204,18 @@ class Study:
         return table_of_new_studies(self.comparison(step), examples)
 
     def table_across_tasks(self, steps: list[str]) -> str:
-        """See across_tasks.py."""
-        return table_across_tasks([self.comparison(step) for step in steps])
+        """Accuracies, their mean and the average ranks of the models that all steps have, in %."""
+        overall = compare_tasks({step: self.comparison(step) for step in steps}, "the study")
+        sources = [task.comparison.task.source for task in overall.tasks if task.comparison.task]
+        of_tasks = {row[0]: row[1:] for row in matrix(overall, intervals=True).rows}
+        rows = []
+        for row in overall.rows:
+            if row.mean and row.rank:
+                mean = [100 * value for value in (row.mean.value, row.mean.low, row.mean.high)]
+                rank = f"{row.rank.value:.2f} ({row.rank.low:.2f}-{row.rank.high:.2f})"
+                shown = f"{mean[0]:.1f} ({mean[1]:.1f}-{mean[2]:.1f})"
+                rows.append([row.model, *of_tasks[row.model], shown, rank])
+        return markdown.table(["model", *sources, "mean", "average rank"], rows)
 
     def _table(self, step: str) -> Table:
         """The answers of all of its models."""

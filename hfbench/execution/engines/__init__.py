@@ -6,15 +6,15 @@ from hfbench.execution.engines.engine import Engine
 from hfbench.execution.engines.ray import RayCluster
 from hfbench.execution.engines.serial import Serial
 from hfbench.execution.engines.workers import Workers
-from hfbench.execution.inputs import Inputs
 from hfbench.execution.jobs import choose_jobs
+from hfbench.execution.tasks import AllInputs
 from hfbench.recipe.cells import Cell
 
 EngineName = Literal["local", "ray"]
 
 
 def choose_engine(
-    engine: EngineName | Engine, jobs: int | None, cells: list[Cell], inputs: Inputs
+    engine: EngineName | Engine, jobs: int | None, cells: list[Cell], inputs: AllInputs
 ) -> Engine:
     """The engine of this name: a given one as it is; of "local", processes where they pay.
 

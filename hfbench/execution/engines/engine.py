@@ -4,8 +4,8 @@ from collections.abc import Generator
 from typing import Protocol
 
 from hfbench.execution.cell import CellResult, Session
-from hfbench.execution.inputs import Inputs
 from hfbench.execution.progress import Reporter
+from hfbench.execution.tasks import AllInputs
 from hfbench.recipe.cells import Cell
 
 
@@ -13,7 +13,7 @@ class Engine(Protocol):
     """Runs cells, on whatever it has."""
 
     def run(
-        self, cells: list[Cell], inputs: Inputs, session: Session, reporter: Reporter
+        self, cells: list[Cell], inputs: AllInputs, session: Session, reporter: Reporter
     ) -> Generator[CellResult]:
         """Run cells; their results as they come.
 
@@ -22,7 +22,7 @@ class Engine(Protocol):
         Args:
             cells: in the order in which they should start. Those of a pretrained model need its
                 pretraining, which is before them where it is to run; see `schedule`.
-            inputs: of these cells.
+            inputs: of these cells; ``inputs.of(cell)`` are those of one cell's task.
             session: of this comparison: `cell.run_cell` writes to its folder.
             reporter: shows a bar for each cell under way.
 

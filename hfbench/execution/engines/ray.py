@@ -28,6 +28,7 @@ from hfbench.execution.inputs import Inputs
 from hfbench.execution.jobs import CELLS_PER_GPU
 from hfbench.execution.progress import Reporter
 from hfbench.execution.schedule import Waiting, line_up, put_off, ready, seconds_to_wait
+from hfbench.execution.tasks import AllInputs
 from hfbench.recipe.cells import Cell, pretraining_of
 from hfbench.recipe.schema import Recipe
 from hfbench.records.record_file import load_record
@@ -56,7 +57,7 @@ class RayCluster:
         return _run_there(recipe, cell, threads, needed)
 
     def run(
-        self, cells: list[Cell], inputs: Inputs, session: Session, reporter: Reporter
+        self, cells: list[Cell], inputs: AllInputs, session: Session, reporter: Reporter
     ) -> Generator[CellResult]:
         """See `engine.Engine`; also raises UserError if Ray is missing."""
         ray = _import_ray()
@@ -69,7 +70,7 @@ class RayCluster:
         remote = ray.remote(type(self).there)
         # room is Ray's matter
         waiting = [replace(one, slots=0) for one in line_up(cells, inputs, 1)]
-        cell_of = {cell.stem: cell for cell in cells}
+        cell_of = {cell.name: cell for cell in cells}
         running: dict[Any, Waiting] = {}
         lost: list[str] = []
         turns: dict[Waiting, ExitStack] = {}
@@ -81,7 +82,7 @@ class RayCluster:
                     cell = cell_of[chosen.name]
                     turns[chosen] = ExitStack()
                     is_ours_now, found = turns[chosen].enter_context(
-                        turn(cell, cell_id_of(cell, inputs), session)
+                        turn(cell, cell_id_of(cell, inputs.of(cell)), session)
                     )
                     if found:
                         turns[chosen].close()
@@ -89,7 +90,8 @@ class RayCluster:
                     elif not is_ours_now:
                         waiting.append(put_off(chosen))
                     else:
-                        reference = _start(remote, places, cell, inputs, session.folder)
+                        folder = session.folder_of(cell)
+                        reference = _start(remote, places, cell, inputs.of(cell), folder)
                         running[reference] = chosen
                 if not running and (lost or not waiting):
                     break
@@ -104,7 +106,8 @@ class RayCluster:
                             continue
                         if isinstance(returned, Exception):
                             raise returned
-                        result = _keep(returned, cell_of[ended.name], session.folder)
+                        cell = cell_of[ended.name]
+                        result = _keep(returned, cell, session.folder_of(cell))
                     yield result
         finally:
             for reference in running:
@@ -130,7 +133,7 @@ def _start(
 class _Places:
     """What the nodes of the cluster can give to a cell."""
 
-    def __init__(self, ray: Any, inputs: Inputs) -> None:
+    def __init__(self, ray: Any, inputs: AllInputs) -> None:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self.inputs = inputs
         self.has_gpus = any(node.get("GPU") for node in nodes)
@@ -146,7 +149,7 @@ class _Places:
         if self.gpus(cell):
             return 1
         with using_threads(max(1, min(torch.get_num_threads(), self.most_threads))):
-            return threads_of(cell, self.inputs)
+            return threads_of(cell, self.inputs.of(cell))
 
 
 def _run_there(
@@ -161,6 +164,8 @@ def _run_there(
         bar = StepBar(lambda step, total: None, print)
         try:
             cells = [pretraining_of(cell, recipe)] if cell.model.pretrain else []
+            # with one task, and its own folder, as far as this node knows
+            cell = replace(cell, task=None)
             session = Session(ResultsFolder(folder))
             inputs = Inputs(recipe, [*cells, cell]).expect_all()
             run_cell(cell, inputs, session, bar)

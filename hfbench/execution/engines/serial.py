@@ -5,9 +5,9 @@ import time
 from collections.abc import Generator
 
 from hfbench.execution.cell import CellResult, Session, run_cell
-from hfbench.execution.inputs import Inputs
 from hfbench.execution.progress import Reporter
 from hfbench.execution.schedule import line_up, put_off, ready, seconds_to_wait
+from hfbench.execution.tasks import AllInputs
 from hfbench.recipe.cells import Cell
 
 
@@ -15,11 +15,11 @@ class Serial:
     """See `engine.Engine`. The processes of a launcher train each cell together."""
 
     def run(
-        self, cells: list[Cell], inputs: Inputs, session: Session, reporter: Reporter
+        self, cells: list[Cell], inputs: AllInputs, session: Session, reporter: Reporter
     ) -> Generator[CellResult]:
         """See `engine.Engine`."""
         waiting = line_up(cells, inputs, jobs=1)
-        cell_of = {cell.stem: cell for cell in cells}
+        cell_of = {cell.name: cell for cell in cells}
         publishers = session.publishers(cells)
         gc.freeze()  # what is there outlasts the cells, after each of which garbage is collected
         try:
@@ -29,8 +29,8 @@ class Serial:
                     continue
                 waiting.remove(chosen[0])
                 cell = cell_of[chosen[0].name]
-                with reporter.cell(cell.stem) as bar:
-                    result = run_cell(cell, inputs, session, bar, publishers.get(cell.stem))
+                with reporter.cell(cell.name) as bar:
+                    result = run_cell(cell, inputs, session, bar, publishers.get(cell.name))
                 if result:
                     yield result
                 else:

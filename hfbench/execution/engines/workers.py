@@ -20,7 +20,6 @@ from rich.progress import TaskID
 from hfbench.errors import HfbenchError, WorkerError
 from hfbench.execution import fork_server
 from hfbench.execution.cell import CellResult, Session, run_cell
-from hfbench.execution.inputs import Inputs
 from hfbench.execution.progress import Reporter
 from hfbench.execution.schedule import (
     SharedGpus,
@@ -30,6 +29,7 @@ from hfbench.execution.schedule import (
     ready,
     seconds_to_wait,
 )
+from hfbench.execution.tasks import AllInputs, load_inputs
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.schema import Recipe
 from hfbench.system.interruption import STOPPING, Interrupted, interruptible, leave
@@ -63,11 +63,11 @@ class Workers:
         self.jobs, self.worker = jobs, worker or Worker
 
     def run(
-        self, cells: list[Cell], inputs: Inputs, session: Session, reporter: Reporter
+        self, cells: list[Cell], inputs: AllInputs, session: Session, reporter: Reporter
     ) -> Generator[CellResult]:
         """See `engine.Engine`; also raises UserError for what cannot be had a second time."""
         waiting = line_up(cells, inputs, self.jobs)
-        cell_of = {cell.stem: cell for cell in cells}
+        cell_of = {cell.name: cell for cell in cells}
         setup = _Setup(inputs.recipe, cells, session, torch.get_num_threads(), dict(os.environ))
         gpus = visible_gpus()
         shared = SharedGpus(gpus, len(cells)) if gpus else None
@@ -240,10 +240,10 @@ def _serve(connection: Connection, setup: _Setup) -> None:
             return
         try:
             if inputs is None:
-                inputs = Inputs(setup.recipe, setup.cells).expect_all()
+                inputs = load_inputs(setup.recipe, setup.cells, all_can_run=True)
                 gc.freeze()  # it outlasts the cells, after each of which garbage is collected
             bar = StepBar(lambda step, total: send((step, total)), send)
-            publisher = setup.session.publishers([cell]).get(cell.stem)
+            publisher = setup.session.publishers([cell]).get(cell.name)
             send(run_cell(cell, inputs, setup.session, bar, publisher))
         except HfbenchError as error:
             send(error)

@@ -1,0 +1,199 @@
+"""Several tasks in one table, from records made by hand and from those that are committed."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from hfbench.errors import UserError
+from hfbench.evidence.overall import load_overall
+from hfbench.evidence.overall_findings import OverallFindings
+from hfbench.evidence.overall_page import render_overall
+from hfbench.evidence.overall_plots import draw_overall
+from hfbench.evidence.overall_table import (
+    as_csv,
+    as_latex,
+    as_markdown,
+    differences_csv,
+    print_overall,
+)
+from hfbench.records.asked import Asked
+from hfbench.records.schema import Failure
+from hfbench.records.store import ResultsFolder, load_record
+
+STUDY = Path(__file__).parents[2] / "results" / "study"
+SHARES = {"good": 0.9, "fair": 0.8, "also-fair": 0.8, "poor": 0.55}
+
+
+def write_task(write_record, folder, number, shares, *, seeds=3, examples=160):
+    """A results folder of models that are right so often, on examples of its own."""
+    rng = np.random.default_rng(number)
+    ease = rng.random(examples)
+    for model, share in shares.items():
+        for seed in range(seeds):
+            correct = 0.6 * ease + 0.4 * rng.random(examples) < share
+            write_record(
+                folder, model, seed, correct, recipe=f"r/{folder.name}", evaluated=f"{number:064}"
+            )
+    return folder
+
+
+@pytest.fixture
+def folders(write_record, tmp_path):
+    def write(number, shares=SHARES, **options):
+        return [
+            write_task(write_record, tmp_path / f"task{n}", n, shares, **options)
+            for n in range(number)
+        ]
+
+    return write
+
+
+def test_the_mean_is_that_of_the_tasks_and_its_interval_holds_their_errors(folders):
+    overall = load_overall(folders(3), "r")
+    assert overall.rows[0].model == "good"
+    for row in overall.rows:
+        models = [task.models[row.model] for task in overall.tasks]
+        assert row.mean.value == pytest.approx(np.mean([model.value for model in models]))
+        of_tasks = [(high - low) / 2 for low, high in (model.interval for model in models)]
+        # three errors of the same size: the mean's is smaller by the root of three
+        expected = np.sqrt(np.square(of_tasks).sum()) / 3
+        assert (row.mean.high - row.mean.low) / 2 == pytest.approx(expected, rel=0.1)
+        assert row.rank.low <= row.rank.value <= row.rank.high
+
+
+def test_a_difference_over_tasks_is_the_mean_of_those_on_each(folders):
+    overall = load_overall(folders(3), "r")
+    for pair in overall.pairs:
+        assert pair.these.mean == pytest.approx(np.mean(pair.by_task), abs=1e-12)
+        assert pair.wins + pair.losses <= 3
+        of_tasks = [
+            found.difference
+            for task in overall.tasks
+            for found in task.comparison.pairs
+            if {found.first.name, found.second.name} == {pair.first, pair.second}
+        ]
+        halves = [(one.high - one.low) / 2 for one in of_tasks]
+        expected = np.sqrt(np.square(halves).sum()) / 3
+        assert (pair.these.high - pair.these.low) / 2 == pytest.approx(expected, rel=0.15)
+    best = [pair for pair in overall.pairs if pair.first == "good"]
+    assert all(pair.these.verdict == "better" and pair.wins == 3 for pair in best)
+
+
+def test_over_tasks_like_these_takes_five(folders):
+    few = OverallFindings.of(load_overall(folders(4), "r"))
+    assert all(pair.like_these is None for pair in few.overall.pairs)
+    assert "4 tasks do not show how much differences vary" in few.answer[1]
+    assert "5 tasks or more are needed" in few.pooled[1]
+    enough = OverallFindings.of(load_overall(folders(5), "r"))
+    for pair in enough.overall.pairs:
+        differences = np.array(pair.by_task)
+        assert pair.like_these.low <= differences.mean() <= pair.like_these.high
+        assert pair.effects.tasks == 5
+    assert "On tasks like these, too, good is better" in enough.answer[1]
+
+
+def test_what_is_missing_and_what_failed_is_shown(folders, write_record):
+    one, two, three = folders(3)
+    failure = Failure(type="OutOfMemory", message="no", step=None)
+    for seed in range(3):
+        for end in (".json", ".parquet"):
+            (two / "records" / f"fair--seed{seed}{end}").unlink()
+            (three / "records" / f"poor--seed{seed}{end}").unlink()
+        write_record(two, "fair", seed, [True], failure=failure)
+        record = load_record(two / "records" / f"fair--seed{seed}.json")
+        ResultsFolder(two).keep(record.model_copy(update={"recipe": "r/task1"}))
+    findings = OverallFindings.of(load_overall([one, two, three], "r"))
+    assert findings.overall.complete == ["good", "also-fair"]
+    page = as_markdown(findings, one.parent)
+    assert re.search(r"\| fair \| [\d. ()-]+ \| failed \| [\d. ()-]+ \|", page)
+    assert re.search(r"\| poor \| [\d. ()-]+ \| [\d. ()-]+ \| not run \|", page)
+    assert "- fair: every run failed on task1.\n- poor: not run on task2.\n" in page
+    assert "fair and poor have no result on some task" in page
+    assert "[task1](task1/README.md)" in page
+    lines = list(csv.DictReader(io.StringIO(as_csv(findings.overall))))
+    assert [line["task1_runs"] for line in lines] == ["3", "3", "0", "3"]
+
+
+def ask(folder, metric):
+    entry = Asked(metric=metric).model_dump(mode="json")
+    (folder / "asked.json").write_text(json.dumps([entry]), encoding="utf-8")
+
+
+def test_measures_of_different_units_have_ranks_and_no_mean(folders):
+    """One of the tasks is judged by its loss, of which the lowest is the best."""
+    one, two = folders(2)
+    ask(two, "nll")
+    findings = OverallFindings.of(load_overall([one, two], "r"))
+    overall = findings.overall
+    assert not overall.has_mean
+    assert all(row.mean is None and row.rank is not None for row in overall.rows)
+    assert all(pair.these is None and len(pair.by_task) == 2 for pair in overall.pairs)
+    ranks = {row.model: row.rank.value for row in overall.rows}
+    assert (ranks["good"], ranks["poor"]) == (1.0, 4.0)
+    models = overall.tasks[1].models
+    assert 0 < models["good"].value < models["poor"].value
+    assert "are not of one scale" in " ".join(findings.notes)
+    assert "there is no mean" in findings.answer[0]
+    assert "mean" not in as_markdown(findings, Path()).split("## Each task")[0].split("|")[2]
+
+
+def test_different_measures_of_one_scale_are_averaged_and_said_to_be(folders):
+    one, two = folders(2)
+    ask(two, "mcc")
+    findings = OverallFindings.of(load_overall([one, two], "r"))
+    (poor,) = (row for row in findings.overall.rows if row.model == "poor")
+    values = [task.models["poor"].value for task in findings.overall.tasks]
+    assert values[0] - values[1] > 0.2
+    assert poor.mean.value == pytest.approx(np.mean(values))
+    assert "The mean is of different measures (accuracy, mcc)" in " ".join(findings.notes)
+    assert "mean x 100" in as_markdown(findings, Path())
+
+
+def test_the_same_examples_are_not_two_tasks(folders, write_record, tmp_path):
+    one, two = folders(2)
+    again = write_task(write_record, tmp_path / "again", 0, SHARES)
+    with pytest.raises(UserError, match="task0 and again were evaluated on the same examples"):
+        load_overall([one, two, again], "r")
+    with pytest.raises(UserError, match="is there more than once"):
+        load_overall([one, one], "r")
+    with pytest.raises(UserError, match="two results folders or more"):
+        load_overall([one], "r")
+
+
+def test_models_are_the_same_where_their_names_are(folders, write_record, tmp_path):
+    (one,) = folders(1)
+    other = write_task(write_record, tmp_path / "other", 7, {"nobody": 0.7, "else": 0.6})
+    with pytest.raises(UserError, match="no model has a result in all of task0, other"):
+        load_overall([one, other], "r")
+
+
+def test_it_fits_80_columns_and_every_form(folders):
+    findings = OverallFindings.of(load_overall(folders(5), "r"))
+    console = Console(file=io.StringIO(), width=80)
+    print_overall(findings, console)
+    said = console.file.getvalue()
+    assert max(map(len, said.splitlines())) <= 80
+    assert "good" in said
+    assert "…" not in said
+    tex = as_latex(findings)
+    assert tex.count("\\begin{tabular}") == tex.count("\\end{tabular}") == 2
+    page = render_overall(findings, Path())
+    assert page.count("<svg") == len(draw_overall(findings.overall)) == 3
+    assert "<script>" in page
+    lines = list(csv.DictReader(io.StringIO(differences_csv(findings.overall))))
+    assert len(lines) == 6
+    assert all(float(line["like_these_p_value"]) <= 1 for line in lines)
+
+
+def test_committed_results_of_three_studies_go_together():
+    names = ("05_sst2", "09_rotten_tomatoes", "10_trec")
+    overall = load_overall([STUDY / f"study_{name}" for name in names], "study")
+    assert len(overall.complete) == 7
+    assert overall.rows[0].model == "tfidf-logreg"
+    assert overall.rows[0].mean.value == pytest.approx(0.7595, abs=5e-5)
