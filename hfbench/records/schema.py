@@ -181,6 +181,9 @@ class TrainingFacts(RecordPart):
     cuda_graphs: bool = Field(
         default=False, description="Whether steps were replayed, see `cuda_graphs`."
     )
+    replay_refusal: str | None = Field(
+        default=None, description="Why they were not, where that was tried."
+    )
     train_seconds: float = Field(
         description="Wall time of training, evaluations apart. Where a pretraining went on from a "
         "checkpoint: up to that checkpoint and from it, without the steps that were lost."

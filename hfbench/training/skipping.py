@@ -10,6 +10,7 @@ from torch import nn
 
 from hfbench.models.custom_gpt import CustomGPTForCausalLM, CustomGPTForSequenceClassification
 from hfbench.training.compact_embedding import can_be_compact, compact_embedding
+from hfbench.training.packing import RealTokens, can_pack, pays, without_padding
 from hfbench.training.trainer import FairTrainer
 
 # Not what is derived from them: it may mix tokens where without padding other rows are neighbours.
@@ -19,7 +20,8 @@ _SKIP_PADDING = (CustomGPTForCausalLM, CustomGPTForSequenceClassification)
 class SkippingTrainer(FairTrainer):
     """`FairTrainer` without work that changes no number.
 
-    - A model that can skips padding, on a CPU, and logits that no loss counts.
+    - A model that can skips padding, on a CPU or where steps are replayed; see `packing`.
+    - A custom GPT skips logits that no loss counts.
     - Rows of the word embedding that no example uses take no part in training.
     - Operations are counted once, see `models.flops`, and not at every step.
     - Checkpoints are written without torch's checksums, which `torch.load` does not look at.
@@ -32,6 +34,9 @@ class SkippingTrainer(FairTrainer):
         if self.head == "language model" and "skip_logits" in self.parameters:
             self._training_options["skip_logits"] = True
         self.is_compact = self._can_be_compact()
+        # checkpointed layers run once more, in the backward pass, where they would be as they are
+        plain_layers = not (self.args.torch_compile or self.args.gradient_checkpointing)
+        self.packs = plain_layers and can_pack(self.model)
 
     def _can_skip_padding(self) -> bool:
         return (
@@ -65,7 +70,19 @@ class SkippingTrainer(FairTrainer):
     def compute_loss(self, model: nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         """The loss."""
         options = self._training_options if model.training else self._options
-        return super().compute_loss(model, {**inputs, **options}, *args, **kwargs)
+        tokens = self.real_tokens(inputs)
+        packed = nullcontext()
+        if tokens is not None:
+            packed = without_padding(self.model, tokens, same_draws=self.args.device.type == "cpu")
+        with packed:
+            return super().compute_loss(model, {**inputs, **options}, *args, **kwargs)
+
+    def real_tokens(self, inputs: dict) -> RealTokens | None:
+        """What the layers see of a batch, where that is less and pays."""
+        mask = inputs.get("attention_mask")
+        if mask is None or mask.device.type != "cpu" or not self.packs:
+            return None
+        return RealTokens.of_mask(mask) if pays(int(mask.sum()), *mask.shape) else None
 
     def prediction_step(self, model: nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         """What `FairTrainer` predicts."""

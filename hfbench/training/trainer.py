@@ -47,6 +47,8 @@ class FairTrainer(Trainer):
     """Whether the optimizer's state has another shape than the model; see `SkippingTrainer`."""
     replays = False
     """Whether steps are replayed from CUDA graphs; see `ReplayingTrainer`."""
+    replay_refusal: str | None = None
+    """Why they are not, where that was tried."""
 
     def __init__(
         self,

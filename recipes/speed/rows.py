@@ -9,7 +9,16 @@ from speed.generation import Generating
 from speed.measure import Measured
 from speed.processes import Comparison, StartUp
 from speed.scaling import ONE, Scaling, SpreadComparison, Way
-from speed.training import CLASSIFIER, COMPILED, LANGUAGE_MODEL, MAX_LENGTH, PLAIN_GPT, Training
+from speed.training import (
+    CLASSIFIER,
+    COMPILED,
+    ENCODER,
+    ENCODER_MAX_LENGTH,
+    LANGUAGE_MODEL,
+    MAX_LENGTH,
+    PLAIN_GPT,
+    Training,
+)
 from speed.work import SST2_TRAIN, Work
 
 BOOK = 4950  # sentences of the study's larger corpus, 1 % of them for the evaluation
@@ -101,6 +110,12 @@ def _classifier(preset: str, **values: object) -> Work:
     return Work(kind="classifier", preset=preset, corpus="reviews", batch=16, **values)
 
 
+def _encoder(preset: str, sides: dict, repetitions: int, **values: object) -> Callable:
+    """Fine-tuning of a model that people use, on texts as long as SST-2's."""
+    work = {"corpus": "reviews", "texts": 10_000, "learning_rate": 2e-5, **values}
+    return _training(Work(kind="classifier", preset=preset, **work), sides, repetitions)
+
+
 _GPT2_124M = _language_model(
     preset="gpt2",
     texts=2 * NOVELS,  # enough for many steps of an epoch also on several GPUs
@@ -145,6 +160,7 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
         "finetune-tiny-gpt2-max-length": _training(
             _classifier("tiny-gpt2", steps=6, warm_up=1), MAX_LENGTH, repetitions=3
         ),
+        "finetune-minilm": _encoder("minilm", ENCODER, 3, batch=16, steps=20, warm_up=2),
         "comparison": _comparison,
         "start-up": _start_up,
     },
@@ -179,6 +195,12 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
         "finetune-tiny-gpt2": _training(
             _classifier("tiny-gpt2", steps=600, warm_up=300), CLASSIFIER, repetitions=3
         ),
+        **{
+            f"finetune-{preset}": _encoder(
+                preset, ENCODER_MAX_LENGTH, 3, batch=32, steps=400, warm_up=200, bf16=True
+            )
+            for preset in ("minilm", "distilbert", "bert-base", "gpt2", "modernbert-base")
+        },
         "lm-124m": _training(_GPT2_124M, COMPILED, repetitions=2),
         "generate-gpt-nano": _generating("gpt-nano"),
         "generate-124m": _generating("gpt2"),

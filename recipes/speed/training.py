@@ -38,6 +38,11 @@ CLASSIFIER: dict[str, Side] = {
     "GPT2ForSequenceClassification, Trainer": stock_trainer.train_classifier,
     "GPT2ForSequenceClassification, bare loop": bare_loop.train_classifier,
 }
+ENCODER: dict[str, Side] = {**HFBENCH, "Trainer": stock_trainer.train_classifier}
+ENCODER_MAX_LENGTH: dict[str, Side] = {
+    **ENCODER,
+    "Trainer, padding=max_length": stock_trainer.train_classifier_on_max_length,
+}
 MAX_LENGTH: dict[str, Side] = {
     **HFBENCH,
     "GPT2ForSequenceClassification, Trainer, padding=max_length": (

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+)
 
 from hfbench.data.builtin import pets
 from hfbench.models.custom_gpt import PRESETS
@@ -27,23 +33,44 @@ class Encoder:
     """The configuration's names of all dropout rates."""
     width: int = 768
     heads: int = 12
+    inner: int = 3072
+    """Width of the layer inside."""
+    names: tuple[str, str, str, str] = (
+        "num_hidden_layers",
+        "num_attention_heads",
+        "hidden_size",
+        "intermediate_size",
+    )
+    """The configuration's names of all that."""
 
     @property
     def shape(self) -> dict[str, int]:
-        """Layers, heads and width, under the configuration's names."""
-        return {
-            "num_hidden_layers": self.layers,
-            "num_attention_heads": self.heads,
-            "hidden_size": self.width,
-        }
+        """Layers, heads and widths, under the configuration's names."""
+        values = (self.layers, self.heads, self.width, self.inner)
+        return dict(zip(self.names, values, strict=True))
 
 
 _BERT_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 _MODERNBERT_DROPOUTS = ("embedding_dropout", "attention_dropout", "mlp_dropout")
 ENCODERS = {
     "bert-base": Encoder("bert", 30_522, 12, _BERT_DROPOUTS),
-    "modernbert-base": Encoder("modernbert", 50_368, 22, _MODERNBERT_DROPOUTS),
-    "tiny-bert": Encoder("bert", 30_522, 2, _BERT_DROPOUTS, width=32, heads=2),
+    "minilm": Encoder("bert", 30_522, 6, _BERT_DROPOUTS, width=384, inner=1536),
+    "distilbert": Encoder(
+        "distilbert",
+        30_522,
+        6,
+        ("dropout", "attention_dropout"),
+        names=("n_layers", "n_heads", "dim", "hidden_dim"),
+    ),
+    "gpt2": Encoder(
+        "gpt2",
+        50_257,
+        12,
+        ("embd_pdrop", "attn_pdrop", "resid_pdrop"),
+        names=("n_layer", "n_head", "n_embd", "n_inner"),
+    ),
+    "modernbert-base": Encoder("modernbert", 50_368, 22, _MODERNBERT_DROPOUTS, inner=1152),
+    "tiny-bert": Encoder("bert", 30_522, 2, _BERT_DROPOUTS, width=32, heads=2, inner=128),
 }
 """Those of the Hub by these names have the same shape; here their weights are random."""
 
@@ -98,8 +125,8 @@ class Work:
 
     @property
     def encoder(self) -> Encoder | None:
-        """None for a GPT."""
-        return ENCODERS.get(self.preset)
+        """None for a GPT that is not fine-tuned as it is in transformers."""
+        return ENCODERS.get(self.preset) if self.kind == "classifier" else None
 
     @property
     def shape(self) -> dict[str, int]:
@@ -127,6 +154,17 @@ class Work:
             **self.dropouts,
             **more,
         )
+
+    def classifier(self, **more: Any) -> PreTrainedModel:
+        """The classifier of transformers of this shape, with new weights."""
+        if self.encoder is None:
+            config: Any = self.gpt2_config(**more)
+        else:
+            token = self.encoder.vocab_size - 1
+            values = {**self.shape, **self.dropouts, "pad_token_id": token, **more}
+            vocabulary = {"vocab_size": self.encoder.vocab_size}
+            config = AutoConfig.for_model(self.encoder.model_type, **vocabulary, **values)
+        return AutoModelForSequenceClassification.from_config(config)
 
     def with_steps(self, steps: int | None) -> "Work":
         """The same with other ``steps``, if any are given, and a warm-up that leaves half."""

@@ -60,10 +60,6 @@ def test_steps_are_replayed_only_where_nothing_else_happens_in_them(name, value)
     assert not can_replay(model, arguments(**{name: value}))
 
 
-def test_a_model_that_does_not_declare_itself_is_not_replayed():
-    assert not can_replay(SimpleNamespace(_can_compile_fullgraph=False), arguments())
-
-
 def test_a_model_of_several_types_is_not_replayed():
     model = probe.build_model("custom")
     model.score.double()

@@ -1,0 +1,174 @@
+"""Batches without padding: what a model computes for each token alone, it computes for real tokens.
+
+A batch of short sentences is mostly padding: of SST-2's, with 32 in a batch, two thirds. Between
+the first layer of a model and its last, only attention looks from one token at others. So layers
+get the real tokens of all rows in one row, queries, keys and values are put back where they stood,
+and attention is what it was, row by row; embeddings and head see batches as ever. Dropout draws for
+padding, too, where the numbers have to be those of the padded batch.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+_ATTENTION = "sdpa"
+# Base models of which a test shows that they give the same without padding. Not what is derived
+# from them: it may mix tokens elsewhere than in attention.
+_FAMILIES = (
+    "BertModel",
+    "CamembertModel",
+    "DistilBertModel",
+    "ElectraModel",
+    "GPT2Model",
+    "ModernBertModel",
+    "RobertaModel",
+    "XLMRobertaModel",
+)
+_PAYS_BELOW = 0.9  # of the tokens of the padded batch
+
+
+def can_pack(model: PreTrainedModel) -> bool:
+    """Whether `without_padding` changes nothing but the work."""
+    base = model.base_model
+    return (
+        type(base) in [getattr(transformers, name) for name in _FAMILIES]
+        and base.config._attn_implementation == _ATTENTION
+    )
+
+
+def pays(tokens: int, rows: int, length: int) -> bool:
+    """Whether ``tokens`` are few enough beside those of a batch of ``rows`` padded to ``length``."""
+    return tokens < _PAYS_BELOW * rows * length
+
+
+class RealTokens:
+    """Where the real tokens of a padded batch stand: takes them out of it and puts them back.
+
+    Shapes:
+        B: rows
+        T: their padded length
+        N: real tokens, and maybe some padding behind them
+        D: any features
+    """
+
+    def __init__(self, index: Tensor, rows: int, length: int) -> None:
+        """``index``: (N,), which of the B * T tokens are real, each once, row after row."""
+        self.index, self.rows, self.length = index, rows, length
+        slots = torch.arange(len(index), device=index.device)
+        # of padding any: it is masked, and by zeros memory would have to be filled first
+        self._slot_of = index.new_zeros(rows * length).index_copy_(0, index, slots)
+        self._taken: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @classmethod
+    def of_mask(cls, attention_mask: Tensor) -> "RealTokens":
+        """Of a mask (B, T), 0 for padding; looks at its values."""
+        return cls(attention_mask.flatten().nonzero().squeeze(1), *attention_mask.shape)
+
+    def take(self, states: Tensor) -> Tensor:
+        """From (B, T, D), or (1, T, D) for all rows alike, to (1, N, D)."""
+        whole = states.expand(self.rows, *states.shape[1:]).reshape(-1, *states.shape[2:])
+        return _Gather.apply(whole, self.index, self._slot_of, True).unsqueeze(0)
+
+    def take_once(self, states: Tensor) -> Tensor:
+        """The same of what is asked for in each layer."""
+        if id(states) not in self._taken:
+            self._taken[id(states)] = (states, self.take(states))
+        return self._taken[id(states)][1]
+
+    def put_back(self, states: Tensor) -> Tensor:
+        """From (1, N, D) to (B, T, D), with anything in the place of padding."""
+        whole = _Gather.apply(states[0], self._slot_of, self.index, False)
+        return whole.unflatten(0, (self.rows, self.length))
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of a tensor by their number; each is there once, but for padding that no loss is of.
+
+    So its gradient is gathered, too, where autograd would add up.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, index: Tensor, inverse: Tensor, takes: bool) -> Tensor:
+        ctx.save_for_backward(index, inverse)
+        ctx.takes = takes
+        return states.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        index, inverse = ctx.saved_tensors
+        if not ctx.takes:
+            return gradient.index_select(0, inverse), None, None, None
+        # padding gets none: it has no part in the loss
+        whole = gradient.new_zeros(len(inverse), *gradient.shape[1:])
+        return whole.index_copy_(0, index, gradient), None, None, None
+
+
+@contextmanager
+def without_padding(
+    model: PreTrainedModel, tokens: RealTokens, *, same_draws: bool
+) -> Iterator[None]:
+    """Within, layers of ``model`` see ``tokens`` alone; see `can_pack` first.
+
+    ``same_draws`` lets dropout draw what it would draw for the padded batch, which takes time.
+    """
+    layers = [m for m in model.base_model.modules() if isinstance(m, GradientCheckpointingLayer)]
+    before = ALL_ATTENTION_FUNCTIONS[_ATTENTION]
+    with ExitStack() as stack:
+        for layer in layers:
+            hook = partial(_enter_layer, tokens, layer is layers[0])
+            handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
+            stack.callback(handle.remove)
+            if same_draws:
+                _draw_for_padding(layer, tokens, stack)
+        handle = layers[-1].register_forward_hook(lambda _, __, output: tokens.put_back(output))
+        stack.callback(handle.remove)
+        ALL_ATTENTION_FUNCTIONS[_ATTENTION] = partial(_attend, tokens, before)
+        stack.callback(ALL_ATTENTION_FUNCTIONS.__delitem__, _ATTENTION)
+        yield
+
+
+def _enter_layer(
+    tokens: RealTokens, is_first: bool, layer: nn.Module, inputs: tuple, options: dict
+) -> tuple[tuple, dict]:
+    """Hidden states and rotations of the real tokens; the mask is for the attention."""
+    states, *others = inputs
+    if is_first:
+        states = tokens.take(states)
+    if rotations := options.get("position_embeddings"):
+        options = {**options, "position_embeddings": tuple(map(tokens.take_once, rotations))}
+    return (states, *others), options
+
+
+def _attend(
+    tokens: RealTokens,
+    attend: Any,
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *args: Any,
+    **kwargs: Any,
+) -> tuple[Tensor, Any]:
+    """Attention of the padded batch, of (1, heads, N, head_size)."""
+    whole = (tokens.put_back(part.transpose(1, 2)).transpose(1, 2) for part in (query, key, value))
+    output, weights = attend(module, *whole, *args, **kwargs)  # (B, T, heads, head_size)
+    return tokens.take(output), weights
+
+
+def _draw_for_padding(layer: nn.Module, tokens: RealTokens, stack: ExitStack) -> None:
+    """Let each dropout in ``layer`` be that of the padded batch."""
+    for module in layer.modules():
+        if isinstance(module, nn.Dropout) and module.p and module.training:
+            before = module.register_forward_pre_hook(lambda _, args: tokens.put_back(args[0]))
+            after = module.register_forward_hook(lambda _, __, output: tokens.take(output))
+            stack.callback(before.remove)
+            stack.callback(after.remove)
