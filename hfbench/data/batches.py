@@ -188,6 +188,11 @@ def round_length(length: int) -> int:
     return -(-length // step) * step
 
 
+def round_widely(length: int) -> int:
+    """The next power of two from 64 on: for what costs little, so that there are fewer shapes."""
+    return 1 << max(6, (length - 1).bit_length())
+
+
 def round_tokens(tokens: int) -> int:
     """The next multiple of 64 or, from 512 on, of an eighth of the power of two below ``tokens``.
 

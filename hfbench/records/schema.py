@@ -181,6 +181,9 @@ class TrainingFacts(RecordPart):
     cuda_graphs: bool = Field(
         default=False, description="Whether steps were replayed, see `cuda_graphs`."
     )
+    without_padding: bool = Field(
+        default=False, description="Whether layers saw real tokens alone, where that was worth it."
+    )
     replay_refusal: str | None = Field(
         default=None, description="Why they were not, where that was tried."
     )

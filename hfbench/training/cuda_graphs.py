@@ -79,16 +79,22 @@ class ReplayedFunction:
         return self.refusal is None and self._calls[key] > plain_calls
 
 
-def record(function: Callable[[], None], pool: Any = None) -> torch.cuda.CUDAGraph:
+def record(function: Callable[[], object], pool: Any = None) -> torch.cuda.CUDAGraph:
     """A graph of what ``function`` would do; it does not run.
 
     Raises:
         RuntimeError: if it cannot be recorded, as where it looks at a value on the device.
     """
     graph = torch.cuda.CUDAGraph()
-    # of other threads NCCL's may meanwhile ask for events
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        function()
+    try:
+        # of other threads NCCL's may meanwhile ask for events
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            function()
+    except BaseException:
+        # broken off it does not let go of the generator of random numbers; one more does
+        with torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode="thread_local"):
+            torch.zeros(1, device="cuda")
+        raise
     return graph
 
 

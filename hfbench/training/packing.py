@@ -2,12 +2,13 @@
 
 A batch of short sentences is mostly padding: of SST-2's, with 32 in a batch, two thirds. Between
 the first layer of a model and its last, only attention looks from one token at others. So layers
-get the real tokens of all rows in one row, queries, keys and values are put back where they stood,
-and attention is what it was, row by row; embeddings and head see batches as ever. Dropout draws for
-padding, too, where the numbers have to be those of the padded batch.
+get the real tokens of all rows in one row; embeddings and head see batches as ever. For attention,
+queries, keys and values are put back where they stood, or a mask keeps rows apart. The first lets
+dropout draw what it draws for the padded batch, so that the numbers are the same; the second takes
+fewer kernels on a GPU, which draws otherwise than a CPU in any case.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 _ATTENTION = "sdpa"
 # Base models of which a test shows that they give the same without padding. Not what is derived
 # from them: it may mix tokens elsewhere than in attention.
-_FAMILIES = (
+FAMILIES = (
     "BertModel",
     "CamembertModel",
     "DistilBertModel",
@@ -33,19 +34,22 @@ _FAMILIES = (
     "XLMRobertaModel",
 )
 _PAYS_BELOW = 0.9  # of the tokens of the padded batch
+_LEAST_WIDTH = 128  # of the embedding; of a narrower model, padding takes less than bookkeeping
+_MOST_IN_A_ROW = 1024  # tokens; of more, those of other rows would be most of the attention's work
 
 
 def can_pack(model: PreTrainedModel) -> bool:
-    """Whether `without_padding` changes nothing but the work."""
+    """Whether `without_padding` changes nothing but the work, of which there is enough."""
     base = model.base_model
     return (
-        type(base) in [getattr(transformers, name) for name in _FAMILIES]
+        type(base) in [getattr(transformers, name) for name in FAMILIES]
         and base.config._attn_implementation == _ATTENTION
+        and base.get_input_embeddings().weight.shape[1] >= _LEAST_WIDTH
     )
 
 
 def pays(tokens: int, rows: int, length: int) -> bool:
-    """Whether ``tokens`` are few enough beside those of a batch of ``rows`` padded to ``length``."""
+    """Whether ``tokens`` are few beside those of a batch of ``rows`` padded to ``length``."""
     return tokens < _PAYS_BELOW * rows * length
 
 
@@ -65,7 +69,7 @@ class RealTokens:
         slots = torch.arange(len(index), device=index.device)
         # of padding any: it is masked, and by zeros memory would have to be filled first
         self._slot_of = index.new_zeros(rows * length).index_copy_(0, index, slots)
-        self._taken: dict[int, tuple[Tensor, Tensor]] = {}
+        self._made: dict[int, tuple[Tensor, Tensor]] = {}
 
     @classmethod
     def of_mask(cls, attention_mask: Tensor) -> "RealTokens":
@@ -77,11 +81,22 @@ class RealTokens:
         whole = states.expand(self.rows, *states.shape[1:]).reshape(-1, *states.shape[2:])
         return _Gather.apply(whole, self.index, self._slot_of, True).unsqueeze(0)
 
-    def take_once(self, states: Tensor) -> Tensor:
-        """The same of what is asked for in each layer."""
-        if id(states) not in self._taken:
-            self._taken[id(states)] = (states, self.take(states))
-        return self._taken[id(states)][1]
+    def once(self, make: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
+        """What ``make`` makes of a tensor that is the same in many layers."""
+        if id(tensor) not in self._made:
+            self._made[id(tensor)] = (tensor, make(tensor))
+        return self._made[id(tensor)][1]
+
+    def apart(self, attention_mask: Tensor) -> Tensor:
+        """From a mask (B, 1, T, T) to that of the tokens in one row, (1, 1, N, N)."""
+        row, place = self.index // self.length, self.index % self.length
+        # between tokens of other rows any value will do
+        allowed = attention_mask[row[:, None], 0, place[:, None], place[None, :]]  # (N, N)
+        same_row = row[:, None] == row[None, :]
+        if attention_mask.dtype == torch.bool:
+            return (allowed & same_row)[None, None]
+        lowest = torch.finfo(attention_mask.dtype).min
+        return torch.where(same_row, allowed, lowest)[None, None]
 
     def put_back(self, states: Tensor) -> Tensor:
         """From (1, N, D) to (B, T, D), with anything in the place of padding."""
@@ -120,6 +135,8 @@ def without_padding(
 
     ``same_draws`` lets dropout draw what it would draw for the padded batch, which takes time.
     """
+    in_one_row = not same_draws and len(tokens.index) <= _MOST_IN_A_ROW
+    attend = _attend_in_one_row if in_one_row else _attend_in_rows
     layers = [m for m in model.base_model.modules() if isinstance(m, GradientCheckpointingLayer)]
     before = ALL_ATTENTION_FUNCTIONS[_ATTENTION]
     with ExitStack() as stack:
@@ -131,7 +148,7 @@ def without_padding(
                 _draw_for_padding(layer, tokens, stack)
         handle = layers[-1].register_forward_hook(lambda _, __, output: tokens.put_back(output))
         stack.callback(handle.remove)
-        ALL_ATTENTION_FUNCTIONS[_ATTENTION] = partial(_attend, tokens, before)
+        ALL_ATTENTION_FUNCTIONS[_ATTENTION] = partial(attend, tokens, before)
         stack.callback(ALL_ATTENTION_FUNCTIONS.__delitem__, _ATTENTION)
         yield
 
@@ -144,11 +161,29 @@ def _enter_layer(
     if is_first:
         states = tokens.take(states)
     if rotations := options.get("position_embeddings"):
-        options = {**options, "position_embeddings": tuple(map(tokens.take_once, rotations))}
+        rotated = tuple(tokens.once(tokens.take, part) for part in rotations)
+        options = {**options, "position_embeddings": rotated}
     return (states, *others), options
 
 
-def _attend(
+def _attend_in_one_row(
+    tokens: RealTokens,
+    attend: Any,
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    *args: Any,
+    **kwargs: Any,
+) -> tuple[Tensor, Any]:
+    """Attention of (1, heads, N, head_size), in which tokens see those of their row."""
+    mask = tokens.once(tokens.apart, attention_mask)
+    output: tuple[Tensor, Any] = attend(module, query, key, value, mask, *args, **kwargs)
+    return output
+
+
+def _attend_in_rows(
     tokens: RealTokens,
     attend: Any,
     module: nn.Module,

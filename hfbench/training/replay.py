@@ -1,5 +1,6 @@
 """A Trainer whose steps are replayed from CUDA graphs."""
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from hfbench.data.batches import IGNORED, round_tokens
+from hfbench.data.batches import IGNORED, round_tokens, round_widely
 from hfbench.training.cuda_graphs import ReplayedAdamW, ReplayedFunction
 from hfbench.training.packing import RealTokens, pays
+from hfbench.training.reduced_weights import reduced_weights
 from hfbench.training.replay_trial import why_not_replayed
 from hfbench.training.skipping import SkippingTrainer
 
@@ -31,8 +33,8 @@ class ReplayingTrainer(SkippingTrainer):
         rows = self.args.per_device_train_batch_size
         self._rows = torch.zeros(rows, dtype=torch.long, device=device)
         # of the batch's tokens those that are real, then padding; see `packing`
-        self._index = torch.zeros(rows * self.train_dataset.longest, dtype=torch.long, device=device)
-        self._real_tokens: RealTokens | None = None
+        most = rows * self.train_dataset.longest
+        self._index = torch.zeros(most, dtype=torch.long, device=device)
         self._tried: set[tuple[bool, bool]] = set()
         self._items = torch.zeros((), dtype=torch.long, device=device)
         self._loss = torch.zeros((), device=device)
@@ -107,13 +109,11 @@ class ReplayingTrainer(SkippingTrainer):
         slots = round_tokens(int(self.train_dataset.lengths[rows].sum()))
         if not (self.packs and is_padded and pays(slots, len(rows), length)):
             return length, is_padded, 0
+        # little is computed for padding now, and each shape is recorded
+        length = min(round_widely(length), self.train_dataset.longest)
         index = self.train_dataset.real_tokens(rows, length)[:slots]
         self._index[:slots].copy_(torch.from_numpy(index), non_blocking=True)
         return length, is_padded, slots
-
-    def real_tokens(self, inputs: dict) -> RealTokens | None:
-        """Of the step's batch; an evaluation's has none."""
-        return self._real_tokens
 
     def _step_on_rows(self, length: int, is_padded: bool, slots: int) -> None:
         """A step on the rows in ``_rows``; leaves the loss in ``_loss``.
@@ -134,11 +134,11 @@ class ReplayingTrainer(SkippingTrainer):
         inputs = self._rows_on_device.pad(self._rows, length, with_mask=is_padded)
         if self.args.world_size == 1:
             self._items.copy_(self._counted(inputs["labels"]))
-        if slots:
-            self._real_tokens = RealTokens(self._index[:slots], len(self._rows), length)
-        with self.compute_loss_context_manager():
+        tokens = RealTokens(self._index[:slots], len(self._rows), length) if slots else None
+        # what is cast is cast at once, in those models in which nothing asks for a weight's type
+        reduced = reduced_weights(self.model) if self.packs and self.args.bf16 else nullcontext()
+        with self.compute_loss_context_manager(), reduced, self.without_padding(tokens):
             loss = self.compute_loss(self.model_wrapped, inputs, num_items_in_batch=self._items)
-        self._real_tokens = None
         self.accelerator.backward(loss / self.args.world_size)
         return loss.detach()
 

@@ -112,8 +112,14 @@ def _classifier(preset: str, **values: object) -> Work:
 
 def _encoder(preset: str, sides: dict, repetitions: int, **values: object) -> Callable:
     """Fine-tuning of a model that people use, on texts as long as SST-2's."""
-    work = {"corpus": "reviews", "texts": 10_000, "learning_rate": 2e-5, **values}
-    return _training(Work(kind="classifier", preset=preset, **work), sides, repetitions)
+    texts = {"corpus": "reviews", "texts": 10_000, "learning_rate": 2e-5, **values}
+    work = Work(kind="classifier", preset=preset, **texts)
+    return lambda options: Training(
+        work.with_steps(options.steps),
+        sides,
+        options.repetitions or repetitions,
+        others_steps=min(work.steps, options.steps or 60),
+    )
 
 
 _GPT2_124M = _language_model(
@@ -160,7 +166,7 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
         "finetune-tiny-gpt2-max-length": _training(
             _classifier("tiny-gpt2", steps=6, warm_up=1), MAX_LENGTH, repetitions=3
         ),
-        "finetune-minilm": _encoder("minilm", ENCODER, 3, batch=16, steps=20, warm_up=2),
+        "finetune-minilm": _encoder("minilm", ENCODER, 3, batch=16, steps=24, warm_up=4),
         "comparison": _comparison,
         "start-up": _start_up,
     },
@@ -197,7 +203,7 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
         ),
         **{
             f"finetune-{preset}": _encoder(
-                preset, ENCODER_MAX_LENGTH, 3, batch=32, steps=400, warm_up=200, bf16=True
+                preset, ENCODER_MAX_LENGTH, 2, batch=32, steps=600, warm_up=300, bf16=True
             )
             for preset in ("minilm", "distilbert", "bert-base", "gpt2", "modernbert-base")
         },

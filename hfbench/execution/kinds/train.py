@@ -100,6 +100,7 @@ class Training:
             device=device_names(args.device),
             batch_parts=self.parts,
             cuda_graphs=trainer.replays,
+            without_padding=trainer.packs,
             replay_refusal=trainer.replay_refusal,
             train_seconds=trainer.seconds_before + result.metrics["train_runtime"] - evaluation,
             peak_memory_bytes=peak,
