@@ -93,10 +93,12 @@ class RealTokens:
         # between tokens of other rows any value will do
         allowed = attention_mask[row[:, None], 0, place[:, None], place[None, :]]  # (N, N)
         same_row = row[:, None] == row[None, :]
-        if attention_mask.dtype == torch.bool:
-            return (allowed & same_row)[None, None]
-        lowest = torch.finfo(attention_mask.dtype).min
-        return torch.where(same_row, allowed, lowest)[None, None]
+        if attention_mask.dtype != torch.bool:
+            lowest = torch.finfo(attention_mask.dtype).min
+            return torch.where(same_row, allowed, lowest)[None, None]
+        # padding sees itself: what sees nothing becomes NaN in some kernels, and spreads
+        itself = torch.eye(len(row), dtype=torch.bool, device=row.device)
+        return (allowed & same_row | itself)[None, None]
 
     def put_back(self, states: Tensor) -> Tensor:
         """From (1, N, D) to (B, T, D), with anything in the place of padding."""

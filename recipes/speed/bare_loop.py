@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def train_classifier(work: Work, inputs: Inputs, clock: Clock) -> None:
     set_seed(0)
     rows = classifier_rows(inputs)
     model = load_classifier(work, inputs).to(device())
-    batches = shuffled(rows, work, classifier_batch)
+    batches = shuffled(rows, work, partial(classifier_batch, work.pad_token))
     train(model, lambda batch: model(**batch).loss, batches, work, clock)
 
 
@@ -136,10 +137,10 @@ def language_model_batch(rows: Sequence[Tensor]) -> Batch:
     return {"input_ids": ids, "attention_mask": mask, "labels": ids.where(mask == 1, -100)}
 
 
-def classifier_batch(rows: Sequence[tuple[Tensor, int]]) -> Batch:
+def classifier_batch(pad_token: int, rows: Sequence[tuple[Tensor, int]]) -> Batch:
     """Texts padded to the longest, and their labels."""
     texts = [text for text, _ in rows]
-    ids = pad_sequence(texts, batch_first=True)  # what padding is does not matter: it is masked
+    ids = pad_sequence(texts, batch_first=True, padding_value=pad_token)
     labels = torch.tensor([label for _, label in rows])
     return {"input_ids": ids, "attention_mask": _mask(texts), "labels": labels}
 

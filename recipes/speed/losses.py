@@ -5,6 +5,7 @@ Both start from the same weights, without dropout, and see the same batches in t
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def compare(losses: list[float], stock_losses: list[float], precision: str) -> C
 def _stock_losses(model: PreTrainedModel, work: Work, inputs: Inputs) -> list[float]:
     if work.kind == "classifier":
         rows: Sequence[Any] = bare_loop.classifier_rows(inputs)
-        collate: Callable[[Any], Batch] = bare_loop.classifier_batch
+        collate: Callable[[Any], Batch] = partial(bare_loop.classifier_batch, work.pad_token)
     else:
         rows = bare_loop.language_model_rows(work, inputs)
         collate = bare_loop.language_model_batch

@@ -8,6 +8,7 @@ from typing import Protocol
 from speed.generation import Generating
 from speed.measure import Measured
 from speed.processes import Comparison, StartUp
+from speed.real import RealComparison
 from speed.scaling import ONE, Scaling, SpreadComparison, Way
 from speed.training import (
     CLASSIFIER,
@@ -65,6 +66,12 @@ def _comparison(options: Options) -> Row:
     return Comparison(options.epochs, options.seeds or 5, options.scripts)
 
 
+def _real(models: tuple[str, ...], texts: int, epochs: int, seeds: int) -> Callable:
+    return lambda options: RealComparison(
+        models, texts, epochs, options.seeds or seeds, options.scripts or len(models)
+    )
+
+
 def _scaling(work: Work, config: str, alone: Way = ONE) -> Callable[[Options], Row]:
     return lambda options: Scaling(
         work.with_steps(options.steps), config, options.gpus, alone=alone
@@ -118,7 +125,7 @@ def _encoder(preset: str, sides: dict, repetitions: int, **values: object) -> Ca
         work.with_steps(options.steps),
         sides,
         options.repetitions or repetitions,
-        others_steps=min(work.steps, options.steps or 60),
+        others_steps=min(work.steps, options.steps or 36),
     )
 
 
@@ -144,6 +151,8 @@ _SCALED_XL = replace(
     steps=40,
     learning_rate=1.5e-4,  # as models of this size are trained with
 )
+
+_REAL_MODELS = ("minilm", "distilbert", "bert-base", "gpt2")
 
 _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
     "cpu": {
@@ -203,10 +212,12 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
         ),
         **{
             f"finetune-{preset}": _encoder(
-                preset, ENCODER_MAX_LENGTH, 2, batch=32, steps=600, warm_up=300, bf16=True
+                preset, ENCODER_MAX_LENGTH, 2, batch=32, steps=400, warm_up=200, bf16=True
             )
             for preset in ("minilm", "distilbert", "bert-base", "gpt2", "modernbert-base")
         },
+        "epoch-sst2-bert-base": _real(("bert-base",), SST2_TRAIN, epochs=1, seeds=1),
+        "comparison-real": _real(_REAL_MODELS, 10_000, epochs=3, seeds=5),
         "lm-124m": _training(_GPT2_124M, COMPILED, repetitions=2),
         "generate-gpt-nano": _generating("gpt-nano"),
         "generate-124m": _generating("gpt2"),

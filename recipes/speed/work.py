@@ -59,7 +59,7 @@ ENCODERS = {
         "distilbert",
         30_522,
         6,
-        ("dropout", "attention_dropout"),
+        ("dropout", "attention_dropout", "seq_classif_dropout"),
         names=("n_layers", "n_heads", "dim", "hidden_dim"),
     ),
     "gpt2": Encoder(
@@ -101,6 +101,7 @@ class Work:
     texts: int = 0
     """Of the book; or reviews to train on, with labels that can be learned. 0: those of the study,
     and their labels say nothing."""
+    validation_reviews: int = VALIDATION_REVIEWS
     train_share: float = 0.8
     """The first texts, in order, are for training, the rest for one evaluation in the end."""
     block_size: int | None = None
@@ -127,6 +128,11 @@ class Work:
     def encoder(self) -> Encoder | None:
         """None for a GPT that is not fine-tuned as it is in transformers."""
         return ENCODERS.get(self.preset) if self.kind == "classifier" else None
+
+    @property
+    def pad_token(self) -> int:
+        """The last of the vocabulary."""
+        return (self.encoder.vocab_size if self.encoder else texts.VOCAB_SIZE) - 1
 
     @property
     def shape(self) -> dict[str, int]:
@@ -160,8 +166,7 @@ class Work:
         if self.encoder is None:
             config: Any = self.gpt2_config(**more)
         else:
-            token = self.encoder.vocab_size - 1
-            values = {**self.shape, **self.dropouts, "pad_token_id": token, **more}
+            values = {**self.shape, **self.dropouts, "pad_token_id": self.pad_token, **more}
             vocabulary = {"vocab_size": self.encoder.vocab_size}
             config = AutoConfig.for_model(self.encoder.model_type, **vocabulary, **values)
         return AutoModelForSequenceClassification.from_config(config)
@@ -204,7 +209,7 @@ def prepare(work: Work, folder: Path) -> Inputs:
     if work.kind == "classifier":
         learnable = work.texts > 0
         texts.write_reviews(inputs.train, work.train_reviews, seed=0, learnable=learnable)
-        texts.write_reviews(inputs.validation, VALIDATION_REVIEWS, seed=1, learnable=learnable)
+        texts.write_reviews(inputs.validation, work.validation_reviews, seed=1, learnable=learnable)
         if work.encoder:  # hfbench makes it from its configuration
             return inputs
         torch.manual_seed(0)
@@ -220,6 +225,13 @@ def prepare(work: Work, folder: Path) -> Inputs:
     texts.write_json_lines(inputs.validation, [{"text": line} for line in lines[train_size:]])
     inputs.corpus.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return inputs
+
+
+def save_checkpoint(work: Work, inputs: Inputs) -> None:
+    """An encoder with new weights and its tokenizer, as one of the Hub is."""
+    torch.manual_seed(0)
+    work.classifier().save_pretrained(inputs.checkpoint)
+    texts.save_tokenizer(inputs.checkpoint, _vocab_size(work))
 
 
 def _vocab_size(work: Work) -> int:
