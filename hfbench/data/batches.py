@@ -45,7 +45,8 @@ class PackedRows(torch.utils.data.Dataset):
         lengths = pc.list_value_length(table["input_ids"]).to_numpy()
         self.lengths: np.ndarray = lengths.astype(np.int64)
         """Tokens of each row, shape (rows,)."""
-        self._longest = int(self.lengths.max(initial=0))
+        self.longest = int(self.lengths.max(initial=0))
+        """Tokens of the longest row."""
         self._starts = np.cumsum(self.lengths) - self.lengths  # among the tokens of all rows
         chunks = table.to_batches()
         sizes = np.array([len(chunk) for chunk in chunks])
@@ -109,8 +110,19 @@ class PackedRows(torch.utils.data.Dataset):
         lengths = self.lengths[rows]
         longest = int(lengths.max())
         if self.round_lengths:
-            longest = min(round_length(longest), self._longest)
+            longest = min(round_length(longest), self.longest)
         return longest, bool(lengths.min() < longest)
+
+    def real_tokens(self, rows: np.ndarray, length: int) -> np.ndarray:
+        """Where in the batch of these rows, padded to ``length``, real tokens stand.
+
+        Returns:
+            Of shape (B * T,): numbers of the real tokens, then those of the padding.
+        """
+        lengths = self.lengths[rows][:, None]  # (B, 1)
+        place = np.arange(length)  # (T,)
+        is_real = (place >= length - lengths) if self.pads_left else (place < lengths)  # (B, T)
+        return np.concatenate([np.flatnonzero(is_real), np.flatnonzero(~is_real)])
 
     def used_ids(self) -> Tensor:
         """The ids that batches hold, ascending, that of the padding included."""
@@ -180,3 +192,17 @@ def round_length(length: int) -> int:
     """
     step = max(8, 1 << max(length.bit_length() - 4, 0))
     return -(-length // step) * step
+
+
+def round_widely(length: int) -> int:
+    """The next power of two from 64 on: for what costs little, so that there are fewer shapes."""
+    return 1 << max(6, (length - 1).bit_length())
+
+
+def round_tokens(tokens: int) -> int:
+    """The next multiple of 64 or, from 512 on, of an eighth of the power of two below ``tokens``.
+
+    For tokens of a batch that is not padded: few shapes, and at most an eighth more from 512 on.
+    """
+    step = max(64, 1 << max(tokens.bit_length() - 4, 0))
+    return -(-tokens // step) * step

@@ -41,7 +41,7 @@ OLD = "an older hfbench did not record all that decides a result"
 
 # What may change the last bits of a result, and is no part of a cell's identity.
 _CIRCUMSTANCES = ("python", "platform", "processor", "torch_threads")
-_TRAINING_CIRCUMSTANCES = ("device", "world_size", "batch_parts", "cuda_graphs")
+_TRAINING_CIRCUMSTANCES = ("device", "world_size", "batch_parts", "cuda_graphs", "without_padding")
 
 
 @dataclass(frozen=True)

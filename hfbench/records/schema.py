@@ -213,6 +213,12 @@ class TrainingFacts(RecordPart):
         default=None,
         description="Label -> its weight in the loss, see `SequenceLoss.weights`; null: all alike.",
     )
+    without_padding: bool = Field(
+        default=False, description="Whether layers saw real tokens alone, where that was worth it."
+    )
+    replay_refusal: str | None = Field(
+        default=None, description="Why they were not, where that was tried."
+    )
     train_seconds: float = Field(
         description="Wall time of training, evaluations apart. Where a pretraining went on from a "
         "checkpoint: up to that checkpoint and from it, without the steps that were lost."

@@ -9,6 +9,7 @@ may look at a value on the device, and what it reads and writes must stay where 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,16 +19,18 @@ from transformers import PreTrainedModel, TrainingArguments
 
 _ALIGNMENT = 64  # elements: kernels read several at once where a tensor begins at such a place
 
-# Recording takes as long as about so many plain calls: who stops right after it lost little.
+# Recording takes as long as about so many plain calls: who stops right after it lost little. Once
+# there is a graph, more are likely to pay for themselves.
 _PLAIN_CALLS = 10
+_PLAIN_CALLS_LATER = 2
 
 
 def can_replay(model: PreTrainedModel, args: TrainingArguments) -> bool:
-    """Whether steps can be replayed from CUDA graphs, with the same numbers as without.
+    """Whether it is worth trying to replay steps from CUDA graphs.
 
-    It takes a GPU for each process, a model whose forward looks at no value on the device
-    (transformers' own declaration says so) and whose parameters are of one type, and nothing
-    between forward pass and update but clipping.
+    It takes a GPU for each process, a model whose parameters are of one type, and nothing between
+    forward pass and update but clipping. Whether the model's passes can be recorded is found by
+    trying, see `replay_trial`.
     """
     return (
         args.device.type == "cuda"
@@ -38,7 +41,6 @@ def can_replay(model: PreTrainedModel, args: TrainingArguments) -> bool:
         and args.neftune_noise_alpha is None
         and args.include_num_input_tokens_seen == "no"
         and args.lr_scheduler_type not in ("reduce_lr_on_plateau", "greedy")
-        and model._can_compile_fullgraph
         and len({parameter.dtype for parameter in model.parameters()}) == 1
     )
 
@@ -49,24 +51,51 @@ class ReplayedFunction:
     Its arguments choose a graph; its data are in tensors that it finds in place.
     """
 
-    def __init__(self, function: Callable[..., None]) -> None:
+    def __init__(
+        self, function: Callable[..., None], refuse: Callable[..., str | None] | None = None
+    ) -> None:
+        """``refuse`` of the arguments says why it cannot be recorded; asked before it is."""
         self.function = function
+        self.refusal: str | None = None
+        """Why it is never replayed, if so."""
+        self._refuse = refuse
         self._calls: Counter[Hashable] = Counter()
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
         self._pool = torch.cuda.graph_pool_handle()  # one is replayed at a time: memory is shared
 
     def __call__(self, *key: Hashable) -> None:
         self._calls[key] += 1
-        if self._calls[key] > _PLAIN_CALLS and key not in self._graphs:
-            graph = torch.cuda.CUDAGraph()
-            # records and does not run; of other threads NCCL's may meanwhile ask for events
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                self.function(*key)
-            self._graphs[key] = graph
+        if key not in self._graphs and self._is_time(key):
+            self.refusal = self._refuse(*key) if self._refuse else None
+            if self.refusal is None:
+                self._graphs[key] = record(partial(self.function, *key), self._pool)
         if key in self._graphs:
             self._graphs[key].replay()
         else:
             self.function(*key)
+
+    def _is_time(self, key: Hashable) -> bool:
+        plain_calls = _PLAIN_CALLS_LATER if self._graphs else _PLAIN_CALLS
+        return self.refusal is None and self._calls[key] > plain_calls
+
+
+def record(function: Callable[[], object], pool: Any = None) -> torch.cuda.CUDAGraph:
+    """A graph of what ``function`` would do; it does not run.
+
+    Raises:
+        RuntimeError: if it cannot be recorded, as where it looks at a value on the device.
+    """
+    graph = torch.cuda.CUDAGraph()
+    try:
+        # of other threads NCCL's may meanwhile ask for events
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            function()
+    except BaseException:
+        # broken off it does not let go of the generator of random numbers; one more does
+        with torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode="thread_local"):
+            torch.zeros(1, device="cuda")
+        raise
+    return graph
 
 
 class ReplayedAdamW(torch.optim.AdamW):

@@ -1,15 +1,19 @@
 """Work that changes no number and is left out."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
+from hfbench.data.batches import PackedRows
 from hfbench.models.custom_gpt import CustomGPTForCausalLM, CustomGPTForSequenceClassification
 from hfbench.training.compact_embedding import can_be_compact, compact_embedding
+from hfbench.training.length_batches import MOST_TOKENS, LengthBatches
+from hfbench.training.packing import RealTokens, can_pack, pays, without_padding
 from hfbench.training.trainer import FairTrainer
 
 # Not what is derived from them: it may mix tokens where without padding other rows are neighbours.
@@ -19,7 +23,9 @@ _SKIP_PADDING = (CustomGPTForCausalLM, CustomGPTForSequenceClassification)
 class SkippingTrainer(FairTrainer):
     """`FairTrainer` without work that changes no number.
 
-    - A model that can skips padding, on a CPU, and logits that no loss counts.
+    - A model that can skips padding, on a CPU or where steps are replayed; see `packing`.
+    - A custom GPT skips logits that no loss counts.
+    - On one GPU rows are evaluated in the order of length, many at once.
     - Rows of the word embedding that no example uses take no part in training.
     - Operations are counted once, see `models.flops`, and not at every step.
     - Checkpoints are written without torch's checksums, which `torch.load` does not look at.
@@ -32,6 +38,10 @@ class SkippingTrainer(FairTrainer):
         if self.head == "language model" and "skip_logits" in self.parameters:
             self._training_options["skip_logits"] = True
         self.is_compact = self._can_be_compact()
+        # checkpointed layers run once more, in the backward pass, where they would be as they are
+        plain_layers = not (self.args.torch_compile or self.args.gradient_checkpointing)
+        self.packs = plain_layers and can_pack(self.model)
+        self._evaluation_tokens = MOST_TOKENS
 
     def _can_skip_padding(self) -> bool:
         return (
@@ -65,7 +75,47 @@ class SkippingTrainer(FairTrainer):
     def compute_loss(self, model: nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         """The loss."""
         options = self._training_options if model.training else self._options
-        return super().compute_loss(model, {**inputs, **options}, *args, **kwargs)
+        mask, tokens = inputs.get("attention_mask"), None
+        # a GPU would have to wait for the number of real tokens
+        if self.packs and mask is not None and mask.device.type == "cpu":
+            tokens = RealTokens.of_mask(mask) if pays(int(mask.sum()), *mask.shape) else None
+        with self.without_padding(tokens):
+            return super().compute_loss(model, {**inputs, **options}, *args, **kwargs)
+
+    def without_padding(self, tokens: RealTokens | None) -> AbstractContextManager:
+        """Within, layers see these tokens alone, if they are given."""
+        if tokens is None:
+            return nullcontext()
+        same_draws = self.args.device.type == "cpu"  # on which numbers are the same everywhere
+        return without_padding(self.model, tokens, same_draws=same_draws)
+
+    def evaluation_batches(self, rows: PackedRows) -> LengthBatches | None:
+        """Of an evaluation on one GPU: large, and of rows of like length."""
+        if self.head != "classifier" or self.args.device.type != "cuda" or self.args.world_size > 1:
+            return None
+        return LengthBatches(rows.lengths, self.args.eval_batch_size, self._evaluation_tokens)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """Those batches."""
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        batches = self.evaluation_batches(rows)
+        if batches is None:
+            return super().get_eval_dataloader(eval_dataset)
+        loader: DataLoader = DataLoader(rows, batch_sampler=batches, collate_fn=self.data_collator)
+        return self.accelerator.prepare_data_loader(loader)
+
+    get_test_dataloader = get_eval_dataloader
+
+    def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        """In batches of the recipe's size where the memory does not hold larger ones."""
+        try:
+            return super().evaluation_loop(dataloader, *args, **kwargs)
+        except torch.OutOfMemoryError:
+            if not self._evaluation_tokens:
+                raise
+            self._evaluation_tokens = 0
+            smaller = self.get_eval_dataloader(dataloader.dataset)
+            return super().evaluation_loop(smaller, *args, **kwargs)
 
     def prediction_step(self, model: nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         """What `FairTrainer` predicts."""

@@ -16,6 +16,7 @@ from hfbench.metrics.measure import classification_metrics, language_model_metri
 from hfbench.metrics.registry import Metric
 from hfbench.recipe.arguments import Optimizer
 from hfbench.recipe.types import Head
+from hfbench.training.length_batches import LengthBatches
 from hfbench.training.losses import (
     FiniteWatch,
     NonFiniteLossError,
@@ -47,8 +48,12 @@ class FairTrainer(Trainer):
 
     is_compact = False
     """Whether the optimizer's state has another shape than the model; see `SkippingTrainer`."""
+    packs = False
+    """Whether layers see no padding where that pays; see `SkippingTrainer`."""
     replays = False
     """Whether steps are replayed from CUDA graphs; see `ReplayingTrainer`."""
+    replay_refusal: str | None = None
+    """Why they are not, where that was tried."""
 
     def __init__(
         self,
@@ -97,6 +102,10 @@ class FairTrainer(Trainer):
             self.processing_class,
             round_lengths=self.args.device.type == "cuda",
         )
+
+    def evaluation_batches(self, rows: PackedRows) -> LengthBatches | None:
+        """In which rows are evaluated; None: in their order, as many as the recipe says."""
+        return None
 
     def weights(self) -> dict[str, Tensor]:
         """All weights by name."""
@@ -212,7 +221,9 @@ def predict(trainer: FairTrainer, dataset: Dataset) -> np.ndarray:
         NonFiniteLossError: if one is not finite.
     """
     trainer.compute_metrics = None  # that is for who asked
-    found = trainer.predict(trainer.pack(dataset)).predictions
-    logits = np.asarray(found, dtype=np.float32)
+    rows = trainer.pack(dataset)
+    logits = np.asarray(trainer.predict(rows).predictions, dtype=np.float32)
+    if batches := trainer.evaluation_batches(rows):
+        logits = logits[np.argsort(batches.order)]
     refuse_non_finite_logits(logits, trainer.state.global_step)
     return logits

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     GPT2LMHeadModel,
+    PreTrainedModel,
     set_seed,
 )
 
@@ -36,13 +38,19 @@ def train_language_model(work: Work, inputs: Inputs, clock: Clock) -> None:
 
 
 def train_classifier(work: Work, inputs: Inputs, clock: Clock) -> None:
-    """GPT2ForSequenceClassification from a checkpoint."""
+    """The classifier of transformers, a GPT-2 from a checkpoint."""
     set_seed(0)
     rows = classifier_rows(inputs)
-    model = AutoModelForSequenceClassification.from_pretrained(inputs.checkpoint, num_labels=2)
-    model.to(device())
-    batches = shuffled(rows, work, classifier_batch)
+    model = load_classifier(work, inputs).to(device())
+    batches = shuffled(rows, work, partial(classifier_batch, work.pad_token))
     train(model, lambda batch: model(**batch).loss, batches, work, clock)
+
+
+def load_classifier(work: Work, inputs: Inputs) -> PreTrainedModel:
+    """The model of transformers that is fine-tuned."""
+    if work.encoder:
+        return work.classifier()
+    return AutoModelForSequenceClassification.from_pretrained(inputs.checkpoint, num_labels=2)
 
 
 def train_plain_gpt(work: Work, inputs: Inputs, clock: Clock) -> None:
@@ -109,7 +117,7 @@ def language_model_rows(work: Work, inputs: Inputs) -> list[Tensor]:
 
 def classifier_rows(inputs: Inputs) -> list[tuple[Tensor, int]]:
     """The ids of each text, and its label."""
-    tokenizer = AutoTokenizer.from_pretrained(inputs.checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(inputs.tokenizer)
     rows = read_json_lines(inputs.train)
     ids = tokenizer([row["text"] for row in rows], truncation=True)["input_ids"]
     return [(torch.tensor(text), row["label"]) for text, row in zip(ids, rows, strict=True)]
@@ -129,10 +137,10 @@ def language_model_batch(rows: Sequence[Tensor]) -> Batch:
     return {"input_ids": ids, "attention_mask": mask, "labels": ids.where(mask == 1, -100)}
 
 
-def classifier_batch(rows: Sequence[tuple[Tensor, int]]) -> Batch:
+def classifier_batch(pad_token: int, rows: Sequence[tuple[Tensor, int]]) -> Batch:
     """Texts padded to the longest, and their labels."""
     texts = [text for text, _ in rows]
-    ids = pad_sequence(texts, batch_first=True, padding_value=VOCAB_SIZE - 1)
+    ids = pad_sequence(texts, batch_first=True, padding_value=pad_token)
     labels = torch.tensor([label for _, label in rows])
     return {"input_ids": ids, "attention_mask": _mask(texts), "labels": labels}
 

@@ -5,6 +5,7 @@ Both start from the same weights, without dropout, and see the same batches in t
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,11 @@ def check_losses(work: Work, inputs: Inputs) -> Check:
     work = replace(work, dropout=0.0, save_checkpoint=False)
     set_seed(0)
     is_language_model = work.kind == "language model"
-    model_class = GPT2LMHeadModel if is_language_model else GPT2ForSequenceClassification
-    stock = model_class(work.gpt2_config())
+    stock = GPT2LMHeadModel(work.gpt2_config()) if is_language_model else work.classifier()
     weights = inputs.scratch()
-    # tiny-gpt2 is a GPT-2 in hfbench, too; the presets are custom GPTs
-    own = stock if work.preset == "tiny-gpt2" else convert_model(stock)
+    # these are the same in hfbench; the presets are custom GPTs
+    is_same = work.encoder or work.preset == "tiny-gpt2"
+    own = stock if is_same else convert_model(stock)
     own.save_pretrained(weights)
     if own is not stock and not is_language_model:
         _give_head_a_bias(stock)
@@ -68,7 +69,7 @@ def compare(losses: list[float], stock_losses: list[float], precision: str) -> C
 def _stock_losses(model: PreTrainedModel, work: Work, inputs: Inputs) -> list[float]:
     if work.kind == "classifier":
         rows: Sequence[Any] = bare_loop.classifier_rows(inputs)
-        collate: Callable[[Any], Batch] = bare_loop.classifier_batch
+        collate: Callable[[Any], Batch] = partial(bare_loop.classifier_batch, work.pad_token)
     else:
         rows = bare_loop.language_model_rows(work, inputs)
         collate = bare_loop.language_model_batch

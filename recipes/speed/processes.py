@@ -18,7 +18,7 @@ from speed.work import Inputs, Work, prepare
 
 MODELS = ("gpt-nano", "tiny-gpt2")
 _BATCH = 16
-_SCRIPT = Path(__file__).with_name("stock_script.py")
+SCRIPT = Path(__file__).with_name("stock_script.py")
 _IMPORTS = "import torch, transformers; from transformers import Trainer"
 _TABLE_MODELS, _TABLE_SEEDS = 20, 5  # of 100 records
 
@@ -78,7 +78,7 @@ class Comparison:
         accuracies = []
         for name, seed in cells:
             files = inputs[name]
-            command = [str(_SCRIPT), str(files.checkpoint), "--train", str(files.train)]
+            command = [str(SCRIPT), str(files.checkpoint), "--train", str(files.train)]
             command += ["--validation", str(files.validation), "--output", str(folder / "script")]
             command += ["--seed", str(seed), "--epochs", str(self.epochs)]
             command += ["--from-scratch"] if name == "gpt-nano" else []

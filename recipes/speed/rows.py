@@ -8,8 +8,18 @@ from typing import Protocol
 from speed.generation import Generating
 from speed.measure import Measured
 from speed.processes import Comparison, StartUp
+from speed.real import RealComparison
 from speed.scaling import ONE, Scaling, SpreadComparison, Way
-from speed.training import CLASSIFIER, COMPILED, LANGUAGE_MODEL, MAX_LENGTH, PLAIN_GPT, Training
+from speed.training import (
+    CLASSIFIER,
+    COMPILED,
+    ENCODER,
+    ENCODER_MAX_LENGTH,
+    LANGUAGE_MODEL,
+    MAX_LENGTH,
+    PLAIN_GPT,
+    Training,
+)
 from speed.work import SST2_TRAIN, Work
 
 BOOK = 4950  # sentences of the study's larger corpus, 1 % of them for the evaluation
@@ -54,6 +64,12 @@ def _generating(preset: str) -> Callable[[Options], Row]:
 
 def _comparison(options: Options) -> Row:
     return Comparison(options.epochs, options.seeds or 5, options.scripts)
+
+
+def _real(models: tuple[str, ...], texts: int, epochs: int, seeds: int) -> Callable:
+    return lambda options: RealComparison(
+        models, texts, epochs, options.seeds or seeds, options.scripts or len(models)
+    )
 
 
 def _scaling(work: Work, config: str, alone: Way = ONE) -> Callable[[Options], Row]:
@@ -101,6 +117,18 @@ def _classifier(preset: str, **values: object) -> Work:
     return Work(kind="classifier", preset=preset, corpus="reviews", batch=16, **values)
 
 
+def _encoder(preset: str, sides: dict, repetitions: int, **values: object) -> Callable:
+    """Fine-tuning of a model that people use, on texts as long as SST-2's."""
+    texts = {"corpus": "reviews", "texts": 10_000, "learning_rate": 2e-5, **values}
+    work = Work(kind="classifier", preset=preset, **texts)
+    return lambda options: Training(
+        work.with_steps(options.steps),
+        sides,
+        options.repetitions or repetitions,
+        others_steps=min(work.steps, options.steps or 36),
+    )
+
+
 _GPT2_124M = _language_model(
     preset="gpt2",
     texts=2 * NOVELS,  # enough for many steps of an epoch also on several GPUs
@@ -124,6 +152,8 @@ _SCALED_XL = replace(
     learning_rate=1.5e-4,  # as models of this size are trained with
 )
 
+_REAL_MODELS = ("minilm", "distilbert", "bert-base", "gpt2")
+
 _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
     "cpu": {
         "lm-small-corpus": _training(
@@ -145,6 +175,7 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
         "finetune-tiny-gpt2-max-length": _training(
             _classifier("tiny-gpt2", steps=6, warm_up=1), MAX_LENGTH, repetitions=3
         ),
+        "finetune-minilm": _encoder("minilm", ENCODER, 3, batch=16, steps=24, warm_up=4),
         "comparison": _comparison,
         "start-up": _start_up,
     },
@@ -179,6 +210,14 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
         "finetune-tiny-gpt2": _training(
             _classifier("tiny-gpt2", steps=600, warm_up=300), CLASSIFIER, repetitions=3
         ),
+        **{
+            f"finetune-{preset}": _encoder(
+                preset, ENCODER_MAX_LENGTH, 2, batch=32, steps=400, warm_up=200, bf16=True
+            )
+            for preset in ("minilm", "distilbert", "bert-base", "gpt2", "modernbert-base")
+        },
+        "epoch-sst2-bert-base": _real(("bert-base",), SST2_TRAIN, epochs=1, seeds=1),
+        "comparison-real": _real(_REAL_MODELS, 10_000, epochs=3, seeds=5),
         "lm-124m": _training(_GPT2_124M, COMPILED, repetitions=2),
         "generate-gpt-nano": _generating("gpt-nano"),
         "generate-124m": _generating("gpt2"),

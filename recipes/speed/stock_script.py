@@ -1,4 +1,4 @@
-"""Fine-tune a GPT-2 for classification once, as a script of one's own does it; prints the accuracy.
+"""Fine-tune a model for classification once, as a script of one's own does it; prints the accuracy.
 
 python stock_script.py MODEL --train FILE --validation FILE --output FOLDER --seed 0 --epochs 50
 """
@@ -28,6 +28,9 @@ def main() -> None:
     parser.add_argument("--output", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--epochs", type=float, required=True)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--bf16", action="store_true")
     args = parser.parse_args()
 
     set_seed(args.seed)
@@ -45,9 +48,10 @@ def main() -> None:
             output_dir=args.output,
             seed=args.seed,
             num_train_epochs=args.epochs,
-            per_device_train_batch_size=16,
+            per_device_train_batch_size=args.batch,
             per_device_eval_batch_size=120,
-            learning_rate=5e-4,
+            learning_rate=args.learning_rate,
+            bf16=args.bf16,
             lr_scheduler_type="constant",
             adam_beta1=0.9,
             adam_beta2=0.95,

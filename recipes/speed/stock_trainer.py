@@ -5,7 +5,6 @@ from typing import Any
 
 from datasets import load_dataset
 from transformers import (
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     DataCollatorForLanguageModeling,
     DataCollatorWithPadding,
@@ -15,6 +14,7 @@ from transformers import (
     default_data_collator,
 )
 
+from speed.bare_loop import load_classifier
 from speed.measure import Clock
 from speed.work import BETAS, MAX_GRAD_NORM, WEIGHT_DECAY, Inputs, Work
 
@@ -52,8 +52,8 @@ def train_language_model(work: Work, inputs: Inputs, clock: Clock) -> None:
 
 
 def train_classifier(work: Work, inputs: Inputs, clock: Clock) -> None:
-    """GPT2ForSequenceClassification from a checkpoint, batches padded to their longest text."""
-    tokenizer = AutoTokenizer.from_pretrained(inputs.checkpoint)
+    """The classifier of transformers, batches padded to their longest text."""
+    tokenizer = AutoTokenizer.from_pretrained(inputs.tokenizer)
     data = load_texts(inputs).map(
         lambda rows: tokenizer(rows["text"], truncation=True), batched=True, remove_columns="text"
     )
@@ -62,7 +62,9 @@ def train_classifier(work: Work, inputs: Inputs, clock: Clock) -> None:
 
 def train_classifier_on_max_length(work: Work, inputs: Inputs, clock: Clock) -> None:
     """The same as most tutorials have it: each text padded to all that the model can take."""
-    tokenizer = AutoTokenizer.from_pretrained(inputs.checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(inputs.tokenizer)
+    if work.encoder:  # as BERT's own tokenizer has it
+        tokenizer.model_max_length = 512
     data = load_texts(inputs).map(
         lambda rows: tokenizer(rows["text"], padding="max_length", truncation=True),
         batched=True,
@@ -72,9 +74,8 @@ def train_classifier_on_max_length(work: Work, inputs: Inputs, clock: Clock) -> 
 
 
 def _train_classifier(work: Work, inputs: Inputs, clock: Clock, data: Any, collator: Any) -> None:
-    model = AutoModelForSequenceClassification.from_pretrained(inputs.checkpoint, num_labels=2)
     trainer = Trainer(
-        model=model,
+        model=load_classifier(work, inputs),
         args=training_arguments(work, inputs),
         data_collator=collator,
         train_dataset=data["train"],

@@ -1,7 +1,7 @@
 """A row of training: the sides in turns, and the check of their losses."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -9,7 +9,7 @@ from typing import Any
 
 from speed import bare_loop, hfbench_side, stock_trainer
 from speed.losses import check_losses
-from speed.measure import Clock, Measured, in_turns, timed
+from speed.measure import Clock, Measured, Run, in_turns, timed
 from speed.work import (
     BETAS,
     MAX_GRAD_NORM,
@@ -38,6 +38,11 @@ CLASSIFIER: dict[str, Side] = {
     "GPT2ForSequenceClassification, Trainer": stock_trainer.train_classifier,
     "GPT2ForSequenceClassification, bare loop": bare_loop.train_classifier,
 }
+ENCODER: dict[str, Side] = {**HFBENCH, "Trainer": stock_trainer.train_classifier}
+ENCODER_MAX_LENGTH: dict[str, Side] = {
+    **ENCODER,
+    "Trainer, padding=max_length": stock_trainer.train_classifier_on_max_length,
+}
 MAX_LENGTH: dict[str, Side] = {
     **HFBENCH,
     "GPT2ForSequenceClassification, Trainer, padding=max_length": (
@@ -53,6 +58,8 @@ class Training:
     work: Work
     sides: dict[str, Side]
     repetitions: int
+    others_steps: int | None = None
+    """Of all sides but the first, a third of them to warm up; None: as many as it has."""
 
     def measure(self, folder: Path) -> Measured:
         """One round to warm up, ``repetitions`` rounds, and then the losses.
@@ -62,13 +69,14 @@ class Training:
         work = self.work
         inputs = prepare(work, folder)
         sides = {
-            name: partial(timed, partial(side, work, inputs), work.warm_up)
+            name: self._side(side, work if side is hfbench_side.train else self._others, inputs)
             for name, side in self.sides.items()
         }
         settings = {
             **asdict(work),
             "shape": work.shape,
             "repetitions": self.repetitions,
+            "others_steps": self.others_steps or work.steps,
             "optimizer": {
                 "learning_rate": work.learning_rate,
                 "betas": BETAS,
@@ -82,6 +90,16 @@ class Training:
         print(f"  losses: {check.summary}", flush=True)
         tokens = work.batch * _tokens_of_an_example(work, inputs)
         return Measured("step", settings, runs, warm_up_runs=1, tokens=tokens, check=check)
+
+    @property
+    def _others(self) -> Work:
+        if self.others_steps is None:
+            return self.work
+        return replace(self.work, steps=self.others_steps, warm_up=self.others_steps // 3)
+
+    @staticmethod
+    def _side(side: Side, work: Work, inputs: Inputs) -> Callable[[], Run]:
+        return partial(timed, partial(side, work, inputs), work.warm_up)
 
 
 def _tokens_of_an_example(work: Work, inputs: Inputs) -> float:

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+)
 
 from hfbench.data.builtin import pets
 from hfbench.models.custom_gpt import PRESETS
@@ -27,23 +33,44 @@ class Encoder:
     """The configuration's names of all dropout rates."""
     width: int = 768
     heads: int = 12
+    inner: int = 3072
+    """Width of the layer inside."""
+    names: tuple[str, str, str, str] = (
+        "num_hidden_layers",
+        "num_attention_heads",
+        "hidden_size",
+        "intermediate_size",
+    )
+    """The configuration's names of all that."""
 
     @property
     def shape(self) -> dict[str, int]:
-        """Layers, heads and width, under the configuration's names."""
-        return {
-            "num_hidden_layers": self.layers,
-            "num_attention_heads": self.heads,
-            "hidden_size": self.width,
-        }
+        """Layers, heads and widths, under the configuration's names."""
+        values = (self.layers, self.heads, self.width, self.inner)
+        return dict(zip(self.names, values, strict=True))
 
 
 _BERT_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 _MODERNBERT_DROPOUTS = ("embedding_dropout", "attention_dropout", "mlp_dropout")
 ENCODERS = {
     "bert-base": Encoder("bert", 30_522, 12, _BERT_DROPOUTS),
-    "modernbert-base": Encoder("modernbert", 50_368, 22, _MODERNBERT_DROPOUTS),
-    "tiny-bert": Encoder("bert", 30_522, 2, _BERT_DROPOUTS, width=32, heads=2),
+    "minilm": Encoder("bert", 30_522, 6, _BERT_DROPOUTS, width=384, inner=1536),
+    "distilbert": Encoder(
+        "distilbert",
+        30_522,
+        6,
+        ("dropout", "attention_dropout", "seq_classif_dropout"),
+        names=("n_layers", "n_heads", "dim", "hidden_dim"),
+    ),
+    "gpt2": Encoder(
+        "gpt2",
+        50_257,
+        12,
+        ("embd_pdrop", "attn_pdrop", "resid_pdrop"),
+        names=("n_layer", "n_head", "n_embd", "n_inner"),
+    ),
+    "modernbert-base": Encoder("modernbert", 50_368, 22, _MODERNBERT_DROPOUTS, inner=1152),
+    "tiny-bert": Encoder("bert", 30_522, 2, _BERT_DROPOUTS, width=32, heads=2, inner=128),
 }
 """Those of the Hub by these names have the same shape; here their weights are random."""
 
@@ -74,6 +101,7 @@ class Work:
     texts: int = 0
     """Of the book; or reviews to train on, with labels that can be learned. 0: those of the study,
     and their labels say nothing."""
+    validation_reviews: int = VALIDATION_REVIEWS
     train_share: float = 0.8
     """The first texts, in order, are for training, the rest for one evaluation in the end."""
     block_size: int | None = None
@@ -98,8 +126,13 @@ class Work:
 
     @property
     def encoder(self) -> Encoder | None:
-        """None for a GPT."""
-        return ENCODERS.get(self.preset)
+        """None for a GPT that is not fine-tuned as it is in transformers."""
+        return ENCODERS.get(self.preset) if self.kind == "classifier" else None
+
+    @property
+    def pad_token(self) -> int:
+        """The last of the vocabulary."""
+        return (self.encoder.vocab_size if self.encoder else texts.VOCAB_SIZE) - 1
 
     @property
     def shape(self) -> dict[str, int]:
@@ -127,6 +160,16 @@ class Work:
             **self.dropouts,
             **more,
         )
+
+    def classifier(self, **more: Any) -> PreTrainedModel:
+        """The classifier of transformers of this shape, with new weights."""
+        if self.encoder is None:
+            config: Any = self.gpt2_config(**more)
+        else:
+            values = {**self.shape, **self.dropouts, "pad_token_id": self.pad_token, **more}
+            vocabulary = {"vocab_size": self.encoder.vocab_size}
+            config = AutoConfig.for_model(self.encoder.model_type, **vocabulary, **values)
+        return AutoModelForSequenceClassification.from_config(config)
 
     def with_steps(self, steps: int | None) -> "Work":
         """The same with other ``steps``, if any are given, and a warm-up that leaves half."""
@@ -166,7 +209,7 @@ def prepare(work: Work, folder: Path) -> Inputs:
     if work.kind == "classifier":
         learnable = work.texts > 0
         texts.write_reviews(inputs.train, work.train_reviews, seed=0, learnable=learnable)
-        texts.write_reviews(inputs.validation, VALIDATION_REVIEWS, seed=1, learnable=learnable)
+        texts.write_reviews(inputs.validation, work.validation_reviews, seed=1, learnable=learnable)
         if work.encoder:  # hfbench makes it from its configuration
             return inputs
         torch.manual_seed(0)
@@ -182,6 +225,13 @@ def prepare(work: Work, folder: Path) -> Inputs:
     texts.write_json_lines(inputs.validation, [{"text": line} for line in lines[train_size:]])
     inputs.corpus.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return inputs
+
+
+def save_checkpoint(work: Work, inputs: Inputs) -> None:
+    """An encoder with new weights and its tokenizer, as one of the Hub is."""
+    torch.manual_seed(0)
+    work.classifier().save_pretrained(inputs.checkpoint)
+    texts.save_tokenizer(inputs.checkpoint, _vocab_size(work))
 
 
 def _vocab_size(work: Work) -> int:

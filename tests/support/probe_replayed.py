@@ -11,7 +11,9 @@ from hfbench.training import build, cuda_graphs, replay
 class Unrecorded:
     """In the place of `ReplayedFunction`."""
 
-    def __init__(self, function):
+    refusal = None
+
+    def __init__(self, function, refuse=None):
         self.function = function
 
     def __call__(self, *key):

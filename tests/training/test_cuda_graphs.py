@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from support import probe, probe_replayed
+from support.small_encoders import pad_tokenizer, small_classifier, without_dropout
 from transformers import set_seed
 
 from hfbench.data.builtin import pets
@@ -21,6 +22,7 @@ from hfbench.training.arguments import training_arguments
 from hfbench.training.build import build_trainer
 from hfbench.training.cuda_graphs import can_replay
 from hfbench.training.losses import NonFiniteLossError
+from hfbench.training.trainer import predict
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 
@@ -58,10 +60,6 @@ def test_steps_are_replayed_only_where_nothing_else_happens_in_them(name, value)
     model = probe.build_model("custom")
     assert can_replay(model, arguments())
     assert not can_replay(model, arguments(**{name: value}))
-
-
-def test_a_model_that_does_not_declare_itself_is_not_replayed():
-    assert not can_replay(SimpleNamespace(_can_compile_fullgraph=False), arguments())
 
 
 def test_a_model_of_several_types_is_not_replayed():
@@ -177,6 +175,65 @@ def test_replayed_steps_give_the_numbers_of_plain_ones(tmp_path, kind):
     assert replayed._replayed_step._graphs
     # the rate is a float32 on the device; in a plain step it is a number of Python's
     assert_same_numbers(replayed, plain, atol=2e-5, rtol=1e-3)
+
+
+def forward_hook(model, look):
+    """Let ``look`` change what the classifier's head gives."""
+    model.score.register_forward_hook(lambda _, __, logits: logits * look(logits))
+
+
+LOOKS = {
+    "cannot be recorded": lambda logits: 1.0 + 0.0 * logits.sum().item(),
+    "random numbers on the host": lambda logits: 1.0 + 0.1 * float(torch.rand(())),
+}
+
+
+@needs_cuda
+@pytest.mark.parametrize("reason", LOOKS)
+def test_what_a_graph_cannot_hold_is_found_and_costs_no_number(tmp_path, reason):
+    trainers = [make(tmp_path, "custom", cuda_graphs) for cuda_graphs in (False, True)]
+    for trainer in trainers:
+        forward_hook(trainer.model, LOOKS[reason])
+        torch.manual_seed(7)
+        trainer.train()
+    assert reason in trainers[1].replay_refusal
+    assert not trainers[1].replays
+    trainers[1]._replayed_step.refusal = None
+    assert_same_numbers(trainers[1], trainers[0], atol=2e-5, rtol=1e-3)
+
+
+@needs_cuda
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "modernbert", "gpt2"])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_replayed_steps_without_padding_give_the_numbers_of_padded_ones(tmp_path, kind, bf16):
+    logs = []
+    for cuda_graphs in (False, True):
+        values = {"per_device_train_batch_size": 8, "max_steps": 40, "logging_steps": 1}
+        args = training_arguments({**values, "bf16": bf16}, probe.STREAMS, tmp_path, "m")
+        model = small_classifier(kind)
+        without_dropout(model)
+        tools = (pad_tokenizer(), probe.build_data(80), args, "study", probe.STREAMS, [])
+        trainer = build_trainer("classifier", model, *tools, cuda_graphs=cuda_graphs)
+        assert trainer.packs
+        trainer.train()
+        assert trainer.replays == cuda_graphs
+        logs.append([entry for entry in trainer.state.log_history if "loss" in entry])
+    assert any(slots for _, _, slots in trainer._replayed_step._graphs)
+    tolerance = {"rel": 3e-2, "abs": 1e-2} if bf16 else {"rel": 2e-3, "abs": 1e-4}
+    for plain, replayed in zip(*logs, strict=True):
+        assert replayed["loss"] == pytest.approx(plain["loss"], **tolerance)
+
+
+@needs_cuda
+def test_logits_of_an_evaluation_in_the_order_of_length_are_in_that_of_the_rows(tmp_path):
+    trainer = make(tmp_path, "custom", True)
+    rows = probe.build_data(70).splits["train"]
+    found = predict(trainer, rows)
+    model = trainer.model.eval()
+    for number in (0, 33, 69):
+        ids = torch.tensor([rows[number]["input_ids"]], device=model.device)
+        expected = model(input_ids=ids).logits[0].detach().cpu()
+        torch.testing.assert_close(torch.from_numpy(found[number]), expected, atol=1e-4, rtol=1e-3)
 
 
 @needs_cuda

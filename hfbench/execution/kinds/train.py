@@ -108,6 +108,8 @@ class Training:
             batch_parts=self.parts,
             cuda_graphs=trainer.replays,
             class_weights=self._class_weights(),
+            without_padding=trainer.packs,
+            replay_refusal=trainer.replay_refusal,
             train_seconds=trainer.seconds_before + result.metrics["train_runtime"] - evaluation,
             peak_memory_bytes=peak,
             peak_memory_of=peak_of,
