@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from hfbench.cli.run import write_tables
 from hfbench.errors import UserError
 from hfbench.evidence.overall import load_overall
 from hfbench.evidence.overall_findings import OverallFindings
@@ -197,3 +199,16 @@ def test_committed_results_of_three_studies_go_together():
     assert len(overall.complete) == 7
     assert overall.rows[0].model == "tfidf-logreg"
     assert overall.rows[0].mean.value == pytest.approx(0.7595, abs=5e-5)
+
+
+def test_committed_pages_of_several_tasks_come_out_again_byte_for_byte(tmp_path):
+    copy = tmp_path / "three_tasks"
+    shutil.copytree(STUDY.parent / "three_tasks", copy)
+    pages = [path for path in sorted(copy.rglob("*")) if path.suffix in (".md", ".csv", ".tex")]
+    assert len(pages) == 4 + 3 * 3
+    before = {path: path.read_bytes() for path in pages}
+    for path in pages:
+        path.unlink()
+    console = Console(file=io.StringIO(), width=80)
+    write_tables(ResultsFolder(copy), console)
+    assert {path: path.read_bytes() for path in pages} == before

@@ -87,7 +87,7 @@ def _tables(rng, tasks, tau, seeds=3, examples=300):
             {
                 name: rng.random((seeds, examples))
                 < np.clip(base + shift + ease + rng.normal(0, 0.02, (seeds, 1)), 0, 1)
-                for name, shift in (("a", effect), ("b", 0.0), ("c", 0.0), ("d", -0.05), ("e", -0.1))
+                for name, shift in zip("abcde", (effect, 0.0, 0.0, -0.05, -0.1), strict=True)
             },
         )
 
