@@ -183,6 +183,11 @@ def test_it_fits_80_columns_and_every_form(folders):
     assert max(map(len, said.splitlines())) <= 80
     assert "good" in said
     assert "…" not in said
+    narrow = Console(file=io.StringIO(), width=60)
+    print_overall(findings, narrow)
+    parts = [line for line in narrow.file.getvalue().splitlines() if "accuracy %" in line]
+    assert len(parts) > 1
+    assert sum(line.count("accuracy %") for line in parts) == 5
     tex = as_latex(findings)
     assert tex.count("\\begin{tabular}") == tex.count("\\end{tabular}") == 2
     page = render_overall(findings, Path())
