@@ -23,6 +23,7 @@ from hfbench.data.task import LoadedTask, load_task
 from hfbench.data.tokens import TokenizedData, predicted_bytes, tokenize_corpus, tokenize_task
 from hfbench.data.weights import class_weights
 from hfbench.errors import HfbenchError, UserError
+from hfbench.metrics.registry import find_metric
 from hfbench.models.controls import refuse_unfit_control
 from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
@@ -160,6 +161,8 @@ class Inputs:
     def _refuse_unfit_keys(self, cells: Sequence[Cell]) -> None:
         """Refuse what means nothing for the task's problem type, which its data may have said."""
         kind, labels = self.task.facts.problem_type, self.task.facts.labels
+        if self.recipe.selection not in ("last", "best_loss"):
+            find_metric(self.recipe.selection.removeprefix("best_"), kind, labels, "selection")
         if kind == "single_label_classification":
             if self.recipe.task and self.recipe.task.threshold and len(labels) != 2:
                 raise UserError(
@@ -167,11 +170,6 @@ class Inputs:
                     f"{self.task.facts.source} has {len(labels)} classes"
                 )
             return
-        if self.recipe.selection == "best_accuracy":
-            raise UserError(
-                f"selection: best_accuracy has no meaning for {kind}, which the task is; give "
-                "best_loss or last"
-            )
         for cell in cells:
             smoothing = "label_smoothing_factor"
             if (
