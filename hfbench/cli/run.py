@@ -62,11 +62,13 @@ def run_comparison(
             shard=shard,
             engine=engine,
         )
+    tables: list[str] = []
     if is_main_process() and (outcome.results or outcome.kept):  # more shards than cells
         findings = Findings.of(load_comparison(outcome.folder))
-        write_table(findings, outcome.folder)
+        tables = [path.name for path in write_table(findings, outcome.folder)]
         print_table(findings, Console())
-    _summarise(outcome, "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/")
+    shown = f"tables: {', '.join(tables)}; " if tables else ""
+    _summarise(outcome, f"{shown}evidence: records/")
 
 
 def run_pretraining(

@@ -197,7 +197,8 @@ class _Examples:
         return cls(_head(file, content), rows, ids, labels, more)
 
     def are_those_of(self, content: "pa.Buffer") -> bool:
-        return content.slice(0, self.head.size).equals(self.head)
+        size = self.head.size
+        return size <= content.size and content.slice(0, size).equals(self.head)
 
     def with_logits(self, file: "pq.ParquetFile") -> "dict[str, np.ndarray]":
         import numpy as np
