@@ -165,7 +165,7 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
     from hfbench.evidence.table import check_columns, print_table
-    from hfbench.publish.results import REBUILT, differing_tables, fetch_results
+    from hfbench.publish.results import differing_tables, fetch_results, rebuilt
 
     _quiet_client()
 
@@ -177,7 +177,7 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
     print_table(findings, console, columns)
     if differing:
         raise HubError(f"{address}: {', '.join(differing)} there are not those of its records")
-    same = f"{', '.join(REBUILT)} there are those of its records, byte for byte."
+    same = f"{', '.join(rebuilt(findings))} there are those of its records, byte for byte."
     console.print(f"{address} at {commit}: {same}", highlight=False, soft_wrap=True)
 
 

@@ -5,7 +5,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from hfbench.data.hold_out import hold_out
 from hfbench.data.label_sets import encode_label_sets
 from hfbench.data.labels import encode_labels, refuse_unknown_labels
 from hfbench.data.problem import find_problem_type
+from hfbench.data.slices import slice_columns, slices_of
 from hfbench.data.sources import load_source
 from hfbench.data.strata import classes_in, numbered
 from hfbench.data.tables import Texts, labels_of, take, texts_of
@@ -49,6 +50,8 @@ class LoadedTask:
     facts: TaskData
     groups: dict[str, np.ndarray] | None = None
     """Split -> the number of each row's group, shape (rows,), where rows have a group."""
+    slices: dict[str, dict[str, pa.Array]] = field(default_factory=dict)
+    """Split, but for training -> slice of the recipe -> the value of each row."""
 
     def with_train_rows(self, rows: np.ndarray) -> "LoadedTask":
         """The same task with only these rows of its train split."""
@@ -58,7 +61,7 @@ class LoadedTask:
         groups = self.groups and {**self.groups, "train": self.groups["train"][rows]}
         overlap = count_task_overlaps(splits, groups)
         facts = self.facts.model_copy(update={"splits": described, "overlap": overlap})
-        return LoadedTask(splits, facts, groups)
+        return LoadedTask(splits, facts, groups, self.slices)
 
 
 def load_task(task: Task, folder: Path) -> LoadedTask:
@@ -75,6 +78,7 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
     splits = _choose_splits(task, source, kind)
     groups = number_groups(task, source, splits)
     feature = source[task.train_split].features[task.label_columns[0]]
+    columns = slice_columns(task, source)
     del source  # the rows that are drawn from it are copies
     left_out = None
     if kind == "regression":
@@ -109,7 +113,10 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
         overlap=overlap,
         left_out=left_out,
     )
-    return LoadedTask(DatasetDict({role: splits[role] for role in order}), facts, groups)
+    slices: dict[str, dict[str, pa.Array]] = {
+        role: slices_of(splits[role], task.slices, columns) for role in order[1:]
+    }
+    return LoadedTask(DatasetDict({role: splits[role] for role in order}), facts, groups, slices)
 
 
 def _choose_splits(task: Task, source: dict[str, Dataset], kind: ProblemType) -> dict[str, Dataset]:

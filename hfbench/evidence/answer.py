@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
+from hfbench.evidence.slices import Turn
 from hfbench.evidence.words import (
     enumerate_names,
     few_names,
@@ -10,6 +11,7 @@ from hfbench.evidence.words import (
     gap_text,
     value_text,
 )
+from hfbench.metrics.registry import Metric
 
 _ASKED = 3
 """Questions, and models with lost runs, that are told in words one by one."""
@@ -27,12 +29,21 @@ def question(comparison: ComparedModels) -> str:
     return f"Which of these {number} models classifies {source} best, and how sure is that?"
 
 
-def answer(comparison: ComparedModels) -> list[str]:
-    """To the recipe's questions, to which model is best, and what must be known beside it."""
+def answer(comparison: ComparedModels, turns: Sequence[Turn] = ()) -> list[str]:
+    """To the recipe's questions, to which model is best, and what must be known beside it.
+
+    Args:
+        comparison: of which it is.
+        turns: where the order is another.
+    """
     if not comparison.finished:
         return ["No run of any model finished."]
     asked = [_about_questions(comparison.questions)] if comparison.questions else []
-    sentences = [*asked, _about_the_best(comparison), _about_the_floor(comparison)]
+    of_best = _about_the_best(comparison)
+    if turns:
+        most = min(turns, key=lambda turn: turn.adjusted_p)
+        of_best = f"{of_best.removesuffix('.')}; {turn_text(comparison.metric, most)}."
+    sentences = [*asked, of_best, _about_the_floor(comparison)]
     if lost := _about_lost_runs(comparison.models):
         if len(sentences) == 3:
             sentences[-1] = f"{sentences[-1].removesuffix('.')}; {lost}"
@@ -63,6 +74,13 @@ def verdict(pair: Pair) -> str:
     if found.margin is not None and found.not_worse:
         not_worse = f" (not worse by {gap_text(metric, found.margin)} or more)"
     return f"{names[0]} cannot be told from {names[1]}{not_worse}: {excluded}"
+
+
+def turn_text(metric: Metric, turn: Turn) -> str:
+    """Where another model is better than the one that is best overall."""
+    found, part = turn.difference, turn.part
+    shown = gap_and_interval(metric, found.mean, found.low, found.high)
+    return f"on {part.slice} {part.value}, {turn.better} is better than {found.second} by {shown}"
 
 
 def _about_questions(questions: Sequence[Pair]) -> str:

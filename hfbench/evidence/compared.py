@@ -94,19 +94,19 @@ class ModelRuns:
         return self.finished[0].task.problem_type
 
     @cached_property
-    def decided(self) -> np.ndarray:
-        """Logits by whose sign or order each run decides, see `threshold.shift`."""
-        runs = zip(self.finished, self.logits, strict=True)
-        return np.stack([shift(logits, record.thresholds) for record, logits in runs])
-
-    @cached_property
     def predicted(self) -> np.ndarray:
         """Classes, shape (runs, examples); multi-label: whether each label is given, (runs,
         examples, labels); of a regression the numbers, (runs, examples).
         """
+        decided = np.stack(
+            [
+                shift(run, record.thresholds)
+                for record, run in zip(self.finished, self.logits, strict=True)
+            ]
+        )
         if self.kind == "multi_label_classification":
-            return self.decided > 0
-        return self.logits[..., 0] if self.kind == "regression" else self.decided.argmax(-1)
+            return decided > 0
+        return decided[..., 0] if self.kind == "regression" else decided.argmax(-1)
 
     @cached_property
     def correct(self) -> np.ndarray:
@@ -124,8 +124,8 @@ class ModelRuns:
     def scores(self) -> list[Scores]:
         """What the metrics say of each run, from its predictions."""
         return [
-            score(self.kind, logits, self.labels, [self.metric], record.thresholds)
-            for record, logits in zip(self.finished, self.logits, strict=True)
+            score(self.kind, run, self.labels, [self.metric], record.thresholds)
+            for record, run in zip(self.finished, self.logits, strict=True)
         ]
 
     @cached_property
@@ -139,8 +139,12 @@ class ModelRuns:
         Raises:
             UndefinedMeasureError: if it has no number, or none for every example.
         """
-        outputs = self.logits if metric.of_probabilities else self.decided
-        found = np.stack([metric.pseudo_values(run, self.labels) for run in outputs])
+        found = np.stack(
+            [
+                metric.pseudo_values(metric.seen(run, record.thresholds), self.labels)
+                for record, run in zip(self.finished, self.logits, strict=True)
+            ]
+        )
         if not np.isfinite(found).all():
             raise UndefinedMeasureError(f"it is {found.mean()}")
         return found if metric.higher_is_better else -found
@@ -526,7 +530,10 @@ class _Judged:
         rows = self.judgement.rows
         if self.models[0].metric.higher_is_better:
             return rows
-        return [replace(row, mean=-row.mean, low=-row.high, high=-row.low) for row in rows]
+        return [  # 0 has no sign
+            replace(row, mean=0.0 - row.mean, low=0.0 - row.high, high=0.0 - row.low)
+            for row in rows
+        ]
 
     def floors(self) -> dict[str, Floor]:
         """Each model against guessing and the commonest answer: a family of tests."""

@@ -3,12 +3,16 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from hfbench.evidence.answer import answer, question, verdict
+from hfbench.evidence.answer import answer, question, turn_text, verdict
+from hfbench.evidence.classes import ENOUGH, FEW, MOST, ClassRow, measure_classes, too_small
 from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
 from hfbench.evidence.data_notes import describe_data, shared_parts, trained_on, truncations
+from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.footnotes import footnotes
-from hfbench.evidence.words import enumerate_names, few_names, gap_text, percent
+from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
+from hfbench.evidence.words import enumerate_names, few_names, gap_text, list_labels, percent
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.recipe.types import Selection
 from hfbench.records.asked import Asked
@@ -43,6 +47,12 @@ class Findings:
     """What the columns of cost mean."""
     confidence: list[str]
     """What the columns of the metrics mean, and which have no number and why."""
+    class_notes: list[str]
+    """How to read the table of classes, and which are too small."""
+    parts: list[Part]
+    """The parts of the recipe's slices."""
+    slice_notes: list[str]
+    """Where the order of models turns, and how to read the tables of slices."""
     curve: list[str]
     """What the learning curve shows and how to read it; empty where there is none."""
     pretraining: list[str]
@@ -51,10 +61,13 @@ class Findings:
     @classmethod
     def of(cls, comparison: ComparedModels) -> "Findings":
         """Of all that it has."""
+        together = _together(comparison)
+        parts = cut_slices(together) if together and together[0].slices else []
+        turns = find_turns(parts)
         return cls(
             comparison=comparison,
             question=question(comparison),
-            answer=answer(comparison),
+            answer=answer(comparison, turns),
             verdicts=[verdict(pair) for pair in comparison.questions],
             data=describe_data(comparison),
             footnotes=footnotes(comparison),
@@ -62,11 +75,19 @@ class Findings:
             notes=_notes(comparison),
             cost=_cost_notes(comparison),
             confidence=_confidence_notes(comparison),
+            class_notes=_class_notes(together),
+            parts=parts,
+            slice_notes=_slice_notes(comparison.metric, parts, turns),
             curve=[*_curve_findings(comparison), _curve_note(comparison.metric)]
             if comparison.curve
             else [],
             pretraining=[describe_pretraining(record) for record in comparison.pretraining],
         )
+
+    @cached_property
+    def classes(self) -> list[ClassRow]:
+        """Each class of each model; empty of a regression, and where examples differ."""
+        return measure_classes(_together(self.comparison))
 
     @property
     def all_notes(self) -> list[str]:
@@ -101,6 +122,42 @@ def _notes(comparison: ComparedModels) -> list[str]:
         chance = percent(floor.chance)  # the labels are the same for all
         lines.append(f"Not shown to be better than guessing ({chance}): {few_names(guessing)}.")
     lines += filter(None, [_single_runs(finished), *_late_questions(comparison.asked)])
+    return lines
+
+
+def _together(comparison: ComparedModels) -> list[ModelRuns]:
+    """The models with a result, where all answered the same examples; else none."""
+    hashes = {evaluation_hash(model.finished[0]) for model in comparison.finished}
+    return comparison.finished if len(hashes) == 1 else []
+
+
+def _class_notes(models: Sequence[ModelRuns]) -> list[str]:
+    lines = ["95 % intervals, over examples and seeds; each of one class by itself."]
+    if models and (classes := len(models[0].finished[0].task.labels)) > FEW:
+        lines[0] += (
+            f" Of {classes} classes the {min(MOST, classes)} with the lowest F1 are measured."
+        )
+    if small := too_small(models):
+        lines.append(
+            f"Fewer than {ENOUGH} evaluation examples, too few for an interval that says much: "
+            f"{list_labels(small)}."
+        )
+    return lines
+
+
+def _slice_notes(metric: Metric, parts: Sequence[Part], turns: Sequence[Turn]) -> list[str]:
+    if not parts:
+        return []
+    told = [turn_text(metric, turn) for turn in turns]
+    lines = [f"{text[:1].upper()}{text[1:]}." for text in told]
+    if not turns:
+        lines.append("On no part is another model shown to be better than the best one.")
+    lines.append(
+        "Intervals are of each part by itself; that the order turns is claimed with 5 % error for "
+        "all parts and models together (Holm's method)."
+    )
+    if small := [f"{part.slice} {part.value}" for part in parts if not part.measured]:
+        lines.append(f"Without a number, or too small: {list_labels(small)}.")
     return lines
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from hfbench.evidence.compared import ModelRuns
 from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.stats import McNemar, mcnemar
 from hfbench.evidence.words import p_text
+
+NO_LABEL = "no label"
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,23 @@ class FlipCounts:
 
 
 def count_by_label(flips: Flips) -> list[FlipCounts]:
-    """Flips by the right label."""
-    return _count(flips, flips.first.labels, _label_names(flips))
+    """Flips by the right label; multi-label: of the examples that have it, and that have none."""
+    labels = flips.first.labels
+    masks = {
+        name: labels == number if labels.ndim == 1 else labels[:, number] == 1
+        for number, name in enumerate(_label_names(flips))
+    }
+    if labels.ndim == 2:
+        masks[NO_LABEL] = ~labels.any(1)
+    return _count(flips, masks)
+
+
+def right_label(flips: Flips, example: int) -> str:
+    """What is right, in words."""
+    label, names = flips.first.labels[example], _label_names(flips)
+    if label.ndim == 0:
+        return names[label]
+    return " + ".join(compress(names, label)) or NO_LABEL
 
 
 def count_by_length(flips: Flips, texts: Mapping[str, str]) -> list[FlipCounts]:
@@ -68,11 +86,11 @@ def count_by_length(flips: Flips, texts: Mapping[str, str]) -> list[FlipCounts]:
     first, second = np.quantile(words, [1 / 3, 2 / 3], method="inverted_cdf")
     third = (words > first).astype(int) + (words > second)
     names = [f"up to {first} words", f"{first + 1} to {second} words", f"over {second} words"]
-    return _count(flips, third, names)
+    return _count(flips, {name: third == number for number, name in enumerate(names)})
 
 
-def _count(flips: Flips, numbers: np.ndarray, names: list[str]) -> list[FlipCounts]:
-    """By group; ``numbers`` says which of ``names`` each example belongs to."""
+def _count(flips: Flips, masks: Mapping[str, np.ndarray]) -> list[FlipCounts]:
+    """By group; ``masks`` say which examples belong to each."""
     runs = len(flips.seeds)
     return [
         FlipCounts(
@@ -83,7 +101,7 @@ def _count(flips: Flips, numbers: np.ndarray, names: list[str]) -> list[FlipCoun
             stable_fixed=int((flips.fixed[of] == runs).sum()),
             stable_broken=int((flips.broken[of] == runs).sum()),
         )
-        for name, of in ((name, numbers == number) for number, name in enumerate(names))
+        for name, of in masks.items()
         if of.any()
     ]
 
@@ -129,8 +147,8 @@ def print_flips(flips: Flips, console: Console, texts: Mapping[str, str] | None 
     say(counts)
     lines = _table("example", "label", "fixed", "broken", *(["text"] if texts else []))
     for number in flips.examples:
-        example, label = str(flips.first.ids[number]), flips.first.labels[number]
-        line = [example, _label_names(flips)[label]]
+        example = str(flips.first.ids[number])
+        line = [example, right_label(flips, number)]
         line += [str(flips.fixed[number]), str(flips.broken[number])]
         lines.add_row(*map(Text, [*line, *([texts[example]] if texts else [])]))
     say(lines)

@@ -15,6 +15,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from hfbench.evidence.classes import MEASURES, ClassRow
 from hfbench.evidence.compared import ComparedModels, ModelRuns
 from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
 from hfbench.evidence.flips import (
@@ -24,15 +25,25 @@ from hfbench.evidence.flips import (
     count_by_label,
     count_by_length,
     find_flips,
+    right_label,
 )
 from hfbench.evidence.plots import FAINT, INK, PAIRS, PALETTE, Plot, draw_plots, save_figure
 from hfbench.evidence.stats import VarianceSplit
-from hfbench.evidence.table import COST, MAIN, build_rows, curve_table, text_table
+from hfbench.evidence.table import (
+    COST,
+    MAIN,
+    build_rows,
+    curve_table,
+    slice_table,
+    text_table,
+)
 from hfbench.evidence.words import p_text, signed_gap
 from hfbench.metrics.calibration import class_scores, confusion_matrix
 from hfbench.records.schema import Record
 from hfbench.system.files import atomic
 
+_MATRIX = 30
+"""Classes of which a matrix can be read."""
 _LISTED = 100
 """Flipped examples that are listed for a pair of models."""
 
@@ -113,10 +124,18 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         plots={plot.name: (plot, inline_svg(plot)) for plot in draw_plots(comparison)},
         pairs_fit=len(comparison.pairs) <= PAIRS,
         variances=_variances(comparison),
+        class_rows=[
+            (row.label, row.examples, row.model, [_ends_of(row, name) for name in MEASURES])
+            for row in findings.classes
+        ],
+        slices={
+            name: slice_table(findings, name)
+            for name in dict.fromkeys(part.slice for part in findings.parts)
+        },
         classes=[
             _class_table(model)
             for model in comparison.finished
-            if model.kind == "single_label_classification"
+            if model.kind == "single_label_classification" and model.logits.shape[-1] <= _MATRIX
         ],
         flips=_flip_tables(comparison, texts),
         with_texts=texts is not None,
@@ -161,6 +180,11 @@ def _class_table(model: ModelRuns) -> _ClassTable:
     return _ClassTable(model.name, confusion.tolist(), shares.tolist(), class_scores(confusion))
 
 
+def _ends_of(row: ClassRow, name: str) -> str:
+    found = row.measured.get(name)
+    return "" if found is None else f"{found.mean:.3f} ({found.low:.3f}-{found.high:.3f})"
+
+
 def _flip_tables(comparison: ComparedModels, texts: Mapping[str, str] | None) -> list[_FlipTable]:
     """Each other model against the best that answered the same examples."""
     if not comparison.finished or comparison.finished[0].kind == "regression":
@@ -172,7 +196,6 @@ def _flip_tables(comparison: ComparedModels, texts: Mapping[str, str] | None) ->
 
 
 def _flip_table(flips: Flips, texts: Mapping[str, str] | None) -> _FlipTable:
-    task = flips.first.finished[0].task
     counts = count_by_label(flips) + (count_by_length(flips, texts) if texts else [])
     lines = []
     for number in flips.examples[:_LISTED]:
@@ -180,7 +203,7 @@ def _flip_table(flips: Flips, texts: Mapping[str, str] | None) -> _FlipTable:
         text = texts[example] if texts is not None else None
         line = _FlipLine(
             id=example,
-            label=task.labels[flips.first.labels[number]],
+            label=right_label(flips, number),
             text=text,
             words=len(text.split()) if text is not None else None,
             fixed=int(flips.fixed[number]),

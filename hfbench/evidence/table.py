@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from hfbench.errors import UserError, nearest
 from hfbench.evidence import markdown
+from hfbench.evidence.classes import FEW, MEASURES
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Standing
 from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
 from hfbench.evidence.judge import Interval
@@ -150,9 +151,7 @@ def _score_column(metric: Metric) -> Column:
 
     def text(row: Row) -> str:
         found = row.scores[metric.name]
-        if found is None:
-            return ""
-        return f"{metric.text(found.mean)} ({ends_text(metric, found.low, found.high)})"
+        return _with_interval(metric, found)
 
     return Column(metric.title, text)
 
@@ -212,6 +211,10 @@ def write_table(findings: Findings, results: Path, names: Sequence[str] = MAIN) 
         results / f"{stem}.csv": as_csv(findings),
         results / f"{stem}.tex": as_latex(findings, names),
     }
+    if shows_classes(findings):
+        outputs[results / "classes.csv"] = classes_csv(findings)
+    if findings.parts:
+        outputs[results / "slices.csv"] = slices_csv(findings)
     for path, text in outputs.items():
         with atomic(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -243,6 +246,12 @@ def as_markdown(findings: Findings, names: Sequence[str] = MAIN) -> str:
         lines += _section("Cost", text_table(rows, COST, {}), findings.cost)
         others = text_table(rows, [metric.name for metric in comparison.columns], {})
         lines += _section(comparison.title_of_others, others, findings.confidence)
+    if shows_classes(findings):
+        lines += _section("Classes", class_table(findings), findings.class_notes)
+    if findings.parts:
+        lines.append("## Slices")
+        lines += [_markdown(slice_table(findings, name)) for name in _slice_names(findings)]
+        lines.append(markdown.bullets(findings.slice_notes))
     if comparison.curve:
         lines += _section("Learning curve", curve_table(comparison), findings.curve)
     if findings.pretraining:
@@ -255,14 +264,111 @@ def _section(title: str, table: TextTable, notes: Sequence[str]) -> list[str]:
 
 
 def as_csv(findings: Findings) -> str:
-    """For programs, all columns: fractions in [0, 1], an empty field where there is no value.
+    """For programs, all columns: fractions in [0, 1], an empty field where there is no value."""
+    return _csv([row_values(row) for row in build_rows(findings)])
 
-    Six decimals: further ones differ between versions of NumPy and SciPy.
+
+def shows_classes(findings: Findings) -> bool:
+    """Whether classes have a section of their own: a few, of more than two; or they are asked for.
+
+    All are in the report in any case.
     """
-    lines = [row_values(row) for row in build_rows(findings)]
+    comparison = findings.comparison
+    if comparison.task is None or comparison.task.problem_type == "regression":
+        return False
+    asked = {metric.name.partition(":")[0] for metric in (comparison.metric, *comparison.columns)}
+    labels = len(comparison.task.labels)
+    is_few = labels <= FEW and (
+        labels > 2 or comparison.task.problem_type == "multi_label_classification"
+    )
+    return bool((is_few or {*MEASURES} & asked) and findings.classes)
+
+
+def class_table(findings: Findings) -> TextTable:
+    """F1 of each class by model: of many classes the worst ones."""
+    labels = list(dict.fromkeys(row.label for row in findings.classes))[:FEW]
+    counts = {row.label: row.examples for row in findings.classes}
+    found = {(row.model, row.label): row.measured for row in findings.classes}
+    metric = METRICS["f1"]
+    header = ["F1 of", *(f"{label} (n {counts[label]:,})" for label in labels)]
+    names = [model.name for model in findings.comparison.finished]
+    return TextTable(
+        header,
+        [
+            [n, *(_with_interval(metric, found[n, label].get("f1")) for label in labels)]
+            for n in names
+        ],
+    )
+
+
+def slice_table(findings: Findings, name: str) -> TextTable:
+    """The measure by part of one slice: a line for each model."""
+    comparison = findings.comparison
+    parts = [part for part in findings.parts if part.slice == name]
+    header = [name, *(f"{part.value} (n {part.examples:,})" for part in parts)]
+    return TextTable(
+        header,
+        [
+            [m.name, *(_with_interval(comparison.metric, p.measured.get(m.name)) for p in parts)]
+            for m in comparison.finished
+        ],
+    )
+
+
+def _slice_names(findings: Findings) -> list[str]:
+    return list(dict.fromkeys(part.slice for part in findings.parts))
+
+
+def _with_interval(metric: Metric, found: Interval | None) -> str:
+    if found is None:
+        return ""
+    return f"{metric.text(found.mean)} ({ends_text(metric, found.low, found.high)})"
+
+
+def classes_csv(findings: Findings) -> str:
+    """A line for each model and class: precision, recall and F1 with their intervals."""
+    lines = [
+        {"label": row.label, "examples": row.examples, "model": row.model, **_three(row.measured)}
+        for row in findings.classes
+    ]
+    return _csv(lines)
+
+
+def slices_csv(findings: Findings) -> str:
+    """A line for each part and model: the measure with its interval, and what it is below the best.
+
+    ``below_best`` is by how much the model that is best overall is better on this part.
+    """
+    name, lines = findings.comparison.metric.name, []
+    for part in findings.parts:
+        below = {found.second: found for found in part.against_best}
+        for model, found in part.measured.items():
+            gap = below.get(model)
+            values: dict[str, Any] = {
+                "slice": part.slice, "value": part.value, "examples": part.examples,
+                "model": model, name: found.mean, "low": found.low, "high": found.high,
+                "below_best": gap and gap.mean, "below_best_low": gap and gap.low,
+                "below_best_high": gap and gap.high, "p_value": gap and gap.p_value,
+            }  # fmt: skip
+            lines.append(values)
+    return _csv(lines)
+
+
+def _three(measured: Mapping[str, Interval]) -> dict[str, float | None]:
+    values: dict[str, float | None] = {}
+    for name in MEASURES:
+        found = measured.get(name)
+        values[name] = found.mean if found else None
+        values[f"{name}_low"] = found.low if found else None
+        values[f"{name}_high"] = found.high if found else None
+    return values
+
+
+def _csv(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Six decimals: further ones differ between versions of NumPy and SciPy."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(lines[0])
+    writer.writerow(lines[0] if lines else [])
     for line in lines:
         writer.writerow([f"{v:.6f}" if isinstance(v, float) else v for v in line.values()])
     return text.getvalue()

@@ -102,20 +102,18 @@ for _metric in (
     Metric(
         "nll", _single_or(negative_log_likelihood, probability.nll_of_labels), "NLL", ".3f",
         "NLL: negative log-likelihood, in nats.", False, kinds=_BOTH,
-        estimate=_nll, bounds=_UPWARDS,
-        of_probabilities=True,
+        estimate=_nll, of_probabilities=True, bounds=_UPWARDS,
     ),
     Metric(
         "brier", _single_or(brier_score, probability.brier_of_labels), "Brier", ".3f",
         "Brier: squared distance of the probabilities to the answer, 0 to 2.", False, kinds=_BOTH,
-        hub_type="brier_score", estimate=_brier, bounds=(0.0, 2.0), columns_of=_SINGLE,
-        of_probabilities=True,
+        hub_type="brier_score", estimate=_brier, of_probabilities=True, bounds=(0.0, 2.0),
+        columns_of=_SINGLE,
     ),
     Metric(
         "ece", expected_calibration_error, "ECE", ".3f",
         "ECE: expected calibration error over 10 bins of equal width of the highest probability.",
-        False, estimate=probability.ece, bounds=_SHARE,
-        of_probabilities=True,
+        False, estimate=probability.ece, of_probabilities=True, bounds=_SHARE,
     ),
     Metric("perplexity", perplexity, "perplexity", ".2f", None, False, kinds=("language model",)),
     Metric(
@@ -166,16 +164,15 @@ for _metric in (
     Metric(
         "auroc", _value(_auroc), "AUROC", ".3f",
         "AUROC: area under the ROC curve, each class against the others.", True, kinds=_BOTH,
-        hub_type="roc_auc", estimate=_auroc, bounds=_SHARE, columns_of=(),
+        hub_type="roc_auc", estimate=_auroc, of_probabilities=True, bounds=_SHARE, columns_of=(),
         weight=_of_classes,
-        of_probabilities=True,
     ),
     Metric(
         "average_precision", _value(_precision), "average precision", ".3f",
         "average precision: area under the curve of precision by recall, each class against the "
-        "others.", True, kinds=_BOTH, estimate=_precision, bounds=_SHARE, columns_of=(),
+        "others.", True, kinds=_BOTH, estimate=_precision, of_probabilities=True, bounds=_SHARE,
+        columns_of=(),
         weight=_of_classes,
-        of_probabilities=True,
     ),
     Metric(
         "subset_accuracy", _value(multi_label.subset_accuracy), "subset accuracy %", ".2%",
@@ -195,19 +192,18 @@ for _metric in (
     Metric(
         "lrap", _value(ranking.label_ranking), "LRAP", ".3f",
         "LRAP: label ranking average precision.", True, kinds=_MULTI,
-        estimate=ranking.label_ranking, bounds=_SHARE, columns_of=(),
-        of_probabilities=True,
+        estimate=ranking.label_ranking, of_probabilities=True, bounds=_SHARE, columns_of=(),
     ),
     Metric(
-        "rmse", _value(regression.rmse), "RMSE", ".4g", "RMSE: root of the mean squared error.",
+        "rmse", _value(regression.rmse), "RMSE", "#.4g", "RMSE: root of the mean squared error.",
         False, kinds=_NUMBERS, estimate=regression.rmse, bounds=_UPWARDS,
     ),
     Metric(
-        "mse", _value(regression.mse), "MSE", ".4g", "MSE: mean squared error.", False,
+        "mse", _value(regression.mse), "MSE", "#.4g", "MSE: mean squared error.", False,
         kinds=_NUMBERS, estimate=regression.mse, bounds=_UPWARDS, columns_of=(),
     ),
     Metric(
-        "mae", _value(regression.mae), "MAE", ".4g", "MAE: mean absolute error.", False,
+        "mae", _value(regression.mae), "MAE", "#.4g", "MAE: mean absolute error.", False,
         kinds=_NUMBERS, estimate=regression.mae, bounds=_UPWARDS,
     ),
     Metric(

@@ -1,9 +1,11 @@
 """Every registered metric of a run, as curves and records hold them."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from hfbench.metrics.built_in import LOSSES
-from hfbench.metrics.registry import METRICS, ProblemType, score, warn_of
+from hfbench.metrics.registry import METRICS, Metric, ProblemType, score, warn_of
 from hfbench.metrics.scores import mean_loss
 
 
@@ -12,14 +14,16 @@ def classification_metrics(
     labels: np.ndarray,
     kind: ProblemType = "single_label_classification",
     thresholds: list[float] | None = None,
+    also: Collection[Metric] = (),
 ) -> dict[str, float]:
-    """Every registered metric of ``kind``; that which is the loss of training by the name ``loss``.
+    """The metrics of ``kind``, and those of ``also``; that which is the loss of training by the
+    name ``loss``.
 
     Of a metric that gives no number, a warning says why. For the arrays see `Metric.compute`, for
     ``thresholds`` `threshold.shift`.
     """
-    if kind != "single_label_classification" or thresholds:
-        scores = score(kind, logits, labels, thresholds=thresholds)
+    if kind != "single_label_classification" or thresholds or also:
+        scores = score(kind, logits, labels, also, thresholds)
         warn_of(scores.left_out)
         loss = METRICS[LOSSES[kind]]
         others = {name: value for name, value in scores.values.items() if name != loss.name}

@@ -59,12 +59,15 @@ class Metric:
     """The kinds whose records, curves and tables have it unasked; None: all of ``kinds``."""
     of_class: Callable[[int, np.ndarray, np.ndarray], Estimate] | None = None
     """The measure of one class or label, by its number: ``f1:spam`` in place of ``f1``."""
-    of_probabilities: bool = False
-    """Whether it judges probabilities or the order of outputs, and not decisions, for which alone
-    thresholds count."""
 
     weight: Callable[[np.ndarray], float] | None = None
     """Of labels: how many examples it rests on, where not all count alike; None: all."""
+    of_probabilities: bool = False
+    """Whether it looks at probabilities, whatever the thresholds from which on a label is given."""
+
+    def seen(self, outputs: np.ndarray, thresholds: list[float] | None) -> np.ndarray:
+        """Outputs as it is to look at them, shape (..., outputs); see `threshold.shift`."""
+        return outputs if self.of_probabilities else shift(outputs, thresholds)
 
     def pseudo_values(self, outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """A number for each example, whose mean is the measure, shape (examples,).
@@ -92,7 +95,7 @@ class Metric:
 
     def text(self, value: float) -> str:
         """``value`` as tables show it."""
-        return format(value, self.format).removesuffix("%")
+        return format(value, self.format).removesuffix("%").removesuffix(".")
 
 
 @dataclass(frozen=True)
@@ -229,23 +232,15 @@ def score(
     also: Collection[Metric] = (),
     thresholds: list[float] | None = None,
 ) -> Scores:
-    """The metrics of `metrics_of` and those of ``also``; for the arrays see `Metric.compute`.
+    """The metrics of `metrics_of` and those of ``also``; for the arrays see `Metric.compute`, for
+    ``thresholds`` `threshold.shift`.
 
     A metric that fails is left out, and the others stay: no bookkeeping may cost a run.
-
-    Args:
-        kind: of the answers.
-        outputs: of the model.
-        labels: the right answers.
-        also: further metrics.
-        thresholds: see `threshold.shift`.
     """
     values, left_out = {}, {}
-    decided = shift(outputs, thresholds)
     for metric in dict.fromkeys([*metrics_of(kind), *also]):
         try:
-            seen = outputs if metric.of_probabilities else decided
-            value = float(metric.compute(seen, labels))
+            value = float(metric.compute(metric.seen(outputs, thresholds), labels))
         except UndefinedMeasureError as error:
             left_out[metric.name] = str(error)
             continue

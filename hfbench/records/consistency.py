@@ -5,11 +5,13 @@ not become a row of a table.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from hfbench.metrics.built_in import BUILT_IN, DEFAULTS, LOSSES
-from hfbench.metrics.threshold import shift
+from hfbench.metrics.registry import Metric
 from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import Compared, FailedRecord, TrainedRecord
 
@@ -84,7 +86,8 @@ def misfit(record: Compared, predictions: dict[str, np.ndarray]) -> str | None:
         return f"logits of {bad} that are not finite"
     if len(set(predictions["id"].tolist())) != len(labels):
         return "an example more than once"
-    return _other_metric(record, logits, labels)
+    seen = partial(Metric.seen, outputs=logits, thresholds=record.thresholds)
+    return _other_metric(task.problem_type, record.metrics[split], seen, labels)
 
 
 def _threshold_misfit(record: Compared) -> str | None:
@@ -111,15 +114,25 @@ def _labels_misfit(kind: ProblemType, labels: np.ndarray, num_labels: int) -> st
     return None
 
 
-def _other_metric(record: Compared, logits: np.ndarray, labels: np.ndarray) -> str | None:
-    """Which metric is not that of the logits; one of the user's own may have changed since."""
-    kind, recorded = record.task.problem_type, record.metrics[record.task.evaluation_split]
-    decided = shift(logits, record.thresholds)
+def _other_metric(
+    kind: ProblemType,
+    recorded: dict[str, float],
+    seen: Callable[[Metric], np.ndarray],
+    labels: np.ndarray,
+) -> str | None:
+    """Which metric is not that of the logits; one of the user's own may have changed since.
+
+    Args:
+        kind: of the labels.
+        recorded: what the record says.
+        seen: gives the logits as a metric looks at them.
+        labels: of the examples.
+    """
     for metric in BUILT_IN:
         name = "loss" if metric.name == LOSSES[kind] else metric.name
         if kind not in metric.kinds or name not in recorded:
             continue
-        found = metric.compute(logits if metric.of_probabilities else decided, labels)
+        found = metric.compute(seen(metric), labels)
         if not math.isclose(recorded[name], found, rel_tol=1e-5, abs_tol=1e-6):
             return f"{metric.name} {found:.4f}, not {recorded[name]:.4f} as the record says"
     return None

@@ -180,6 +180,8 @@ class _Examples:
     """Which are of the split, shape (all rows,)."""
     ids: "np.ndarray"
     labels: "np.ndarray"
+    more: "dict[str, np.ndarray]"
+    """Columns ``group`` and ``slice.<name>``, where there are any."""
 
     @classmethod
     def of(cls, file: "pq.ParquetFile", content: "pa.Buffer", split: str) -> "_Examples":
@@ -189,17 +191,22 @@ class _Examples:
         rows = np.array(table["split"].to_pylist()) == split
         ids = np.array(list(compress(table["id"].to_pylist(), rows)))
         labels = _labels(table["label"].chunk(0))[rows]
-        return cls(_head(file, content), rows, ids, labels)
+        names = [n for n in file.schema_arrow.names if n == "group" or n.startswith("slice.")]
+        columns = _read_columns(file, *names) if names else {}
+        more = {name: np.array(columns[name].to_pylist())[rows] for name in names}
+        return cls(_head(file, content), rows, ids, labels, more)
 
     def are_those_of(self, content: "pa.Buffer") -> bool:
-        return content.slice(0, self.head.size).equals(self.head)
+        size = self.head.size
+        return size <= content.size and content.slice(0, size).equals(self.head)
 
     def with_logits(self, file: "pq.ParquetFile") -> "dict[str, np.ndarray]":
         import numpy as np
 
         logits = _read_columns(file, "logits")["logits"].chunk(0)
         values = np.from_dlpack(logits.values).reshape(len(self.rows), -1)
-        return {"id": self.ids, "label": self.labels, "logits": values[self.rows]}
+        found = {"id": self.ids, "label": self.labels, "logits": values[self.rows]}
+        return {**found, **self.more}
 
 
 def _head(file: "pq.ParquetFile", content: "pa.Buffer") -> "pa.Buffer":

@@ -373,7 +373,8 @@ class ComparedRecord(FinishedRecord):
 
     task: TaskData
     predictions: str = Field(
-        description="Parquet file beside this one: split, id, label, logits (one row an example).",
+        description="Parquet file beside this one: split, id, label, logits (one row an example); "
+        "where there are any, the number of its group and `slice.<name>`, its value of a slice.",
     )
     thresholds: list[float] | None = Field(
         default=None,

@@ -13,6 +13,7 @@ from transformers import EvalPrediction, Trainer
 
 from hfbench.data.batches import IGNORED, PackedRows
 from hfbench.metrics.measure import classification_metrics, language_model_metrics
+from hfbench.metrics.registry import Metric
 from hfbench.recipe.arguments import Optimizer
 from hfbench.recipe.types import Head
 from hfbench.training.losses import (
@@ -73,6 +74,7 @@ class FairTrainer(Trainer):
             self.compute_loss_func = self.classification_loss
             self.preprocess_logits_for_metrics = first_output
             self.compute_metrics = self._classification_metrics
+        self.also: tuple[Metric, ...] = ()  # measures of an evaluation beside the usual ones
         self.parameters = inspect.signature(self.model.forward).parameters
         self.train_dataset = self.pack(with_ignored_row(train_dataset))
         self.eval_dataset = self.pack(eval_dataset)
@@ -189,7 +191,7 @@ class FairTrainer(Trainer):
         kind, labels = self.loss.problem_type, prediction.label_ids
         if kind == "regression":
             labels = labels.astype(np.float64)
-        return classification_metrics(prediction.predictions, labels, kind)
+        return classification_metrics(prediction.predictions, labels, kind, also=self.also)
 
     def _language_model_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         losses, tokens = np.asarray(prediction.predictions, dtype=np.float64).T

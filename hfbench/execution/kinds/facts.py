@@ -10,7 +10,7 @@ from hfbench.data.tables import labels_of
 from hfbench.execution.inputs import Inputs, once_a_model
 from hfbench.metrics.built_in import DEFAULTS
 from hfbench.metrics.measure import classification_metrics
-from hfbench.metrics.registry import METRICS
+from hfbench.metrics.registry import find_metric
 from hfbench.metrics.threshold import best_f1_thresholds
 from hfbench.models.architecture import hash_source
 from hfbench.models.facts import describe_config, hash_weights
@@ -58,15 +58,20 @@ def measure(logits: dict[str, np.ndarray], inputs: Inputs) -> dict[str, Any]:
     thresholds = None
     if task and task.threshold:
         thresholds = best_f1_thresholds(logits["validation"], labels["validation"])
+    also = []
+    if task and task.metric:
+        also = [find_metric(task.metric, kind, inputs.task.facts.labels, "task.metric")]
     metrics = {
-        split: classification_metrics(values, labels[split], kind, thresholds)
+        split: classification_metrics(values, labels[split], kind, thresholds, also)
         for split, values in logits.items()
     }
     return {"metrics": metrics, "thresholds": thresholds}
 
 
 def tabulate(logits: dict[str, np.ndarray], inputs: Inputs) -> pa.Table:
-    """Columns split, id, label, logits; no texts, which may not be ours to copy."""
+    """Columns split, id, label, group and slices where there are any, logits; no texts, which may
+    not be ours to copy.
+    """
     tables = []
     for split, values in logits.items():
         data = inputs.task.splits[split]
@@ -74,6 +79,8 @@ def tabulate(logits: dict[str, np.ndarray], inputs: Inputs) -> pa.Table:
             "split": [split] * len(data),
             "id": data["id"][:],
             "label": label_column(labels_of(data)),
+            **({"group": inputs.task.groups[split]} if inputs.task.groups else {}),
+            **{f"slice.{name}": column for name, column in inputs.task.slices[split].items()},
             "logits": pa.array(list(values), pa.list_(pa.float32())),
         }
         tables.append(pa.table(columns))
@@ -83,7 +90,9 @@ def tabulate(logits: dict[str, np.ndarray], inputs: Inputs) -> pa.Table:
 def compared_outcome(record: ComparedRecord) -> str:
     """The figure that the table will show."""
     split = record.task.evaluation_split
-    metric = METRICS[DEFAULTS[record.task.problem_type]]
+    task = record.task
+    name = record.settings["task"].get("metric") or DEFAULTS[task.problem_type]
+    metric = find_metric(name, task.problem_type, task.labels, "task.metric")
     value = record.metrics[split].get(metric.name)
     unit = " %" if metric.is_percentage else ""
     shown = "none" if value is None else f"{metric.text(value)}{unit}"

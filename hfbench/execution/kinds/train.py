@@ -15,6 +15,7 @@ from hfbench.data.tokens import TokenizedData
 from hfbench.execution.inputs import Inputs, arguments, once_a_model
 from hfbench.execution.kinds.bookkeeping import Bookkeeping
 from hfbench.execution.kinds.run import Run, Surroundings
+from hfbench.metrics.registry import find_metric
 from hfbench.models.facts import count_parameters, describe_config, hash_weights
 from hfbench.models.flops import count_flops, total_flops
 from hfbench.models.lengths import NO_LIMIT
@@ -70,6 +71,11 @@ class Training:
             loss=self.inputs.loss(cell),
             cuda_graphs=self.inputs.recipe.cuda_graphs,
         )
+        if self.selection.measure not in ("last", "loss"):
+            task = self.inputs.task.facts
+            self.trainer.also = (
+                find_metric(self.selection.measure, task.problem_type, task.labels, "selection"),
+            )
 
     def run(self, checkpoint: Path | None = None) -> tuple[TrainingFacts, Curves]:
         """Train, from ``checkpoint`` if there is one; then the model has the selected weights."""
