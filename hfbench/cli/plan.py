@@ -1,6 +1,7 @@
 """The plan of a comparison, printed before anything runs: its cells, its power, its time."""
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from hfbench.evidence.classes import ENOUGH
 from hfbench.evidence.comparison import compare_records
 from hfbench.evidence.data_notes import describe_cut, what_is_asked
 from hfbench.evidence.power import (
@@ -19,14 +21,16 @@ from hfbench.evidence.power import (
     needed_seeds,
 )
 from hfbench.evidence.stats import ALPHA
-from hfbench.evidence.words import enumerate_names
+from hfbench.evidence.words import enumerate_names, gap_text, list_labels
 from hfbench.execution.estimates import optimizer_steps, parameters
 from hfbench.execution.inputs import Inputs, arguments
 from hfbench.execution.survey import NEW, Status, Survey, SurveyOfTasks, cells_to_look_at
 from hfbench.execution.tasks import load_inputs
+from hfbench.metrics.registry import Metric
 from hfbench.models.lengths import NO_LIMIT
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
+from hfbench.records.asked import Asked
 from hfbench.records.schema import Record
 
 
@@ -35,7 +39,7 @@ class Target:
     """What the comparison is to show, and what is assumed of it."""
 
     difference: float | None = None
-    """Of two accuracies, a fraction; default: the recipe's margin, or 0.05."""
+    """Of the measure, of accuracies a fraction; default: the recipe's margin, or 0.05."""
     discordance: float | None = None
     """Share of the examples that one of two runs answers rightly; default: as measured."""
 
@@ -76,8 +80,9 @@ def print_plan(
     say(_time(to_run, [(s.cell.task, s.record) for s in finished if s.record]))
     for one in survey.surveys if len(recipe.models) > 1 and not only_pretraining else []:
         records = [s.record for s in finished if s.record and survey.of(s.cell) is one]
-        for line in _design(one, records, target or Target()) if one.inputs.recipe.task else []:
-            say(line)
+        if one.inputs.recipe.task:
+            for line in _small_classes(one.inputs) + _design(one, records, target or Target()):
+                say(line)
     return not any(status.refused for status in statuses)
 
 
@@ -187,18 +192,32 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
 
 
+def _small_classes(inputs: Inputs) -> list[str]:
+    """Which classes have too few evaluation examples for an interval of their own."""
+    facts = inputs.task.facts
+    counts = facts.splits[facts.evaluation_split].label_counts
+    small = [f"{name} ({count})" for name, count in counts.items() if count < ENOUGH]
+    if not small:
+        return []
+    return [
+        f"Classes with fewer than {ENOUGH} evaluation examples, too few for an interval of their "
+        f"own: {list_labels(small)}"
+    ]
+
+
 def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
     """What differences of two trained models the comparison can show, with 80 % power."""
     recipe, facts = survey.inputs.recipe, survey.inputs.task.facts
     examples, of_task = facts.splits[facts.evaluation_split].examples, recipe.task_name
-    if facts.problem_type == "regression":
-        return ["", "Power: it is worked out for shares of right answers, not for regression"]
-    begins = f"{of_task}: what" if of_task else "What"
+    begins, metric = f"{of_task}: what" if of_task else "What", survey.inputs.metric
     runs, models = len(recipe.seeds), len(recipe.models)
     pairs = models * (models - 1) // 2
     rows = max(sum(not model.control for model in recipe.models), 2)
-    discordance, source = _discordance(records, survey.folder.path, target)
+    discordance, source = _discordance(recipe, records, survey.folder.path, target)
     difference = target.difference or recipe.margin or 0.05
+    if source == "assumed" and not all(map(math.isfinite, metric.bounds)):
+        said = f"{begins} can be shown of the {metric.label} is known once two models have run."
+        return ["", said]
     if runs == 1:
         source += "; with one seed, how much seeds matter is only known from elsewhere"
     shown = {
@@ -208,28 +227,38 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
         for count in sorted({1, pairs})
     }
     smallest = ", ".join(
-        f"{_points(value)} ({name})" if value else f"none at all ({name})"
+        f"{gap_text(metric, value)} ({name})" if value else f"none at all ({name})"
         for name, value in shown.items()
     )
     return [
         "",
         f"{begins} {examples:,} examples and {runs} seed{'s' if runs > 1 else ''} "
         "can show, with 80 % power and 5 % error for all pairs together:",
-        f"  {source}: {100 * discordance.share:.0f} % of the examples discordant, "
+        f"  {source}: {_discordant(metric, discordance)}, "
         f"{100 * discordance.of_examples:.0f} % of that whatever the seed; the difference varies "
-        f"by {_points(discordance.seed_sd)} from seed to seed",
+        f"by {gap_text(metric, discordance.seed_sd)} from seed to seed",
         f"  smallest difference of two trained models: {smallest}",
-        f"  to show {_points(difference)} (1 pair): "
+        f"  to show {gap_text(metric, difference)} (1 pair): "
         f"{_needed(difference, runs, examples, discordance, rows)}",
     ]
 
 
-def _discordance(records: list[Record], folder: Path, target: Target) -> tuple[Discordance, str]:
+def _discordant(metric: Metric, discordance: Discordance) -> str:
+    if discordance.of_shares:
+        return f"{100 * discordance.share:.0f} % of the examples discordant"
+    varies = gap_text(metric, math.sqrt(discordance.share))
+    return f"the {metric.label} of two models differs by {varies} on one example"
+
+
+def _discordance(
+    recipe: Recipe, records: list[Record], folder: Path, target: Target
+) -> tuple[Discordance, str]:
     """Measured on what is finished, else assumed; and which of the two."""
     measured = None
     compared: list[Record] = [record for record in records if record.kind != "pretraining"]
     if compared:
-        models = compare_records(compared, folder).finished
+        asked = [Asked.by(recipe)] if recipe.task else []
+        models = compare_records(compared, folder, asked).finished
         pairs = itertools.combinations([model.counted for model in models], 2)
         measured = measure_discordance(list(pairs))
     found, source = Discordance(), "assumed"
@@ -243,7 +272,7 @@ def _discordance(records: list[Record], folder: Path, target: Target) -> tuple[D
 def _needed(
     difference: float, runs: int, examples: int, discordance: Discordance, rows: int
 ) -> str:
-    if difference >= discordance.share:
+    if difference >= discordance.largest:
         return "impossible, where fewer examples than that are discordant"
     number = needed_examples(difference, max(runs, 2), discordance, rows=rows)
     by_examples = (
@@ -254,7 +283,3 @@ def _needed(
     seeds = needed_seeds(difference, examples, discordance, rows=rows)
     by_seeds = f"{seeds} seeds" if seeds else "no number of seeds suffices"
     return f"{by_examples}; {by_seeds} with {examples:,} examples"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.1f} points"

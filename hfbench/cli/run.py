@@ -59,16 +59,20 @@ def run_comparison(
             shard=shard,
             engine=engine,
         )
+    tables: list[str] = []
     if is_main_process() and (outcome.results or outcome.kept):  # more shards than cells
-        write_tables(outcome.results_folder, Console())
-    what = "tables: README.md, accuracy.csv, accuracy.tex; evidence: records/"
-    if recipe.tasks:
-        what = "all tasks: README.md, overall.csv, overall.tex; each task: a folder of its own"
-    _summarise(outcome, what)
+        tables = [path.name for path in write_tables(outcome.results_folder, Console())]
+    shown = f"tables: {', '.join(tables)}; " if tables else ""
+    where = "each task: a folder of its own" if recipe.tasks else "evidence: records/"
+    _summarise(outcome, f"{shown}{where}")
 
 
-def write_tables(folder: "ResultsFolder", console: Console) -> None:
-    """Write the tables of a recipe, of each task and over all; print the one that is above."""
+def write_tables(folder: "ResultsFolder", console: Console) -> list[Path]:
+    """Write the tables of a recipe, of each task and over all; print those that are above.
+
+    Returns:
+        Their paths.
+    """
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
     from hfbench.evidence.table import print_table, write_table
@@ -76,11 +80,13 @@ def write_tables(folder: "ResultsFolder", console: Console) -> None:
     tasks = folder.tasks
     for one in tasks or [folder]:
         findings = Findings.of(load_comparison(one.path))
-        write_table(findings, one.path)
+        paths = write_table(findings, one.path)
         if not tasks:
             print_table(findings, console)
-    if len(tasks) > 1:  # else a part of the cells has run, of the first task
-        write_overall_table([one.path for one in tasks], folder.path, console)
+            return paths
+    if len(tasks) < 2:  # a part of the cells has run, of the first task
+        return []
+    return write_overall_table([one.path for one in tasks], folder.path, console)
 
 
 def write_overall_table(tasks: Sequence[Path], folder: Path, console: Console) -> list[Path]:

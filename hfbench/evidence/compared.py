@@ -530,7 +530,10 @@ class _Judged:
         rows = self.judgement.rows
         if self.models[0].metric.higher_is_better:
             return rows
-        return [replace(row, mean=-row.mean, low=-row.high, high=-row.low) for row in rows]
+        return [  # 0 has no sign
+            replace(row, mean=0.0 - row.mean, low=0.0 - row.high, high=0.0 - row.low)
+            for row in rows
+        ]
 
     def floors(self) -> dict[str, Floor]:
         """Each model against guessing and the commonest answer: a family of tests."""

@@ -24,7 +24,7 @@ class Comparison(ComparedModels):
     """A comparison of models, from its records alone."""
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """A row for each model, with the columns of accuracy.csv."""
+        """A row for each model, with the columns of the CSV file."""
         import pandas as pd  # here: tables are made without it
 
         return pd.DataFrame([row_values(row) for row in build_rows(Findings.of(self))])

@@ -3,11 +3,13 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from hfbench.evidence.answer import answer, question, turn_text, verdict
-from hfbench.evidence.classes import ENOUGH, ClassRow, measure_classes, too_small
+from hfbench.evidence.classes import ENOUGH, FEW, MOST, ClassRow, measure_classes, too_small
 from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
 from hfbench.evidence.data_notes import describe_data, shared_parts, trained_on, truncations
+from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.footnotes import footnotes
 from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
 from hfbench.evidence.words import enumerate_names, few_names, gap_text, list_labels, percent
@@ -45,8 +47,6 @@ class Findings:
     """What the columns of cost mean."""
     confidence: list[str]
     """What the columns of the metrics mean, and which have no number and why."""
-    classes: list[ClassRow]
-    """Each class of each model; empty of a regression."""
     class_notes: list[str]
     """How to read the table of classes, and which are too small."""
     parts: list[Part]
@@ -61,9 +61,7 @@ class Findings:
     @classmethod
     def of(cls, comparison: ComparedModels) -> "Findings":
         """Of all that it has."""
-        models = comparison.finished
-        together = models if models and len({len(m.labels) for m in models}) == 1 else []
-        classes = measure_classes(together)
+        together = _together(comparison)
         parts = cut_slices(together) if together and together[0].slices else []
         turns = find_turns(parts)
         return cls(
@@ -77,7 +75,6 @@ class Findings:
             notes=_notes(comparison),
             cost=_cost_notes(comparison),
             confidence=_confidence_notes(comparison),
-            classes=classes,
             class_notes=_class_notes(together),
             parts=parts,
             slice_notes=_slice_notes(comparison.metric, parts, turns),
@@ -86,6 +83,11 @@ class Findings:
             else [],
             pretraining=[describe_pretraining(record) for record in comparison.pretraining],
         )
+
+    @cached_property
+    def classes(self) -> list[ClassRow]:
+        """Each class of each model; empty of a regression, and where examples differ."""
+        return measure_classes(_together(self.comparison))
 
     @property
     def all_notes(self) -> list[str]:
@@ -123,8 +125,18 @@ def _notes(comparison: ComparedModels) -> list[str]:
     return lines
 
 
+def _together(comparison: ComparedModels) -> list[ModelRuns]:
+    """The models with a result, where all answered the same examples; else none."""
+    hashes = {evaluation_hash(model.finished[0]) for model in comparison.finished}
+    return comparison.finished if len(hashes) == 1 else []
+
+
 def _class_notes(models: Sequence[ModelRuns]) -> list[str]:
     lines = ["95 % intervals, over examples and seeds; each of one class by itself."]
+    if models and (classes := len(models[0].finished[0].task.labels)) > FEW:
+        lines[0] += (
+            f" Of {classes} classes the {min(MOST, classes)} with the lowest F1 are measured."
+        )
     if small := too_small(models):
         lines.append(
             f"Fewer than {ENOUGH} evaluation examples, too few for an interval that says much: "

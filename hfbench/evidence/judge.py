@@ -564,7 +564,7 @@ class Interval:
 
     def __neg__(self) -> "Interval":
         """Of the scores with the other sign."""
-        return Interval(-self.mean, -self.high, -self.low)
+        return Interval(0.0 - self.mean, 0.0 - self.high, 0.0 - self.low)  # 0 has no sign
 
 
 def intervals(

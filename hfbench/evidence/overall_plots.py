@@ -74,7 +74,7 @@ def _heat_map(overall: Overall) -> Plot:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    explain(figure, "darker: better, from the worst to the best model of each task")
+    explain(figure, "stronger colour: better, from the worst to the best model of each task")
     return Plot("tasks", f"Every model on every task. Best on {'; '.join(said)}.", figure)
 
 

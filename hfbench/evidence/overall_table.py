@@ -190,22 +190,47 @@ def as_latex(findings: OverallFindings) -> str:
 
 
 def print_overall(findings: OverallFindings, console: Console) -> None:
-    """The answer, the models over all tasks and on each; it fits 80 columns for a few tasks."""
+    """The answer, the models over all tasks and on each; many tasks in tables one below another."""
     overall = findings.overall
     console.print()
-    for table in (overall_table(overall), matrix(overall, intervals=False)):
+    of_tasks = _blocks(matrix(overall, intervals=False), console.width)
+    for table in (overall_table(overall), *of_tasks):
         shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
         shown.add_column("model", overflow="fold", min_width=12)
         for title in table.header[1:]:
             # a line for the task, one for its measure
-            words = title.split(": ") if ": " in title else title.rsplit(" ", 1)
-            shown.add_column("\n".join(words), justify="right", overflow="fold")
+            shown.add_column("\n".join(_in_lines(title)), justify="right", overflow="fold")
         for texts in table.rows:
             shown.add_row(*texts)
         console.print(shown)
         console.print()
     for line in findings.answer:
         console.print(line, markup=False, highlight=False)
+
+
+def _in_lines(title: str) -> list[str]:
+    return title.split(": ") if ": " in title else title.rsplit(" ", 1)
+
+
+def _blocks(table: TextTable, width: int) -> list[TextTable]:
+    """The table in parts, each with as many columns as fit beside the first."""
+    widths = [
+        max(map(len, [*_in_lines(title), *texts])) + 2
+        for title, *texts in zip(table.header, *table.rows, strict=True)
+    ]
+    parts: list[list[int]] = [[]]
+    for column in range(1, len(widths)):
+        used = widths[0] + sum(widths[other] for other in parts[-1])
+        if parts[-1] and used + widths[column] > width:
+            parts.append([])
+        parts[-1].append(column)
+    return [
+        TextTable(
+            [table.header[0], *(table.header[column] for column in part)],
+            [[row[0], *(row[column] for column in part)] for row in table.rows],
+        )
+        for part in parts
+    ]
 
 
 def _groups(overall: Overall) -> dict[str, str]:

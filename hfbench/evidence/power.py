@@ -6,7 +6,7 @@ the example, with the seed, and with both together.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq
@@ -22,8 +22,6 @@ _TABLES = 16
 """Of runs that happen to differ less or more, over which a power is the mean."""
 _ROWS = 8
 """Rows from which a plan takes the seeds' variance to be learnt, at most: more add little."""
-_ANSWER_SD = 0.45
-"""Standard deviation of one answer, of which 50 to 85 % are right."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +32,22 @@ class Discordance:
     """
 
     share: float = 0.30
-    """Share of the examples that just one of two runs answers rightly, in (0, 1]."""
+    """Share of the examples that just one of two runs answers rightly, in (0, 1]; of measures other
+    than the accuracy the mean square of the difference of their pseudo-values."""
     of_examples: float = 0.5
     """Share of the variance (seeds' apart) that stays when the seed changes, in [0, 1]: no number
     of seeds averages it out."""
     seed_sd: float = 0.03
     """Standard deviation, over seeds, of the difference of the two accuracies; a fraction."""
+    answer_sd: float = 0.45
+    """Standard deviation of one answer; so much where 50 to 85 % are right."""
+    of_shares: bool = True
+    """Whether answers are right or wrong: then no difference is larger than ``share``."""
+
+    @property
+    def largest(self) -> float:
+        """The largest difference that there can be, or that anybody would ask for."""
+        return self.share if self.of_shares else 2 * math.sqrt(self.share)
 
     def parts(self, difference: float) -> tuple[float, float, float]:
         """Variance of a difference by examples, by the seeds of one model, and by the rest."""
@@ -73,7 +81,16 @@ def power(
     else:
         critical = np.array(
             [
-                _critical(runs, examples, by_examples, rest / 2, of_seeds, quantiles, alpha)
+                _critical(
+                    runs,
+                    examples,
+                    by_examples,
+                    rest / 2,
+                    of_seeds,
+                    quantiles,
+                    alpha,
+                    discordance.answer_sd,
+                )
                 for quantiles in _quantiles(min(rows, _ROWS))
             ]
         )
@@ -94,13 +111,14 @@ def _critical(
     of_seeds: float,
     quantiles: np.ndarray,
     alpha: float,
+    answer_sd: float,
 ) -> float:
     """The difference of the first two rows from which on p < ``alpha``, as their runs came out."""
     spreads = [RunSpread(1, examples, 0.0, 0.0)] * len(quantiles)
     if runs > 1:
         found = (of_rest + examples * of_seeds) * chdtri(runs - 1, quantiles) / (runs - 1)
         spreads = [RunSpread(runs, examples, float(of_runs), of_rest) for of_runs in found]
-    seeds = learn_seed_effects(spreads, _ANSWER_SD, [False] * len(spreads))
+    seeds = learn_seed_effects(spreads, answer_sd, [False] * len(spreads))
     variances, weights = seeds.of_differences(np.array([0]), np.array([1]), (runs, runs))
     as_estimated = by_examples * (examples / max(examples - 3, 1) if runs > 1 else 1.0)
     return float(half_width(np.array([alpha]), as_estimated + variances[None], weights)[0])
@@ -119,9 +137,10 @@ def detectable_difference(
         return power(difference, runs, examples, discordance, alpha, rows) - POWER
 
     # a difference cannot be larger than the share of examples on which the models differ
-    if lacking(discordance.share) < 0:
+    largest = discordance.largest
+    if lacking(largest) < 0:
         return None
-    return float(brentq(lacking, 1e-6, discordance.share, xtol=1e-5))
+    return float(brentq(lacking, 1e-6, largest, xtol=1e-5))
 
 
 def needed_examples(
@@ -165,7 +184,7 @@ def needed_range(
 
 
 def measure_discordance(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Discordance | None:
-    """Medians over pairs of models, each with its table of right answers, (runs, examples).
+    """Medians over pairs of models, each with its table of pseudo-values, (runs, examples).
 
     None without a pair of two runs or more each that differ on an example.
     """
@@ -174,17 +193,22 @@ def measure_discordance(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Disco
         if min(map(len, pair)) < 2:
             continue
         first, second = (table.mean(0) for table in pair)
-        share = float(np.mean(first * (1 - second) + second * (1 - first)))
+        squares = sum(np.square(table * 1.0).mean() for table in pair)
+        share = float(squares - 2 * np.mean(first * second))
         rests = [mean_squares(table)[2] for table in pair]
         noise = sum(rest / len(table) for rest, table in zip(rests, pair, strict=True))
         of_examples = max(float((first - second).var(ddof=1)) - noise, 0.0)
         seeds = sum(_seed_variance(table) for table in pair)
         if share > 0:
             total = of_examples + sum(rests)
-            measured.append((share, of_examples / total, math.sqrt(seeds)))
+            sd = math.sqrt(np.mean([table.var() for table in pair]))
+            measured.append((share, of_examples / total, math.sqrt(seeds), sd))
     if not measured:
         return None
-    return Discordance(*(float(value) for value in np.median(measured, axis=0)))
+    of_shares = all(np.isin(table, (0, 1)).all() for pair in pairs for table in pair)
+    share, of_examples, seed_sd, sd = (float(value) for value in np.median(measured, axis=0))
+    found = Discordance(share, of_examples, seed_sd)
+    return found if of_shares else replace(found, answer_sd=max(sd, 1e-9), of_shares=False)
 
 
 def _seed_variance(table: np.ndarray) -> float:

@@ -274,11 +274,14 @@ def shows_classes(findings: Findings) -> bool:
     All are in the report in any case.
     """
     comparison = findings.comparison
+    if comparison.task is None or comparison.task.problem_type == "regression":
+        return False
     asked = {metric.name.partition(":")[0] for metric in (comparison.metric, *comparison.columns)}
-    labels = {row.label for row in findings.classes}
-    is_multi = comparison.task and comparison.task.problem_type == "multi_label_classification"
-    is_few = len(labels) <= FEW and (len(labels) > 2 or is_multi)
-    return bool(labels) and bool(is_few or {*MEASURES} & asked)
+    labels = len(comparison.task.labels)
+    is_few = labels <= FEW and (
+        labels > 2 or comparison.task.problem_type == "multi_label_classification"
+    )
+    return bool((is_few or {*MEASURES} & asked) and findings.classes)
 
 
 def class_table(findings: Findings) -> TextTable:

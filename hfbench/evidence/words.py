@@ -61,7 +61,7 @@ def signed_gap(metric: Metric, difference: float) -> str:
     """A difference in a cell, with its sign: ``+3.2`` points, or ``+0.032``."""
     if metric.is_percentage:
         return decimal(difference, "+.1f")
-    text = format(difference, f"+{metric.format}")
+    text = format(difference, f"+{metric.format}").removesuffix(".")
     return text if float(text) else text.lstrip("+-")
 
 

@@ -24,6 +24,9 @@ from hfbench.data.task import LoadedTask, load_task
 from hfbench.data.tokens import TokenizedData, predicted_bytes, tokenize_corpus, tokenize_task
 from hfbench.data.weights import class_weights
 from hfbench.errors import HfbenchError, UserError
+from hfbench.metrics.built_in import DEFAULTS
+from hfbench.metrics.estimate import UndefinedMeasureError
+from hfbench.metrics.registry import Metric, find_metric
 from hfbench.models.controls import refuse_unfit_control
 from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
@@ -75,6 +78,7 @@ class Inputs:
                 sizes = sorted(size for own, size in subsets if own == seed)
                 check_train_sizes(sizes, labels, names, self._order(seed))
             self._refuse_unfit_keys(cells)
+            self._refuse_unfit_measures()
         trained = {(cell.kind, cell.model.name): cell for cell in cells if cell.head}
         for cell in trained.values():
             self.refuse_where(cell.model, partial(self._look_at, cell))
@@ -181,6 +185,8 @@ class Inputs:
     def _refuse_unfit_keys(self, cells: Sequence[Cell]) -> None:
         """Refuse what means nothing for the task's problem type, which its data may have said."""
         kind, labels = self.task.facts.problem_type, self.task.facts.labels
+        if self.recipe.selection not in ("last", "best_loss"):
+            find_metric(self.recipe.selection.removeprefix("best_"), kind, labels, "selection")
         if kind == "single_label_classification":
             if self.recipe.task and self.recipe.task.threshold and len(labels) != 2:
                 raise UserError(
@@ -188,11 +194,6 @@ class Inputs:
                     f"{self.task.facts.source} has {len(labels)} classes"
                 )
             return
-        if self.recipe.selection == "best_accuracy":
-            raise UserError(
-                f"selection: best_accuracy has no meaning for {kind}, which the task is; give "
-                "best_loss or last"
-            )
         for cell in cells:
             smoothing = "label_smoothing_factor"
             if (
@@ -206,6 +207,39 @@ class Inputs:
                 )
             if cell.model.control:
                 refuse_unfit_control(cell.model.control, kind, f"models.{cell.model.name}.control")
+
+    @property
+    def metric(self) -> Metric:
+        """The measure by which models are ranked."""
+        facts, task = self.task.facts, self.recipe.task
+        name = (task and task.metric) or DEFAULTS[facts.problem_type]
+        return find_metric(name, facts.problem_type, facts.labels, "task.metric")
+
+    def _refuse_unfit_measures(self) -> None:
+        """Refuse measures that are not known, or have no meaning for the task.
+
+        Raises:
+            UserError: of the ranking also where it has no number on the evaluation examples.
+        """
+        task, facts = self.recipe.task, self.task.facts
+        assert task is not None
+        kind, selected = facts.problem_type, self.recipe.selection.removeprefix("best_")
+        wanted = [("task.metrics", name) for name in task.metrics]
+        if selected not in ("last", "loss"):
+            wanted.append((f"selection: {self.recipe.selection}", selected))
+        metric = self.metric
+        for key, name in wanted:
+            find_metric(name, kind, facts.labels, key)
+        labels = labels_of(self.task.splits[facts.evaluation_split])
+        try:  # whatever the answers: what is wanting is in the labels
+            metric.compute(np.zeros((len(labels), len(facts.labels)), np.float32), labels)
+        except UndefinedMeasureError as error:
+            raise UserError(
+                f"task.metric: {metric.name} has no number on the {facts.evaluation_split} "
+                f"examples of {facts.source}: {error}; choose another measure"
+            ) from None
+        except Exception:  # one of anybody's may do without answers that are all alike
+            return
 
     def corpus(self, model: Model) -> LoadedCorpus:
         """The corpus that ``model`` is pretrained on."""

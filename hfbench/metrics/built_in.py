@@ -195,15 +195,15 @@ for _metric in (
         estimate=ranking.label_ranking, of_probabilities=True, bounds=_SHARE, columns_of=(),
     ),
     Metric(
-        "rmse", _value(regression.rmse), "RMSE", ".4g", "RMSE: root of the mean squared error.",
+        "rmse", _value(regression.rmse), "RMSE", "#.4g", "RMSE: root of the mean squared error.",
         False, kinds=_NUMBERS, estimate=regression.rmse, bounds=_UPWARDS,
     ),
     Metric(
-        "mse", _value(regression.mse), "MSE", ".4g", "MSE: mean squared error.", False,
+        "mse", _value(regression.mse), "MSE", "#.4g", "MSE: mean squared error.", False,
         kinds=_NUMBERS, estimate=regression.mse, bounds=_UPWARDS, columns_of=(),
     ),
     Metric(
-        "mae", _value(regression.mae), "MAE", ".4g", "MAE: mean absolute error.", False,
+        "mae", _value(regression.mae), "MAE", "#.4g", "MAE: mean absolute error.", False,
         kinds=_NUMBERS, estimate=regression.mae, bounds=_UPWARDS,
     ),
     Metric(

@@ -95,7 +95,7 @@ class Metric:
 
     def text(self, value: float) -> str:
         """``value`` as tables show it."""
-        return format(value, self.format).removesuffix("%")
+        return format(value, self.format).removesuffix("%").removesuffix(".")
 
 
 @dataclass(frozen=True)

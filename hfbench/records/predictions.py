@@ -194,7 +194,8 @@ class _File:
         return self.content.slice(0, starts["logits"]) if is_last else self.content
 
     def begins_as(self, beginning: "pa.Buffer") -> bool:
-        return self.content.slice(0, beginning.size).equals(beginning)
+        size = beginning.size
+        return size <= self.content.size and self.content.slice(0, size).equals(beginning)
 
     def columns(self, *names: str) -> "pa.Table":
         """Of one chunk each.

@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from hfbench.cli.run import write_tables
 from hfbench.errors import UserError
 from hfbench.evidence.overall import load_overall
 from hfbench.evidence.overall_findings import OverallFindings
@@ -181,6 +183,11 @@ def test_it_fits_80_columns_and_every_form(folders):
     assert max(map(len, said.splitlines())) <= 80
     assert "good" in said
     assert "…" not in said
+    narrow = Console(file=io.StringIO(), width=60)
+    print_overall(findings, narrow)
+    parts = [line for line in narrow.file.getvalue().splitlines() if "accuracy %" in line]
+    assert len(parts) > 1
+    assert sum(line.count("accuracy %") for line in parts) == 5
     tex = as_latex(findings)
     assert tex.count("\\begin{tabular}") == tex.count("\\end{tabular}") == 2
     page = render_overall(findings, Path())
@@ -197,3 +204,16 @@ def test_committed_results_of_three_studies_go_together():
     assert len(overall.complete) == 7
     assert overall.rows[0].model == "tfidf-logreg"
     assert overall.rows[0].mean.value == pytest.approx(0.7595, abs=5e-5)
+
+
+def test_committed_pages_of_several_tasks_come_out_again_byte_for_byte(tmp_path):
+    copy = tmp_path / "three_tasks"
+    shutil.copytree(STUDY.parent / "three_tasks", copy)
+    pages = [path for path in sorted(copy.rglob("*")) if path.suffix in (".md", ".csv", ".tex")]
+    assert len(pages) >= 4 + 3 * 3
+    before = {path: path.read_bytes() for path in pages}
+    for path in pages:
+        path.unlink()
+    console = Console(file=io.StringIO(), width=80)
+    write_tables(ResultsFolder(copy), console)
+    assert {path: path.read_bytes() for path in pages} == before

@@ -10,7 +10,7 @@ from hfbench.data.tables import labels_of
 from hfbench.execution.inputs import Inputs, once_a_model
 from hfbench.metrics.built_in import DEFAULTS
 from hfbench.metrics.measure import classification_metrics
-from hfbench.metrics.registry import METRICS
+from hfbench.metrics.registry import find_metric
 from hfbench.metrics.threshold import best_f1_thresholds
 from hfbench.models.architecture import hash_source
 from hfbench.models.facts import describe_config, hash_weights
@@ -58,8 +58,11 @@ def measure(logits: dict[str, np.ndarray], inputs: Inputs) -> dict[str, Any]:
     thresholds = None
     if task and task.threshold:
         thresholds = best_f1_thresholds(logits["validation"], labels["validation"])
+    also = []
+    if task and task.metric:
+        also = [find_metric(task.metric, kind, inputs.task.facts.labels, "task.metric")]
     metrics = {
-        split: classification_metrics(values, labels[split], kind, thresholds)
+        split: classification_metrics(values, labels[split], kind, thresholds, also)
         for split, values in logits.items()
     }
     return {"metrics": metrics, "thresholds": thresholds}
@@ -87,7 +90,9 @@ def tabulate(logits: dict[str, np.ndarray], inputs: Inputs) -> pa.Table:
 def compared_outcome(record: ComparedRecord) -> str:
     """The figure that the table will show."""
     split = record.task.evaluation_split
-    metric = METRICS[DEFAULTS[record.task.problem_type]]
+    task = record.task
+    name = record.settings["task"].get("metric") or DEFAULTS[task.problem_type]
+    metric = find_metric(name, task.problem_type, task.labels, "task.metric")
     value = record.metrics[split].get(metric.name)
     unit = " %" if metric.is_percentage else ""
     shown = "none" if value is None else f"{metric.text(value)}{unit}"
