@@ -58,8 +58,18 @@ class FlipCounts:
 
 
 def count_by_label(flips: Flips) -> list[FlipCounts]:
-    """Flips by the right label."""
-    return _count(flips, flips.first.labels, _label_names(flips))
+    """Flips by the right label; an example with several counts under each."""
+    labels, names = flips.first.labels, flips.first.finished[0].task.labels
+    has = labels.T == 1 if labels.ndim == 2 else np.arange(len(names))[:, None] == labels
+    return _count(flips, has, names)
+
+
+def right_label(flips: Flips, example: int) -> str:
+    """The name of an example's label, or of several."""
+    label, names = flips.first.labels[example], flips.first.finished[0].task.labels
+    if np.ndim(label):
+        return ", ".join(names[i] for i in np.flatnonzero(label)) or "none"
+    return names[label]
 
 
 def count_by_length(flips: Flips, texts: Mapping[str, str]) -> list[FlipCounts]:
@@ -68,11 +78,11 @@ def count_by_length(flips: Flips, texts: Mapping[str, str]) -> list[FlipCounts]:
     first, second = np.quantile(words, [1 / 3, 2 / 3], method="inverted_cdf")
     third = (words > first).astype(int) + (words > second)
     names = [f"up to {first} words", f"{first + 1} to {second} words", f"over {second} words"]
-    return _count(flips, third, names)
+    return _count(flips, np.arange(3)[:, None] == third, names)
 
 
-def _count(flips: Flips, numbers: np.ndarray, names: list[str]) -> list[FlipCounts]:
-    """By group; ``numbers`` says which of ``names`` each example belongs to."""
+def _count(flips: Flips, has: np.ndarray, names: list[str]) -> list[FlipCounts]:
+    """By group; ``has`` says whether each example is in each of ``names``, (names, examples)."""
     runs = len(flips.seeds)
     return [
         FlipCounts(
@@ -83,13 +93,9 @@ def _count(flips: Flips, numbers: np.ndarray, names: list[str]) -> list[FlipCoun
             stable_fixed=int((flips.fixed[of] == runs).sum()),
             stable_broken=int((flips.broken[of] == runs).sum()),
         )
-        for name, of in ((name, numbers == number) for number, name in enumerate(names))
+        for name, of in zip(names, has, strict=True)
         if of.any()
     ]
-
-
-def _label_names(flips: Flips) -> list[str]:
-    return flips.first.finished[0].task.labels
 
 
 def find_flips(first: ModelRuns, second: ModelRuns) -> Flips:
@@ -129,8 +135,8 @@ def print_flips(flips: Flips, console: Console, texts: Mapping[str, str] | None 
     say(counts)
     lines = _table("example", "label", "fixed", "broken", *(["text"] if texts else []))
     for number in flips.examples:
-        example, label = str(flips.first.ids[number]), flips.first.labels[number]
-        line = [example, _label_names(flips)[label]]
+        example = str(flips.first.ids[number])
+        line = [example, right_label(flips, number)]
         line += [str(flips.fixed[number]), str(flips.broken[number])]
         lines.add_row(*map(Text, [*line, *([texts[example]] if texts else [])]))
     say(lines)

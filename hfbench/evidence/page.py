@@ -25,6 +25,7 @@ from hfbench.evidence.flips import (
     count_by_label,
     count_by_length,
     find_flips,
+    right_label,
 )
 from hfbench.evidence.plots import FAINT, INK, PAIRS, PALETTE, Plot, draw_plots, save_figure
 from hfbench.evidence.stats import VarianceSplit
@@ -195,7 +196,6 @@ def _flip_tables(comparison: ComparedModels, texts: Mapping[str, str] | None) ->
 
 
 def _flip_table(flips: Flips, texts: Mapping[str, str] | None) -> _FlipTable:
-    task = flips.first.finished[0].task
     counts = count_by_label(flips) + (count_by_length(flips, texts) if texts else [])
     lines = []
     for number in flips.examples[:_LISTED]:
@@ -203,7 +203,7 @@ def _flip_table(flips: Flips, texts: Mapping[str, str] | None) -> _FlipTable:
         text = texts[example] if texts is not None else None
         line = _FlipLine(
             id=example,
-            label=task.labels[flips.first.labels[number]],
+            label=right_label(flips, number),
             text=text,
             words=len(text.split()) if text is not None else None,
             fixed=int(flips.fixed[number]),
