@@ -56,9 +56,7 @@ def test_models_are_ranked_by_the_measure_and_the_value_is_the_mean_over_runs(
     assert comparison.letters == {"good": "a", "fair": "b", "poor": "c"}
 
 
-@settings(
-    max_examples=8, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
-)
+@settings(max_examples=8, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
 @given(data=st.data())
 def test_what_is_said_is_what_the_table_shows(tmp_path_factory, write_record, data):
     """Of any measure: the best, who may be the best, and who is above the floor."""
