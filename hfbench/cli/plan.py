@@ -12,7 +12,7 @@ from rich.table import Table
 
 from hfbench.evidence.classes import ENOUGH
 from hfbench.evidence.comparison import compare_records
-from hfbench.evidence.data_notes import describe_cut
+from hfbench.evidence.data_notes import describe_cut, what_is_asked
 from hfbench.evidence.power import (
     Discordance,
     detectable_difference,
@@ -73,7 +73,7 @@ def print_plan(
     if recipe.task and not only_pretraining:
         facts = inputs.task.facts
         sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
-        say(f"Data: {facts.source}: {sizes} examples; labels {list_labels(facts.labels)}")
+        say(f"Data: {facts.source}: {sizes} examples; {what_is_asked(facts)}")
     console.print(_cells_table(statuses, inputs))
     for line in _truncation(statuses, inputs):
         say(line)

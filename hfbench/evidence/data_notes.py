@@ -23,13 +23,14 @@ def describe_data(comparison: ComparedModels) -> str:
     revision = f" at {task.revision[:12]}" if task.revision else ""
     label = comparison.metric.label
     return (
-        f"Data: {task.source}{revision}; {', '.join(parts)} examples; {_what_is_asked(task)}. "
+        f"Data: {task.source}{revision}; {', '.join(parts)} examples; {what_is_asked(task)}. "
         f"{label[:1].upper()}{label[1:]} is on the {task.evaluation_split} examples."
         f"{_left_out(task)}"
     )
 
 
-def _what_is_asked(task: TaskData) -> str:
+def what_is_asked(task: TaskData) -> str:
+    """The labels, or the numbers, in words."""
     if task.problem_type == "regression":
         target = task.splits[task.evaluation_split].target
         assert target is not None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from hfbench.evidence.compared import ModelRuns
 from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.stats import McNemar, mcnemar
 from hfbench.evidence.words import p_text
+
+NO_LABEL = "no label"
 
 
 @dataclass(frozen=True)
@@ -58,18 +61,23 @@ class FlipCounts:
 
 
 def count_by_label(flips: Flips) -> list[FlipCounts]:
-    """Flips by the right label; an example with several counts under each."""
-    labels, names = flips.first.labels, flips.first.finished[0].task.labels
-    has = labels.T == 1 if labels.ndim == 2 else np.arange(len(names))[:, None] == labels
-    return _count(flips, has, names)
+    """Flips by the right label; multi-label: of the examples that have it, and that have none."""
+    labels = flips.first.labels
+    masks = {
+        name: labels == number if labels.ndim == 1 else labels[:, number] == 1
+        for number, name in enumerate(_label_names(flips))
+    }
+    if labels.ndim == 2:
+        masks[NO_LABEL] = ~labels.any(1)
+    return _count(flips, masks)
 
 
 def right_label(flips: Flips, example: int) -> str:
-    """The name of an example's label, or of several."""
-    label, names = flips.first.labels[example], flips.first.finished[0].task.labels
-    if np.ndim(label):
-        return ", ".join(names[i] for i in np.flatnonzero(label)) or "none"
-    return names[label]
+    """What is right, in words."""
+    label, names = flips.first.labels[example], _label_names(flips)
+    if label.ndim == 0:
+        return names[label]
+    return " + ".join(compress(names, label)) or NO_LABEL
 
 
 def count_by_length(flips: Flips, texts: Mapping[str, str]) -> list[FlipCounts]:
@@ -78,11 +86,11 @@ def count_by_length(flips: Flips, texts: Mapping[str, str]) -> list[FlipCounts]:
     first, second = np.quantile(words, [1 / 3, 2 / 3], method="inverted_cdf")
     third = (words > first).astype(int) + (words > second)
     names = [f"up to {first} words", f"{first + 1} to {second} words", f"over {second} words"]
-    return _count(flips, np.arange(3)[:, None] == third, names)
+    return _count(flips, {name: third == number for number, name in enumerate(names)})
 
 
-def _count(flips: Flips, has: np.ndarray, names: list[str]) -> list[FlipCounts]:
-    """By group; ``has`` says whether each example is in each of ``names``, (names, examples)."""
+def _count(flips: Flips, masks: Mapping[str, np.ndarray]) -> list[FlipCounts]:
+    """By group; ``masks`` say which examples belong to each."""
     runs = len(flips.seeds)
     return [
         FlipCounts(
@@ -93,9 +101,13 @@ def _count(flips: Flips, has: np.ndarray, names: list[str]) -> list[FlipCounts]:
             stable_fixed=int((flips.fixed[of] == runs).sum()),
             stable_broken=int((flips.broken[of] == runs).sum()),
         )
-        for name, of in zip(names, has, strict=True)
+        for name, of in masks.items()
         if of.any()
     ]
+
+
+def _label_names(flips: Flips) -> list[str]:
+    return flips.first.finished[0].task.labels
 
 
 def find_flips(first: ModelRuns, second: ModelRuns) -> Flips:

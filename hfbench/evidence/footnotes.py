@@ -15,7 +15,9 @@ def footnotes(comparison: ComparedModels) -> dict[str, str]:
         reasons += filter(None, [collapse(model), _odd_seeds(model), _one_pretraining(model)])
         reasons += filter(None, [_pretrained_on(model), _unfair(model), _unknown(model)])
         reasons += dict.fromkeys(note for r in model.finished for note in r.model_facts.notes)
-        if model.finished and comparison.floors[model.name].below_chance:
+        # one that gives a label from another probability on is meant to be right less often
+        is_usual = not any(record.thresholds for record in model.finished)
+        if model.finished and is_usual and comparison.floors[model.name].below_chance:
             reasons.append(_below_chance(model, comparison.floors[model.name]))
         if model.failed:
             left_out = "run is" if len(model.failed) == 1 else "runs are"

@@ -164,6 +164,8 @@ class Inputs:
     def _refuse_unfit_keys(self, cells: Sequence[Cell]) -> None:
         """Refuse what means nothing for the task's problem type, which its data may have said."""
         kind, labels = self.task.facts.problem_type, self.task.facts.labels
+        if self.recipe.selection not in ("last", "best_loss"):
+            find_metric(self.recipe.selection.removeprefix("best_"), kind, labels, "selection")
         if kind == "single_label_classification":
             if self.recipe.task and self.recipe.task.threshold and len(labels) != 2:
                 raise UserError(

@@ -1,6 +1,7 @@
 """What goes up of a model: the files by which it loads, by an allow-list, and nothing else."""
 
 import json
+import math
 import re
 import shutil
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from pathlib import Path
 
 from hfbench.errors import UserError, nearest
 from hfbench.evidence.compared import ModelRuns
-from hfbench.metrics.scores import accuracy, negative_log_likelihood
+from hfbench.metrics.built_in import LOSSES
+from hfbench.metrics.registry import METRICS, Metric, score
 from hfbench.records.predictions import load_predictions
 from hfbench.records.schema import ClassificationRecord
 from hfbench.system.code_references import find_code_files
@@ -47,7 +49,8 @@ def is_ours(name: str) -> bool:
 def choose_run(model: ModelRuns, seed: str, results: Path) -> Choice:
     """The finished run of ``seed``, or the one that is best on the validation examples.
 
-    Among equals in accuracy the lowest validation loss decides, then the lowest seed.
+    Best by the measure of the comparison; among equals the lowest validation loss decides, then the
+    lowest seed.
 
     Args:
         model: its runs.
@@ -70,11 +73,14 @@ def choose_run(model: ModelRuns, seed: str, results: Path) -> Choice:
             f"--seed {seed!r}: no finished run of {model.name} has it (seeds: {known}; or "
             f"best-of-validation){nearest(seed, ['best-of-validation'])}"
         )
-    best = min(runs.values(), key=lambda record: _validation_rank(record, results))
+    metric = model.metric
+    best = min(runs.values(), key=lambda record: _validation_rank(record, metric, results))
     if len(runs) == 1:
         return Choice(best, "it is the only run")
     return Choice(
-        best, f"of {len(runs)} seeds it has the highest accuracy on the validation examples"
+        best,
+        f"of {len(runs)} seeds it has the {'highest' if metric.higher_is_better else 'lowest'} "
+        f"{metric.label} on the validation examples",
     )
 
 
@@ -129,8 +135,15 @@ def _refuse_incomplete_map(checkpoint: Path) -> None:
             )
 
 
-def _validation_rank(record: ClassificationRecord, results: Path) -> tuple[float, float, int]:
-    """By the predictions, of which the metrics in the record are what somebody says."""
+def _validation_rank(
+    record: ClassificationRecord, metric: Metric, results: Path
+) -> tuple[float, float, int]:
+    """By the predictions, of which the metrics in the record are what somebody says.
+
+    A run of which the measure has no number is the last.
+    """
     found = load_predictions(record, results, "validation")
-    logits, labels = found["logits"], found["label"]
-    return -accuracy(logits, labels), negative_log_likelihood(logits, labels), record.seed
+    logits, labels, kind = found["logits"], found["label"], record.task.problem_type
+    value = score(kind, logits, labels, [metric], record.thresholds).values.get(metric.name)
+    rank = math.inf if value is None else -value if metric.higher_is_better else value
+    return rank, METRICS[LOSSES[kind]].compute(logits, labels), record.seed

@@ -19,7 +19,6 @@ from jinja2 import Environment, StrictUndefined
 
 from hfbench.evidence import markdown
 from hfbench.evidence.findings import Findings, describe_pretraining
-from hfbench.evidence.stats import wilson_interval
 from hfbench.evidence.table import MAIN, build_rows, text_table
 from hfbench.evidence.words import percent
 from hfbench.metrics.registry import Metric, metrics_of
@@ -136,7 +135,7 @@ def eval_results_yaml(run: PublishedRun) -> str | None:
     entry = EvalResultEntry(
         dataset_id=dataset,
         task_id=config if is_published_split(run.record) else f"{config}-{_slug(run)}",
-        value=run.record.metrics[run.task.evaluation_split]["accuracy"],
+        value=run.value,
         dataset_revision=run.task.revision,
         date=run.record.started,
         notes=this_run(run),
@@ -188,7 +187,7 @@ def _model_metadata(run: PublishedRun) -> ModelCardData:
         tags=[*_TAGS, *(["lora"] if "lora" in run.entry else [])],
         base_model=run.base_model,
         datasets=[task["dataset_name"]] if task.get("dataset_name") else None,
-        metrics=[_hub_type(metric) for metric in metrics_of("single_label_classification")],
+        metrics=list(dict.fromkeys(map(_hub_type, _metrics(run)))),
         model_name=run.repo_id.split("/")[1],
         eval_results=_eval_results(run),
         **relation,
@@ -196,7 +195,7 @@ def _model_metadata(run: PublishedRun) -> ModelCardData:
 
 
 def _eval_results(run: PublishedRun) -> list[EvalResult]:
-    """Every metric of the run and the mean accuracy over the seeds, each with its n."""
+    """Every metric of the run and the mean of the first over the seeds, each with its n."""
     record, task, model = run.record, run.task, run.model
     settings = record.settings["task"]
     common = {
@@ -208,20 +207,17 @@ def _eval_results(run: PublishedRun) -> list[EvalResult]:
         "dataset_split": split_name(record),
         "dataset_revision": task.revision,
     }
-    own: dict[str, Any] = {"n": int(run.correct.size), "seed": record.seed}
-    of_accuracy = {
-        "ci95": _rounded(wilson_interval(float(run.correct.mean()), run.correct.size)),
-        "seed_chosen": run.choice.reason,
-    }
+    own: dict[str, Any] = {"n": len(model.labels), "seed": record.seed}
+    of_its_own = {"ci95": _rounded(run.interval), "seed_chosen": run.choice.reason}
     results = [
         EvalResult(
             **common,
             metric_type=_hub_type(metric),
             metric_name=metric.title.removesuffix(" %"),
             metric_value=round(run.scores[metric.name], 6),
-            metric_args={**own, **(of_accuracy if metric.name == "accuracy" else {})},
+            metric_args={**own, **(of_its_own if metric.name == run.metric.name else {})},
         )
-        for metric in metrics_of("single_label_classification")
+        for metric in _metrics(run)
         if metric.name in run.scores
     ]
     if len(model.finished) > 1:
@@ -229,13 +225,19 @@ def _eval_results(run: PublishedRun) -> list[EvalResult]:
         results.append(
             EvalResult(
                 **common,
-                metric_type="accuracy",
-                metric_name=f"accuracy, mean of {len(model.finished)} seeds",
+                metric_type=_hub_type(run.metric),
+                metric_name=f"{run.metric.label}, mean of {len(model.finished)} seeds",
                 metric_value=round(model.value, 6),
                 metric_args=mean,
             )
         )
     return results
+
+
+def _metrics(run: PublishedRun) -> list[Metric]:
+    """Those that every run has unasked, and that by which models are ranked."""
+    known = {metric.name: metric for metric in metrics_of(run.task.problem_type)}
+    return list({**known, run.metric.name: run.metric}.values())
 
 
 def _hub_type(metric: Metric) -> str:

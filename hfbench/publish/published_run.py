@@ -1,9 +1,11 @@
 """The run that is published among the others of its comparison, and what is to be said of it."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns
 from hfbench.evidence.data_notes import KEPT, describe_cut
@@ -11,6 +13,7 @@ from hfbench.evidence.findings import Findings
 from hfbench.evidence.footnotes import collapse
 from hfbench.evidence.stats import wilson_interval
 from hfbench.evidence.words import enumerate_names, list_labels, percent
+from hfbench.metrics.registry import Metric
 from hfbench.publish.bundle import Choice
 from hfbench.records.schema import ClassificationRecord, ModelFacts, TaskData, TrainingFacts
 
@@ -60,8 +63,29 @@ class PublishedRun:
 
     @property
     def correct(self) -> np.ndarray:
-        """Whether each answer of this run is right, shape (1, examples)."""
+        """Whether each answer of this run is right, shape (1, examples); of no regression."""
         return self.model.correct[self._number : self._number + 1]
+
+    @property
+    def metric(self) -> Metric:
+        """By which models are ranked."""
+        return self.model.metric
+
+    @property
+    def value(self) -> float:
+        """Of this run, by that measure."""
+        return self.scores[self.metric.name]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of that, over examples: Wilson's of a share of right answers."""
+        examples = len(self.model.labels)
+        if self.metric.name == "accuracy":
+            return wilson_interval(self.value, examples)
+        of_examples = self.model.pseudo_values[self._number]
+        half = norm.ppf(0.975) * of_examples.std(ddof=1) / math.sqrt(examples)
+        low, high = self.metric.bounds
+        return max(self.value - half, low), min(self.value + half, high)
 
     @property
     def scores(self) -> dict[str, float]:
@@ -83,7 +107,7 @@ class PublishedRun:
     @property
     def chosen_on_evaluation(self) -> bool:
         """Whether the seed was picked by the very examples that the table reports."""
-        picked = len(self.model.finished) > 1 and "highest accuracy" in self.choice.reason
+        picked = len(self.model.finished) > 1 and "validation examples" in self.choice.reason
         return picked and self.task.evaluation_split == "validation"
 
 
@@ -107,7 +131,13 @@ def _architecture(entry: dict[str, Any]) -> str:
 def what_it_is(run: PublishedRun) -> str:
     entry, facts = run.entry, run.facts
     labels = list_labels([f'"{label}"' for label in run.task.labels])
-    task = f"It classifies texts like those of {run.task.source} as {labels}."
+    task = {
+        "single_label_classification": f"It classifies texts like those of {run.task.source} as "
+        f"{labels}.",
+        "multi_label_classification": f"It gives texts like those of {run.task.source} any number "
+        f"of the labels {labels}.",
+        "regression": f"It predicts the number {labels} of texts like those of {run.task.source}.",
+    }[run.task.problem_type]
     size = f"{facts.parameters:,} parameters"
     name = entry.get("model_name_or_path")
     if lora := entry.get("lora"):
@@ -170,33 +200,42 @@ def place(run: PublishedRun) -> str:
         f"cannot be told from {enumerate_names(alike)}" if alike else "",
     ]
     found = enumerate_names([part for part in parts if part])
-    label = run.comparison.metric.label
-    place = f"By mean {label} over its seeds {name} is number {rank} of {len(finished)}"
+    place = f"By mean {run.metric.label} over its seeds {name} is number {rank} of {len(finished)}"
     return f"{place}: it {found}." if found else f"{place}."
 
 
 def this_run(run: PublishedRun) -> str:
-    """The accuracy of the published weights, in a sentence or two; also for the Hub's notes."""
-    right, n = int(run.correct.sum()), int(run.correct.size)
-    low, high = wilson_interval(right / n, n)
+    """How good the published weights are, in a sentence or two; also for the Hub's notes."""
+    n = len(run.model.labels)
     split, model = run.task.evaluation_split, run.model
     what = f"{split} examples"
     if not is_published_split(run.record):
         what += f", held out of the {split_name(run.record)} split"
+    of = f"{int(run.correct.sum())} of {n}" if run.metric.name == "accuracy" else f"{n}"
     text = (
-        f"Seed {run.record.seed}: accuracy {percent(right / n)} ({right} of {n} {what}; 95 % "
-        f"interval {100 * low:.1f}-{100 * high:.1f})"
+        f"Seed {run.record.seed}: {run.metric.label} {_shown(run.value, run.metric)} ({of} {what}; "
+        f"95 % interval {_range(run.interval, run.metric)})"
     )
     if len(model.finished) == 1:
         return f"{text}; one seed only"
-    low, high = model.interval
     text += (
-        f"; mean of {len(model.finished)} seeds {percent(model.value)} (95 % interval, over "
-        f"examples and seeds, {100 * low:.1f}-{100 * high:.1f})"
+        f"; mean of {len(model.finished)} seeds {_shown(model.value, run.metric)} (95 % interval, "
+        f"over examples and seeds, {_range(model.interval, run.metric)})"
     )
     if run.chosen_on_evaluation:
         text += "; the seed was chosen on these examples, so that its own figure is too high"
     return text
+
+
+def _shown(value: float, metric: Metric) -> str:
+    return percent(value) if metric.is_percentage else metric.text(value)
+
+
+def _range(interval: tuple[float, float], metric: Metric) -> str:
+    low, high = interval
+    if metric.is_percentage:
+        return f"{100 * low:.1f}-{100 * high:.1f}"
+    return f"{metric.text(low)} to {metric.text(high)}"
 
 
 def optimizer(training: TrainingFacts) -> str:
@@ -210,6 +249,38 @@ def optimizer(training: TrainingFacts) -> str:
     )
 
 
+def _limits_of_answers(run: PublishedRun) -> list[str]:
+    """What it answers, and how a program makes a decision of it."""
+    task, thresholds = run.task, run.record.thresholds
+    if task.problem_type == "regression":
+        target = task.splits["train"].target
+        assert target is not None
+        return [
+            f"Its numbers have no limits; those that it was trained on were from {target.low:.4g} "
+            f'to {target.high:.4g}. Ask the pipeline with `function_to_apply="none"`.'
+        ]
+    if task.problem_type == "multi_label_classification":
+        names, lines = task.labels, [
+            f"A text may get any number of the labels {list_labels(task.labels)}, none as well: "
+            "ask the pipeline with `top_k=None`, and take those of a probability above "
+            f"{'their threshold' if thresholds else '0.5'}."
+        ]  # fmt: skip
+    else:
+        names = task.labels[1:]
+        lines = [
+            f"Every text gets one of the labels {list_labels(task.labels)}, also where none fits."
+        ]
+    if thresholds:
+        pairs = zip(names, thresholds, strict=True)
+        lines.append(
+            "The figures are those of labels that are given from these probabilities on, which "
+            "were chosen on the validation examples: "
+            f"{', '.join(f'{name} {threshold:.3f}' for name, threshold in pairs)}. The pipeline "
+            "does not know them."
+        )
+    return lines
+
+
 def limits(run: PublishedRun) -> list[str]:
     """What is not known of it, or known to be bad."""
     model, training, task = run.model, run.training, run.task
@@ -217,10 +288,13 @@ def limits(run: PublishedRun) -> list[str]:
         f"Evaluated on {len(model.labels):,} {task.evaluation_split} examples of {task.source} and "
         "nothing else: about other texts, languages or times nothing is known, and nothing was "
         "examined of biases.",
-        f"Every text gets one of the labels {list_labels(task.labels)}, also where none fits.",
-        f"Its probabilities are off by {percent(run.scores['ece'])} on average (expected "
-        "calibration error over 10 bins).",
+        *_limits_of_answers(run),
     ]
+    if "ece" in run.scores:
+        lines.append(
+            f"Its probabilities are off by {percent(run.scores['ece'])} on average (expected "
+            "calibration error over 10 bins)."
+        )
     if run.chosen_on_evaluation:
         lines.append(
             "The seed was chosen on the examples that the table reports: expect the mean over the "

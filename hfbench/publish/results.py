@@ -66,7 +66,7 @@ def stage_results(
         _write_parquet(together, folder / "data" / "predictions.parquet")
     scores = _scores(findings.comparison)
     rows = [_run_row(record, scores.get(record.stem, {})) for record in records]
-    runs = pa.Table.from_pylist(rows, _run_schema())
+    runs = pa.Table.from_pylist(rows, _run_schema(scores))
     _write_parquet(runs, folder / "data" / "runs.parquet")
     card = render_results_card(findings, repo_id, licence)
     with atomic(folder / CARD) as temporary:
@@ -221,7 +221,10 @@ def _with_run(record: Compared, folder: ResultsFolder) -> pa.Table:
     return table
 
 
-def _run_schema() -> pa.Schema:
+def _run_schema(scores: dict[str, dict[str, float]]) -> pa.Schema:
+    """Of the table of runs; ``scores``: of each run those metrics that have a number."""
+    found = dict.fromkeys(name for values in scores.values() for name in values)
+    known = [metric.name for metric in metrics_of("single_label_classification")]
     return pa.schema(
         {
             "kind": pa.string(),
@@ -231,7 +234,7 @@ def _run_schema() -> pa.Schema:
             "status": pa.string(),
             "failure": pa.string(),
             "evaluation_split": pa.string(),
-            **{metric.name: pa.float64() for metric in metrics_of("single_label_classification")},
+            **dict.fromkeys(found or known, pa.float64()),
             "steps": pa.int64(),
             "train_seconds": pa.float64(),
             "flops": pa.int64(),

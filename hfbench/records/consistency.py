@@ -56,6 +56,8 @@ def contradiction(record: Compared | FailedRecord) -> str | None:
             return f"{key} has no {task.evaluation_split!r}"
     if task.problem_type == "regression" and len(task.labels) != 1:
         return f"task.labels are {len(task.labels)}, and a regression has one"
+    if problem := _threshold_misfit(record):
+        return problem
     default = DEFAULTS[task.problem_type]
     if default not in record.metrics.get(task.evaluation_split, {}):
         return f"metrics has no {default} of {task.evaluation_split!r}"
@@ -86,6 +88,17 @@ def misfit(record: Compared, predictions: dict[str, np.ndarray]) -> str | None:
         return "an example more than once"
     seen = partial(Metric.seen, outputs=logits, thresholds=record.thresholds)
     return _other_metric(task.problem_type, record.metrics[split], seen, labels)
+
+
+def _threshold_misfit(record: Compared) -> str | None:
+    found, task = record.thresholds, record.task
+    if found is None:
+        return None
+    wanted = 1 if task.problem_type == "single_label_classification" else len(task.labels)
+    fits = len(found) == wanted and (wanted > 1 or len(task.labels) == 2)
+    if task.problem_type == "regression" or not fits or not all(0 < one < 1 for one in found):
+        return "thresholds are not a probability for each label, or for the second of two classes"
+    return None
 
 
 def _labels_misfit(kind: ProblemType, labels: np.ndarray, num_labels: int) -> str | None:

@@ -124,7 +124,7 @@ def test_a_comparison_goes_from_data_to_pages(compared, call):
     assert "0 of 6 cells to run" in call("plan", path)
     call("data", path)
     call("fsck", results)
-    call("verify", results, "mine--seed0", "words")
+    call("verify", results, "--cells", "mine--seed0", "--cells", "words")
     if kind != "regression":
         assert "mine relative to words" in call("flips", results, "words", "mine")
 
@@ -146,14 +146,22 @@ def test_only_what_is_given_is_in_the_identity(compared):
 @pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [
-        ("regression", ["selection=best_accuracy"], "best_accuracy has no meaning for regression"),
+        (
+            "regression",
+            ["selection=best_accuracy"],
+            "'accuracy' has no meaning for regression",
+        ),
         (
             "regression",
             ["training_arguments.label_smoothing_factor=0.1"],
             "label_smoothing_factor (model 'mine') has no meaning for regression",
         ),
         ("regression", ["task.threshold=best_f1"], "task.threshold: it has no meaning for regr"),
-        ("multi", ["selection=best_accuracy"], "best_accuracy has no meaning for multi_label"),
+        (
+            "multi",
+            ["selection=best_accuracy"],
+            "'accuracy' has no meaning for multi_label",
+        ),
     ],
 )
 def test_a_key_without_meaning_is_refused_before_anything_runs(

@@ -21,7 +21,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer, PreTrainedM
 
 from hfbench.data.batches import PackedRows, round_length
 from hfbench.data.corpus import load_corpus
+from hfbench.data.strata import strata
 from hfbench.data.subsets import nested_order
+from hfbench.data.tables import labels_of
 from hfbench.data.task import load_task
 from hfbench.data.tokens import TokenizedData, predicted_bytes, tokenize_corpus, tokenize_task
 from hfbench.execution.compare import compare
@@ -76,11 +78,18 @@ def make_rows(number: int, first: int = 0) -> list[dict[str, str]]:
     for n in range(first, first + number):
         label, length = LABELS[n % 2], 1 + n * 5 % 7
         words = [WORDS["other"][(n * n + 3 * k + k * k) % 6] for k in range(length)]
-        rows.append({"text": " ".join([*words, WORDS[label][n * 7 % 4], "indeed"]), "label": label})
+        text = " ".join([*words, WORDS[label][n * 7 % 4], "indeed"])
+        labels = [name for name in ("a", "the", label) if name in words or name == label]
+        row = {"text": text, "label": label, "labels": labels, "score": n * 7 % 13 / 4 - 1}
+        rows.append(row)
     return rows
 
 
 TEXTS = [row["text"] for row in make_rows(48)]
+
+
+MULTI_LABEL = {"label_column": "labels"}
+REGRESSION = {"label_column": "score"}
 
 
 def measure_metrics() -> Numbers:
@@ -102,7 +111,10 @@ def measure_data() -> Numbers:
     with tempfile.TemporaryDirectory() as folder:
         write_rows(Path(folder) / "train.jsonl", make_rows(40))
         files = {"train": "train.jsonl"}
-        held_out = load_task(Task(data_files=files, validation_size=0.25), Path(folder))
+        held_out, label_sets, targets = (
+            load_task(Task(data_files=files, validation_size=0.25, **keys), Path(folder))
+            for keys in ({}, {"label_column": "labels"}, {"label_column": "score"})
+        )
     corpora = {
         cut: load_corpus(Corpus(builtin="pets", cut=cut, block_size=48), Path(), "corpus").texts
         for cut in ("sentences", "blocks")
@@ -124,6 +136,12 @@ def measure_data() -> Numbers:
         "builtin": {name: facts.content_hash for name, facts in builtin.facts.splits.items()},
         "held out": list(held_out.splits["validation"]["id"][:]),
         "hashes": {name: facts.content_hash for name, facts in held_out.facts.splits.items()},
+        "label sets": {name: facts.model_dump() for name, facts in label_sets.facts.splits.items()},
+        "targets": {name: facts.model_dump() for name, facts in targets.facts.splits.items()},
+        "strata": {
+            name: strata(labels_of(task.splits["train"])).tolist()
+            for name, task in {"label sets": label_sets, "targets": targets}.items()
+        },
         "ids": task.splits["train"][:3]["input_ids"],
         "tokens": counts_of(task),
         "part": task.with_train_rows(np.array([1, 4])).splits["train"]["labels"][:],
@@ -201,6 +219,13 @@ def measure_training() -> Numbers:
     with_mkl = torch.backends.mkl.is_available()
     dropout = {**gpt2, "name": "dropout", "config": GPT2}
     cells |= run_cells([dropout]) if with_mkl else {"dropout--seed0": UNMEASURED}
+    smoothed = {"training_arguments": {"label_smoothing_factor": 0.1}}
+    for name, entry, task in (
+        ("multi", {**gpt2, **smoothed}, {**MULTI_LABEL, "class_weights": "balanced"}),
+        ("regression", bert, REGRESSION),
+        ("weighted", {**gpt2, **smoothed}, {"class_weights": {"bad": 3.0}}),
+    ):
+        cells |= run_cells([{**entry, "name": name}], task=task)
     sampler = EpochSampler(num_examples=10, batch=4, seed=5)
     return {
         "streams": vars(derive_streams(7)),
@@ -259,11 +284,12 @@ def measure_lora() -> Numbers:
 
 
 def measure_control(name: str) -> Numbers:
-    """What a control says of pairs of texts."""
-    return run_cells(
-        [{"name": "control", "control": name}],
-        task={"text_column": ["text", "more"]},
-    )
+    """What a control says of pairs of texts, and where something else is asked of a text."""
+    control = {"name": "control", "control": name}
+    cells = run_cells([control], task={"text_column": ["text", "more"]})
+    for kind, task in {"multi": MULTI_LABEL, "regression": REGRESSION}.items():
+        cells |= run_cells([{**control, "name": kind}], task=task)
+    return cells
 
 
 def run_cells(

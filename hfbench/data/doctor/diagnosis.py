@@ -20,9 +20,17 @@ from hfbench.data.files import find_files
 from hfbench.data.tables import Texts, labels_of
 from hfbench.errors import UserError
 from hfbench.recipe.schema import Recipe, Task
+from hfbench.recipe.types import ProblemType
 
 if TYPE_CHECKING:
     from hfbench.data.task import LoadedTask
+
+
+_KINDS_OF_LABEL: dict[ProblemType, str] = {
+    "single_label_classification": "classes",
+    "multi_label_classification": "labels",
+    "regression": "ranges",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,8 @@ class SplitFacts:
     """Class -> examples, the most frequent first."""
     lengths: dict[str, Lengths]
     """By text column."""
+    kinds_of_label: str
+    """What ``classes`` are: classes, labels, or ranges of numbers."""
     letters: dict[str, int]
     """Script -> letters, the most frequent first."""
 
@@ -93,7 +103,9 @@ def diagnose(target: str, recipe: Recipe) -> Diagnosis:
         found.findings += _compare_readings(loaded, task, columns)
         examples = _as_loaded(task, loaded, columns)
     if examples:
-        found.splits = {name: _facts(split) for name, split in examples.splits.items()}
+        found.splits = {
+            name: _facts(split, examples.kind) for name, split in examples.splits.items()
+        }
         found.findings += [finding for check in CHECKS for finding in check(examples)]
         found.cuts = count_cuts(examples.splits["train"].joined(), recipe)
         found.findings += describe_cuts(found.cuts, recipe)
@@ -340,11 +352,12 @@ def _others(task: Task, columns: Mapping[str, list[Any]], rows: list[int]) -> di
     }
 
 
-def _facts(split: Split) -> SplitFacts:
+def _facts(split: Split, kind: ProblemType) -> SplitFacts:
     return SplitFacts(
         len(split.labels),
         dict(split.class_counts.most_common()),
         {column: measure(texts) for column, texts in split.texts.items()},
+        _KINDS_OF_LABEL[kind],
         count_letters(split.joined()),
     )
 

@@ -77,7 +77,8 @@ def _split(facts: SplitFacts) -> str:
         if count >= 0.01 * total
     ]
     letters = f"; letters: {', '.join(scripts)}" if scripts else ""
-    return f"{facts.examples:,} examples; {len(facts.classes)} classes: {', '.join(shown)}{letters}"
+    kinds = f"{len(facts.classes)} {facts.kinds_of_label}"
+    return f"{facts.examples:,} examples; {kinds}: {', '.join(shown)}{letters}"
 
 
 def _wrapped(text: str, before: str = "", after: str | None = None) -> list[str]:

@@ -69,7 +69,7 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         config={},
         vocab_size=None,
         max_length=None,
-        notes=_notes(cell, task.facts.problem_type),
+        notes=_notes(cell, inputs),
     )
     fields = {
         "task": task.facts,
@@ -86,8 +86,12 @@ def outcome(record: ControlRecord) -> str:
     return f"{compared_outcome(record)}, {record.fit_seconds:.1f} s"
 
 
-def _notes(cell: Cell, kind: ProblemType) -> list[str]:
+def _notes(cell: Cell, inputs: Inputs) -> list[str]:
     """What a control does that is not what its name says."""
+    kind = inputs.task.facts.problem_type
+    assert inputs.recipe.task is not None
+    if cell.model.source == "majority" and inputs.recipe.task.threshold:
+        return ["it gives each text the labels whose share is above their threshold"]
     note = _OTHER_ANSWERS.get((cell.model.source, kind))
     return [note] if note else []
 
