@@ -60,6 +60,13 @@ class RunSpread:
         runs, examples = scores.shape
         if runs == 1:
             return cls(runs, examples, 0.0, 0.0, is_usual)
+        if not ((scores == 0) | (scores == 1)).all():
+            # of real scores sums are not exact: without their mean little is lost in rounding
+            centred = scores - scores.mean()
+            noise = np.square(1e-12 * np.abs(scores).max())
+            of_runs, _, of_rest = mean_squares(centred)
+            of_runs, of_rest = (0.0 if part <= noise else part for part in (of_runs, of_rest))
+            return cls(runs, examples, of_runs, of_rest, is_usual)
         of_runs, _, of_rest = mean_squares(scores)
         return cls(runs, examples, of_runs, of_rest, is_usual)
 

@@ -715,11 +715,14 @@ class Recipe(Section):
     def _margin_of_a_share(self) -> "Recipe":
         """Who asks for 3 points means 0.03; only what is no share can differ by 1 and more."""
         unbounded = any(
-            task.metric or task.said_problem_type in (None, "regression")
+            task.metric or task.said_problem_type == "regression"
             for task in self.all_tasks.values()
         )
         if self.margin is not None and self.margin >= 1 and not unbounded:
-            raise ValueError(f"margin: {self.margin:g} must be less than 1: it is a fraction")
+            raise ValueError(
+                f"margin: {self.margin:g} must be less than 1: it is a fraction (of a measure that "
+                "is none, name it as task.metric)"
+            )
         return self
 
     @field_validator("train_sizes")

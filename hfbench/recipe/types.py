@@ -52,6 +52,14 @@ def _check_class(path: str) -> str:
     return f"{_check_module(module)}:{name}"
 
 
+def _check_selection(rule: str) -> str:
+    if not re.fullmatch(r"last|best_.+", rule):
+        raise ValueError(
+            f"{shown(rule)} must be last, best_loss, best_accuracy or best_ and another measure"
+        )
+    return rule
+
+
 def is_pattern(name: str) -> bool:
     """Whether the name of a file stands for all that match it."""
     return re.search(r"[*?[]", name) is not None
@@ -74,7 +82,7 @@ Head = Literal["classifier", "language model"]
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 """What a sequence classifier is asked, in transformers' words; as `metrics.registry.ProblemType`,
 which a recipe is read without, for it needs scipy."""
-Selection = Annotated[str, Field(pattern=r"^(last|best_.+)$")]
+Selection = Annotated[str, AfterValidator(_check_selection)]
 """``last``, ``best_loss``, or ``best_`` and the name of a measure."""
 Truncation = Literal["head", "tail", "head_tail"]
 """What is left of a text that is too long."""
