@@ -189,9 +189,9 @@ def as_page(folder: Path) -> str:
         "How often 95 % intervals hold the truth, in percent: from the least to the most of the "
         f"settings, each of {record['tables']} tables of four models, two of them equal and two. "
         "The rarest of three classes (labels) has a tenth of the examples. Of 60 tables a share of "
-        "95 % is known to about 3 points, either way. Wrong: tables with a wrong claim. With one run of each model how much seeds matter is "
-        "assumed, and here they matter more than that for NLL, Brier, RMSE and R2: those intervals "
-        "are too narrow.",
+        "95 % is known to about 3 points, either way. Wrong: tables with a wrong claim.",
+        "With one run of each model how much seeds matter is assumed, and here they matter more "
+        "than that for NLL, Brier, RMSE, MAE and R2: those intervals are too narrow.",
     ]
     for kind, is_single in itertools.product(MEASURES, (False, True)):
         settings = [
