@@ -40,8 +40,14 @@ from hfbench.training.progress import StepBar
 OLD = "an older hfbench did not record all that decides a result"
 
 # What may change the last bits of a result, and is no part of a cell's identity.
-_CIRCUMSTANCES = ("python", "platform", "processor", "torch_threads")
-_TRAINING_CIRCUMSTANCES = ("device", "world_size", "batch_parts", "cuda_graphs", "without_padding")
+_CIRCUMSTANCES: tuple[str, ...] = ("python", "platform", "processor", "torch_threads")
+_TRAINING_CIRCUMSTANCES: tuple[str, ...] = (
+    "device",
+    "world_size",
+    "batch_parts",
+    "cuda_graphs",
+    "without_padding",
+)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class ReplayingTrainer(SkippingTrainer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.packs = self._can_pack()  # rows are chosen on the host, which knows their lengths
         device = self.args.device
         self._rows_on_device = self.train_dataset.to(device)
         rows = self.args.per_device_train_batch_size
@@ -45,7 +46,7 @@ class ReplayingTrainer(SkippingTrainer):
         self.optimizer_cls_and_kwargs = (ReplayedAdamW, options)
 
     @property
-    def replays(self) -> bool:  # type: ignore[override]
+    def replays(self) -> bool:
         """Whether steps are replayed, as far as was seen."""
         return self._replayed_step.refusal is None
 

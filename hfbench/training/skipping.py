@@ -38,9 +38,8 @@ class SkippingTrainer(FairTrainer):
         if self.head == "language model" and "skip_logits" in self.parameters:
             self._training_options["skip_logits"] = True
         self.is_compact = self._can_be_compact()
-        # checkpointed layers run once more, in the backward pass, where they would be as they are
-        plain_layers = not (self.args.torch_compile or self.args.gradient_checkpointing)
-        self.packs = plain_layers and can_pack(self.model)
+        # of a batch on a GPU it would have to wait for the number of real tokens
+        self.packs = self.args.device.type == "cpu" and self._can_pack()
         self._evaluation_tokens = MOST_TOKENS
 
     def _can_skip_padding(self) -> bool:
@@ -49,6 +48,11 @@ class SkippingTrainer(FairTrainer):
             and not self.args.torch_compile
             and type(self.model) in _SKIP_PADDING
         )
+
+    def _can_pack(self) -> bool:
+        # checkpointed layers run once more, in the backward pass, where they would be as they are
+        changes_layers = self.args.torch_compile or self.args.gradient_checkpointing
+        return not changes_layers and can_pack(self.model)
 
     def _can_be_compact(self) -> bool:
         if (
@@ -76,7 +80,6 @@ class SkippingTrainer(FairTrainer):
         """The loss."""
         options = self._training_options if model.training else self._options
         mask, tokens = inputs.get("attention_mask"), None
-        # a GPU would have to wait for the number of real tokens
         if self.packs and mask is not None and mask.device.type == "cpu":
             tokens = RealTokens.of_mask(mask) if pays(int(mask.sum()), *mask.shape) else None
         with self.without_padding(tokens):

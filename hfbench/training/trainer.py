@@ -50,10 +50,6 @@ class FairTrainer(Trainer):
     """Whether the optimizer's state has another shape than the model; see `SkippingTrainer`."""
     packs = False
     """Whether layers see no padding where that pays; see `SkippingTrainer`."""
-    replays = False
-    """Whether steps are replayed from CUDA graphs; see `ReplayingTrainer`."""
-    replay_refusal: str | None = None
-    """Why they are not, where that was tried."""
 
     def __init__(
         self,
@@ -93,6 +89,16 @@ class FairTrainer(Trainer):
         self.seconds_before = 0.0  # of training, in starts that this one goes on from
         self.watch = FiniteWatch(self.args.device)
         self._right_and_seen = torch.zeros(2, dtype=torch.long, device=self.args.device)
+
+    @property
+    def replays(self) -> bool:
+        """Whether steps are replayed from CUDA graphs; see `ReplayingTrainer`."""
+        return False
+
+    @property
+    def replay_refusal(self) -> str | None:
+        """Why they are not, where that was tried."""
+        return None
 
     def pack(self, dataset: Dataset) -> PackedRows:
         """The columns that the model takes, as batches for it."""

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 from dataclasses import dataclass
 
-from transformers import PreTrainedModel, Trainer
+from transformers import Trainer
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,6 @@ PRIVATE_NAMES = (
         "_globalstep_last_logged",
         "the step of the last log, from which that loss is averaged, is nowhere else",
         ("_inner_training_loop", "_maybe_log_save_evaluate"),
-    ),
-    PrivateName(
-        PreTrainedModel,
-        "_can_compile_fullgraph",
-        "nothing else says whether a model's forward looks at values on the device",
-        (),
     ),
 )
 

@@ -4,7 +4,7 @@ import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import DataCollatorForSeq2Seq, DataCollatorWithPadding
 
-from hfbench.data.batches import IGNORED, PackedRows, round_length
+from hfbench.data.batches import IGNORED, PackedRows, round_length, round_tokens, round_widely
 from hfbench.models.tokenizer import train_tokenizer
 
 
@@ -90,3 +90,20 @@ def test_round_length_adds_an_eighth_at_most_and_leaves_few_shapes():
 def test_used_ids_are_all_ids_and_that_of_the_padding(tokenizer):
     packed = PackedRows(rows((2, 1)), tokenizer, round_lengths=False)
     assert packed.used_ids().tolist() == sorted({0, 1, 10, tokenizer.pad_token_id})
+
+
+def test_real_tokens_are_where_the_mask_says_then_padding(tokenizer):
+    packed = PackedRows(rows(), tokenizer, round_lengths=False)
+    chosen = np.array([2, 0, 3])
+    mask = packed.__getitems__(chosen.tolist())["attention_mask"]
+    found = packed.real_tokens(chosen, 7)
+    real = int(mask.sum())
+    assert found[:real].tolist() == mask.flatten().nonzero().flatten().tolist()
+    assert sorted(found.tolist()) == list(range(mask.numel()))
+
+
+def test_numbers_are_rounded_to_few_shapes():
+    tokens = [round_tokens(number) for number in range(1, 4097)]
+    assert all(0 <= found - n - 1 < max(64, n / 8 + 1) for n, found in enumerate(tokens))
+    assert len({found for found in tokens if found > 256}) <= 30
+    assert [round_widely(n) for n in (1, 64, 65, 128, 500)] == [64, 64, 128, 128, 512]

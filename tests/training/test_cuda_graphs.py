@@ -214,7 +214,7 @@ def test_replayed_steps_without_padding_give_the_numbers_of_padded_ones(tmp_path
         without_dropout(model)
         tools = (pad_tokenizer(), probe.build_data(80), args, "study", probe.STREAMS, [])
         trainer = build_trainer("classifier", model, *tools, cuda_graphs=cuda_graphs)
-        assert trainer.packs
+        assert trainer.packs == cuda_graphs
         trainer.train()
         assert trainer.replays == cuda_graphs
         logs.append([entry for entry in trainer.state.log_history if "loss" in entry])
