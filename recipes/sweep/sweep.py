@@ -146,7 +146,9 @@ def _logits_elsewhere(records: dict[str, Record], folder: ResultsFolder) -> dict
         room = Path(temporary)
         (room / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
         arguments = [str(room / name) for name in ("asked.json", "found.json")]
-        run_stranger(_STRANGER, arguments, room, seconds=1800).check_returncode()
+        weights = list(map(Path, tasks))
+        run = run_stranger(_STRANGER, arguments, room, seconds=1800, readable=weights)
+        run.check_returncode()
         found = json.loads((room / "found.json").read_text("utf-8"))
     return {record.model: found[path] for path, record in tasks.items()}
 

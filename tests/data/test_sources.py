@@ -312,5 +312,5 @@ def test_the_inputs_of_the_field_are_right(tmp_path, name, right):
     else:
         loaded = load(folder, **task)
         assert (len(texts(loaded)), loaded.facts.labels) == right
-        lines = (folder / name).read_text("utf-8").splitlines()
-        assert all(text in line for text, line in zip(texts(loaded), lines[1:], strict=True))
+        lines = (folder / name).read_text("utf-8").splitlines()[not name.endswith(".jsonl") :]
+        assert all(text in line for text, line in zip(texts(loaded), lines, strict=True))

@@ -18,7 +18,7 @@ from hfbench.evidence import markdown
 from hfbench.evidence import page as report
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
-from hfbench.evidence.table import _latex, as_csv, as_latex, as_markdown
+from hfbench.evidence.table import as_csv, as_latex, as_markdown, latex
 from hfbench.records.schema import Failure
 
 quick = settings(derandomize=True, deadline=None, database=None, max_examples=60)
@@ -144,7 +144,7 @@ def read_latex(text: str) -> str:
 @quick
 @given(texts)
 def test_a_text_is_a_text_in_latex(text):
-    assert read_latex(_latex(text)) == markdown.one_line(text)
+    assert read_latex(latex(text)) == markdown.one_line(text)
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,10 @@ def call(monkeypatch, capsys):
     return run
 
 
-@pytest.fixture(params=TASKS)
+# the others take their time, and what differs is in the tests of each room
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name != "multi")) for name in TASKS]
+)
 def compared(request, call, tmp_path, monkeypatch):
     """The kind, the recipe's path, the results and what was said."""
     monkeypatch.chdir(tmp_path)

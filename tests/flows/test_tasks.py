@@ -137,6 +137,7 @@ def test_the_plan_is_one(write_tasks, tmp_path):
     assert "finished as tiny/rows/pretrain--mine" in said
 
 
+@pytest.mark.slow
 def test_every_verb_knows_several_tasks(write_tasks, tmp_path, monkeypatch, capsys):
     """Or says which of their folders to name."""
     path, results = write_tasks(), tmp_path / "results"

@@ -1,14 +1,11 @@
 """The committed table of which classifiers are replayed."""
 
 import json
-import sys
 from pathlib import Path
-
-ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT))
 
 from recipes.sweep.replays import write_page
 
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "results" / "speed"
 CONTENT = json.loads((FOLDER / "replays.json").read_text("utf-8"))
 

@@ -54,7 +54,14 @@ def test_training_does_not_depend_on_how_the_batch_is_cut(name, tmp_path):
             assert other[key] == pytest.approx(value, abs=1e-5, rel=1e-5), key
 
 
-@pytest.mark.parametrize("kind", [kind for kind in probe.LOSSES if kind != "single"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.slow] * (kind != "multi, weighted"))
+        for kind in probe.LOSSES
+        if kind != "single"
+    ],
+)
 def test_nor_does_it_for_other_answers_and_weights(kind, tmp_path):
     whole = probe.run("custom", 16, 1, tmp_path, kind)
     others = [probe.run("custom", batch, 16 // batch, tmp_path, kind) for batch in (8, 2)]

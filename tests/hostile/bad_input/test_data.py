@@ -203,16 +203,6 @@ NO_LABEL = "rows of split 'train' have no label in column 'label'"
             "class name in one line or a whole number",
         ),
         (
-            (0.5, 1.0),
-            "train: row 0 of split 'train' has the label 0.5 in column 'label'; a label is a class "
-            "name in one line or a whole number",
-        ),
-        (
-            ([0], [1]),
-            "train: row 0 of split 'train' has the label [0] in column 'label'; a label is a class "
-            "name in one line or a whole number",
-        ),
-        (
             ("Pos", "pos", "neg"),
             "train: the labels 'Pos' (14 rows) and 'pos' (13) differ in case, white space or the "
             "encoding of accents only; write them alike",

@@ -174,7 +174,6 @@ def change_predictions(results, **columns):
         ({"id": lambda ids: ids[::-1]}, "other examples or labels than those of one--seed1"),
         ({"label": lambda _: [7] * N}, "labels that are not from 0 to 1"),
         ({"label": lambda _: [-1] * N}, "labels that are not from 0 to 1"),
-        ({"logits": lambda rows: [[*row, 0.0] for row in rows]}, "logits of 3 labels, not 2"),
         (
             {"logits": lambda rows: [*rows[:-1], [math.nan, 0.0]]},
             "logits of validation/39 that are not finite",
@@ -258,11 +257,15 @@ def test_records_behind_a_link_are_not_read(results):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"label": lambda _: None}, "'Field \"label\" does not exist in schema'"),
+        ({"label": lambda _: None}, "0 values in column 'label', not 40"),
         ({"label": lambda _: [None] * N}, "Can only use DLPack on arrays with no nulls."),
         (
+            {"logits": lambda rows: [[*row, 0.0] for row in rows]},
+            "120 values in column 'logits', not 80",
+        ),
+        (
             {"logits": lambda rows: [*rows[:-1], [0.0]]},
-            "cannot reshape array of size 79 into shape",
+            "79 values in column 'logits', not 80",
         ),
         (
             dict.fromkeys(("split", "id", "label", "logits"), lambda values: values[:3]),
