@@ -138,9 +138,9 @@ def plan(
     difference: Annotated[
         float | None,
         typer.Option(
-            min=0.001,
-            max=0.999,
-            help="A difference of accuracies to show; by default the recipe's margin, or 0.05.",
+            min=1e-9,
+            help="A difference of the measure to show, e.g. 0.03 of accuracies; by default the "
+            "recipe's margin, or 0.05 of what is from 0 to 1.",
         ),
     ] = None,
     discordance: Annotated[
