@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -87,10 +88,10 @@ class PublishedRun:
         low, high = self.metric.bounds
         return max(self.value - half, low), min(self.value + half, high)
 
-    @property
+    @cached_property
     def scores(self) -> dict[str, float]:
-        """Metric -> value, of this run."""
-        return self.model.scores[self._number].values
+        """Metric -> value, of this run, of all measures of the comparison."""
+        return self.model.scores_with(self.comparison.columns)[self._number].values
 
     @property
     def _number(self) -> int:
