@@ -83,8 +83,20 @@ def _options(
         bool,
         typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version."),
     ] = False,
+    imports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--imports",
+            help="A module that registers measures of your own, imported first: tables of results "
+            "need it as the recipe did. May be given again.",
+            metavar="MODULE",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    if imports:
+        from hfbench.models.imports import import_modules
+
+        import_modules(dict.fromkeys(imports, "--imports"), Path())
 
 
 @app.command()

@@ -4,12 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT))
+sys.path.append(str(Path(__file__).parents[2]))
 
 from recipes.sweep.replays import write_page
 
-FOLDER = ROOT / "results" / "speed"
+FOLDER = Path(__file__).parents[2] / "results" / "speed"
 CONTENT = json.loads((FOLDER / "replays.json").read_text("utf-8"))
 
 
