@@ -96,7 +96,7 @@ def compared(request, call, tmp_path, monkeypatch):
 def test_a_comparison_goes_from_data_to_pages(compared, call):
     kind, path, results, said = compared
     measure = {"multi": "micro F1 0.", "regression": "RMSE ", "single": "accuracy "}[kind]
-    assert f"[6/6] bert--seed1: test {measure}" in said or "6 of 6 cells" in said
+    assert f"/6] bert--seed1: test {measure}" in said
     records = load_records(results)
     assert {record.status for record in records} == {"finished"}
     task = records[0].task
@@ -125,7 +125,6 @@ def test_a_comparison_goes_from_data_to_pages(compared, call):
     planned = call("plan", path)
     assert "0 of 6 cells to run" in planned
     assert "What 30 examples and 2 seeds can show" in planned
-    assert "measured on the finished runs" in planned
     call("data", path)
     call("fsck", results)
     call("verify", results, "--cells", "mine--seed0", "--cells", "words")
