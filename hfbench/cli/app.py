@@ -83,8 +83,20 @@ def _options(
         bool,
         typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version."),
     ] = False,
+    imports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--imports",
+            help="A module that registers measures of your own, imported first: tables of results "
+            "need it as the recipe did. May be given again.",
+            metavar="MODULE",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    if imports:
+        from hfbench.models.imports import import_modules
+
+        import_modules(dict.fromkeys(imports, "--imports"), Path())
 
 
 @app.command()
@@ -138,9 +150,9 @@ def plan(
     difference: Annotated[
         float | None,
         typer.Option(
-            min=0.001,
-            max=0.999,
-            help="A difference of accuracies to show; by default the recipe's margin, or 0.05.",
+            min=1e-9,
+            help="A difference of the measure to show, e.g. 0.03 of accuracies; by default the "
+            "recipe's margin, or 0.05 of what is from 0 to 1.",
         ),
     ] = None,
     discordance: Annotated[

@@ -39,7 +39,8 @@ class Target:
     """What the comparison is to show, and what is assumed of it."""
 
     difference: float | None = None
-    """Of the measure, of accuracies a fraction; default: the recipe's margin, or 0.05."""
+    """Of the measure, of accuracies a fraction; default: the recipe's margin, or 0.05 where it is
+    from 0 to 1."""
     discordance: float | None = None
     """Share of the examples that one of two runs answers rightly; default: as measured."""
 
@@ -214,10 +215,15 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
     pairs = models * (models - 1) // 2
     rows = max(sum(not model.control for model in recipe.models), 2)
     discordance, source = _discordance(recipe, records, survey.folder.path, target)
-    difference = target.difference or recipe.margin or 0.05
-    if source == "assumed" and not all(map(math.isfinite, metric.bounds)):
-        said = f"{begins} can be shown of the {metric.label} is known once two models have run."
-        return ["", said]
+    is_share = metric.bounds == (0.0, 1.0)
+    # nobody can say what is much of another measure
+    difference = target.difference or recipe.margin or (0.05 if is_share else None)
+    if source == "assumed" and not is_share:
+        return [
+            "",
+            f"{begins} can be shown of the {metric.label} is known once two models have run, each "
+            "with two seeds.",
+        ]
     if runs == 1:
         source += "; with one seed, how much seeds matter is only known from elsewhere"
     shown = {
@@ -230,7 +236,7 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
         f"{gap_text(metric, value)} ({name})" if value else f"none at all ({name})"
         for name, value in shown.items()
     )
-    return [
+    lines = [
         "",
         f"{begins} {examples:,} examples and {runs} seed{'s' if runs > 1 else ''} "
         "can show, with 80 % power and 5 % error for all pairs together:",
@@ -238,9 +244,11 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
         f"{100 * discordance.of_examples:.0f} % of that whatever the seed; the difference varies "
         f"by {gap_text(metric, discordance.seed_sd)} from seed to seed",
         f"  smallest difference of two trained models: {smallest}",
-        f"  to show {gap_text(metric, difference)} (1 pair): "
-        f"{_needed(difference, runs, examples, discordance, rows)}",
     ]
+    if difference:
+        needed = _needed(difference, runs, examples, discordance, rows)
+        lines.append(f"  to show {gap_text(metric, difference)} (1 pair): {needed}")
+    return lines
 
 
 def _discordant(metric: Metric, discordance: Discordance) -> str:
@@ -273,7 +281,9 @@ def _needed(
     difference: float, runs: int, examples: int, discordance: Discordance, rows: int
 ) -> str:
     if difference >= discordance.largest:
-        return "impossible, where fewer examples than that are discordant"
+        if discordance.of_shares:
+            return "impossible, where fewer examples than that are discordant"
+        return "not known: single answers of the finished models differ by less"
     number = needed_examples(difference, max(runs, 2), discordance, rows=rows)
     by_examples = (
         f"{number:,} examples with {max(runs, 2)} seeds"

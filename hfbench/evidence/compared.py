@@ -123,8 +123,12 @@ class ModelRuns:
     @cached_property
     def scores(self) -> list[Scores]:
         """What the metrics say of each run, from its predictions."""
+        return self.scores_with([])
+
+    def scores_with(self, also: Sequence[Metric]) -> list[Scores]:
+        """As `scores`, by these measures, too."""
         return [
-            score(self.kind, run, self.labels, [self.metric], record.thresholds)
+            score(self.kind, run, self.labels, [self.metric, *also], record.thresholds)
             for record, run in zip(self.finished, self.logits, strict=True)
         ]
 

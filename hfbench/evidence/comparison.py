@@ -10,6 +10,8 @@ from hfbench.evidence.compared import ComparedModels, by_model, stand
 from hfbench.evidence.fairness import refuse_different_examples, unlike
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import build_rows, row_values
+from hfbench.evidence.words import enumerate_names
+from hfbench.metrics.registry import METRICS
 from hfbench.records.asked import Asked, load_asked
 from hfbench.records.consistency import contradiction
 from hfbench.records.record_file import WHAT_TO_DO
@@ -86,6 +88,7 @@ def compare_records(
         refuse_different_examples(runs, results)
     sizes = sorted({r.train_size for r in compared if r.train_size is not None})
     question = asked[-1] if asked else Asked()
+    _refuse_measures_of_modules(question, compared, results)
     question = question.model_copy(update={"metrics": [*question.metrics, *measures]})
     curve = {
         size: stand([r for r in compared if r.train_size == size], results, question)
@@ -109,6 +112,27 @@ def compare_records(
         curve=curve if len(curve) > 1 else {},
         pretraining=[record for record in records if record.kind == "pretraining"],
         asked=list(asked),
+    )
+
+
+def _refuse_measures_of_modules(
+    question: Asked, records: Sequence[Compared | FailedRecord], results: Path
+) -> None:
+    """Of a measure that nobody has registered here, say what may register it.
+
+    The modules that records name are not imported: results may be anybody's, and a module is code.
+    """
+    names = [name for name in (question.metric, *question.metrics) if name]
+    unknown = [name for name in names if name.partition(":")[0] not in METRICS]
+    modules = {module for record in records for module in record.settings.get("imports", [])}
+    if not unknown:
+        return
+    options = "".join(f" --imports {module}" for module in sorted(modules) or ["MODULE"])
+    whose = f"Its recipe imports {enumerate_names(sorted(modules))}, which" if modules else ""
+    raise UserError(
+        f"{results}: no measure {unknown[0]!r} is known here. {whose or 'A module of your own'} "
+        f"may register it; that code runs only at your word: `hfbench{options}` and then the verb, "
+        "or `import` in Python"
     )
 
 

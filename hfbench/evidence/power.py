@@ -51,7 +51,7 @@ class Discordance:
 
     def parts(self, difference: float) -> tuple[float, float, float]:
         """Variance of a difference by examples, by the seeds of one model, and by the rest."""
-        varying = max(self.share - difference**2 - self.seed_sd**2, 1e-12)
+        varying = max(self.share - difference**2 - self.seed_sd**2, 1e-12 * self.share)
         return self.of_examples * varying, self.seed_sd**2 / 2, (1 - self.of_examples) * varying
 
 
@@ -140,7 +140,7 @@ def detectable_difference(
     largest = discordance.largest
     if lacking(largest) < 0:
         return None
-    return float(brentq(lacking, 1e-6, largest, xtol=1e-5))
+    return float(brentq(lacking, 1e-6 * largest, largest, xtol=1e-5 * largest))
 
 
 def needed_examples(

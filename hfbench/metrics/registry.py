@@ -93,6 +93,11 @@ class Metric:
         """What a sentence calls it."""
         return self.title.removesuffix(" %")
 
+    @property
+    def type_on_hub(self) -> str:
+        """What evaluation results on the Hub call it."""
+        return self.hub_type or self.name
+
     def text(self, value: float) -> str:
         """``value`` as tables show it."""
         return format(value, self.format).removesuffix("%").removesuffix(".")
@@ -214,6 +219,7 @@ def measure_of_class(metric: Metric, number: int, name: str) -> Metric:
         metric,
         name=f"{metric.name}:{name}",
         title=f"{metric.title} of {name}",
+        hub_type=metric.type_on_hub,
         compute=lambda outputs, labels: estimate(outputs, labels).value,
         estimate=estimate,
         weight=lambda labels: float(_has(labels, number).sum()),

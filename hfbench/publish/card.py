@@ -20,9 +20,9 @@ from jinja2 import Environment, StrictUndefined
 
 from hfbench.evidence import markdown
 from hfbench.evidence.findings import Findings, describe_pretraining
-from hfbench.evidence.table import MAIN, build_rows, text_table
+from hfbench.evidence.table import MAIN, build_rows, file_stem, text_table
 from hfbench.evidence.words import percent
-from hfbench.metrics.registry import Metric, metrics_of
+from hfbench.metrics.registry import Metric, ProblemType
 from hfbench.publish.published_run import (
     PublishedRun,
     is_published_split,
@@ -37,6 +37,12 @@ from hfbench.publish.published_run import (
 from hfbench.version import __version__
 
 _TAGS = ["hfbench"]
+_TASK_NAMES: dict[ProblemType, str] = {
+    "single_label_classification": "Text classification",
+    "multi_label_classification": "Multi-label text classification",
+    "regression": "Text regression",
+}
+"""Of evaluation results; the Hub has one type for all of them."""
 _BROKEN = "> [!CAUTION]\n> **Broken.**"
 
 
@@ -85,6 +91,7 @@ def render_results_card(findings: Findings, repo_id: str, licence: str | None) -
         metadata=data.to_yaml(),
         recipe=recipe,
         repo_id=repo_id,
+        tables=file_stem(findings.comparison.metric.name),
         data=findings.data,
         pretraining=findings.pretraining,
         **_standing(findings),
@@ -188,7 +195,7 @@ def _model_metadata(run: PublishedRun) -> ModelCardData:
         tags=[*_TAGS, *(["lora"] if "lora" in run.entry else [])],
         base_model=run.base_model,
         datasets=[task["dataset_name"]] if task.get("dataset_name") else None,
-        metrics=list(dict.fromkeys(map(_hub_type, _metrics(run)))),
+        metrics=list(dict.fromkeys(metric.type_on_hub for metric in _metrics(run))),
         model_name=run.repo_id.split("/")[1],
         eval_results=_eval_results(run),
         **relation,
@@ -196,12 +203,12 @@ def _model_metadata(run: PublishedRun) -> ModelCardData:
 
 
 def _eval_results(run: PublishedRun) -> list[EvalResult]:
-    """Every metric of the run and the mean of the first over the seeds, each with its n."""
+    """Every measure of the run, and the mean over the seeds of the first, each with its n."""
     record, task, model = run.record, run.task, run.model
     settings = record.settings["task"]
     common = {
         "task_type": "text-classification",
-        "task_name": "Text classification",
+        "task_name": _TASK_NAMES[task.problem_type],
         "dataset_type": settings.get("dataset_name") or "other",
         "dataset_name": task.source,
         "dataset_config": settings.get("dataset_config"),
@@ -209,26 +216,26 @@ def _eval_results(run: PublishedRun) -> list[EvalResult]:
         "dataset_revision": task.revision,
     }
     own: dict[str, Any] = {"n": len(model.labels), "seed": record.seed}
-    of_its_own = {"ci95": _rounded(run.interval), "seed_chosen": run.choice.reason}
+    of_its_own = {"ci95": _bounds(run.interval), "seed_chosen": run.choice.reason}
     results = [
         EvalResult(
             **common,
-            metric_type=_hub_type(metric),
-            metric_name=metric.title.removesuffix(" %"),
-            metric_value=round(run.scores[metric.name], 6),
+            metric_type=metric.type_on_hub,
+            metric_name=metric.label,
+            metric_value=_rounded(run.scores[metric.name]),
             metric_args={**own, **(of_its_own if metric.name == run.metric.name else {})},
         )
         for metric in _metrics(run)
         if metric.name in run.scores
     ]
     if len(model.finished) > 1:
-        mean = {"n": own["n"], "seeds": model.seeds, "ci95": _rounded(model.interval)}
+        mean = {"n": own["n"], "seeds": model.seeds, "ci95": _bounds(model.interval)}
         results.append(
             EvalResult(
                 **common,
-                metric_type=_hub_type(run.metric),
+                metric_type=run.metric.type_on_hub,
                 metric_name=f"{run.metric.label}, mean of {len(model.finished)} seeds",
-                metric_value=round(model.value, 6),
+                metric_value=_rounded(model.value),
                 metric_args=mean,
             )
         )
@@ -236,17 +243,17 @@ def _eval_results(run: PublishedRun) -> list[EvalResult]:
 
 
 def _metrics(run: PublishedRun) -> list[Metric]:
-    """Those that every run has unasked, and that by which models are ranked."""
-    known = {metric.name: metric for metric in metrics_of(run.task.problem_type)}
-    return list({**known, run.metric.name: run.metric}.values())
+    """Those of the comparison, first that by which models are ranked."""
+    return [run.metric, *run.comparison.columns]
 
 
-def _hub_type(metric: Metric) -> str:
-    return metric.hub_type or metric.name
+def _bounds(interval: Sequence[float]) -> list[float]:
+    return [_rounded(bound) for bound in interval]
 
 
-def _rounded(interval: Sequence[float]) -> list[float]:
-    return [round(float(bound), 4) for bound in interval]
+def _rounded(value: float) -> float:
+    """To six digits, of whatever size a measure is."""
+    return float(f"{value:.6g}")
 
 
 def _slug(run: PublishedRun) -> str:

@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns
 from hfbench.evidence.data_notes import KEPT, describe_cut
@@ -83,14 +84,14 @@ class PublishedRun:
         if self.metric.name == "accuracy":
             return wilson_interval(self.value, examples)
         of_examples = self.model.pseudo_values[self._number]
-        half = norm.ppf(0.975) * of_examples.std(ddof=1) / math.sqrt(examples)
+        half = float(ndtri(0.975)) * of_examples.std(ddof=1) / math.sqrt(examples)
         low, high = self.metric.bounds
         return max(self.value - half, low), min(self.value + half, high)
 
-    @property
+    @cached_property
     def scores(self) -> dict[str, float]:
-        """Metric -> value, of this run."""
-        return self.model.scores[self._number].values
+        """Metric -> value, of this run, of all measures of the comparison."""
+        return self.model.scores_with(self.comparison.columns)[self._number].values
 
     @property
     def _number(self) -> int:

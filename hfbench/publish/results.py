@@ -259,7 +259,7 @@ def _scores(comparison: ComparedModels) -> dict[str, dict[str, float]]:
         record.stem: scores.values
         for standing in (comparison, *comparison.curve.values())
         for model in standing.finished
-        for record, scores in zip(model.finished, model.scores, strict=True)
+        for record, scores in zip(model.finished, model.scores_with(standing.columns), strict=True)
     }
 
 

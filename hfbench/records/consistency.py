@@ -9,14 +9,16 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from hfbench.metrics.built_in import BUILT_IN, DEFAULTS, LOSSES
 from hfbench.metrics.registry import Metric
-from hfbench.recipe.types import ProblemType
+from hfbench.recipe.types import ModuleName, ProblemType
 from hfbench.records.schema import Compared, FailedRecord, TrainedRecord
 
 _STAMPS = ("packages", "python", "commit", "uncommitted_changes")
 _PACKAGES = ("hfbench", "torch", "transformers")
+_MODULES = TypeAdapter(list[ModuleName])
 
 
 def contradiction(record: Compared | FailedRecord) -> str | None:
@@ -34,6 +36,10 @@ def contradiction(record: Compared | FailedRecord) -> str | None:
     models = record.settings.get("models")
     if not (isinstance(models, list) and len(models) == 1 and isinstance(models[0], dict)):
         return "settings.models is not a list of one model"
+    try:
+        _MODULES.validate_python(record.settings.get("imports", []))
+    except ValidationError:
+        return "settings.imports are not names of modules"
     if record.status == "failed":
         return None
     if isinstance(record, TrainedRecord):

@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import Sampler
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction, Trainer, TrainingArguments
 
 from hfbench.data.batches import IGNORED, PackedRows
 from hfbench.metrics.measure import classification_metrics, language_model_metrics
@@ -55,6 +55,7 @@ class FairTrainer(Trainer):
         self,
         *,
         head: Head,
+        args: TrainingArguments,
         train_dataset: Dataset,
         eval_dataset: Dataset,
         optimizer_name: Optimizer,
@@ -62,12 +63,16 @@ class FairTrainer(Trainer):
         loss: SequenceLoss,
         **kwargs: Any,
     ) -> None:
+        # smoothing is `SequenceLoss`'s; the stock Trainer would warn that several labels get none
+        smoothing, args.label_smoothing_factor = args.label_smoothing_factor, 0.0
         super().__init__(
+            args=args,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             data_collator=_as_it_is,
             **kwargs,
         )
+        self.args.label_smoothing_factor = smoothing
         self.head, self.loss = head, loss
         self.label_names = ["labels"]  # Trainer would find them only where forward names them
         self.compute_metrics: Metrics | None = self._language_model_metrics

@@ -148,3 +148,46 @@ def test_more_shards_than_cells_is_no_mistake(write_recipe, tmp_path, call):
 def test_the_version_is_that_of_the_package(call):
     assert call("--version") == (0, f"hfbench {hfbench.__version__}\n", "")
     assert hfbench.__version__ == version("hfbench")
+
+
+MEASURE = """
+from hfbench.metrics import Metric, register
+
+register(Metric("misses", lambda logits, labels: float((logits.argmax(-1) != labels).sum()),
+                title="misses", format=".1f", note=None, higher_is_better=False))
+"""
+
+
+@pytest.fixture
+def of_own_measure(tmp_path, write_record):
+    """A function that writes results that are ranked by a measure of a module beside them."""
+    (tmp_path / "my_misses.py").write_text(MEASURE, encoding="utf-8")
+
+    def write(module):
+        for name, wrong in (("good", 3), ("bad", 20)):
+            for seed in range(2):
+                correct = [number >= wrong + seed for number in range(40)]
+                settings = {"models": [{"name": name}], "imports": [module]}
+                write_record(tmp_path / "own", name, seed, correct, settings=settings)
+        (tmp_path / "own" / "asked.json").write_text('[{"metric": "misses"}]', encoding="utf-8")
+        return tmp_path
+
+    return write
+
+
+def test_a_module_that_a_record_names_is_imported_with_permission_only(of_own_measure):
+    folder = of_own_measure("my_misses")
+    refused = hfbench_command("table", "own", cwd=folder)
+    assert refused.returncode == 2
+    assert "own: no measure 'misses' is known here. Its recipe imports my_misses," in refused.stderr
+    assert "`hfbench --imports my_misses`" in refused.stderr
+    made = hfbench_command("--imports", "my_misses", "table", "own", cwd=folder)
+    assert made.returncode == 0, made.stderr
+    assert "good has the lowest misses (3.5)" in " ".join(made.stdout.split())
+
+
+def test_a_command_line_that_is_proposed_has_names_of_modules_alone(of_own_measure):
+    refused = hfbench_command("table", "own", cwd=of_own_measure("x; rm -r y"))
+    assert refused.returncode == 2
+    assert "settings.imports are not names of modules" in refused.stderr
+    assert "rm -r" not in refused.stderr

@@ -152,3 +152,10 @@ def test_the_plan_of_77_classes_does_not_fill_the_terminal(write_recipe, tmp_pat
     assert "Data: many.jsonl: 154 train, 154 validation examples; labels class_0, " in shown
     assert ", ... (77 in all)" in shown
     assert "class_76" not in shown
+
+
+def test_nothing_is_assumed_of_a_measure_whose_size_nobody_knows(write_recipe, tmp_path):
+    task = {"builtin": "sentiment", "first": 40, "validation_split": "validation", "metric": "mcc"}
+    shown = plan(load_recipe(write_recipe(task=task)), tmp_path)
+    assert "What can be shown of the MCC is known once two models have run, each with two" in shown
+    assert "to show" not in shown

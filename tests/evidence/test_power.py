@@ -122,3 +122,16 @@ def test_discordance_is_measured_as_it_was_made():
     assert found.seed_sd == pytest.approx(0.05, abs=0.01)
     assert measure_discordance([(np.zeros((3, 9)), np.ones((1, 9)))]) is None
     assert measure_discordance([(np.ones((3, 9)), np.ones((2, 9)))]) is None
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e4])
+def test_the_unit_of_a_measure_does_not_matter(scale):
+    generator = np.random.default_rng(0)
+    examples = generator.normal(size=(1, 80))
+    pair = [gap + examples + generator.normal(size=(2, 80)) / 2 for gap in (0, 0.2)]
+    ours, scaled = (
+        measure_discordance([tuple(table * unit for table in pair)]) for unit in (1, scale)
+    )
+    found = detectable_difference(2, 80, scaled)
+    assert found / scale == pytest.approx(detectable_difference(2, 80, ours), rel=1e-4)
+    assert needed_examples(0.3 * scale, 2, scaled) == needed_examples(0.3, 2, ours)

@@ -98,7 +98,8 @@ def compared(request, call, tmp_path, monkeypatch):
 
 def test_a_comparison_goes_from_data_to_pages(compared, call):
     kind, path, results, said = compared
-    assert "6 of 6 cells" in said or "[6/6]" in said
+    measure = {"multi": "micro F1 0.", "regression": "RMSE ", "single": "accuracy "}[kind]
+    assert f"/6] bert--seed1: test {measure}" in said
     records = load_records(results)
     assert {record.status for record in records} == {"finished"}
     task = records[0].task
@@ -124,7 +125,9 @@ def test_a_comparison_goes_from_data_to_pages(compared, call):
         call(page, results)
     assert (results / "report.html").read_text().count("mine") > 3
     assert "mine" in (results / "README.md").read_text()
-    assert "0 of 6 cells to run" in call("plan", path)
+    planned = call("plan", path)
+    assert "0 of 6 cells to run" in planned
+    assert "What 30 examples and 2 seeds can show" in planned
     call("data", path)
     call("fsck", results)
     call("verify", results, "--cells", "mine--seed0", "--cells", "words")

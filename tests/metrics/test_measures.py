@@ -174,6 +174,15 @@ def test_its_influence_is_what_leaving_an_example_out_shows(kind, name):
     assert by_formula.std() == pytest.approx(left_out.std(), rel=0.03)
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_number_for_every_text_correlates_with_nothing():
+    labels = np.random.default_rng(0).normal(size=30)
+    outputs = np.full((30, 1), labels.mean(), np.float32)
+    found = score("regression", outputs, labels)
+    assert not found.left_out
+    assert (found.values["pearson"], found.values["spearman"]) == (0, 0)
+
+
 @pytest.mark.parametrize("labels", [np.zeros(9, int), np.zeros((9, 2), int), np.ones(9)])
 def test_a_measure_without_a_meaning_says_why(labels):
     kind = {("i", 1): "single_label_classification", ("i", 2): "multi_label_classification"}.get(

@@ -117,6 +117,14 @@ def test_the_best_run_is_that_of_the_validation_then_loss_then_seed(tmp_path, wr
     assert choose_run(models["m"], "0", tmp_path).record.seed == 0
 
 
+def test_the_best_run_is_that_of_the_tasks_own_measure(tmp_path, write_record):
+    (tmp_path / "asked.json").write_text('[{"metric": "nll"}]', encoding="utf-8")
+    models = _runs(tmp_path, write_record, [(4, 0.1), (6, 9), (6, 1)])
+    choice = choose_run(models["m"], "best-of-validation", tmp_path)
+    assert choice.record.seed == 2  # the second is as often right, and surer where it is wrong
+    assert choice.reason == "of 3 seeds it has the lowest NLL on the validation examples"
+
+
 def test_what_a_record_says_of_its_accuracy_does_not_choose_it(tmp_path, write_record):
     """Of the validation examples, where those of the test are what is compared."""
     (model,) = (m for m in _runs(tmp_path, write_record, [(4, 1), (6, 1)]).values() if m.trained)

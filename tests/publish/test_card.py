@@ -1,5 +1,6 @@
 """What a card says: true of the records, read by the Hub as YAML, fit for each kind of model."""
 
+import json
 import re
 from dataclasses import replace
 from inspect import signature
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard, ModelCardData, parse_eval_result_entries
 from huggingface_hub.repocard_data import model_index_to_eval_results
+from sklearn.metrics import f1_score, matthews_corrcoef
 
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
@@ -215,3 +217,25 @@ def test_it_says_how_many_texts_were_cut_and_what_is_left_of_them(
         "4 of 40 train texts cut at 8 tokens, 40.0 % of all tokens cut off; of every longer text "
         f"it has read {kept} only."
     ) in card
+
+
+def test_its_figures_are_those_of_the_tasks_measures(tmp_path, write_record):
+    asked = [{"metric": "f1:y", "metrics": ["mcc"]}]
+    (tmp_path / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
+    run = run_of(tmp_path, write_record)
+    labels, answers = run.model.labels, run.model.predicted[1]
+    f1, mcc = f1_score(labels, answers), matthews_corrcoef(labels, answers)
+    data = ModelCard(render_model_card(run)).data
+    results = {r.metric_name: r for r in data.eval_results}
+    own, mean = results["F1 of y"], results["F1 of y, mean of 2 seeds"]
+    assert (own.metric_type, own.metric_value) == ("f1", pytest.approx(f1, abs=1e-6))
+    assert own.metric_args["ci95"][0] < f1 < own.metric_args["ci95"][1]
+    assert (mean.metric_type, mean.metric_args["seeds"]) == ("f1", [0, 1])
+    assert results["MCC"].metric_type == "matthews_correlation"
+    assert results["MCC"].metric_value == pytest.approx(mcc, abs=1e-6)
+    assert results["accuracy"].metric_value == 0.9
+    assert data.metrics[0] == "f1"
+    (entry,) = parse_eval_result_entries(yaml.safe_load(eval_results_yaml(run)))
+    assert entry.value == pytest.approx(f1)
+    assert f"Seed 1: F1 of y {f1:.3f} (40 validation examples" in entry.notes
+    assert "`table.md`, `f1_y.csv`, `f1_y.tex`" in render_results_card(run.findings, "u/r", None)

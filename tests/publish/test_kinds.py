@@ -1,18 +1,25 @@
 """Multi-label and regression models on the Hub and back."""
 
 import json
+from io import BytesIO
 
+import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import ModelCard
 
-from hfbench.execution.compare import compare
+from hfbench import compare, load_recipe
 from hfbench.publish.push import push_model, verify_push
 from hfbench.publish.results import push_results
-from hfbench.recipe.load import load_recipe
 
 TASKS = {
-    "multi": ("multi_label_classification", {"threshold": "best_f1", "class_weights": "balanced"}),
-    "regression": ("regression", {}),
+    "multi": (
+        "multi_label_classification",
+        {"threshold": "best_f1", "class_weights": "balanced", "metrics": ["f1:b"]},
+    ),
+    "regression": ("regression", {"metric": "spearman"}),
 }
+HUB_TYPES = {"multi": "f1", "regression": "spearmanr"}
+SMOOTHED = {"multi": {"label_smoothing_factor": 0.1}, "regression": {}}
 
 
 def label_of(kind, number):
@@ -42,7 +49,7 @@ def compared(request, tmp_path):
         "tokenizer": {"train_on": "task", "vocab_size": 300},
         "seeds": [0, 1],
         "save_models": True,
-        "training_arguments": {"num_train_epochs": 2, "learning_rate": 5e-3},
+        "training_arguments": {"num_train_epochs": 2, "learning_rate": 5e-3, **SMOOTHED[kind]},
         "models": [
             {"name": "floor", "control": "majority"},
             {
@@ -66,16 +73,29 @@ def test_it_is_pushed_proven_and_described(compared, hub):
     config = json.loads(files["config.json"])
     assert config["problem_type"] == TASKS[kind][0]
     card = " ".join(files["README.md"].decode().split())
-    metric = {"multi": "micro F1", "regression": "RMSE"}[kind]
+    metric = {"multi": "micro F1", "regression": "Spearman"}[kind]
     assert f"Seed {json.loads(files['record.json'])['seed']}: {metric} " in card
     assert f"By mean {metric} over its seeds" in card
+    data = ModelCard(files["README.md"].decode()).data
+    types = {result.metric_name: result.metric_type for result in data.eval_results}
+    assert types[metric] == types[f"{metric}, mean of 2 seeds"] == HUB_TYPES[kind]
     if kind == "multi":
+        assert types["F1 of b"] == "f1"
+        assert "truncation=True, top_k=None)" in card
+        assert "labels smoothed by 0.1; " in card
         assert 'any number of the labels "a", "b"' in card
         assert "from these probabilities on, which were chosen on the validation examples" in card
         assert "classes weighted (a 1, b 2)" in card
     else:
+        assert types["RMSE"] == "rmse"
         assert 'It predicts the number "label"' in card
         assert "numbers from 0 to 3" in card
     pushed = push_results(results, "ada/results")
     assert pushed[0].commit.oid
-    assert "data/runs.parquet" in hub.files("ada/results", "dataset")
+    back = hub.files("ada/results", "dataset")
+    runs = pq.read_table(BytesIO(back["data/runs.parquet"])).to_pylist()
+    columns = {"multi": ("f1_micro", "f1:b"), "regression": ("spearman", "rmse")}[kind]
+    assert all(isinstance(run[name], float) for run in runs for name in columns)
+    stem = columns[0]
+    assert f"`table.md`, `{stem}.csv`, `{stem}.tex`" in back["README.md"].decode()
+    assert f"{stem}.csv" in back

@@ -216,6 +216,20 @@ def test_label_smoothing_is_torchs(tmp_path):
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
+def test_of_smoothing_several_labels_nothing_false_is_said(tmp_path, monkeypatch, recwarn):
+    build = probe.build_model
+
+    def build_multi_label(name):
+        model = build(name)
+        model.config.problem_type = "multi_label_classification"
+        return model
+
+    monkeypatch.setattr(probe, "build_model", build_multi_label)
+    trainer = make_trainer(tmp_path, label_smoothing_factor=0.2)
+    assert not [warned for warned in recwarn if "smoothing" in str(warned.message)]
+    assert trainer.args.label_smoothing_factor == 0.2  # as records have it
+
+
 def test_every_model_sees_the_same_rows_in_the_same_order(tmp_path):
     def ids_seen(name):
         trainer, seen = make_trainer(tmp_path, name, num_train_epochs=2), []
