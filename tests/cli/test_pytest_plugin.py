@@ -49,6 +49,7 @@ def test_each_check_is_a_test_with_its_advice(tmp_path):
     assert "Traceback" not in run.stdout
 
 
+@pytest.mark.slow
 def test_advice_is_a_warning_and_named_tests_run_as_well(tmp_path):
     shutil.copy(MODELS / "alibi.py", tmp_path)
     (tmp_path / "test_own.py").write_text("def test_forward(): pass")
@@ -58,6 +59,7 @@ def test_advice_is_a_warning_and_named_tests_run_as_well(tmp_path):
     assert "5 passed" in run.stdout
 
 
+@pytest.mark.slow
 def test_a_model_that_there_is_not_is_an_error_of_usage(tmp_path):
     run = run_pytest(tmp_path, "--hfbench", "nowhere:Config")
     assert run.returncode == 4
