@@ -78,6 +78,15 @@ def signal_that_came() -> int | None:
     return _Signal.number
 
 
+def leave_between_steps() -> None:
+    """Raise `Interrupted`, if a signal came and its exception was lost, as in a finalizer.
+
+    Not where the training is to save first.
+    """
+    if not _Signal.is_asked_for:
+        leave()
+
+
 def note_signal(number: int) -> None:
     """As if it had come here: it came to another process of the same launcher."""
     _Signal.number = number

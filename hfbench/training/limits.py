@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from hfbench.system.interruption import leave_between_steps
 from hfbench.training.agreement import is_time_to_ask, largest_of_all
 
 Result = TypeVar("Result")
@@ -36,6 +37,7 @@ class TimeLimit(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Called by the Trainer after each optimizer step; processes end after the same."""
+        leave_between_steps()
         if self.seconds is None or not is_time_to_ask(state.global_step):
             return
         if largest_of_all(self._is_over()):

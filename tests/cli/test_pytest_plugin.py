@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 MODELS = Path(__file__).parents[1] / "checks" / "models"
 CHOSEN = "future or forward or generation or attention"
 

@@ -12,7 +12,14 @@ from transformers import TrainerControl, TrainerState
 
 from hfbench.records.record_file import load_record
 from hfbench.records.store import load_records
-from hfbench.system.interruption import STOPPING, Interrupted, interruptible, until_saved
+from hfbench.system.interruption import (
+    STOPPING,
+    Interrupted,
+    interruptible,
+    note_signal,
+    until_saved,
+)
+from hfbench.training.limits import TimeLimit
 from hfbench.training.stopping import SaveBeforeLeaving
 
 SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32, "resid_pdrop": 0.3}}
@@ -128,6 +135,16 @@ def test_a_second_signal_ends_the_process_where_the_first_is_waited_for(monkeypa
     with pytest.raises(Interrupted, match="SIGTERM"):
         train(during)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_whose_exception_was_lost_ends_the_training_after_its_step():
+    """Python drops what is raised in a finalizer or in a callback of another library."""
+    step = (None, TrainerState(), TrainerControl())
+    with interruptible(signal.SIGTERM):
+        TimeLimit(None).on_step_end(*step)
+        note_signal(signal.SIGTERM)
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            TimeLimit(None).on_step_end(*step)
 
 
 def test_a_launcher_may_send_more_than_one_signal(monkeypatch):
