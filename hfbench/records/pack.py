@@ -40,6 +40,8 @@ def pack(folder: ResultsFolder) -> int:
     for stem, record in records.items():
         if folder.record(stem) != record:
             raise AssertionError(f"{stem} was not packed as it was")
+        if isinstance(record, Compared):  # before its file goes: by the hash of what it said
+            read_predictions_table(record, folder)
     with writing(str(folder.path)):
         for stem in records:
             for path in (
