@@ -30,6 +30,7 @@ from hfbench.metrics.registry import Metric, find_metric
 from hfbench.models.controls import refuse_unfit_control
 from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
+from hfbench.models.rivals.features import check_body, choose_poolings
 from hfbench.models.tokenizer import tokenizer_hash
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.model import Corpus, Model
@@ -80,10 +81,10 @@ class Inputs:
                 check_train_sizes(sizes, labels, names, self._order(seed))
             self._refuse_unfit_keys(cells)
             self._refuse_unfit_measures()
-        trained = {(cell.kind, cell.model.name): cell for cell in cells if cell.head}
-        for cell in trained.values():
+        networks = {(cell.kind, cell.model.name): cell for cell in cells if cell.has_network}
+        for cell in networks.values():
             self.refuse_where(cell.model, partial(self._look_at, cell))
-        if self.refused.keys() == {cell.model.name for cell in trained.values()}:
+        if self.refused.keys() == {cell.model.name for cell in networks.values()}:
             self.expect_all()
 
     def of(self, cell: Cell) -> "Inputs":
@@ -133,6 +134,9 @@ class Inputs:
             self.corpus(cell.model)
         if cell.head:
             check_head(prepared, cell.head)
+        if cell.kind == "probe":
+            check_body(prepared)
+            choose_poolings(prepared)
         if cell.model.lora:  # never of a pretraining
             check_lora(prepared, cell.model.lora)
         assert prepared.max_length > 0  # asks the model
@@ -156,6 +160,10 @@ class Inputs:
         if key not in self._subsets:
             self._subsets[key] = self.task.with_train_rows(self._rows(*key))
         return self._subsets[key]
+
+    def train_rows(self, cell: Cell) -> np.ndarray | None:
+        """Those that ``cell`` sees of the train split; None: all."""
+        return None if cell.subset is None else self._rows(*cell.subset)
 
     def _rows(self, seed: int, train_size: int) -> np.ndarray:
         """The same for every model; in the split's order, so that a subset of all is the split."""

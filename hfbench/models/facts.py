@@ -56,11 +56,11 @@ def parameter_count(prepared: PreparedModel, head: Head, num_labels: int | None)
     return count_parameters(model_without_weights(prepared, head, num_labels))[0]
 
 
-def matrix_parameters(prepared: PreparedModel, head: Head, num_labels: int | None) -> int:
+def matrix_parameters(model: nn.Module) -> int:
     """Parameters that every token is multiplied by: matrices that are no embeddings."""
     return sum(
         parameter.numel()
-        for module in model_without_weights(prepared, head, num_labels).modules()
+        for module in model.modules()
         # a head that shares the embedding's matrix is a module of its own
         if not isinstance(module, nn.Embedding)
         for parameter in module.parameters(recurse=False)

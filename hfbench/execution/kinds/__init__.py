@@ -3,7 +3,7 @@
 Which cells of a recipe are of which kind is `recipe.cells`' matter.
 """
 
-from hfbench.execution.kinds import classification, control, pretraining
+from hfbench.execution.kinds import classification, control, pretraining, probe
 from hfbench.execution.kinds.run import KindOfRun, Run, Surroundings
 from hfbench.recipe.types import Kind
 
@@ -11,6 +11,7 @@ KINDS: dict[Kind, KindOfRun] = {
     "classification": classification,
     "control": control,
     "pretraining": pretraining,
+    "probe": probe,
 }
 
 __all__ = ["KINDS", "KindOfRun", "Run", "Surroundings"]
