@@ -31,6 +31,7 @@ from hfbench.models.controls import refuse_unfit_control
 from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
 from hfbench.models.rivals.features import check_body, choose_poolings
+from hfbench.models.rivals.prompt import check_prompt
 from hfbench.models.tokenizer import tokenizer_hash
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.model import Corpus, Model
@@ -137,6 +138,11 @@ class Inputs:
         if cell.kind == "probe":
             check_body(prepared)
             choose_poolings(prepared)
+        if cell.kind == "prompt":
+            check_head(prepared, "language model")
+            facts, columns = self.task.facts, self.task.splits["train"].column_names
+            has_pairs = "text_pair" in columns
+            check_prompt(prepared, facts.labels, facts.problem_type, has_pairs=has_pairs)
         if cell.model.lora:  # never of a pretraining
             check_lora(prepared, cell.model.lora)
         assert prepared.max_length > 0  # asks the model

@@ -38,11 +38,12 @@ def model_without_weights(
         head: what stands on its body.
         num_labels: of a classifier; a language model has none.
     """
-    config = prepared.config
+    changes: dict[str, Any] = {}
     if head == "classifier":
         # what a checkpoint says of its own head may not go with so many labels
         changes = {"num_labels": num_labels, "problem_type": None}
-        config = type(config).from_dict({**config.to_dict(), **changes})
+    # a copy: an embedding that gets a row more says so in the configuration
+    config = type(prepared.config).from_dict({**prepared.config.to_dict(), **changes})
     with torch.device("meta"):
         model = AUTO_CLASSES[head].from_config(
             config, trust_remote_code=prepared.entry.trust_remote_code

@@ -102,7 +102,8 @@ def check_body(prepared: PreparedModel) -> None:
 def body_without_weights(prepared: PreparedModel) -> PreTrainedModel:
     """On torch's meta device; see `facts.model_without_weights`."""
     trust = prepared.entry.trust_remote_code
-    config: PreTrainedConfig = prepared.config
+    # a copy: an embedding that gets a row more says so in the configuration
+    config: PreTrainedConfig = type(prepared.config).from_dict(prepared.config.to_dict())
     with torch.device("meta"):
         if prepared.entry.pretrain:
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust).base_model
