@@ -30,6 +30,7 @@ from hfbench.metrics.registry import Metric, find_metric
 from hfbench.models.controls import refuse_unfit_control
 from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
+from hfbench.models.rivals.estimators import make_estimator
 from hfbench.models.rivals.features import check_body, choose_poolings
 from hfbench.models.rivals.prompt import check_prompt
 from hfbench.models.tokenizer import tokenizer_hash
@@ -85,7 +86,11 @@ class Inputs:
         networks = {(cell.kind, cell.model.name): cell for cell in cells if cell.has_network}
         for cell in networks.values():
             self.refuse_where(cell.model, partial(self._look_at, cell))
-        if self.refused.keys() == {cell.model.name for cell in networks.values()}:
+        for model in recipe.models:
+            if model.estimator:
+                key = f"models.{model.name}.estimator"
+                self.refuse_where(model, partial(make_estimator, model.estimator, key))
+        if self.refused.keys() == {cell.model.name for cell in cells if not cell.model.control}:
             self.expect_all()
 
     def of(self, cell: Cell) -> "Inputs":
