@@ -118,8 +118,8 @@ def _look_by_look(recipe: "Recipe", run: "Callable[[Recipe], Outcome]") -> "Outc
     outcomes: list[Outcome] = []
     for before, look in itertools.pairwise([0, *recipe.looks]):
         models = [model for model in recipe.models if model.name in names]
-        if before:  # a control has run
-            models = [model for model in models if not model.control]
+        if before:  # what does not depend on the seed has run
+            models = [model for model in models if model.is_random]
         if not models:
             break
         changes = {"models": models, "seeds": recipe.seeds[before:look]}

@@ -122,7 +122,9 @@ def _reasons(statuses: list[Status]) -> list[str]:
 def _truncation(statuses: list[Status], inputs: Inputs) -> list[str]:
     """How many texts each model cuts, of all train examples."""
     cells = {
-        s.cell.model.name: s.cell for s in statuses if s.cell.head == "classifier" and not s.refused
+        s.cell.model.name: s.cell
+        for s in statuses
+        if s.cell.kind in ("classification", "probe") and not s.refused
     }
     rows: dict[str, list[str]] = {}
     for name, cell in cells.items():
@@ -153,8 +155,10 @@ def _state(status: Status) -> str:
 
 
 def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
-    if cell.head is None:
+    if not cell.has_network:
         return ["", "", "", ""]
+    if cell.head is None:
+        return [f"{parameters(cell, inputs):,}", "", "", _length(inputs.max_length(cell.model))]
     if cell.head == "language model":
         examples = len(inputs.tokenized_corpus(cell.model).splits["train"])
         max_length = inputs.prepared[cell.model.name].max_length
@@ -163,7 +167,11 @@ def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
         max_length = inputs.max_length(cell.model)
     batch, steps = optimizer_steps(arguments(cell, inputs), examples)
     sizes = [f"{size:,}" for size in (parameters(cell, inputs), batch, steps)]
-    return [*sizes, "none" if max_length == NO_LIMIT else f"{max_length:,}"]
+    return [*sizes, _length(max_length)]
+
+
+def _length(tokens: int) -> str:
+    return "none" if tokens == NO_LIMIT else f"{tokens:,}"
 
 
 def _time(to_run: list[Cell], finished: list[tuple[str | None, Record]]) -> str:
@@ -178,7 +186,7 @@ def _time(to_run: list[Cell], finished: list[tuple[str | None, Record]]) -> str:
     for cell in to_run:
         if times := timed.get((cell.task, cell.kind, cell.model.name, cell.train_size)):
             seconds += sum(times) / len(times)
-        elif not cell.model.control:  # seconds, whatever the control
+        elif cell.model.has_network:  # seconds, whatever the control
             unknown.add(cell.model.name)
     known = f"Time: about {_duration(seconds)}, by finished runs" if seconds else "Time: not known"
     if unknown:
@@ -213,7 +221,7 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
     begins, metric = f"{of_task}: what" if of_task else "What", survey.inputs.metric
     runs, models = len(recipe.seeds), len(recipe.models)
     pairs = models * (models - 1) // 2
-    rows = max(sum(not model.control for model in recipe.models), 2)
+    rows = max(sum(model.is_random for model in recipe.models), 2)
     discordance, source = _discordance(recipe, records, survey.folder.path, target)
     is_share = metric.bounds == (0.0, 1.0)
     # nobody can say what is much of another measure

@@ -209,13 +209,7 @@ class ModelRuns:
     @property
     def mean_seconds(self) -> float:
         """Of one training or fit."""
-        seconds = [
-            record.training.train_seconds
-            if isinstance(record, ClassificationRecord)
-            else record.fit_seconds
-            for record in self.finished
-        ]
-        return float(np.mean(seconds))
+        return float(np.mean([record.learning_seconds for record in self.finished]))
 
     @property
     def runs(self) -> str:

@@ -30,6 +30,9 @@ from hfbench.metrics.registry import Metric, find_metric
 from hfbench.models.controls import refuse_unfit_control
 from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
+from hfbench.models.rivals.estimators import make_estimator
+from hfbench.models.rivals.features import check_body, choose_poolings
+from hfbench.models.rivals.prompt import check_prompt
 from hfbench.models.tokenizer import tokenizer_hash
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.model import Corpus, Model
@@ -80,10 +83,14 @@ class Inputs:
                 check_train_sizes(sizes, labels, names, self._order(seed))
             self._refuse_unfit_keys(cells)
             self._refuse_unfit_measures()
-        trained = {(cell.kind, cell.model.name): cell for cell in cells if cell.head}
-        for cell in trained.values():
+        networks = {(cell.kind, cell.model.name): cell for cell in cells if cell.has_network}
+        for cell in networks.values():
             self.refuse_where(cell.model, partial(self._look_at, cell))
-        if self.refused.keys() == {cell.model.name for cell in trained.values()}:
+        for model in recipe.models:
+            if model.estimator:
+                key = f"models.{model.name}.estimator"
+                self.refuse_where(model, partial(make_estimator, model.estimator, key))
+        if self.refused.keys() == {cell.model.name for cell in cells if not cell.model.control}:
             self.expect_all()
 
     def of(self, cell: Cell) -> "Inputs":
@@ -133,6 +140,14 @@ class Inputs:
             self.corpus(cell.model)
         if cell.head:
             check_head(prepared, cell.head)
+        if cell.kind == "probe":
+            check_body(prepared)
+            choose_poolings(prepared)
+        if cell.kind == "prompt":
+            check_head(prepared, "language model")
+            facts, columns = self.task.facts, self.task.splits["train"].column_names
+            has_pairs = "text_pair" in columns
+            check_prompt(prepared, facts.labels, facts.problem_type, has_pairs=has_pairs)
         if cell.model.lora:  # never of a pretraining
             check_lora(prepared, cell.model.lora)
         assert prepared.max_length > 0  # asks the model
@@ -156,6 +171,10 @@ class Inputs:
         if key not in self._subsets:
             self._subsets[key] = self.task.with_train_rows(self._rows(*key))
         return self._subsets[key]
+
+    def train_rows(self, cell: Cell) -> np.ndarray | None:
+        """Those that ``cell`` sees of the train split; None: all."""
+        return None if cell.subset is None else self._rows(*cell.subset)
 
     def _rows(self, seed: int, train_size: int) -> np.ndarray:
         """The same for every model; in the split's order, so that a subset of all is the split."""

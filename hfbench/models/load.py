@@ -72,6 +72,25 @@ def load_causal_lm(prepared: PreparedModel, init_seed: int) -> PreTrainedModel:
     return model
 
 
+def load_prompted(prepared: PreparedModel, pretrained: Path | None) -> PreTrainedModel:
+    """The language model as it is, to be asked, in evaluation mode.
+
+    Args:
+        prepared: what `prepare_model` gave.
+        pretrained: folder of what pretraining left, to be read in its place.
+
+    Raises:
+        UserError: if the checkpoint has no language-model head.
+    """
+    model, new = _load(AutoModelForCausalLM, prepared, 0, {}, pretrained)
+    if new:
+        raise UserError(
+            f"models.{prepared.entry.name}.prompt: {prepared.entry.source} has no "
+            f"{min(new)}, so that its language-model head would be random"
+        )
+    return model.eval()
+
+
 def _load(
     auto_class: Any,
     prepared: PreparedModel,

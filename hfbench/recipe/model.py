@@ -4,13 +4,14 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from hfbench.errors import nearest
 from hfbench.recipe.arguments import Optimizer, PretrainingArgumentsDict, TrainingArgumentsDict
 from hfbench.recipe.fields import check_field, custom_gpt_fields, custom_gpt_presets
+from hfbench.recipe.rivals import Probe, Prompt, as_section
 from hfbench.recipe.section import Section
-from hfbench.recipe.types import ClassPath, Line, Name, Revision, Seed, Share
+from hfbench.recipe.types import ClassPath, FunctionPath, Kind, Line, Name, Revision, Seed, Share
 
 BuiltinCorpus = Literal["pets", "sentiment-unlabelled"]
 BuiltinControl = Literal["majority", "tfidf-logreg"]
@@ -130,6 +131,14 @@ class Model(Section):
     """``majority``, ``tfidf-logreg`` (TF-IDF of words and of runs of characters, and logistic
     regression), or one of your own, which a module of ``imports`` registers
     (``hfbench.models.controls.register_control``)."""
+    estimator: FunctionPath | None = None
+    """A control that is any estimator of scikit-learn's kind: ``package.module:make``, a function
+    that returns one which fits texts, e.g. a Pipeline. The module is found as those of ``imports``
+    are."""
+    probe: Annotated[Probe | None, BeforeValidator(as_section)] = None
+    """Do not train the network: fit a classifier to its frozen features, e.g. ``probe: linear``."""
+    prompt: Prompt | None = None
+    """Do not train the language model: ask it which label's words are likeliest after a text."""
     revision: Revision | None = None
     trust_remote_code: bool = False
     """Run the code that comes with this checkpoint."""
@@ -153,18 +162,23 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Model":
-        self._require_one_of("model_name_or_path", "preset", "model_type", "model", "control")
+        self._require_one_of(
+            "model_name_or_path", "preset", "model_type", "model", "control", "estimator"
+        )
         self._allow_only_with("model_name_or_path", "revision", "trust_remote_code", "random_init")
-        if self.unfair and (self.preset or self.control):
+        if self.unfair and (self.preset or self.kind != "classification"):
             raise ValueError("unfair is for an architecture of one's own")
-        if self.control:
-            unfit = ("config", "tokenizer", "pretrain", "lora", "optimizer", "training_arguments")
-            for name in unfit:
-                if getattr(self, name):
-                    raise ValueError(f"{name} has no meaning for the control {self.control!r}")
+        for name in _UNFIT.get(self.kind, ()):
+            if getattr(self, name):
+                raise ValueError(f"{name} has no meaning for the {self.kind} {self.source!r}")
         brings_weights = self.model_name_or_path and not self.random_init
-        if self.lora and not (brings_weights or self.pretrain):
-            raise ValueError("lora needs weights to start from: a checkpoint's, or give pretrain")
+        for name in ("lora", "probe", "prompt"):
+            if getattr(self, name) and not (brings_weights or self.pretrain):
+                raise ValueError(
+                    f"{name} needs weights to start from: a checkpoint's, or give pretrain"
+                )
+        if self.kind in ("probe", "prompt") and self.training_arguments.keys() - {"use_cpu"}:
+            raise ValueError(f"training_arguments: a {self.kind} is not trained; it has use_cpu alone")
         if self.preset is not None:
             _check_preset(self.preset, self.config)
         for name, value in self.config.items():
@@ -175,9 +189,45 @@ class Model(Section):
     @property
     def source(self) -> str:
         """Where the model comes from, in one word."""
-        named = (self.model_name_or_path, self.preset, self.model_type, self.model, self.control)
-        return next(filter(None, named))
+        named = (self.model_name_or_path, self.preset, self.model_type, self.model)
+        return next(filter(None, (*named, self.control, self.estimator)))
 
+    @property
+    def kind(self) -> Kind:
+        """Of its cells in the table."""
+        if self.control or self.estimator:
+            return "control"
+        if self.probe:
+            return "probe"
+        return "prompt" if self.prompt else "classification"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the Trainer trains it on the task."""
+        return self.kind == "classification"
+
+    @property
+    def has_network(self) -> bool:
+        """Whether a network of transformers answers, trained here or not."""
+        return self.kind != "control"
+
+    @property
+    def is_random(self) -> bool:
+        """Whether its result depends on the seed where all see the whole train split."""
+        if self.probe:
+            return self.probe.head == "mlp"
+        return self.prompt.shots > 0 if self.prompt else self.kind != "control"
+
+
+_UNFIT: dict[Kind, tuple[str, ...]] = {
+    "control": (
+        "config", "tokenizer", "pretrain", "lora", "probe", "prompt", "optimizer",
+        "training_arguments",
+    ),
+    "probe": ("prompt", "lora", "optimizer"),
+    "prompt": ("probe", "lora", "optimizer"),
+}  # fmt: skip
+"""Kind -> keys that mean nothing for it."""
 
 _SIZES = ("n_layer", "n_head", "n_embd", "n_positions", "n_inner", "vocab_size")
 

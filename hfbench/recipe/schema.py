@@ -18,7 +18,7 @@ from hfbench.recipe.section import Section
 from hfbench.recipe.task import NamedTask, Task
 from hfbench.recipe.types import ModuleName, Name, Seed, Selection, is_pattern
 
-FOLDERS = frozenset({"records", "models", "runs", "locks", "push", "plots"})
+FOLDERS = frozenset({"records", "models", "runs", "features", "locks", "push", "plots"})
 """Beside the folders of tasks in a results folder, so that no task is called so."""
 
 
@@ -181,7 +181,7 @@ class Recipe(Section):
         for model in self.models:
             if not self.all_tasks and model.pretrain is None:
                 raise ValueError(f"without a task, model {model.name!r} needs a pretrain block")
-            if model.control or model.model_name_or_path:
+            if model.model_name_or_path or not model.has_network:
                 continue
             tokenizer = model.tokenizer or self.tokenizer
             if tokenizer is None:
@@ -206,18 +206,23 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _can_select(self) -> "Recipe":
+        chosen = {"selection": self.selection} if self.selection != "last" else {}
+        for model in self.models:
+            if model.probe and model.probe.pooling == "best":
+                chosen[f"models.{model.name}.probe.pooling"] = "best"
+        without = [key for key, task in self.all_tasks.items() if task.test_split is None]
+        if chosen and (without or not self.all_tasks):
+            key, rule = next(iter(chosen.items()))
+            raise ValueError(
+                f"{key}: {rule} chooses on the validation examples, so the table needs others: "
+                f"give {(without or ['task'])[0]}.test_split"
+            )
         if self.selection == "last":
             return self
-        without = [key for key, task in self.all_tasks.items() if task.test_split is None]
-        if without or not self.all_tasks:
-            raise ValueError(
-                f"selection: {self.selection} chooses on the validation examples, so the table "
-                f"needs others: give {(without or ['task'])[0]}.test_split"
-            )
         of_tasks = [task.training_arguments for task in self.tasks] or [{}]
         for model, own in itertools.product(self.models, of_tasks):
             arguments = {**self.training_arguments, **model.training_arguments, **own}
-            if arguments.get("eval_strategy") == "no" and not model.control:
+            if arguments.get("eval_strategy") == "no" and model.is_trained:
                 raise ValueError(
                     f"selection: {self.selection} needs evaluations during training, but model "
                     f"{model.name!r} has eval_strategy: no; give epoch or steps"
@@ -276,8 +281,9 @@ class Recipe(Section):
         """Module -> the key that names it, of every module whose code this recipe runs."""
         modules = dict.fromkeys(self.imports, "imports")
         for model in self.models:
-            if model.model:
-                modules.setdefault(model.model.partition(":")[0], f"models.{model.name}.model")
+            for key in ("model", "estimator"):
+                if path := getattr(model, key):
+                    modules.setdefault(path.partition(":")[0], f"models.{model.name}.{key}")
         return modules
 
     @property
@@ -302,8 +308,8 @@ class Recipe(Section):
 
 
 def _with_arguments(model: Model, task: NamedTask) -> Model:
-    """``model`` with what the task says of its training; a control is not trained."""
-    if model.control or not task.training_arguments:
+    """``model`` with what the task says of its training, where it is trained."""
+    if not (model.is_trained and task.training_arguments):
         return model
     arguments = {**model.training_arguments, **task.training_arguments}
     return model.model_copy(update={"training_arguments": arguments})

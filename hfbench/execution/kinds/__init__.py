@@ -3,7 +3,7 @@
 Which cells of a recipe are of which kind is `recipe.cells`' matter.
 """
 
-from hfbench.execution.kinds import classification, control, pretraining
+from hfbench.execution.kinds import classification, control, pretraining, probe, prompt
 from hfbench.execution.kinds.run import KindOfRun, Run, Surroundings
 from hfbench.recipe.types import Kind
 
@@ -11,6 +11,8 @@ KINDS: dict[Kind, KindOfRun] = {
     "classification": classification,
     "control": control,
     "pretraining": pretraining,
+    "probe": probe,
+    "prompt": prompt,
 }
 
 __all__ = ["KINDS", "KindOfRun", "Run", "Surroundings"]
