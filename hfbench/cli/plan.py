@@ -99,7 +99,7 @@ def _print_cells(
         sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
         say(f"Data: {facts.source}: {sizes} examples; {what_is_asked(facts)}")
     console.print(_cells_table(statuses, inputs))
-    for line in [*_truncation(statuses, inputs), *_reasons(statuses)]:
+    for line in [*_answers(statuses, inputs), *_truncation(statuses, inputs), *_reasons(statuses)]:
         say(line)
 
 
@@ -116,6 +116,25 @@ def _reasons(statuses: list[Status]) -> list[str]:
         verdict = "cannot run" if cannot_run else "to run again"
         lines.append(f"{stems[0]}{others} {verdict}:")
         lines += [f"  {reason}" for reason in reasons]
+    return lines
+
+
+def _answers(statuses: list[Status], inputs: Inputs) -> list[str]:
+    """What was found in files of answers, and by what their rows are known."""
+    models = {
+        s.cell.model.name: s.cell.model for s in statuses if s.cell.model.predictions
+        and not s.refused
+    }  # fmt: skip
+    lines = []
+    for name, model in models.items():
+        file = inputs.answers(model).file
+        answered = enumerate_names([f"{n:,} {split}" for split, n in file.answered.items()])
+        told = [f"rows known by {file.matched_by}", *file.inferred]
+        told += [f"{count:,} rows {what} left out" for what, count in file.ignored.items()]
+        lines.append(
+            f"Predictions of {name}: {file.form} of {answered} examples from {file.name} "
+            f"({'; '.join(told)})"
+        )
     return lines
 
 
@@ -178,7 +197,7 @@ def _time(to_run: list[Cell], finished: list[tuple[str | None, Record]]) -> str:
     for cell in to_run:
         if times := timed.get((cell.task, cell.kind, cell.model.name, cell.train_size)):
             seconds += sum(times) / len(times)
-        elif not cell.model.control:  # seconds, whatever the control
+        elif cell.head:  # of what is not trained seconds, whatever it is
             unknown.add(cell.model.name)
     known = f"Time: about {_duration(seconds)}, by finished runs" if seconds else "Time: not known"
     if unknown:
@@ -213,7 +232,7 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
     begins, metric = f"{of_task}: what" if of_task else "What", survey.inputs.metric
     runs, models = len(recipe.seeds), len(recipe.models)
     pairs = models * (models - 1) // 2
-    rows = max(sum(not model.control for model in recipe.models), 2)
+    rows = max(sum(model.is_random for model in recipe.models), 2)
     discordance, source = _discordance(recipe, records, survey.folder.path, target)
     is_share = metric.bounds == (0.0, 1.0)
     # nobody can say what is much of another measure

@@ -19,6 +19,7 @@ from importlib import metadata
 from typing import Any
 
 from hfbench import data, metrics, models, training
+from hfbench.data import answers
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds import KINDS
 from hfbench.models import custom_gpt, lora
@@ -29,6 +30,7 @@ from hfbench.records.identity import cell_id, concepts
 
 VERSIONS = {
     "data": data.VERSION,
+    "data.answers": answers.VERSION,
     "metrics": metrics.VERSION,
     "models": models.VERSION,
     "models.custom_gpt": custom_gpt.VERSION,
@@ -37,13 +39,14 @@ VERSIONS = {
 }
 """Concept -> version of the code by which its numbers come about; a control has its own."""
 
-_CONTROL_LIBRARIES: tuple[str, ...] = ("numpy", "scikit-learn", "scipy")
+_LIBRARIES: dict[str, tuple[str, ...]] = {"control": ("numpy", "scikit-learn", "scipy")}
+"""By which numbers come about that are no network's; those of a file are there already."""
 _NETWORK_LIBRARIES: tuple[str, ...] = ("accelerate", "numpy", "tokenizers", "torch", "transformers")
 
 
 def identify(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """All that decides the result of ``cell``, as JSON would give it back."""
-    libraries = _NETWORK_LIBRARIES if cell.head else _CONTROL_LIBRARIES
+    libraries = _NETWORK_LIBRARIES if cell.head else _LIBRARIES.get(cell.kind, ())
     libraries += ("peft",) if cell.model.lora else ()
     identity = {
         **KINDS[cell.kind].describe(cell, inputs),
@@ -70,6 +73,7 @@ def _versions_of(cell: Cell, inputs: Inputs) -> dict[str, int]:
         control=cell.model.control,
         is_custom_gpt=prepared is not None and isinstance(prepared.config, CustomGPTConfig),
         has_lora=bool(cell.model.lora),
+        of_file=cell.model.predictions is not None,
     )
     return {name: version_of(name) for name in names}
 

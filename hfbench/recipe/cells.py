@@ -30,7 +30,7 @@ class Cell:
     model: Model
     """With everything that the recipe says for all models written out."""
     seed: int | None
-    """None where nothing is random: a pretraining, a control on the whole train split."""
+    """None where nothing is random, see `plan_comparison`, and of a pretraining."""
     train_size: int | None
     """Training examples of a learning curve's point; None: the whole train split."""
     settings: dict[str, Any]
@@ -63,7 +63,7 @@ class Cell:
 
     @property
     def head(self) -> Head | None:
-        """Of its network; None for a control."""
+        """Of its network; None where none is trained."""
         heads: dict[Kind, Head] = {"classification": "classifier", "pretraining": "language model"}
         return heads.get(self.kind)
 
@@ -123,8 +123,9 @@ def pretraining_of(cell: Cell, recipe: Recipe) -> Cell:
 def plan_comparison(recipe: Recipe) -> list[Cell]:
     """Each model of the table with each train size and seed.
 
-    A control on the whole train split runs once, since nothing in it is random; a subset is. Where
-    there are several tasks, these are of one after the other.
+    A control on the whole train split runs once, since nothing in it is random; a subset is. So do
+    the answers of a file without seeds. Where there are several tasks, these are of one after the
+    other.
     """
     if recipe.tasks:
         return [cell for one in recipe.by_task for cell in plan_comparison(one)]
@@ -134,8 +135,9 @@ def plan_comparison(recipe: Recipe) -> list[Cell]:
     sizes: list[int | None] = [*recipe.train_sizes] or [None]
     for entry in recipe.models:
         model = _write_out(entry, recipe)
-        is_random = recipe.train_sizes or not entry.control
-        seeds: list[int | None] = [*recipe.seeds] if is_random else [None]
+        is_random = recipe.train_sizes or entry.is_random
+        own = entry.predictions.seeds if entry.predictions else None
+        seeds: list[int | None] = [*(own or recipe.seeds)] if is_random else [None]
         cells += [_compared_cell(recipe, model, n, seed) for n in sizes for seed in seeds]
     return cells
 
@@ -146,10 +148,15 @@ def _compared_cell(recipe: Recipe, model: Model, train_size: int | None, seed: i
         settings["seeds"] = [seed]
     if train_size is not None:
         settings["train_sizes"] = [train_size]
-    if not model.control:
+    if model.is_trained:
         settings["selection"] = recipe.selection
-    kind: Kind = "control" if model.control else "classification"
-    return Cell(kind, model, seed, train_size, settings, recipe.task_name)
+    return Cell(_kind(model), model, seed, train_size, settings, recipe.task_name)
+
+
+def _kind(model: Model) -> Kind:
+    if model.predictions:
+        return "predictions"
+    return "control" if model.control else "classification"
 
 
 def brings_tokenizer(model_name_or_path: str) -> bool:
@@ -165,7 +172,7 @@ def brings_tokenizer(model_name_or_path: str) -> bool:
 
 def _write_out(entry: Model, recipe: Recipe) -> Model:
     """The model's entry with the recipe's values where it has none of its own."""
-    if entry.control:
+    if not entry.is_trained:
         return entry
     name = entry.model_name_or_path
     brings_one = name is not None and brings_tokenizer(name)
@@ -187,6 +194,7 @@ def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
     entry = model.model_dump(mode="json", exclude_none=True)
     for name in PUBLISHING_ARGUMENTS:  # where checkpoints go has no part in what comes out
         entry.get("pretrain", {}).get("training_arguments", {}).pop(name, None)
+    entry.get("predictions", {}).pop("seeds", None)  # the recipe's own says which one
     settings: dict[str, Any] = {"models": [entry]}
     if recipe.imports:
         settings["imports"] = recipe.imports

@@ -4,11 +4,12 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from hfbench.errors import nearest
 from hfbench.recipe.arguments import Optimizer, PretrainingArgumentsDict, TrainingArgumentsDict
 from hfbench.recipe.fields import check_field, custom_gpt_fields, custom_gpt_presets
+from hfbench.recipe.predictions import Predictions, from_name
 from hfbench.recipe.section import Section
 from hfbench.recipe.types import ClassPath, Line, Name, Revision, Seed, Share
 
@@ -130,6 +131,9 @@ class Model(Section):
     """``majority``, ``tfidf-logreg`` (TF-IDF of words and of runs of characters, and logistic
     regression), or one of your own, which a module of ``imports`` registers
     (``hfbench.models.controls.register_control``)."""
+    predictions: Annotated[Predictions | None, BeforeValidator(from_name)] = None
+    """Answers that something else gave: the model in production, an API, another's run. The name of
+    a file, e.g. ``answers.csv``, or a mapping that says how it is read."""
     revision: Revision | None = None
     trust_remote_code: bool = False
     """Run the code that comes with this checkpoint."""
@@ -153,15 +157,18 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Model":
-        self._require_one_of("model_name_or_path", "preset", "model_type", "model", "control")
+        self._require_one_of(
+            "model_name_or_path", "preset", "model_type", "model", "control", "predictions"
+        )
         self._allow_only_with("model_name_or_path", "revision", "trust_remote_code", "random_init")
-        if self.unfair and (self.preset or self.control):
+        if self.unfair and (self.preset or not self.is_trained):
             raise ValueError("unfair is for an architecture of one's own")
-        if self.control:
+        if not self.is_trained:
             unfit = ("config", "tokenizer", "pretrain", "lora", "optimizer", "training_arguments")
+            what = f"the control {self.control!r}" if self.control else "predictions of a file"
             for name in unfit:
                 if getattr(self, name):
-                    raise ValueError(f"{name} has no meaning for the control {self.control!r}")
+                    raise ValueError(f"{name} has no meaning for {what}")
         brings_weights = self.model_name_or_path and not self.random_init
         if self.lora and not (brings_weights or self.pretrain):
             raise ValueError("lora needs weights to start from: a checkpoint's, or give pretrain")
@@ -175,8 +182,22 @@ class Model(Section):
     @property
     def source(self) -> str:
         """Where the model comes from, in one word."""
+        if self.predictions:
+            return Path(self.predictions.file).name
         named = (self.model_name_or_path, self.preset, self.model_type, self.model, self.control)
         return next(filter(None, named))
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is a network that hfbench trains, which has a tokenizer and arguments."""
+        return not (self.control or self.predictions)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether its runs on the whole train split differ: all but a control's and the answers of
+        a file without seeds, of which there is one.
+        """
+        return not self.control and not (self.predictions and not self.predictions.seed_column)
 
 
 _SIZES = ("n_layer", "n_head", "n_embd", "n_positions", "n_inner", "vocab_size")

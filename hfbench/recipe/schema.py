@@ -181,7 +181,7 @@ class Recipe(Section):
         for model in self.models:
             if not self.all_tasks and model.pretrain is None:
                 raise ValueError(f"without a task, model {model.name!r} needs a pretrain block")
-            if model.control or model.model_name_or_path:
+            if not model.is_trained or model.model_name_or_path:
                 continue
             tokenizer = model.tokenizer or self.tokenizer
             if tokenizer is None:
@@ -190,6 +190,21 @@ class Recipe(Section):
                 raise ValueError(f"model {model.name!r} has no corpus to train a tokenizer on")
             if tokenizer.train_on == "task" and not self.all_tasks:
                 raise ValueError(f"model {model.name!r}: no task to train a tokenizer on")
+        return self
+
+    @model_validator(mode="after")
+    def _no_curve_of_predictions(self) -> "Recipe":
+        for model in self.models:
+            if model.predictions and self.train_sizes:
+                raise ValueError(
+                    f"model {model.name!r}: predictions have no place on a learning curve "
+                    "(train_sizes): hfbench does not train what gave them"
+                )
+            if model.predictions and self.tasks:
+                raise ValueError(
+                    f"model {model.name!r}: one file of predictions is of one task; give each "
+                    "task a recipe of its own, and `hfbench table --overall` compares over them"
+                )
         return self
 
     @model_validator(mode="after")
@@ -217,7 +232,7 @@ class Recipe(Section):
         of_tasks = [task.training_arguments for task in self.tasks] or [{}]
         for model, own in itertools.product(self.models, of_tasks):
             arguments = {**self.training_arguments, **model.training_arguments, **own}
-            if arguments.get("eval_strategy") == "no" and not model.control:
+            if arguments.get("eval_strategy") == "no" and model.is_trained:
                 raise ValueError(
                     f"selection: {self.selection} needs evaluations during training, but model "
                     f"{model.name!r} has eval_strategy: no; give epoch or steps"
@@ -295,6 +310,8 @@ class Recipe(Section):
             if not is_pattern(name)
         }
         for index, model in enumerate(self.models):
+            if model.predictions:
+                paths[f"models[{index}].predictions"] = self.folder / model.predictions.file
             if model.pretrain and model.pretrain.corpus.text_file:
                 key = f"models[{index}].pretrain.corpus.text_file"
                 paths[key] = self.folder / model.pretrain.corpus.text_file
@@ -302,8 +319,8 @@ class Recipe(Section):
 
 
 def _with_arguments(model: Model, task: NamedTask) -> Model:
-    """``model`` with what the task says of its training; a control is not trained."""
-    if model.control or not task.training_arguments:
+    """``model`` with what the task says of its training, if it is trained."""
+    if not (model.is_trained and task.training_arguments):
         return model
     arguments = {**model.training_arguments, **task.training_arguments}
     return model.model_copy(update={"training_arguments": arguments})

@@ -75,8 +75,9 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """As NumPy and torch take them."""
 
-Kind = Literal["classification", "control", "pretraining"]
-"""A classifier is trained, a control is fitted, or a language model is pretrained."""
+Kind = Literal["classification", "control", "predictions", "pretraining"]
+"""A classifier is trained, a control is fitted, a file's answers are taken, or a language model is
+pretrained."""
 Head = Literal["classifier", "language model"]
 """What stands on the body of a neural network."""
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]

@@ -17,8 +17,12 @@ def cell_id(identity: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def concepts(*, control: str | None, is_custom_gpt: bool, has_lora: bool) -> list[str]:
+def concepts(
+    *, control: str | None, is_custom_gpt: bool, has_lora: bool, of_file: bool = False
+) -> list[str]:
     """The parts of hfbench whose versions decide the result of such a cell."""
+    if of_file:
+        return ["data", "data.answers", "metrics"]
     if control:
         return [f"control.{control}", "metrics"]
     names = ["data", "metrics", "models", "training"]

@@ -428,14 +428,44 @@ class ControlRecord(ComparedRecord):
     )
 
 
-Compared = ClassificationRecord | ControlRecord
+AnswerForm = Literal["labels", "probabilities", "logits", "numbers"]
+"""What the answers of a file are."""
+
+
+class AnswersFile(RecordPart):
+    """A file with answers that hfbench did not make."""
+
+    name: str = Field(description="Its name, without folders.")
+    sha256: str = Field(description="SHA-256 of the file.")
+    rows: int = Field(description="Rows in it.")
+    form: AnswerForm = Field(
+        description="What the answers are. Of labels there are no measures of probabilities."
+    )
+    matched_by: str = Field(description="By what rows were known, in words.")
+    columns: list[str] = Field(description="The columns that were read.")
+    inferred: list[str] = Field(description="What the recipe did not say and was found, in words.")
+    answered: dict[str, int] = Field(description="Split -> examples that have an answer: all.")
+    ignored: dict[str, int] = Field(
+        description="Of what kind -> rows that answer no evaluated example."
+    )
+
+
+class PredictionsRecord(ComparedRecord):
+    """Answers that something else gave."""
+
+    kind: Literal["predictions"] = "predictions"
+    answers: AnswersFile
+
+
+Compared = ClassificationRecord | ControlRecord | PredictionsRecord
 Finished = PretrainingRecord | Compared
 Record = FailedRecord | Finished
-"""One run: a model on a task with a seed, a control, or one pretraining."""
+"""One run: a model on a task with a seed, a control, answers of a file, or one pretraining."""
 
 _CLASSES: dict[str, type[Finished]] = {
     "classification": ClassificationRecord,
     "control": ControlRecord,
+    "predictions": PredictionsRecord,
     "pretraining": PretrainingRecord,
 }
 
