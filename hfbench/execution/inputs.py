@@ -82,7 +82,7 @@ class Inputs:
                 check_train_sizes(sizes, labels, names, self._order(seed))
             self._refuse_unfit_keys(cells)
             self._refuse_unfit_measures()
-        brought = {(c.kind, c.model.name): c for c in cells if c.head or c.kind == "predictions"}
+        brought = {(c.kind, c.model.name): c for c in cells if c.can_be_refused}
         for cell in brought.values():
             self.refuse_where(cell.model, partial(self._look_at, cell))
         if self.refused.keys() == {cell.model.name for cell in brought.values()}:

@@ -54,6 +54,11 @@ class Cell:
         return self.kind != "pretraining"
 
     @property
+    def can_be_refused(self) -> bool:
+        """Whether what it needs may not be had or not fit, as a checkpoint or a file of answers."""
+        return self.kind != "control"
+
+    @property
     def subset(self) -> tuple[int, int] | None:
         """Seed and size of its part of the train split; None: all of it."""
         if self.train_size is None:
