@@ -16,7 +16,13 @@ from hfbench.evidence.words import enumerate_names, few_names, gap_text, list_la
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.recipe.types import Selection
 from hfbench.records.asked import Asked
-from hfbench.records.schema import ClassificationRecord, FailedRecord, PretrainingRecord
+from hfbench.records.schema import (
+    ClassificationRecord,
+    ControlRecord,
+    FailedRecord,
+    PredictionsRecord,
+    PretrainingRecord,
+)
 
 _BULLET = 200
 """Letters of short sentences that stand in one line of notes."""
@@ -115,8 +121,15 @@ def _notes(comparison: ComparedModels) -> list[str]:
         _estimand(finished),
     ]
     lines += filter(None, [trained_on(finished)])
-    if any(model.seeds == [None] for model in finished):
+    once = [model for model in finished if model.seeds == [None]]
+    if any(isinstance(model.finished[0], ControlRecord) for model in once):
         lines.append("A control runs once: nothing in it is random.")
+    of_files = [m.name for m in once if isinstance(m.finished[0], PredictionsRecord)]
+    if of_files:
+        lines.append(
+            f"Of one set of answers each: {few_names(of_files)}. What is said is about these, not "
+            "about a new run of what gave them."
+        )
     guessing = [m.name for m in finished if not comparison.floors[m.name].above_chance]
     if guessing and floor.chance is not None:
         chance = percent(floor.chance)  # the labels are the same for all
@@ -307,14 +320,18 @@ def _confidence_notes(comparison: ComparedModels) -> list[str]:
             lines[-1] += f" {note}"
         else:
             lines.append(note)
-    titles = {metric.name: metric.title for metric in comparison.columns}
-    missing: dict[str, list[str]] = {}
-    for model in comparison.finished:
-        for name, reason in model.left_out.items():
-            missing.setdefault(f"{titles[name]}: no number of {{}} ({reason}).", []).append(
-                model.name
-            )
-    told = [text.replace("{}", few_names(names), 1) for text, names in missing.items()]
+    missing: dict[tuple[str, str], list[str]] = {}
+    for metric in comparison.columns:
+        names: dict[str, list[str]] = {}
+        for model in comparison.finished:
+            if reason := model.left_out.get(metric.name):
+                names.setdefault(reason, []).append(model.name)
+        for reason, of in names.items():
+            missing.setdefault((reason, few_names(of)), []).append(metric.title)
+    told = [
+        f"{enumerate_names(titles)}: no number of {of} ({reason})."
+        for (reason, of), titles in missing.items()
+    ]
     return [*lines, *told]
 
 

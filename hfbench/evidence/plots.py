@@ -86,9 +86,11 @@ def draw_plots(comparison: ComparedModels) -> list[Plot]:
                 plots += [_training(comparison, metric.name, metric)]
         if comparison.curve:
             plots.append(_learning_curve(comparison))
-        if comparison.finished[0].kind == "single_label_classification":
+        is_single = comparison.finished[0].kind == "single_label_classification"
+        if is_single and not all(model.gives_labels for model in comparison.finished):
             plots.append(_reliability(comparison))
-        plots.append(_cost(comparison))
+        if any(model.mean_seconds is not None for model in comparison.finished):
+            plots.append(_cost(comparison))
     return plots
 
 
@@ -345,10 +347,14 @@ def _learning_curve(comparison: ComparedModels) -> Plot:
 
 
 def _reliability(comparison: ComparedModels) -> Plot:
-    models = comparison.finished
-    figure, panels = _panels(len(models))
+    shown = [
+        (model, style)
+        for model, style in zip(comparison.finished, _styles(comparison), strict=False)
+        if not model.gives_labels
+    ]
+    figure, panels = _panels(len(shown))
     worst = []
-    for axes, model, style in zip(panels, models, _styles(comparison), strict=False):
+    for axes, (model, style) in zip(panels, shown, strict=False):
         logits = model.logits.reshape(-1, model.logits.shape[-1])
         bins = reliability(logits, np.tile(model.labels, len(model.finished)))
         axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
@@ -378,16 +384,20 @@ def _reliability(comparison: ComparedModels) -> Plot:
 
 
 def _cost(comparison: ComparedModels) -> Plot:
-    models = comparison.finished
+    shown = [
+        (model, style, model.mean_seconds)
+        for model, style in zip(comparison.finished, _styles(comparison), strict=False)
+    ]
+    timed = [(model, style, value) for model, style, value in shown if value is not None]
+    models, styles = [model for model, _, _ in timed], [style for _, style, _ in timed]
     figure, axes = _new(_height(comparison))
-    seconds = [max(model.mean_seconds, 1e-3) for model in models]  # for the log scale
+    seconds = [max(value, 1e-3) for _, _, value in timed]  # for the log scale
     metric = comparison.metric
     shares = [_scale(metric) * model.value for model in models]
     front = pareto_front(seconds, shares if metric.higher_is_better else [-x for x in shares])
     axes.step(
         [seconds[i] for i in front], [shares[i] for i in front], where="post", color=FAINT, lw=1.2
     )
-    styles = _styles(comparison)[: len(models)]
     for x, y, style in zip(seconds, shares, styles, strict=True):
         axes.plot(x, y, style.marker, color=style.color, ms=6)
     axes.set_xscale("log")

@@ -321,7 +321,7 @@ def _slice_names(findings: Findings) -> list[str]:
 
 def _with_interval(metric: Metric, found: Interval | None) -> str:
     if found is None:
-        return ""
+        return "\u2013"
     return f"{metric.text(found.mean)} ({ends_text(metric, found.low, found.high)})"
 
 

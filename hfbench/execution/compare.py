@@ -121,7 +121,7 @@ def compare(
     statuses = [_refused_now(status, inputs.of(status.cell)) for status in statuses]
     refused = [status for status in statuses if status.refused]
     cells = [status.cell for status in statuses if status.reasons and not status.refused]
-    none_can = all(status.refused for status in statuses if not status.cell.model.control)
+    none_can = all(status.refused for status in statuses if status.cell.can_be_refused)
     if refused and (fail_fast or none_can):
         raise UserError("\n".join(_refusals(refused)))
     seen = {status.cell.name: status.record.started for status in statuses if status.record}

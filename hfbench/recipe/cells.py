@@ -54,6 +54,11 @@ class Cell:
         return self.kind != "pretraining"
 
     @property
+    def can_be_refused(self) -> bool:
+        """Whether what it needs may not be had or not fit, as a checkpoint or a file of answers."""
+        return self.model.control is None
+
+    @property
     def subset(self) -> tuple[int, int] | None:
         """Seed and size of its part of the train split; None: all of it."""
         if self.train_size is None:
@@ -143,7 +148,8 @@ def plan_comparison(recipe: Recipe) -> list[Cell]:
     for entry in recipe.models:
         model = _write_out(entry, recipe)
         is_random = recipe.train_sizes or entry.is_random
-        seeds: list[int | None] = [*recipe.seeds] if is_random else [None]
+        own = entry.predictions.seeds if entry.predictions else None
+        seeds: list[int | None] = [*(own or recipe.seeds)] if is_random else [None]
         cells += [_compared_cell(recipe, model, n, seed) for n in sizes for seed in seeds]
     return cells
 
@@ -197,6 +203,7 @@ def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
     entry = model.model_dump(mode="json", exclude_none=True)
     for name in PUBLISHING_ARGUMENTS:  # where checkpoints go has no part in what comes out
         entry.get("pretrain", {}).get("training_arguments", {}).pop(name, None)
+    entry.get("predictions", {}).pop("seeds", None)  # the recipe's own says which one
     settings: dict[str, Any] = {"models": [entry]}
     if recipe.imports:
         settings["imports"] = recipe.imports

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model
 from hfbench.errors import nearest
 from hfbench.recipe.arguments import Optimizer, PretrainingArgumentsDict, TrainingArgumentsDict
 from hfbench.recipe.fields import check_field, custom_gpt_fields, custom_gpt_presets
+from hfbench.recipe.predictions import Predictions, from_name
 from hfbench.recipe.rivals import Probe, Prompt, as_section
 from hfbench.recipe.section import Section
 from hfbench.recipe.types import ClassPath, FunctionPath, Kind, Line, Name, Revision, Seed, Share
@@ -135,6 +136,9 @@ class Model(Section):
     """A control that is any estimator of scikit-learn's kind: ``package.module:make``, a function
     that returns one which fits texts, e.g. a Pipeline. The module is found as those of ``imports``
     are."""
+    predictions: Annotated[Predictions | None, BeforeValidator(from_name)] = None
+    """Answers that something else gave: the model in production, an API, another's run. The name of
+    a file, e.g. ``answers.csv``, or a mapping that says how it is read."""
     probe: Annotated[Probe | None, BeforeValidator(as_section)] = None
     """Do not train the network: fit a classifier to its frozen features, e.g. ``probe: linear``."""
     prompt: Prompt | None = None
@@ -163,8 +167,9 @@ class Model(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Model":
         self._require_one_of(
-            "model_name_or_path", "preset", "model_type", "model", "control", "estimator"
-        )
+            "model_name_or_path", "preset", "model_type", "model", "control", "estimator",
+            "predictions",
+        )  # fmt: skip
         self._allow_only_with("model_name_or_path", "revision", "trust_remote_code", "random_init")
         if self.unfair and (self.preset or self.kind != "classification"):
             raise ValueError("unfair is for an architecture of one's own")
@@ -178,7 +183,9 @@ class Model(Section):
                     f"{name} needs weights to start from: a checkpoint's, or give pretrain"
                 )
         if self.kind in ("probe", "prompt") and self.training_arguments.keys() - {"use_cpu"}:
-            raise ValueError(f"training_arguments: a {self.kind} is not trained; it has use_cpu alone")
+            raise ValueError(
+                f"training_arguments: a {self.kind} is not trained; it has use_cpu alone"
+            )
         if self.preset is not None:
             _check_preset(self.preset, self.config)
         for name, value in self.config.items():
@@ -189,6 +196,8 @@ class Model(Section):
     @property
     def source(self) -> str:
         """Where the model comes from, in one word."""
+        if self.predictions:
+            return Path(self.predictions.file).name
         named = (self.model_name_or_path, self.preset, self.model_type, self.model)
         return next(filter(None, (*named, self.control, self.estimator)))
 
@@ -197,6 +206,8 @@ class Model(Section):
         """Of its cells in the table."""
         if self.control or self.estimator:
             return "control"
+        if self.predictions:
+            return "predictions"
         if self.probe:
             return "probe"
         return "prompt" if self.prompt else "classification"
@@ -208,25 +219,28 @@ class Model(Section):
 
     @property
     def has_network(self) -> bool:
-        """Whether a network of transformers answers, trained here or not."""
-        return self.kind != "control"
+        """Whether a network of transformers answers here, trained or not."""
+        return self.kind not in ("control", "predictions")
 
     @property
     def is_random(self) -> bool:
         """Whether its result depends on the seed where all see the whole train split."""
         if self.probe:
             return self.probe.head == "mlp"
+        if self.predictions:
+            return self.predictions.seed_column is not None
         return self.prompt.shots > 0 if self.prompt else self.kind != "control"
 
 
+_WITHOUT_NETWORK = (
+    "config", "tokenizer", "pretrain", "lora", "probe", "prompt", "optimizer", "training_arguments",
+)  # fmt: skip
 _UNFIT: dict[Kind, tuple[str, ...]] = {
-    "control": (
-        "config", "tokenizer", "pretrain", "lora", "probe", "prompt", "optimizer",
-        "training_arguments",
-    ),
+    "control": _WITHOUT_NETWORK,
+    "predictions": _WITHOUT_NETWORK,
     "probe": ("prompt", "lora", "optimizer"),
     "prompt": ("probe", "lora", "optimizer"),
-}  # fmt: skip
+}
 """Kind -> keys that mean nothing for it."""
 
 _SIZES = ("n_layer", "n_head", "n_embd", "n_positions", "n_inner", "vocab_size")

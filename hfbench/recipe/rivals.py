@@ -56,7 +56,9 @@ class Prompt(Section):
         try:
             parts = [part[1:] for part in Formatter().parse(template) if part[1] is not None]
         except ValueError as error:
-            raise ValueError(f"{shown(template)}: {error}; a brace itself is {{{{ or }}}}") from None
+            raise ValueError(
+                f"{shown(template)}: {error}; a brace itself is {{{{ or }}}}"
+            ) from None
         named = [name for name, *_ in parts]
         for name, form, conversion in parts:
             if name not in FIELDS or form or conversion:

@@ -193,6 +193,21 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _no_curve_of_predictions(self) -> "Recipe":
+        for model in self.models:
+            if model.predictions and self.train_sizes:
+                raise ValueError(
+                    f"model {model.name!r}: predictions have no place on a learning curve "
+                    "(train_sizes): hfbench does not train what gave them"
+                )
+            if model.predictions and self.tasks:
+                raise ValueError(
+                    f"model {model.name!r}: one file of predictions is of one task; give each "
+                    "task a recipe of its own, and `hfbench table --overall` compares over them"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _known_controls(self) -> "Recipe":
         """Where modules are imported, only they can say which controls there are."""
         for model in self.models if not self.imports else []:
@@ -301,6 +316,8 @@ class Recipe(Section):
             if not is_pattern(name)
         }
         for index, model in enumerate(self.models):
+            if model.predictions:
+                paths[f"models[{index}].predictions"] = self.folder / model.predictions.file
             if model.pretrain and model.pretrain.corpus.text_file:
                 key = f"models[{index}].pretrain.corpus.text_file"
                 paths[key] = self.folder / model.pretrain.corpus.text_file

@@ -371,7 +371,7 @@ class ComparedRecord(FinishedRecord):
     )
 
     @property
-    def learning_seconds(self) -> float:
+    def learning_seconds(self) -> float | None:
         """Wall time of what it learnt from the training examples, evaluations apart."""
         raise NotImplementedError
 
@@ -466,7 +466,44 @@ class PromptRecord(ComparedRecord):
         return self.prompt.tokens
 
 
-Compared = ClassificationRecord | ControlRecord | ProbeRecord | PromptRecord
+AnswerForm = Literal["labels", "probabilities", "logits", "numbers"]
+"""What the answers of a file are."""
+
+
+class AnswersFile(RecordPart):
+    """A file with answers that hfbench did not make."""
+
+    name: str = Field(description="Its name, without folders.")
+    sha256: str = Field(description="SHA-256 of the file.")
+    rows: int = Field(description="Rows in it.")
+    form: AnswerForm = Field(
+        description="What the answers are. Of labels there are no measures of probabilities."
+    )
+    matched_by: str = Field(description="By what rows were known, in words.")
+    columns: list[str] = Field(description="The columns that were read.")
+    inferred: list[str] = Field(description="What the recipe did not say and was found, in words.")
+    answered: dict[str, int] = Field(description="Split -> examples that have an answer: all.")
+    ignored: dict[str, int] = Field(
+        description="Of what kind -> rows that answer no evaluated example."
+    )
+
+
+class PredictionsRecord(ComparedRecord):
+    """Answers that something else gave."""
+
+    kind: Literal["predictions"] = "predictions"
+    answers: AnswersFile
+
+    @property
+    def learning_seconds(self) -> None:
+        """Nobody said."""
+
+    @property
+    def cut_tokens(self) -> None:
+        """Nobody said."""
+
+
+Compared = ClassificationRecord | ControlRecord | PredictionsRecord | ProbeRecord | PromptRecord
 Finished = PretrainingRecord | Compared
 Record = FailedRecord | Finished
 """One run: a model on a task with a seed, whatever its kind, or one pretraining."""
@@ -474,6 +511,7 @@ Record = FailedRecord | Finished
 _CLASSES: dict[str, type[Finished]] = {
     "classification": ClassificationRecord,
     "control": ControlRecord,
+    "predictions": PredictionsRecord,
     "pretraining": PretrainingRecord,
     "probe": ProbeRecord,
     "prompt": PromptRecord,

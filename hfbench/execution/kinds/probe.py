@@ -113,7 +113,9 @@ def _features(
         **describe_frozen(cell, inputs),
         "device": device.type,  # by which numbers are rounded
         "code": {"data": data.VERSION, "models": models.VERSION, "probe": PROBE_VERSION},
-        "libraries": {name: metadata.version(name) for name in ("tokenizers", "torch", "transformers")},
+        "libraries": {
+            name: metadata.version(name) for name in ("tokenizers", "torch", "transformers")
+        },
     }
     splits = {
         name: (split.content_hash, whole.splits[name])

@@ -109,7 +109,9 @@ class EstimatorControl:
         if self.kind == "regression" or hasattr(self.estimator, "predict_proba"):
             return []
         if hasattr(self.estimator, "decision_function"):
-            return ["its scores (decision_function) are no log-probabilities: confidence is a guess"]
+            return [
+                "its scores (decision_function) are no log-probabilities: confidence is a guess"
+            ]
         return ["it answers without probabilities: measures of confidence say nothing"]
 
     def _scores(self, texts: list[str]) -> np.ndarray:

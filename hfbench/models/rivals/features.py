@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, set_seed
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    set_seed,
+)
 
 from hfbench.errors import UserError
 from hfbench.models.embedding import fit_embedding, set_pad_token

@@ -109,7 +109,9 @@ def loss(logits: np.ndarray, labels: np.ndarray, kind: ProblemType) -> float:
         return float(np.mean((logits[:, 0] - labels) ** 2))
     if kind == "multi_label_classification":  # of each label, log(1 + e^x) - yx
         return float(np.mean((np.logaddexp(0, logits) - labels * logits).sum(1)))
-    return float(np.mean(np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(labels)), labels]))
+    return float(
+        np.mean(np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(labels)), labels])
+    )
 
 
 def _folds(examples: Examples, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -126,8 +128,10 @@ def _folds(examples: Examples, seed: int) -> list[tuple[np.ndarray, np.ndarray]]
         return []
     splitter: Any
     if groups is not None:
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed) if is_single else (
-            GroupKFold(folds, shuffle=True, random_state=seed)
+        splitter = (
+            StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+            if is_single
+            else (GroupKFold(folds, shuffle=True, random_state=seed))
         )
     else:
         kind = StratifiedKFold if is_single else KFold

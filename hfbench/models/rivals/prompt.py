@@ -231,7 +231,9 @@ class LabelReader:
         cache = self._cache_of(prefix)
         start = len(prefix) if cache is not None else 0
         for rows in _of_one_length(prompts, start, self.batch_tokens):
-            ids = torch.tensor([list(prompts[row])[start:] for row in rows], device=self.model.device)
+            ids = torch.tensor(
+                [list(prompts[row])[start:] for row in rows], device=self.model.device
+            )
             found[rows] = self._of_batch(ids, cache, start) if share else self._of_whole(ids)
         sizes = torch.tensor([len(one) for one in self.words])
         values = found / sizes if self.likelihood == "mean" else found
@@ -341,5 +343,3 @@ def _of_one_length(
         rows, size = by_length[length], max(1, tokens // max(1, length - start))
         for first in range(0, len(rows), size):
             yield rows[first : first + size]
-
-
