@@ -101,7 +101,7 @@ class Cell:
 
 def plan_pretraining(recipe: Recipe) -> list[Cell]:
     """One cell for each model that is to be pretrained; of several tasks, for each of them."""
-    if recipe.tasks:
+    if recipe.has_parts:
         return [cell for one in recipe.by_task for cell in plan_pretraining(one)]
     cells = []
     for entry in recipe.models:
@@ -109,6 +109,7 @@ def plan_pretraining(recipe: Recipe) -> list[Cell]:
             continue
         # how the model is fine-tuned later has no part in it
         changes: dict[str, Any] = {"training_arguments": {}, "optimizer": None, "lora": None}
+        changes |= {"tuned": {}}
         model = _write_out(entry, recipe).model_copy(update=changes)
         settings = _settings(recipe, model)
         cells.append(Cell("pretraining", model, None, None, settings, recipe.task_name))
@@ -126,7 +127,7 @@ def plan_comparison(recipe: Recipe) -> list[Cell]:
     A control on the whole train split runs once, since nothing in it is random; a subset is. Where
     there are several tasks, these are of one after the other.
     """
-    if recipe.tasks:
+    if recipe.has_parts:
         return [cell for one in recipe.by_task for cell in plan_comparison(one)]
     if recipe.task is None:
         return []
@@ -187,6 +188,9 @@ def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
     entry = model.model_dump(mode="json", exclude_none=True)
     for name in PUBLISHING_ARGUMENTS:  # where checkpoints go has no part in what comes out
         entry.get("pretrain", {}).get("training_arguments", {}).pop(name, None)
+    del entry["tune"]  # a cell has its settings
+    if not entry["tuned"]:
+        del entry["tuned"]
     settings: dict[str, Any] = {"models": [entry]}
     if recipe.imports:
         settings["imports"] = recipe.imports

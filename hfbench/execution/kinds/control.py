@@ -37,6 +37,8 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     control = CONTROLS[cell.model.source]
     if is_own(control):  # two people's may have the same name and version
         described["code_of_control"] = hash_module(control.__module__)
+    if cell.model.config:  # what no result had before there was a choice
+        described["config"] = cell.model.config
     return described
 
 
@@ -49,7 +51,7 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         split: [" ".join(map(str, pair)) for pair in zip(*_text_columns(data), strict=True)]
         for split, data in task.splits.items()
     }
-    control = build_control(cell.model.source, inputs.class_weights(cell))
+    control = build_control(cell.model.source, inputs.class_weights(cell), cell.model.config)
     started = time.perf_counter()
     labels = labels_of(task.splits["train"])
     control.fit(texts["train"], labels, len(task.facts.labels))
@@ -66,7 +68,7 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         class_name=type(control).__name__,
         parameters=control.parameter_count(),
         embedding_parameters=None,
-        config={},
+        config=cell.model.config,
         vocab_size=None,
         max_length=None,
         notes=_notes(cell, inputs),
