@@ -149,6 +149,8 @@ def _compared_cell(recipe: Recipe, model: Model, train_size: int | None, seed: i
         settings["train_sizes"] = [train_size]
     if not model.control:
         settings["selection"] = recipe.selection
+        if recipe.early_stopping:
+            settings["early_stopping"] = recipe.early_stopping.model_dump(mode="json")
     kind: Kind = "control" if model.control else "classification"
     return Cell(kind, model, seed, train_size, settings, recipe.task_name)
 

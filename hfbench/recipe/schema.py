@@ -18,13 +18,22 @@ from hfbench.recipe.model import BUILTIN_CONTROLS, Model, Tokenizer
 from hfbench.recipe.section import Section
 from hfbench.recipe.task import NamedTask, Task
 from hfbench.recipe.tuning import Tune, combinations
-from hfbench.recipe.types import ModuleName, Name, Seed, Selection, is_pattern
+from hfbench.recipe.types import Line, ModuleName, Name, Seed, Selection, is_pattern
 
 TUNING = "tuning"
 """The folder of a recipe's trials, in its results."""
 FOLDERS = frozenset({"records", "models", "runs", "locks", "push", "plots", TUNING})
 """Beside the folders of tasks in a results folder, so that no task is called so."""
 _LONGEST_TUNED = 58
+
+
+class EarlyStopping(Section):
+    """A training ends when evaluations on the validation split get no better."""
+
+    patience: PositiveInt
+    """It ends after so many evaluations in a row that are no better than the best one before."""
+    metric: Line = "loss"
+    """By what they are compared: ``loss``, or a measure."""
 
 
 class Recipe(Section):
@@ -73,6 +82,10 @@ class Recipe(Section):
     lowest loss (``best_loss``), the highest accuracy (``best_accuracy``) or the best of any other
     measure (``best_f1_macro``) of the evaluations on the validation split during training, the
     earliest among equals."""
+    early_stopping: EarlyStopping | None = None
+    """End the training of every model by the same rule, e.g. ``{patience: 3, metric: loss}``; the
+    weights of the best evaluation are evaluated in the end (``selection``). The learning rate still
+    follows the steps that were planned."""
     tune: Tune | None = None
     """Choose settings of each model on other examples than the table reports, with the same budget
     for each, before the comparison runs with them; see docs/tuning.md."""
@@ -113,6 +126,21 @@ class Recipe(Section):
                 f"seeds: looks must rise from 2 or more to at_most ({at_most}), not {numbers}"
             )
         return {**values, "seeds": list(range(at_most)), "looks": numbers}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _selection_of_early_stopping(cls, values: Any) -> Any:
+        """Whoever stops by a measure evaluates the weights that it says are best."""
+        stopping = values.get("early_stopping") if isinstance(values, dict) else None
+        if not isinstance(stopping, dict):
+            return values
+        own = f"best_{stopping.get('metric', 'loss')}"
+        if values.get("selection", own) != own:
+            raise ValueError(
+                f"selection: early_stopping evaluates the weights of {own}, not of "
+                f"{values['selection']}; leave selection out"
+            )
+        return {**values, "selection": own}
 
     @field_validator("models")
     @classmethod
@@ -224,8 +252,9 @@ class Recipe(Section):
         ]
         if without or not self.all_tasks:
             raise ValueError(
-                f"selection: {self.selection} chooses on the validation examples, so the table "
-                f"needs others: give {(without or ['task'])[0]}.test_split"
+                f"{'early_stopping' if self.early_stopping else 'selection'}: {self.selection} "
+                "chooses on the validation examples, so the table needs others: give "
+                f"{(without or ['task'])[0]}.test_split"
             )
         of_tasks = [task.training_arguments for task in self.tasks] or [{}]
         for model, own in itertools.product(self.models, of_tasks):

@@ -23,6 +23,7 @@ from hfbench.recipe.cells import Cell, pretraining_of
 from hfbench.records.schema import ClassificationRecord, PretrainingRecord
 from hfbench.training.limits import TimeLimit
 from hfbench.training.seeds import derive_streams
+from hfbench.training.selection import WeightSelection
 from hfbench.training.steadiness import unsteady
 from hfbench.training.trainer import predict
 
@@ -51,6 +52,7 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
             "max_length": inputs.max_length(cell.model),
             "selection": inputs.recipe.selection,
             "lora": cell.model.lora.model_dump() if cell.model.lora else None,
+            **_patience(inputs),
             **_truncation(cell, inputs),
         },
     }
@@ -62,6 +64,12 @@ def _truncation(cell: Cell, inputs: Inputs) -> dict[str, str]:
     truncation = inputs.recipe.task.truncation
     cuts_left = inputs.prepared[cell.model.name].tokenizer.truncation_side == "left"
     return {"truncation": truncation} if truncation != "head" or cuts_left else {}
+
+
+def _patience(inputs: Inputs) -> dict[str, int]:
+    """Said where it is not what every result was from before there was a choice."""
+    stopping = inputs.recipe.early_stopping
+    return {"patience": stopping.patience} if stopping else {}
 
 
 def run(cell: Cell, surroundings: Surroundings) -> Run:
@@ -82,7 +90,8 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     start = _weights_to_start_from(cell, surroundings)
     labels, problem = task.facts.labels, task.facts.problem_type
     model = load_classifier(prepared, labels, streams.init, start, lora, problem)
-    data, selection = inputs.tokenized_task(cell), inputs.recipe.selection
+    data, stopping = inputs.tokenized_task(cell), inputs.recipe.early_stopping
+    selection = WeightSelection(inputs.recipe.selection, stopping.patience if stopping else None)
     training = Training(cell, surroundings, model, data, streams, selection, limit, parts)
     facts, curves = training.run()
     trainer = training.trainer
