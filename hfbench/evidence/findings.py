@@ -120,7 +120,7 @@ def _notes(comparison: ComparedModels) -> list[str]:
         *_about_majority(metric, floor),
         _estimand(finished),
     ]
-    lines += filter(None, [trained_on(finished)])
+    lines += filter(None, [trained_on(finished), _stopped_early(finished)])
     once = [model for model in finished if model.seeds == [None]]
     if any(isinstance(model.finished[0], ControlRecord) for model in once):
         lines.append("A control runs once: nothing in it is random.")
@@ -136,6 +136,21 @@ def _notes(comparison: ComparedModels) -> list[str]:
         lines.append(f"Not shown to be better than guessing ({chance}): {few_names(guessing)}.")
     lines += filter(None, [_single_runs(finished), *_late_questions(comparison.asked)])
     return lines
+
+
+def _stopped_early(models: Sequence[ModelRuns]) -> str | None:
+    """How much was trained of what was planned; None without early stopping."""
+    runs = [record.training for record in _trained(models) if record.training.patience]
+    if not runs:
+        return None
+    shares = [run.steps / run.planned_steps for run in runs if run.planned_steps]
+    patience = enumerate_names([str(number) for number in sorted({r.patience or 0 for r in runs})])
+    ended = sum(share < 1 for share in shares)
+    return (
+        f"Early stopping after {patience} evaluations without a better one: {ended} of "
+        f"{len(runs)} runs ended early, after {100 * min(shares):.0f} to {100 * max(shares):.0f} % "
+        "of their planned steps; cost counts what was trained."
+    )
 
 
 def _together(comparison: ComparedModels) -> list[ModelRuns]:

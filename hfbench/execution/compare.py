@@ -229,7 +229,7 @@ def _keep_refused(status: Status, survey: Survey) -> CellResult:
 def _say_alarms(cells: list[Cell], inputs: Inputs, console: Console) -> None:
     """Say what makes the numbers of a comparison worthless before time is spent on them."""
     task = inputs.recipe.task
-    if task is None or not any(cell.is_compared for cell in cells):
+    if task is None or task.trial or not any(cell.is_compared for cell in cells):
         return
     name = inputs.recipe.task_name
     for finding in alarms(task, inputs.task, inputs.recipe.folder):

@@ -113,7 +113,7 @@ class Cell:
 
 def plan_pretraining(recipe: Recipe) -> list[Cell]:
     """One cell for each model that is to be pretrained; of several tasks, for each of them."""
-    if recipe.tasks:
+    if recipe.has_parts:
         return [cell for one in recipe.by_task for cell in plan_pretraining(one)]
     cells = []
     for entry in recipe.models:
@@ -121,7 +121,7 @@ def plan_pretraining(recipe: Recipe) -> list[Cell]:
             continue
         # what becomes of the model later has no part in it
         none = dict.fromkeys(("optimizer", "lora", "probe", "prompt"))
-        changes: dict[str, Any] = {"training_arguments": {}, **none}
+        changes: dict[str, Any] = {"training_arguments": {}, "tuned": {}, **none}
         model = _write_out(entry, recipe).model_copy(update=changes)
         settings = _settings(recipe, model)
         cells.append(Cell("pretraining", model, None, None, settings, recipe.task_name))
@@ -139,7 +139,7 @@ def plan_comparison(recipe: Recipe) -> list[Cell]:
     What is not random on the whole train split, as a control, runs once; a subset is random. Where
     there are several tasks, these are of one after the other.
     """
-    if recipe.tasks:
+    if recipe.has_parts:
         return [cell for one in recipe.by_task for cell in plan_comparison(one)]
     if recipe.task is None:
         return []
@@ -162,6 +162,8 @@ def _compared_cell(recipe: Recipe, model: Model, train_size: int | None, seed: i
         settings["train_sizes"] = [train_size]
     if model.is_trained:
         settings["selection"] = recipe.selection
+        if recipe.early_stopping:
+            settings["early_stopping"] = recipe.early_stopping.model_dump(mode="json")
     return Cell(model.kind, model, seed, train_size, settings, recipe.task_name)
 
 
@@ -204,6 +206,9 @@ def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
     for name in PUBLISHING_ARGUMENTS:  # where checkpoints go has no part in what comes out
         entry.get("pretrain", {}).get("training_arguments", {}).pop(name, None)
     entry.get("predictions", {}).pop("seeds", None)  # the recipe's own says which one
+    del entry["tune"]  # a cell has its settings
+    if not entry["tuned"]:
+        del entry["tuned"]
     settings: dict[str, Any] = {"models": [entry]}
     if recipe.imports:
         settings["imports"] = recipe.imports

@@ -161,6 +161,15 @@ class TrainingFacts(RecordPart):
         description="Which weights are evaluated: the last, or those of the validation's best."
     )
     selected_step: int = Field(description="Optimizer step of the weights that are evaluated.")
+    patience: int | None = Field(
+        default=None,
+        description="Early stopping: evaluations in a row without a better one after which the "
+        "training ended; null: none.",
+    )
+    planned_steps: int | None = Field(
+        default=None,
+        description="With early stopping: the steps that it would have taken at most.",
+    )
     examples_seen: int = Field(description="Training examples seen, repetitions included.")
     tokens_seen: int = Field(description="Their tokens, padding apart.")
     tokens: dict[str, Tokens] = Field(description="Token counts by split.")
