@@ -15,6 +15,7 @@ from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.footnotes import footnotes
 from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
 from hfbench.evidence.words import enumerate_names, few_names, gap_text, list_labels, percent
+from hfbench.metrics.calibration import error_if_calibrated
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.recipe.types import Selection
 from hfbench.records.asked import Asked
@@ -327,6 +328,7 @@ def _confidence_notes(comparison: ComparedModels) -> list[str]:
             lines[-1] += f" {note}"
         else:
             lines.append(note)
+    lines += filter(None, [_by_chance(comparison)])
     titles = {metric.name: metric.title for metric in comparison.columns}
     missing: dict[str, list[str]] = {}
     for model in comparison.finished:
@@ -336,6 +338,21 @@ def _confidence_notes(comparison: ComparedModels) -> list[str]:
             )
     told = [text.replace("{}", few_names(names), 1) for text, names in missing.items()]
     return [*lines, *told]
+
+
+def _by_chance(comparison: ComparedModels) -> str | None:
+    """What an ECE is at least on so few examples; None where it is no column."""
+    if "ece" not in {metric.name for metric in (comparison.metric, *comparison.columns)}:
+        return None
+    models = _together(comparison)
+    if not models:
+        return None
+    found = [np.mean([error_if_calibrated(run) for run in model.logits]) for model in models]
+    low, high = (f"{value:.3f}" for value in (min(found), max(found)))
+    return (
+        f"An ECE is too high with few examples: with {len(models[0].labels):,} these models would "
+        f"have about {low if low == high else f'{low} to {high}'} if they were calibrated."
+    )
 
 
 def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:
