@@ -23,7 +23,7 @@ from hfbench.models.imports import import_modules
 from hfbench.models.load import load_causal_lm, load_classifier
 from hfbench.models.prepare import PreparedModel, prepare_model
 from hfbench.models.tokenizer import end_texts, train_tokenizer
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 from hfbench.recipe.types import Head
 
 HEADS: tuple[Head, ...] = tuple(AUTO_CLASSES)

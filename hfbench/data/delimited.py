@@ -17,7 +17,7 @@ import pyarrow as pa
 from hfbench.data.files import DataFile
 from hfbench.errors import UserError
 from hfbench.recipe.fields import shown
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 _BATCH_ROWS = 10_000
 _JOINED_BATCHES = 10  # a batch keeps up to half of its memory for nothing; joined, it does not

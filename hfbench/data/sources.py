@@ -17,7 +17,7 @@ from hfbench.data.labels import whole_number
 from hfbench.data.named import load_named
 from hfbench.data.tables import in_memory
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 from hfbench.system.hub import user_errors
 
 _DELIMITED = (".csv", ".tsv")

@@ -28,7 +28,7 @@ from hfbench.data.tables import Texts, labels_of, take, texts_of
 from hfbench.data.targets import describe_targets, refuse_constant_targets
 from hfbench.data.weights import class_weights
 from hfbench.errors import UserError, nearest
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import Overlap, SplitData, TaskData
 from hfbench.system.hub import resolve_revision

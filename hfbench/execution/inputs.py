@@ -32,7 +32,8 @@ from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
 from hfbench.models.tokenizer import tokenizer_hash
 from hfbench.recipe.cells import Cell
-from hfbench.recipe.schema import Corpus, Model, Recipe
+from hfbench.recipe.model import Corpus, Model
+from hfbench.recipe.schema import Recipe
 from hfbench.records.schema import Overlap
 from hfbench.system.redaction import redact
 from hfbench.training.arguments import training_arguments

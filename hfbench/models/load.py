@@ -20,7 +20,7 @@ from hfbench.models.embedding import embedding_rows, fit_embedding, set_pad_toke
 from hfbench.models.lora import add_adapters
 from hfbench.models.origin import order_outputs
 from hfbench.models.prepare import PreparedModel, named
-from hfbench.recipe.schema import Lora
+from hfbench.recipe.model import Lora
 from hfbench.recipe.types import ProblemType
 
 # Loading a `.bin` starts a thread that asks the Hub to convert the repo; nobody asked for that.

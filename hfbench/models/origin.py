@@ -16,7 +16,7 @@ from transformers.utils import cached_file
 
 from hfbench.errors import UserError
 from hfbench.models.custom_gpt import CustomGPTConfig
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 from hfbench.recipe.types import ProblemType
 
 _UNNAMED = "LABEL_"  # as transformers calls classes that nobody named

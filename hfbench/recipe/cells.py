@@ -7,7 +7,8 @@ from typing import Any
 
 from hfbench.errors import UserError
 from hfbench.recipe.arguments import OPTIMIZER_ARGUMENTS, PUBLISHING_ARGUMENTS, Optimizer
-from hfbench.recipe.schema import Model, Pretrain, Recipe
+from hfbench.recipe.model import Model, Pretrain
+from hfbench.recipe.schema import Recipe
 from hfbench.recipe.types import Head, Kind, cell_stem
 
 # Where a recipe leaves them open: curves of a useful length, whatever the length of training.

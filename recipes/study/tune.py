@@ -18,7 +18,8 @@ from ruamel.yaml import YAML
 from hfbench import compare, load_recipe, load_records, pretrain
 from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Model, Recipe
+from hfbench.recipe.model import Model
+from hfbench.recipe.schema import Recipe
 from hfbench.records.schema import ClassificationRecord, Record
 from hfbench.system.quiet import quiet_libraries
 

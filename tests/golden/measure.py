@@ -39,7 +39,8 @@ from hfbench.models.load import load_causal_lm, load_classifier
 from hfbench.models.prepare import PreparedModel, prepare_model
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.load import load_recipe
-from hfbench.recipe.schema import Corpus, Model, Task
+from hfbench.recipe.model import Corpus, Model
+from hfbench.recipe.task import Task
 from hfbench.records.predictions import load_predictions
 from hfbench.records.schema import ControlRecord, FailedRecord, PretrainingRecord, Record
 from hfbench.training.arguments import training_arguments

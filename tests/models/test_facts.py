@@ -9,7 +9,7 @@ from hfbench.models.facts import (
 )
 from hfbench.models.load import load_causal_lm, load_classifier
 from hfbench.models.prepare import prepare_model
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 
 TEXTS = ["a film so good that I saw it twice", "the plot is thin and the jokes are old"] * 4
 SIZES = {"n_layer": 2, "n_embd": 8, "n_head": 2, "n_positions": 16}

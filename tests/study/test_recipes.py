@@ -18,7 +18,7 @@ from hfbench.models.prepare import prepare_model
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.cells import plan_comparison, plan_pretraining
 from hfbench.recipe.load import load_recipe
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 
 STUDY = Path(__file__).parents[2] / "recipes" / "study"
 RECIPES = sorted(path.stem for path in STUDY.glob("*.yaml"))

@@ -19,7 +19,8 @@ from hfbench.data.doctor.scripts import count_letters
 from hfbench.data.files import find_files
 from hfbench.data.tables import Texts, labels_of
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Recipe, Task
+from hfbench.recipe.schema import Recipe
+from hfbench.recipe.task import Task
 from hfbench.recipe.types import ProblemType
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hfbench.data.contamination import count_overlaps, count_repetitions
 from hfbench.data.doctor.finding import Finding, percent, short, some
 from hfbench.data.doctor.scripts import UNSPACED, count_letters, has_letters
 from hfbench.data.groups import has_few_values
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import Overlap
 

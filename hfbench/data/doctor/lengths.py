@@ -16,7 +16,8 @@ from huggingface_hub.errors import HFValidationError
 from tokenizers import Tokenizer
 
 from hfbench.data.doctor.finding import Finding, percent
-from hfbench.recipe.schema import Model, Recipe
+from hfbench.recipe.model import Model
+from hfbench.recipe.schema import Recipe
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
 _PIECES = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
