@@ -251,6 +251,12 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
             f"{begins} can be shown of the {metric.label} is known once two models have run, each "
             "with two seeds.",
         ]
+    if runs == 1 and not discordance.of_shares:
+        return [
+            "",
+            f"{begins} can be shown of the {metric.label}: nothing with one seed, of which nobody "
+            "knows how much it matters. Run two or more of each model.",
+        ]
     if runs == 1:
         source += "; with one seed, how much seeds matter is only known from elsewhere"
     shown = {
