@@ -343,8 +343,8 @@ class Recipe(Section):
                 )
             if not model.is_trained and not tune.trials and not tune.train_seconds and tune.flops:
                 raise ValueError(
-                    f"tune.flops: those of {model.name!r}, which is not trained, are not counted; give trials "
-                    "as well"
+                    f"tune.flops: those of {model.name!r}, which is not trained, are not counted; "
+                    "give trials as well"
                 )
 
     @classmethod
