@@ -12,6 +12,7 @@ from hfbench.evidence.data_notes import describe_data, shared_parts, trained_on,
 from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.footnotes import footnotes
 from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
+from hfbench.evidence.use import use_notes
 from hfbench.evidence.words import enumerate_names, few_names, gap_text, list_labels, percent
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.recipe.types import Selection
@@ -45,6 +46,9 @@ class Findings:
     """What the columns mean, and what cannot be concluded."""
     cost: list[str]
     """What the columns of cost mean."""
+    use: list[str]
+    """Of what it costs to ask a model: whether a cheaper one would do, and what the columns mean;
+    empty where none was measured."""
     confidence: list[str]
     """What the columns of the metrics mean, and which have no number and why."""
     class_notes: list[str]
@@ -74,6 +78,7 @@ class Findings:
             cautions=[*truncations(comparison.finished), *shared_parts(comparison.finished)],
             notes=_notes(comparison),
             cost=_cost_notes(comparison),
+            use=use_notes(comparison),
             confidence=_confidence_notes(comparison),
             class_notes=_class_notes(together),
             parts=parts,
@@ -115,8 +120,10 @@ def _notes(comparison: ComparedModels) -> list[str]:
         _estimand(finished),
     ]
     lines += filter(None, [trained_on(finished)])
-    if any(model.seeds == [None] for model in finished):
-        lines.append("A control runs once: nothing in it is random.")
+    once = [model for model in finished if model.seeds == [None]]
+    if once:
+        what = "A control" if all(model.is_control for model in once) else "What has no seed"
+        lines.append(f"{what} runs once: nothing in it is random.")
     guessing = [m.name for m in finished if not comparison.floors[m.name].above_chance]
     if guessing and floor.chance is not None:
         chance = percent(floor.chance)  # the labels are the same for all
@@ -277,10 +284,10 @@ def _cost_notes(comparison: ComparedModels) -> list[str]:
 
 
 def _not_recorded(models: list[ModelRuns]) -> list[str]:
-    """What records of trained models lack, a line for each reason."""
+    """What records lack, a line for each reason."""
     rows: dict[str, list[str]] = {}
     for model in models:
-        reasons = {f"{k} ({why})" for r in model.trained for k, why in r.not_recorded.items()}
+        reasons = {f"{k} ({why})" for r in model.finished for k, why in r.not_recorded.items()}
         for reason in sorted(reasons):
             rows.setdefault(reason, []).append(model.name)
     return [f"Not recorded of {enumerate_names(names)}: {why}." for why, names in rows.items()]

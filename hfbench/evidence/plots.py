@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from scipy.optimize import isotonic_regression
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns
+from hfbench.evidence.use import measured
 from hfbench.evidence.words import enumerate_names, gap_and_interval, value_text
 from hfbench.metrics.built_in import LOSSES
 from hfbench.metrics.calibration import reliability
@@ -89,6 +90,8 @@ def draw_plots(comparison: ComparedModels) -> list[Plot]:
         if comparison.finished[0].kind == "single_label_classification":
             plots.append(_reliability(comparison))
         plots.append(_cost(comparison))
+        if len(measured(comparison)) > 1:
+            plots.append(_use(comparison))
     return plots
 
 
@@ -378,27 +381,49 @@ def _reliability(comparison: ComparedModels) -> Plot:
 
 
 def _cost(comparison: ComparedModels) -> Plot:
-    models = comparison.finished
+    seconds = [model.mean_seconds for model in comparison.finished]
+    axis = "seconds of one training"
+    return _against_cost("cost", comparison.finished, seconds, axis, "faster", comparison)
+
+
+def _use(comparison: ComparedModels) -> Plot:
+    uses = measured(comparison)
+    models = [model for model in comparison.finished if model.name in uses]
+    latencies = [1000 * uses[model.name].latency_p50 for model in models]
+    return _against_cost("use", models, latencies, "ms a text", "cheaper to ask", comparison)
+
+
+def _against_cost(
+    name: str,
+    models: Sequence[ModelRuns],
+    costs: Sequence[float],
+    axis: str,
+    better: str,
+    comparison: ComparedModels,
+) -> Plot:
+    """The measure against a cost, of which less is better, with the Pareto front."""
+    of = axis.replace("one ", "")
     figure, axes = _new(_height(comparison))
-    seconds = [max(model.mean_seconds, 1e-3) for model in models]  # for the log scale
+    costs = [max(cost, 1e-3) for cost in costs]  # for the log scale
     metric = comparison.metric
     shares = [_scale(metric) * model.value for model in models]
-    front = pareto_front(seconds, shares if metric.higher_is_better else [-x for x in shares])
+    front = pareto_front(costs, shares if metric.higher_is_better else [-x for x in shares])
     axes.step(
-        [seconds[i] for i in front], [shares[i] for i in front], where="post", color=FAINT, lw=1.2
+        [costs[i] for i in front], [shares[i] for i in front], where="post", color=FAINT, lw=1.2
     )
-    styles = _styles(comparison)[: len(models)]
-    for x, y, style in zip(seconds, shares, styles, strict=True):
+    style_of = dict(zip([m.name for m in comparison.models], _styles(comparison), strict=True))
+    styles = [style_of[model.name] for model in models]
+    for x, y, style in zip(costs, shares, styles, strict=True):
         axes.plot(x, y, style.marker, color=style.color, ms=6)
     axes.set_xscale("log")
     _label_ends(figure, axes, shares, list(zip(models, styles, strict=True)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel("seconds of one training (log scale)")
+    axes.set_xlabel(f"{axis} (log scale)")
     axes.set_title(_axis(metric))
-    explain(figure, "line: the Pareto front; no other model is both faster and better")
+    explain(figure, f"line: the Pareto front; no other model is both {better} and better")
     names = enumerate_names([models[i].name for i in front])
-    alt = f"{_capital(metric.label)} against seconds of training. On the Pareto front: {names}."
-    return Plot("cost", alt, figure)
+    alt = f"{_capital(metric.label)} against {of}. On the Pareto front: {names}."
+    return Plot(name, alt, figure)
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
