@@ -178,7 +178,9 @@ class Model(Section):
                     f"{name} needs weights to start from: a checkpoint's, or give pretrain"
                 )
         if self.kind in ("probe", "prompt") and self.training_arguments.keys() - {"use_cpu"}:
-            raise ValueError(f"training_arguments: a {self.kind} is not trained; it has use_cpu alone")
+            raise ValueError(
+                f"training_arguments: a {self.kind} is not trained; it has use_cpu alone"
+            )
         if self.preset is not None:
             _check_preset(self.preset, self.config)
         for name, value in self.config.items():

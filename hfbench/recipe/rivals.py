@@ -36,8 +36,8 @@ class Prompt(Section):
     """What it reads, with ``{text}`` (and ``{text_pair}``) in it, e.g. ``"Review: {text} It was"``;
     a label's words follow its end."""
     labels: dict[str, str]
-    """Label -> the words that stand for it, e.g. ``{negative: " negative", positive: " positive"}``;
-    most tokenizers want the space."""
+    """Label -> the words that stand for it, e.g. ``{no: " bad", yes: " good"}``; most tokenizers
+    want the space."""
     shots: NonNegativeInt = 0
     """Training examples that stand before the text, with their labels' words: drawn by the seed,
     stratified by label."""
@@ -56,7 +56,9 @@ class Prompt(Section):
         try:
             parts = [part[1:] for part in Formatter().parse(template) if part[1] is not None]
         except ValueError as error:
-            raise ValueError(f"{shown(template)}: {error}; a brace itself is {{{{ or }}}}") from None
+            raise ValueError(
+                f"{shown(template)}: {error}; a brace itself is {{{{ or }}}}"
+            ) from None
         named = [name for name, *_ in parts]
         for name, form, conversion in parts:
             if name not in FIELDS or form or conversion:
@@ -76,9 +78,9 @@ class Prompt(Section):
         for label, words in labels.items():
             if not words.strip():
                 raise ValueError(f"{label}: {shown(words)} are no words")
-        words = list(labels.values())
-        if len({*words}) < len(words):
-            twice = next(one for one in words if words.count(one) > 1)
+        given = list(labels.values())
+        if len({*given}) < len(given):
+            twice = next(one for one in given if given.count(one) > 1)
             raise ValueError(f"{shown(twice)} stands for more than one label")
         return labels
 

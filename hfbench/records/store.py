@@ -39,7 +39,8 @@ class ResultsFolder:
     ``records/`` has a record for each cell with its predictions beside it, or else they are packed
     in ``records.parquet`` and ``predictions.parquet`` (`packed`); ``models/`` has the weights
     that are kept, ``runs/`` what a Trainer writes while it trains, ``features/`` what probes read,
-    which may be removed, ``locks/`` who runs which cell, ``push/`` what is about to be published; ``asked.json`` is what was asked, and when.
+    which may be removed, ``locks/`` who runs which cell, ``push/`` what is about to be published;
+    ``asked.json`` is what was asked, and when.
     """
 
     def __init__(self, path: Path) -> None:

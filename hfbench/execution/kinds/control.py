@@ -40,7 +40,7 @@ KEEPS_WEIGHTS = False
 
 def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """See `run.KindOfRun`."""
-    described = {
+    described: dict[str, Any] = {
         "kind": cell.kind,
         "seed": cell.seed,
         "task": describe_task(cell, inputs),

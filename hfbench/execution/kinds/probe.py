@@ -56,8 +56,9 @@ KEEPS_WEIGHTS = False
 
 def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """See `run.KindOfRun`."""
-    poolings, _ = choose_poolings(inputs.prepared[cell.model.name])
     assert cell.model.probe is not None
+    prepared = inputs.prepared[cell.model.name]
+    poolings, _ = choose_poolings(prepared, cell.model.probe.pooling)
     return {
         "kind": cell.kind,
         "seed": cell.seed,
@@ -76,7 +77,7 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
     inputs, probe = surroundings.inputs, cell.model.probe
     assert probe is not None
     prepared, task = inputs.prepared[cell.model.name], inputs.task_of(cell)
-    poolings, chosen_by = choose_poolings(prepared)
+    poolings, chosen_by = choose_poolings(prepared, probe.pooling)
     features = _features(cell, surroundings, poolings)
     started = time.perf_counter()
     fits = {name: _fit(cell, inputs, found) for name, found in features.items()}
@@ -137,7 +138,9 @@ def _features(
         **describe_frozen(cell, inputs),
         "device": device.type,  # by which numbers are rounded
         "code": {"data": data.VERSION, "models": models.VERSION, "probe": PROBE_VERSION},
-        "libraries": {name: metadata.version(name) for name in ("tokenizers", "torch", "transformers")},
+        "libraries": {
+            name: metadata.version(name) for name in ("tokenizers", "torch", "transformers")
+        },
     }
     splits = {
         name: (split.content_hash, whole.splits[name])

@@ -66,6 +66,7 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
     ids, shots = _shots(cell, inputs)
     writer = Writer(
         prepared,
+        prompt,
         labels,
         shots,
         text_length=inputs.max_length(cell.model),
@@ -114,9 +115,7 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
             calibration=None if taken_off is None else taken_off.tolist(),
             shots=ids,
             shot_tokens=writer.shot_tokens,
-            tokens={
-                split: count_tokens(written[split], writer.shot_tokens) for split in evaluated
-            },
+            tokens={split: count_tokens(written[split], writer.shot_tokens) for split in evaluated},
             shares_prefix=answers[evaluated[0]].shares_prefix,
             device=device_names(device),
             seconds=seconds,
@@ -156,8 +155,7 @@ def _shots(cell: Cell, inputs: Inputs) -> tuple[list[str], list[Example]]:
     rows = train.select(chosen)
     names = [task.facts.labels[label] for label in labels[chosen]]
     examples = [
-        Example(one.text, one.pair, name)
-        for one, name in zip(_examples(rows), names, strict=True)
+        Example(one.text, one.pair, name) for one, name in zip(_examples(rows), names, strict=True)
     ]
     return [str(one) for one in rows["id"][:]], examples
 

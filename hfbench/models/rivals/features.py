@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, set_seed
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    set_seed,
+)
 
 from hfbench.errors import UserError
 from hfbench.models.embedding import fit_embedding, set_pad_token
@@ -24,15 +30,19 @@ _BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 _NAMED: tuple[PoolingName, ...] = ("mean", "cls", "last")
 
 
-def choose_poolings(prepared: PreparedModel) -> tuple[list[Pooling], str]:
+def choose_poolings(
+    prepared: PreparedModel, asked: PoolingName | None
+) -> tuple[list[Pooling], str]:
     """Which to compute for a probe, and who says so, as in the record's ``chosen_by``.
+
+    Args:
+        prepared: the model.
+        asked: by the recipe.
 
     Raises:
         UserError: if a checkpoint has one of its own that cannot be followed.
     """
     entry = prepared.entry
-    assert entry.probe is not None
-    asked = entry.probe.pooling
     if asked == "best":
         return [Pooling((name,)) for name in _NAMED], "validation"
     if asked:

@@ -150,7 +150,9 @@ def _ways(config: Any, name: str, key: str) -> tuple[str, ...]:
 
 def _read(name: str, file: str, revision: str | None, key: str) -> Any:
     if ".." in file or file.startswith("/"):
-        raise UserError(f"{key}: modules.json of {name} names {file!r}, which is no file of its own")
+        raise UserError(
+            f"{key}: modules.json of {name} names {file!r}, which is no file of its own"
+        )
     path = cached_file(
         name,
         file,

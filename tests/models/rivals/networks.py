@@ -9,7 +9,26 @@ from hfbench.models.prepare import PreparedModel, prepare_model
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.model import Model
 
-WORDS = "good fine great bad poor awful film meal was the a so indeed it and yes no sad".split()
+WORDS = [
+    "good",
+    "fine",
+    "great",
+    "bad",
+    "poor",
+    "awful",
+    "film",
+    "meal",
+    "was",
+    "the",
+    "a",
+    "so",
+    "indeed",
+    "it",
+    "and",
+    "yes",
+    "no",
+    "sad",
+]
 TEXTS = [" ".join(WORDS[n % 7 :: 1 + n % 3]) for n in range(24)]
 
 

@@ -42,7 +42,9 @@ def own(monkeypatch, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("last", [LogisticRegression(), LinearSVC(), Perceptron(), NearestCentroid()])
+@pytest.mark.parametrize(
+    "last", [LogisticRegression(), LinearSVC(), Perceptron(), NearestCentroid()]
+)
 def test_logits_say_what_the_estimator_predicts(own, last):
     control = own(last).fit(TEXTS, LABELS, 2)
     logits = control.logits(TEXTS)
@@ -80,7 +82,9 @@ def test_a_regression_answers_numbers(own):
 
 def test_what_would_draw_by_chance_gets_the_seed_and_what_has_one_keeps_it(own):
     answers = [
-        own(RandomForestClassifier(5, random_state=state), seed=seed).fit(TEXTS, LABELS, 2).logits(TEXTS)
+        own(RandomForestClassifier(5, random_state=state), seed=seed)
+        .fit(TEXTS, LABELS, 2)
+        .logits(TEXTS)
         for state, seed in ((None, 1), (None, 1), (None, 2), (7, 1), (7, 2))
     ]
     assert (answers[0] == answers[1]).all()

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from tests.models.rivals.networks import TEXTS, prepare, save_bert, save_gpt2
 
 from hfbench.errors import UserError
 from hfbench.models.rivals.features import choose_poolings, compute_features, load_body
 from hfbench.models.rivals.pooling import WAYS, Pooling, own_pooling
+from tests.models.rivals.networks import TEXTS, prepare, save_bert, save_gpt2
 
 POOLINGS = [Pooling((way,)) for way in WAYS]
 
@@ -58,11 +58,15 @@ def write(folder, pooling, modules=("Transformer", "Pooling", "Normalize")):
 
 def test_a_sentence_transformers_checkpoint_is_pooled_and_normalised_as_it_says(tmp_path):
     prepared = prepare(save_bert(tmp_path), probe="linear")
-    assert choose_poolings(prepared) == ([Pooling(("mean",))], "default")
+    assert choose_poolings(prepared, None) == ([Pooling(("mean",))], "default")
     modes = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}
     write(tmp_path, modes)
-    (pooling,), chosen_by = choose_poolings(prepared)
-    assert (set(pooling.ways), pooling.normalises, chosen_by) == ({"cls", "mean"}, True, "checkpoint")
+    (pooling,), chosen_by = choose_poolings(prepared, None)
+    assert (set(pooling.ways), pooling.normalises, chosen_by) == (
+        {"cls", "mean"},
+        True,
+        "checkpoint",
+    )
     states = torch.randn(2, 3, 4)
     rows = pooling(states, torch.tensor([3, 2]))
     assert rows.norm(dim=1).tolist() == pytest.approx([1, 1])
@@ -74,9 +78,9 @@ def test_what_a_recipe_says_comes_before_what_a_checkpoint_says(tmp_path):
     write(save_bert(tmp_path), {"pooling_mode": "lasttoken"}, ("Transformer", "Pooling", "Dense"))
     own = own_pooling(str(tmp_path), None, "k")
     assert own == Pooling(("last",), normalises=False, left_out=("Dense",))
-    asked = prepare(tmp_path, probe={"pooling": "cls"})
-    assert choose_poolings(asked) == ([Pooling(("cls",))], "recipe")
-    tried, chosen_by = choose_poolings(prepare(tmp_path, probe={"pooling": "best"}))
+    prepared = prepare(tmp_path, probe="linear")
+    assert choose_poolings(prepared, "cls") == ([Pooling(("cls",))], "recipe")
+    tried, chosen_by = choose_poolings(prepared, "best")
     assert [pooling.name for pooling in tried] == ["mean", "cls", "last"]
     assert chosen_by == "validation"
 

@@ -114,6 +114,8 @@ def test_weights_of_classes_count():
 
 def test_the_hidden_layer_depends_on_its_seed_and_on_nothing_else():
     examples = make(KINDS[0])
-    first, again, other = (fit("mlp", examples, seed).head.logits(examples.rows) for seed in (1, 1, 2))
+    first, again, other = (
+        fit("mlp", examples, seed).head.logits(examples.rows) for seed in (1, 1, 2)
+    )
     assert (first == again).all()
     assert (first != other).any()

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.models.rivals.networks import TEXTS, prepare, save_bert, save_gpt2
 from transformers import AutoModelForCausalLM, MambaConfig, MambaForCausalLM
 
 from hfbench.errors import UserError
@@ -18,6 +17,7 @@ from hfbench.models.rivals.prompt import (
     count_tokens,
     encode,
 )
+from tests.models.rivals.networks import TEXTS, prepare, save_bert, save_gpt2
 
 KIND = "single_label_classification"
 LABELS = ["no", "yes"]
@@ -30,7 +30,14 @@ def folder(tmp_path_factory):
 
 
 def writer_of(prepared, shots=(), truncation="head", text_length=1000):
-    return Writer(prepared, LABELS, shots, text_length=text_length, truncation=truncation)
+    return Writer(
+        prepared,
+        prepared.entry.prompt,
+        LABELS,
+        shots,
+        text_length=text_length,
+        truncation=truncation,
+    )
 
 
 SHOTS = [Example(TEXTS[0], label="yes"), Example(TEXTS[1], label="no")]
@@ -99,8 +106,12 @@ def test_of_a_long_text_its_own_tokens_are_cut_and_nothing_else(folder, truncati
     head, tail = truncation != "tail", truncation != "head"
     assert long.startswith(left[:3]) is head
     assert long.endswith(left[-3:]) is tail
-    assert removed == pytest.approx(len(encode(tokenizer, long)) - len(encode(tokenizer, left)), abs=2)
-    counted = count_tokens([(ids, removed), (writer.write(Example("so"))[0], 0)], writer.shot_tokens)
+    assert removed == pytest.approx(
+        len(encode(tokenizer, long)) - len(encode(tokenizer, left)), abs=2
+    )
+    counted = count_tokens(
+        [(ids, removed), (writer.write(Example("so"))[0], 0)], writer.shot_tokens
+    )
     assert counted.truncated_examples == 1
     assert counted.cut == removed
 
@@ -116,7 +127,9 @@ def test_of_a_pair_the_longer_text_is_cut_first(folder):
 
 def test_examples_that_leave_no_room_are_refused(folder):
     prepared = prepare(folder, prompt={**PROMPT, "shots": 9})
-    with pytest.raises(UserError, match=r"prompt.shots: 9 examples and the template take \d+ of the 160"):
+    with pytest.raises(
+        UserError, match=r"prompt.shots: 9 examples and the template take \d+ of the 160"
+    ):
         writer_of(prepared, [Example(" ".join(TEXTS[:6]), label="yes")] * 9)
     assert writer_of(prepared, [Example(TEXTS[2], label="yes")] * 2, text_length=2).room > 0
 
@@ -125,11 +138,21 @@ def test_examples_that_leave_no_room_are_refused(folder):
     ("changes", "kind", "pairs", "message"),
     [
         ({}, "regression", False, "asks for one label of several, and the task is regression"),
-        ({"labels": {"yess": " a", "no": " b"}}, KIND, False, "no label 'yess'.*did you mean 'yes'"),
+        (
+            {"labels": {"yess": " a", "no": " b"}},
+            KIND,
+            False,
+            "no label 'yess'.*did you mean 'yes'",
+        ),
         ({}, KIND, True, r"texts are pairs: give \{text_pair\} a place"),
         ({"template": "{text_pair} {text} is"}, KIND, False, "leave {text_pair} out"),
         ({"labels": {"yes": " good", "no": " good film"}}, KIND, False, "then always likelier"),
-        ({"template": "{text} was ", "labels": {"yes": "film", "no": "bad"}}, KIND, False, "shares a token"),
+        (
+            {"template": "{text} was ", "labels": {"yes": "film", "no": "bad"}},
+            KIND,
+            False,
+            "shares a token",
+        ),
     ],
 )
 def test_what_does_not_go_with_the_task_or_the_tokenizer_is_refused(
@@ -137,12 +160,13 @@ def test_what_does_not_go_with_the_task_or_the_tokenizer_is_refused(
 ):
     prepared = prepare(folder, prompt={**PROMPT, **changes})
     with pytest.raises(UserError, match=message):
-        check_prompt(prepared, LABELS, kind, has_pairs=pairs)
+        check_prompt(prepared, prepared.entry.prompt, LABELS, kind, has_pairs=pairs)
 
 
 def test_a_label_without_words_is_refused(folder):
+    prepared, labels = prepare(folder, prompt=PROMPT), [*LABELS, "maybe"]
     with pytest.raises(UserError, match="no words for the label 'maybe'"):
-        check_prompt(prepare(folder, prompt=PROMPT), [*LABELS, "maybe"], KIND, has_pairs=False)
+        check_prompt(prepared, prepared.entry.prompt, labels, KIND, has_pairs=False)
 
 
 def test_a_checkpoint_without_a_language_model_head_is_refused(tmp_path):
