@@ -5,7 +5,7 @@ from hfbench.evidence.words import enumerate_names, few_names, gap_text
 from hfbench.records.use import UseFacts
 
 _CLEARLY = 0.9
-"""A model is cheaper whose median latency is below this share of another's: clocks are not exact."""
+"""A model is cheaper whose median latency is below this share of another's: clocks tell no more."""
 
 
 def use_of(model: ModelRuns) -> UseFacts | None:
@@ -64,7 +64,7 @@ def cheaper(comparison: ComparedModels) -> str | None:
 
 
 def use_notes(comparison: ComparedModels) -> list[str]:
-    """What the columns mean, and of which models nothing is known; empty where none was measured."""
+    """What the columns mean, and whose cost is unknown; empty where nobody's was measured."""
     uses = measured(comparison)
     if not uses:
         return []
