@@ -99,7 +99,7 @@ def _print_cells(
         sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
         say(f"Data: {facts.source}: {sizes} examples; {what_is_asked(facts)}")
     console.print(_cells_table(statuses, inputs))
-    for line in [*_truncation(statuses, inputs), *_reasons(statuses)]:
+    for line in [*_answers(statuses, inputs), *_truncation(statuses, inputs), *_reasons(statuses)]:
         say(line)
 
 
@@ -116,6 +116,25 @@ def _reasons(statuses: list[Status]) -> list[str]:
         verdict = "cannot run" if cannot_run else "to run again"
         lines.append(f"{stems[0]}{others} {verdict}:")
         lines += [f"  {reason}" for reason in reasons]
+    return lines
+
+
+def _answers(statuses: list[Status], inputs: Inputs) -> list[str]:
+    """What was found in files of answers, and by what their rows are known."""
+    models = {
+        s.cell.model.name: s.cell.model for s in statuses if s.cell.model.predictions
+        and not s.refused
+    }  # fmt: skip
+    lines = []
+    for name, model in models.items():
+        file = inputs.answers(model).file
+        answered = enumerate_names([f"{n:,} {split}" for split, n in file.answered.items()])
+        told = [f"rows known by {file.matched_by}", *file.inferred]
+        told += [f"{count:,} rows {what} left out" for what, count in file.ignored.items()]
+        lines.append(
+            f"Predictions of {name}: {file.form} of {answered} examples from {file.name} "
+            f"({'; '.join(told)})"
+        )
     return lines
 
 
@@ -231,6 +250,12 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
             "",
             f"{begins} can be shown of the {metric.label} is known once two models have run, each "
             "with two seeds.",
+        ]
+    if runs == 1 and not discordance.of_shares:
+        return [
+            "",
+            f"{begins} can be shown of the {metric.label}: nothing with one seed, of which nobody "
+            "knows how much it matters. Run two or more of each model.",
         ]
     if runs == 1:
         source += "; with one seed, how much seeds matter is only known from elsewhere"

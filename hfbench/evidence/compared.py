@@ -52,10 +52,12 @@ from hfbench.records.schema import (
     Compared,
     ControlRecord,
     FailedRecord,
+    PredictionsRecord,
     PretrainingRecord,
     TaskData,
 )
 
+_NO_PROBABILITIES = "its answers are labels, without probabilities"
 _MAJORITY = "always the commonest class"  # no name of a model, which has no spaces
 _Row = Compared | FailedRecord
 _AnyRow = TypeVar("_AnyRow", bound=_Row)
@@ -128,10 +130,29 @@ class ModelRuns:
 
     def scores_with(self, also: Sequence[Metric]) -> list[Scores]:
         """As `scores`, by these measures, too."""
-        return [
+        found = [
             score(self.kind, run, self.labels, [self.metric, *also], record.thresholds)
             for record, run in zip(self.finished, self.logits, strict=True)
         ]
+        if not self.gives_labels:
+            return found
+        unknown = {metric.name: _NO_PROBABILITIES for metric in METRICS.values() if
+                   metric.of_probabilities}  # fmt: skip
+        return [
+            Scores(
+                {name: value for name, value in one.values.items() if name not in unknown},
+                {**one.left_out, **unknown},
+            )
+            for one in found
+        ]
+
+    @property
+    def gives_labels(self) -> bool:
+        """Whether its answers are labels without probabilities."""
+        return any(
+            isinstance(record, PredictionsRecord) and record.answers.form == "labels"
+            for record in self.finished
+        )
 
     @cached_property
     def pseudo_values(self) -> np.ndarray:
@@ -144,6 +165,8 @@ class ModelRuns:
         Raises:
             UndefinedMeasureError: if it has no number, or none for every example.
         """
+        if metric.of_probabilities and self.gives_labels:
+            raise UndefinedMeasureError(_NO_PROBABILITIES)
         found = np.stack(
             [
                 metric.pseudo_values(metric.seen(run, record.thresholds), self.labels)
@@ -213,9 +236,11 @@ class ModelRuns:
         return all(isinstance(record, ControlRecord) for record in self.finished)
 
     @property
-    def mean_seconds(self) -> float:
-        """Of one training or fit."""
-        return float(np.mean([record.learning_seconds for record in self.finished]))
+    def mean_seconds(self) -> float | None:
+        """Of one training or fit; None of what hfbench did not run."""
+        seconds = [record.learning_seconds for record in self.finished]
+        known = [one for one in seconds if one is not None]
+        return float(np.mean(known)) if known else None
 
     @property
     def runs(self) -> str:

@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from hfbench.evidence.compared import ComparedModels, ModelRuns
 from hfbench.evidence.words import enumerate_names, list_labels, percent
 from hfbench.recipe.types import Truncation
-from hfbench.records.schema import NEAR_SHARE, RUN, Compared, Overlap, TaskData, Tokens
+from hfbench.records.schema import (
+    NEAR_SHARE,
+    RUN,
+    Compared,
+    ControlRecord,
+    Overlap,
+    TaskData,
+    Tokens,
+)
 
 KEPT: dict[Truncation, str] = {
     "head": "the beginning",
@@ -68,7 +76,7 @@ def truncations(models: list[ModelRuns]) -> list[str]:
             rows.setdefault(text or "no text", []).append(model.name)
     if not rows.keys() - {"no text"}:
         return []
-    whole = [m.name for m in models if not any(record.cut_tokens for record in m.finished)]
+    whole = [m.name for m in models if isinstance(m.finished[0], ControlRecord)]
     parts = [f"{text} ({enumerate_names(names)})" for text, names in rows.items()]
     parts += [f"controls read whole texts ({enumerate_names(whole)})"] if whole else []
     return [f"truncation: {'; '.join(parts)}."]

@@ -1,7 +1,7 @@
 """The comparison as figures, and what all figures share."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,9 +87,11 @@ def draw_plots(comparison: ComparedModels) -> list[Plot]:
                 plots += [_training(comparison, metric.name, metric)]
         if comparison.curve:
             plots.append(_learning_curve(comparison))
-        if comparison.finished[0].kind == "single_label_classification":
+        is_single = comparison.finished[0].kind == "single_label_classification"
+        if is_single and not all(model.gives_labels for model in comparison.finished):
             plots.append(_reliability(comparison))
-        plots.append(_cost(comparison))
+        if any(model.mean_seconds is not None for model in comparison.finished):
+            plots.append(_cost(comparison))
         if len(measured(comparison)) > 1:
             plots.append(_use(comparison))
     return plots
@@ -195,8 +197,9 @@ def _differences(comparison: ComparedModels) -> Plot:
     for row, pair in zip(rows, pairs, strict=True):
         found = pair.difference
         colour = PALETTE[0] if pair.differ else FAINT
-        ends = [scale * found.family_low, scale * found.family_high]
-        axes.plot(ends, [row, row], color=colour, lw=2)
+        if not found.withheld:
+            ends = [scale * found.family_low, scale * found.family_high]
+            axes.plot(ends, [row, row], color=colour, lw=2)
         face = colour if pair.differ else "none"
         axes.plot(scale * found.mean, row, "o", color=colour, mfc=face, ms=5)
     axes.axvline(0, color=INK, lw=0.8)
@@ -210,7 +213,11 @@ def _differences(comparison: ComparedModels) -> Plot:
     axes.spines["left"].set_visible(False)
     what = "difference in points" if metric.name == "accuracy" else f"difference of {metric.title}"
     axes.set_xlabel(what if metric.higher_is_better else f"{what}, in favour of the first")
-    explain(figure, f"95 % intervals for all pairs together (Holm); filled: told apart{among}")
+    without = "; one run of each: none" if any(p.difference.withheld for p in pairs) else ""
+    explain(
+        figure,
+        f"95 % intervals for all pairs together (Holm){without}; filled: told apart{among}",
+    )
     told = [pair for pair in pairs if pair.differ]
     alt = f"Paired differences of {metric.label}{among}: {len(told)} of {len(pairs)} are told apart"
     if told:
@@ -348,10 +355,14 @@ def _learning_curve(comparison: ComparedModels) -> Plot:
 
 
 def _reliability(comparison: ComparedModels) -> Plot:
-    models = comparison.finished
-    figure, panels = _panels(len(models))
+    shown = [
+        (model, style)
+        for model, style in zip(comparison.finished, _styles(comparison), strict=False)
+        if not model.gives_labels
+    ]
+    figure, panels = _panels(len(shown))
     worst = []
-    for axes, model, style in zip(panels, models, _styles(comparison), strict=False):
+    for axes, (model, style) in zip(panels, shown, strict=False):
         logits = model.logits.reshape(-1, model.logits.shape[-1])
         bins = reliability(logits, np.tile(model.labels, len(model.finished)))
         axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
@@ -381,38 +392,39 @@ def _reliability(comparison: ComparedModels) -> Plot:
 
 
 def _cost(comparison: ComparedModels) -> Plot:
-    seconds = [model.mean_seconds for model in comparison.finished]
-    axis = "seconds of one training"
-    return _against_cost("cost", comparison.finished, seconds, axis, "faster", comparison)
+    seconds = {model.name: model.mean_seconds for model in comparison.finished}
+    known = {name: value for name, value in seconds.items() if value is not None}
+    return _against_cost("cost", known, "seconds of one training", "faster", comparison)
 
 
 def _use(comparison: ComparedModels) -> Plot:
-    uses = measured(comparison)
-    models = [model for model in comparison.finished if model.name in uses]
-    latencies = [1000 * uses[model.name].latency_p50 for model in models]
-    return _against_cost("use", models, latencies, "ms a text", "cheaper to ask", comparison)
+    latencies = {name: 1000 * use.latency_p50 for name, use in measured(comparison).items()}
+    return _against_cost("use", latencies, "ms a text", "cheaper to ask", comparison)
 
 
 def _against_cost(
     name: str,
-    models: Sequence[ModelRuns],
-    costs: Sequence[float],
+    cost_of: Mapping[str, float],
     axis: str,
     better: str,
     comparison: ComparedModels,
 ) -> Plot:
     """The measure against a cost, of which less is better, with the Pareto front."""
     of = axis.replace("one ", "")
+    shown = [
+        (model, style)
+        for model, style in zip(comparison.finished, _styles(comparison), strict=False)
+        if model.name in cost_of
+    ]
+    models, styles = [model for model, _ in shown], [style for _, style in shown]
     figure, axes = _new(_height(comparison))
-    costs = [max(cost, 1e-3) for cost in costs]  # for the log scale
+    costs = [max(cost_of[model.name], 1e-3) for model in models]  # for the log scale
     metric = comparison.metric
     shares = [_scale(metric) * model.value for model in models]
     front = pareto_front(costs, shares if metric.higher_is_better else [-x for x in shares])
     axes.step(
         [costs[i] for i in front], [shares[i] for i in front], where="post", color=FAINT, lw=1.2
     )
-    style_of = dict(zip([m.name for m in comparison.models], _styles(comparison), strict=True))
-    styles = [style_of[model.name] for model in models]
     for x, y, style in zip(costs, shares, styles, strict=True):
         axes.plot(x, y, style.marker, color=style.color, ms=6)
     axes.set_xscale("log")

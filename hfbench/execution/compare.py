@@ -121,7 +121,7 @@ def compare(
     statuses = [_refused_now(status, inputs.of(status.cell)) for status in statuses]
     refused = [status for status in statuses if status.refused]
     cells = [status.cell for status in statuses if status.reasons and not status.refused]
-    none_can = all(status.refused for status in statuses if not status.cell.model.control)
+    none_can = all(status.refused for status in statuses if status.cell.can_be_refused)
     if refused and (fail_fast or none_can):
         raise UserError("\n".join(_refusals(refused)))
     seen = {status.cell.name: status.record.started for status in statuses if status.record}
@@ -229,7 +229,7 @@ def _keep_refused(status: Status, survey: Survey) -> CellResult:
 def _say_alarms(cells: list[Cell], inputs: Inputs, console: Console) -> None:
     """Say what makes the numbers of a comparison worthless before time is spent on them."""
     task = inputs.recipe.task
-    if task is None or not any(cell.is_compared for cell in cells):
+    if task is None or task.trial or not any(cell.is_compared for cell in cells):
         return
     name = inputs.recipe.task_name
     for finding in alarms(task, inputs.task, inputs.recipe.folder):

@@ -19,6 +19,7 @@ from importlib import metadata
 from typing import Any
 
 from hfbench import data, metrics, models, training
+from hfbench.data import answers
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds import KINDS
 from hfbench.models import custom_gpt, lora, rivals
@@ -30,6 +31,7 @@ from hfbench.records.identity import cell_id, concepts
 
 VERSIONS = {
     "data": data.VERSION,
+    "data.answers": answers.VERSION,
     "metrics": metrics.VERSION,
     "models": models.VERSION,
     "models.custom_gpt": custom_gpt.VERSION,
@@ -46,6 +48,7 @@ _NETWORK_LIBRARIES: tuple[str, ...] = ("numpy", "tokenizers", "torch", "transfor
 _LIBRARIES: dict[Kind, tuple[str, ...]] = {
     "classification": ("accelerate", *_NETWORK_LIBRARIES),
     "control": _CONTROL_LIBRARIES,
+    "predictions": (),  # the numbers are there already
     "pretraining": ("accelerate", *_NETWORK_LIBRARIES),
     "probe": (*_NETWORK_LIBRARIES, "scikit-learn", "scipy"),
     "prompt": _NETWORK_LIBRARIES,

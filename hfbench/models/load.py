@@ -22,6 +22,7 @@ from hfbench.models.origin import order_outputs
 from hfbench.models.prepare import PreparedModel, named
 from hfbench.recipe.model import Lora
 from hfbench.recipe.types import ProblemType
+from hfbench.system.hub import refuse_damaged_download
 
 # Loading a `.bin` starts a thread that asks the Hub to convert the repo; nobody asked for that.
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
@@ -116,6 +117,10 @@ def _load(
                 ignore_mismatched_sizes=True,  # a head for other labels is replaced
                 output_loading_info=True,
                 **options,
+            )
+        if prepared.revision:
+            refuse_damaged_download(
+                entry.model_name_or_path, prepared.revision, f"models.{entry.name}"
             )
         _refuse_random_body(model, info, f"models.{entry.name}")
         _refuse_foreign_tokenizer(prepared, model)

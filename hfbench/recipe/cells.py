@@ -54,6 +54,11 @@ class Cell:
         return self.kind != "pretraining"
 
     @property
+    def can_be_refused(self) -> bool:
+        """Whether what it needs may not be had or not fit, as a checkpoint or a file of answers."""
+        return self.model.control is None
+
+    @property
     def subset(self) -> tuple[int, int] | None:
         """Seed and size of its part of the train split; None: all of it."""
         if self.train_size is None:
@@ -108,7 +113,7 @@ class Cell:
 
 def plan_pretraining(recipe: Recipe) -> list[Cell]:
     """One cell for each model that is to be pretrained; of several tasks, for each of them."""
-    if recipe.tasks:
+    if recipe.has_parts:
         return [cell for one in recipe.by_task for cell in plan_pretraining(one)]
     cells = []
     for entry in recipe.models:
@@ -116,7 +121,7 @@ def plan_pretraining(recipe: Recipe) -> list[Cell]:
             continue
         # what becomes of the model later has no part in it
         none = dict.fromkeys(("optimizer", "lora", "probe", "prompt"))
-        changes: dict[str, Any] = {"training_arguments": {}, **none}
+        changes: dict[str, Any] = {"training_arguments": {}, "tuned": {}, **none}
         model = _write_out(entry, recipe).model_copy(update=changes)
         settings = _settings(recipe, model)
         cells.append(Cell("pretraining", model, None, None, settings, recipe.task_name))
@@ -134,7 +139,7 @@ def plan_comparison(recipe: Recipe) -> list[Cell]:
     What is not random on the whole train split, as a control, runs once; a subset is random. Where
     there are several tasks, these are of one after the other.
     """
-    if recipe.tasks:
+    if recipe.has_parts:
         return [cell for one in recipe.by_task for cell in plan_comparison(one)]
     if recipe.task is None:
         return []
@@ -143,7 +148,8 @@ def plan_comparison(recipe: Recipe) -> list[Cell]:
     for entry in recipe.models:
         model = _write_out(entry, recipe)
         is_random = recipe.train_sizes or entry.is_random
-        seeds: list[int | None] = [*recipe.seeds] if is_random else [None]
+        own = entry.predictions.seeds if entry.predictions else None
+        seeds: list[int | None] = [*(own or recipe.seeds)] if is_random else [None]
         cells += [_compared_cell(recipe, model, n, seed) for n in sizes for seed in seeds]
     return cells
 
@@ -156,6 +162,8 @@ def _compared_cell(recipe: Recipe, model: Model, train_size: int | None, seed: i
         settings["train_sizes"] = [train_size]
     if model.is_trained:
         settings["selection"] = recipe.selection
+        if recipe.early_stopping:
+            settings["early_stopping"] = recipe.early_stopping.model_dump(mode="json")
     return Cell(model.kind, model, seed, train_size, settings, recipe.task_name)
 
 
@@ -197,6 +205,10 @@ def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
     entry = model.model_dump(mode="json", exclude_none=True)
     for name in PUBLISHING_ARGUMENTS:  # where checkpoints go has no part in what comes out
         entry.get("pretrain", {}).get("training_arguments", {}).pop(name, None)
+    entry.get("predictions", {}).pop("seeds", None)  # the recipe's own says which one
+    del entry["tune"]  # a cell has its settings
+    if not entry["tuned"]:
+        del entry["tuned"]
     settings: dict[str, Any] = {"models": [entry]}
     if recipe.imports:
         settings["imports"] = recipe.imports

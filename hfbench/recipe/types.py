@@ -84,9 +84,9 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """As NumPy and torch take them."""
 
-Kind = Literal["classification", "control", "pretraining", "probe", "prompt"]
-"""A classifier is trained, a control is fitted, a language model is pretrained, a probe is fitted
-to the features of a network, or a language model is prompted."""
+Kind = Literal["classification", "control", "predictions", "pretraining", "probe", "prompt"]
+"""A classifier is trained, a control is fitted, a file's answers are taken, a language model is
+pretrained, a probe is fitted to the features of a network, or a language model is prompted."""
 Head = Literal["classifier", "language model"]
 """What stands on the body of a neural network."""
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]

@@ -30,6 +30,8 @@ def concepts(
 
     ``control``: its name; None: an estimator. ``is_pretrained``: by hfbench, here.
     """
+    if kind == "predictions":
+        return ["data", "data.answers", "metrics"]
     if kind == "control":
         return [f"control.{control}" if control else "estimator", "metrics"]
     names = ["data", "metrics", "models"]

@@ -162,6 +162,15 @@ class TrainingFacts(RecordPart):
         description="Which weights are evaluated: the last, or those of the validation's best."
     )
     selected_step: int = Field(description="Optimizer step of the weights that are evaluated.")
+    patience: int | None = Field(
+        default=None,
+        description="Early stopping: evaluations in a row without a better one after which the "
+        "training ended; null: none.",
+    )
+    planned_steps: int | None = Field(
+        default=None,
+        description="With early stopping: the steps that it would have taken at most.",
+    )
     examples_seen: int = Field(description="Training examples seen, repetitions included.")
     tokens_seen: int = Field(description="Their tokens, padding apart.")
     tokens: dict[str, Tokens] = Field(description="Token counts by split.")
@@ -372,7 +381,7 @@ class ComparedRecord(FinishedRecord):
     )
 
     @property
-    def learning_seconds(self) -> float:
+    def learning_seconds(self) -> float | None:
         """Wall time of what it learnt from the training examples, evaluations apart."""
         raise NotImplementedError
 
@@ -467,7 +476,44 @@ class PromptRecord(ComparedRecord):
         return self.prompt.tokens
 
 
-Compared = ClassificationRecord | ControlRecord | ProbeRecord | PromptRecord
+AnswerForm = Literal["labels", "probabilities", "logits", "numbers"]
+"""What the answers of a file are."""
+
+
+class AnswersFile(RecordPart):
+    """A file with answers that hfbench did not make."""
+
+    name: str = Field(description="Its name, without folders.")
+    sha256: str = Field(description="SHA-256 of the file.")
+    rows: int = Field(description="Rows in it.")
+    form: AnswerForm = Field(
+        description="What the answers are. Of labels there are no measures of probabilities."
+    )
+    matched_by: str = Field(description="By what rows were known, in words.")
+    columns: list[str] = Field(description="The columns that were read.")
+    inferred: list[str] = Field(description="What the recipe did not say and was found, in words.")
+    answered: dict[str, int] = Field(description="Split -> examples that have an answer: all.")
+    ignored: dict[str, int] = Field(
+        description="Of what kind -> rows that answer no evaluated example."
+    )
+
+
+class PredictionsRecord(ComparedRecord):
+    """Answers that something else gave."""
+
+    kind: Literal["predictions"] = "predictions"
+    answers: AnswersFile
+
+    @property
+    def learning_seconds(self) -> None:
+        """Nobody said."""
+
+    @property
+    def cut_tokens(self) -> None:
+        """Nobody said."""
+
+
+Compared = ClassificationRecord | ControlRecord | PredictionsRecord | ProbeRecord | PromptRecord
 Finished = PretrainingRecord | Compared
 Record = FailedRecord | Finished
 """One run: a model on a task with a seed, whatever its kind, or one pretraining."""
@@ -475,6 +521,7 @@ Record = FailedRecord | Finished
 _CLASSES: dict[str, type[Finished]] = {
     "classification": ClassificationRecord,
     "control": ControlRecord,
+    "predictions": PredictionsRecord,
     "pretraining": PretrainingRecord,
     "probe": ProbeRecord,
     "prompt": PromptRecord,

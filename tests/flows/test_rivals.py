@@ -112,7 +112,7 @@ def test_rows_that_are_not_trained_go_from_the_recipe_to_every_page(recipe, call
     before = {path: path.stat().st_mtime_ns for path in (results / "records").iterdir()}
     call("compare", recipe, "--jobs", 1)
     assert {path: path.stat().st_mtime_ns for path in (results / "records").iterdir()} == before
-    cells = [part for name in ("probed", "asked--seed0", "count") for part in ("--cell", name)]
+    cells = [part for name in ("probed", "asked--seed0", "count") for part in ("--cells", name)]
     said = call("verify", results, *cells, "--trust-remote-code")
     assert "3 of 3 cells are bit-identical" in said
     # what has no trained weights is not published as a model

@@ -28,6 +28,7 @@ from hfbench.records.schema import ClassificationRecord
 from hfbench.system.launch import is_main_process
 from hfbench.training.limits import TimeLimit
 from hfbench.training.seeds import derive_streams
+from hfbench.training.selection import WeightSelection
 from hfbench.training.steadiness import unsteady
 from hfbench.training.trainer import predict
 
@@ -56,9 +57,16 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
             "max_length": inputs.max_length(cell.model),
             "selection": inputs.recipe.selection,
             "lora": cell.model.lora.model_dump() if cell.model.lora else None,
+            **_patience(inputs),
             **describe_truncation(cell, inputs),
         },
     }
+
+
+def _patience(inputs: Inputs) -> dict[str, int]:
+    """Said where it is not what every result was from before there was a choice."""
+    stopping = inputs.recipe.early_stopping
+    return {"patience": stopping.patience} if stopping else {}
 
 
 def run(cell: Cell, surroundings: Surroundings) -> Run:
@@ -79,7 +87,8 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     start = weights_to_start_from(cell, surroundings)
     labels, problem = task.facts.labels, task.facts.problem_type
     model = load_classifier(prepared, labels, streams.init, start, lora, problem)
-    data, selection = inputs.tokenized_task(cell), inputs.recipe.selection
+    data, stopping = inputs.tokenized_task(cell), inputs.recipe.early_stopping
+    selection = WeightSelection(inputs.recipe.selection, stopping.patience if stopping else None)
     training = Training(cell, surroundings, model, data, streams, selection, limit, parts)
     facts, curves = training.run()
     trainer = training.trainer

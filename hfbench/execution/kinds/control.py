@@ -51,6 +51,8 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     control = CONTROLS[cell.model.source]
     if is_own(control):  # two people's may have the same name and version
         described["code_of_control"] = hash_module(control.__module__)
+    if cell.model.config:  # what no result had before there was a choice
+        described["config"] = cell.model.config
     return described
 
 
@@ -82,7 +84,7 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         ).__name__,
         parameters=control.parameter_count(),
         embedding_parameters=None,
-        config={},
+        config=cell.model.config,
         vocab_size=None,
         max_length=None,
         notes=_notes(cell, inputs, control),
