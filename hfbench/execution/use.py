@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hfbench.execution.inputs import Inputs
 from hfbench.models.lengths import NO_LIMIT
 from hfbench.recipe.cells import Cell
+from hfbench.recipe.trials import parse_trial
 from hfbench.records.use import UseFacts
 from hfbench.system.environment import device_names, peak_memory, reset_peak_memory
 from hfbench.system.launch import is_worker
@@ -32,8 +33,13 @@ _MOST_BATCHES = 10
 
 
 def is_measured(cell: Cell, inputs: Inputs) -> bool:
-    """Whether it is the one cell of its model that is: the first seed, on the most examples."""
+    """Whether it is the one cell of its model that is: the first seed, on the most examples.
+
+    And no trial of tuning, of which there are many.
+    """
     recipe = inputs.recipe
+    if parse_trial(cell.model.name):
+        return False
     is_first = cell.seed in (None, recipe.seeds[0])
     return is_first and cell.train_size in (None, *recipe.train_sizes[-1:])
 

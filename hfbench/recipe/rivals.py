@@ -16,6 +16,9 @@ FIELDS = ("text", "text_pair")
 """What a template may name: the columns of a task."""
 
 
+_SEPARATOR = "\n\n"
+
+
 class Probe(Section):
     """A classifier on what a network makes of a text; the network itself is not trained."""
 
@@ -41,7 +44,7 @@ class Prompt(Section):
     shots: NonNegativeInt = 0
     """Training examples that stand before the text, with their labels' words: drawn by the seed,
     stratified by label."""
-    separator: str = "\n\n"
+    separator: str = _SEPARATOR
     """After each of them."""
     likelihood: Likelihood = "sum"
     """Of a label's words: the ``sum`` of their tokens' log-likelihoods, or the ``mean``, for words
@@ -85,8 +88,8 @@ class Prompt(Section):
         return labels
 
     @model_validator(mode="after")
-    def _fills_places(self) -> "Prompt":
-        if "separator" in self.model_fields_set and not self.shots:
+    def _separates_something(self) -> "Prompt":
+        if self.separator != _SEPARATOR and not self.shots:
             raise ValueError("separator goes with shots, and there are none")
         return self
 

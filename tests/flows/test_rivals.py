@@ -116,7 +116,7 @@ def test_rows_that_are_not_trained_go_from_the_recipe_to_every_page(recipe, call
     said = call("verify", results, *cells, "--trust-remote-code")
     assert "3 of 3 cells are bit-identical" in said
     # what has no trained weights is not published as a model
-    said = call("push", results, "probed", "u/r", "--dry-run", code=2)
+    said = call("push", results, "probed", "--repo-id", "u/r", "--dry-run", code=2)
     assert "probed is a probe" in said
 
 
