@@ -50,6 +50,7 @@ from hfbench.records.record_file import WHAT_TO_DO
 from hfbench.records.schema import (
     ClassificationRecord,
     Compared,
+    ControlRecord,
     FailedRecord,
     PredictionsRecord,
     PretrainingRecord,
@@ -226,8 +227,13 @@ class ModelRuns:
 
     @property
     def trained(self) -> list[ClassificationRecord]:
-        """The finished runs that trained a network: none of a control."""
+        """The finished runs that trained a network: none of a control, a probe or a prompt."""
         return [record for record in self.finished if isinstance(record, ClassificationRecord)]
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it has no network at all."""
+        return all(isinstance(record, ControlRecord) for record in self.finished)
 
     @property
     def mean_seconds(self) -> float | None:
