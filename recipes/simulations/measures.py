@@ -30,8 +30,6 @@ from hfbench.metrics.registry import Metric, ProblemType, find_metric
 from hfbench.system.files import atomic
 
 TABLES = 60
-TABLES_AGAIN = 300
-"""Of the settings that are looked at more closely."""
 SEED = 0
 _TRUTH = (400, 5_000)
 """Seeds, and examples of each, of which the truth is the mean."""
@@ -74,7 +72,6 @@ SETTINGS = [
         *itertools.product((3,), (240,), (0.0, 8.0)),
     ]
 ]
-AGAIN = [Setting(kind, 3, 240, 3.0) for kind in MEASURES]
 STRENGTHS = (1.6, 1.6, 2.4, 2.4)
 """By how much the label moves the scores, of each model: two pairs of equals."""
 
