@@ -12,6 +12,7 @@ from hfbench.evidence.data_notes import describe_data, shared_parts, trained_on,
 from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.footnotes import footnotes
 from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
+from hfbench.evidence.tuning_words import tuning_notes
 from hfbench.evidence.words import enumerate_names, few_names, gap_text, list_labels, percent
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.recipe.types import Selection
@@ -53,6 +54,8 @@ class Findings:
     """The parts of the recipe's slices."""
     slice_notes: list[str]
     """Where the order of models turns, and how to read the tables of slices."""
+    tuning: list[str]
+    """How settings were chosen and how sure that is; empty where they were not."""
     curve: list[str]
     """What the learning curve shows and how to read it; empty where there is none."""
     pretraining: list[str]
@@ -78,6 +81,7 @@ class Findings:
             class_notes=_class_notes(together),
             parts=parts,
             slice_notes=_slice_notes(comparison.metric, parts, turns),
+            tuning=tuning_notes(comparison, comparison.tuning) if comparison.tuning else [],
             curve=[*_curve_findings(comparison), _curve_note(comparison.metric)]
             if comparison.curve
             else [],

@@ -3,6 +3,7 @@
 from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
 from hfbench.evidence.data_notes import describe_overlap, overlaps
 from hfbench.evidence.stats import at_most
+from hfbench.evidence.tuning_words import tuned_footnote
 from hfbench.evidence.words import gap_text, percent
 from hfbench.records.schema import ControlRecord
 
@@ -11,7 +12,8 @@ def footnotes(comparison: ComparedModels) -> dict[str, str]:
     """Model -> its numbered footnote."""
     marks: dict[str, str] = {}
     for model in comparison.models:
-        reasons = list(comparison.differences.get(model.name, []))
+        reasons = [*filter(None, [tuned_footnote(model, comparison.tuning)])]
+        reasons += comparison.differences.get(model.name, [])
         reasons += filter(None, [collapse(model), _odd_seeds(model), _one_pretraining(model)])
         reasons += filter(None, [_pretrained_on(model), _unfair(model), _unknown(model)])
         reasons += dict.fromkeys(note for r in model.finished for note in r.model_facts.notes)

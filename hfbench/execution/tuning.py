@@ -21,7 +21,14 @@ from hfbench.recipe.schema import TUNING, Recipe
 from hfbench.recipe.trials import Trial, derived_seed, parse_trial, trials_recipe, with_chosen
 from hfbench.recipe.tuning import Choices, Range, Settings, Tune
 from hfbench.records.store import ResultsFolder
-from hfbench.records.trials import TrialRuns, add_run, best_of, measure_of, trial_records
+from hfbench.records.trials import (
+    TrialRuns,
+    add_run,
+    best_of,
+    measure_of,
+    trial_records,
+    within_budget,
+)
 from hfbench.system.launch import is_main_process
 from hfbench.system.terminal import Console
 
@@ -154,17 +161,6 @@ class Search:
             mean = spent / done
             left.append(max(1, int((budget - spent) / mean)) if mean > 0 else _MOST)
         return max(0, min(size, *left))
-
-
-def within_budget(tune: Tune, trials: list[TrialRuns]) -> list[TrialRuns]:
-    """The first of ``trials``, until the budget of costs was spent."""
-    counted, seconds, flops = [], 0.0, 0.0
-    for trial in trials:
-        if seconds >= (tune.train_seconds or float("inf")) or flops >= (tune.flops or float("inf")):
-            break
-        counted.append(trial)
-        seconds, flops = seconds + trial.seconds, flops + trial.flops
-    return counted
 
 
 class _Grid:
