@@ -102,7 +102,7 @@ class Search:
     def __post_init__(self) -> None:
         """Nothing is drawn yet."""
         if self.tune.sampler == "grid":
-            self._sampler: _Grid | _Study = _Grid(self.space)
+            self._sampler: Grid | _Study = Grid(self.space)
         else:
             self._sampler = _Study(self.tune, self.space)
 
@@ -163,7 +163,7 @@ class Search:
         return max(0, min(size, *left))
 
 
-class _Grid:
+class Grid:
     """All combinations, the last key changing first."""
 
     def __init__(self, space: dict[str, Range | Choices]) -> None:
