@@ -3,7 +3,6 @@
 import csv
 import io
 import itertools
-import json
 import math
 import re
 from datetime import datetime
@@ -19,9 +18,11 @@ from hfbench.evidence.plots import draw_plots, save_figure
 from hfbench.generation.generate import Candidate, Generation, Step
 from hfbench.generation.plot import write_generation_plot
 from hfbench.generation.table import write_generations
+from hfbench.records.schema import TrainedRecord
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "study"
+RECIPES = sorted(path for path in RESULTS.iterdir() if path.is_dir())
 FIGURES = sorted(RESULTS.glob("*/plots"))
 PINNED = (ROOT / "constraints.txt").read_text("utf-8")
 FINDINGS = (RESULTS / "README.md").read_text("utf-8")
@@ -107,13 +108,13 @@ def test_findings_come_from_the_records_and_link_to_what_there_is(script):
 
 
 def test_the_findings_count_what_was_trained():
-    records = [json.loads(path.read_bytes()) for path in RESULTS.glob("*/records/*.json")]
+    records = [record for folder in RECIPES for record in load_records(folder)]
     trained = {
-        (record["recipe"], record["model"], record["seed"], record["train_size"])
+        (record.recipe, record.model, record.seed, record.train_size)
         for record in records
-        if record["training"] and not record["adopted_from"]
+        if isinstance(record, TrainedRecord) and not record.adopted_from
     }
-    begun = sorted(record["started"] for record in records)
+    begun = sorted(record.started for record in records)
     minutes = (datetime.fromisoformat(begun[-1]) - datetime.fromisoformat(begun[0])).seconds / 60
     said = re.search(r"^([\d,]+) trainings on NVIDIA H200, within (\d+) minutes", FINDINGS, re.M)
     assert int(said.group(1).replace(",", "")) == len(trained)
@@ -121,11 +122,10 @@ def test_the_findings_count_what_was_trained():
 
 
 def test_no_test_sentence_is_in_the_unlabelled_text():
-    paths = [*RESULTS.glob("study_05_sst2/records/gpt-nano-unlabelled--*.json")]
-    counts = [json.loads(path.read_bytes())["corpus_overlap"]["test"] for path in paths]
-    assert [(count["exact"], count["near"], count["examples"]) for count in counts] == [
-        (0, 0, 872)
-    ] * 10
+    records = load_records(RESULTS / "study_05_sst2")
+    own = [r for r in records if r.model == "gpt-nano-unlabelled" and r.kind == "classification"]
+    counts = [r.corpus_overlap["test"] for r in own]
+    assert [(count.exact, count.near, count.examples) for count in counts] == [(0, 0, 872)] * 10
     assert "in which 0 of 872 test sentences occur" in " ".join(FINDINGS.split())
 
 
