@@ -403,7 +403,8 @@ def list_known() -> None:
     """List the presets of the custom GPT, the built-in data, and the recipes in ./recipes."""
     from hfbench.recipe.fields import custom_gpt_presets
     from hfbench.recipe.load import load_recipe
-    from hfbench.recipe.schema import BUILTIN_CORPORA, BUILTIN_TASKS
+    from hfbench.recipe.model import BUILTIN_CORPORA
+    from hfbench.recipe.task import BUILTIN_TASKS
 
     console = Console(highlight=False)
     console.print("[bold]Presets of the custom GPT[/bold] (layers/heads/width)")

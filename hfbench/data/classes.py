@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from hfbench.data.tables import labels_of, take, with_labels
 from hfbench.errors import UserError, nearest
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 
 def leave_out_rare_classes(

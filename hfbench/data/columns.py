@@ -14,7 +14,7 @@ from hfbench.data.tables import first_rows, in_memory, text_array, values
 from hfbench.data.targets import read_targets
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.fields import shown
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 from hfbench.recipe.types import ProblemType
 from hfbench.system.hub import user_errors
 

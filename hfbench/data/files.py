@@ -16,7 +16,7 @@ import charset_normalizer
 import pyarrow as pa
 
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 from hfbench.recipe.types import is_pattern
 from hfbench.system.hub import user_errors
 

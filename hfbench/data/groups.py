@@ -7,7 +7,7 @@ import numpy as np
 from datasets import Dataset
 
 from hfbench.errors import UserError, nearest
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 
 def number_groups(

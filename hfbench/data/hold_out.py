@@ -17,7 +17,7 @@ from hfbench.data.strata import (
 )
 from hfbench.data.tables import labels_of, take
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 
 def hold_out(

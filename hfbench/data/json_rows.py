@@ -19,7 +19,7 @@ from datasets.table import InMemoryTable
 from hfbench.data.files import DataFile
 from hfbench.errors import UserError
 from hfbench.recipe.fields import shown
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 _BATCH_ROWS = 10_000
 _WANTED = "an object a line is wanted, or a list of objects"

@@ -15,7 +15,7 @@ from hfbench.data.labels import refuse_mixed_labels, refuse_two_spellings, whole
 from hfbench.data.tables import first_rows, with_labels
 from hfbench.errors import UserError
 from hfbench.recipe.fields import shown
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 _YES_OR_NO = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 

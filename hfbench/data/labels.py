@@ -11,7 +11,7 @@ from datasets import ClassLabel, Dataset
 from hfbench.data.strata import classes_in
 from hfbench.data.tables import labels_of, with_labels
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 _WHOLE = re.compile(r"(0|-?[1-9][0-9]{0,17})(\.0)?")  # what an int64 holds
 

@@ -13,7 +13,7 @@ from datasets.packaged_modules.csv.csv import Csv, CsvConfig
 from hfbench.data.delimited import read_delimited
 from hfbench.data.files import DataFile
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 from hfbench.system.hub import user_errors
 
 _SCRIPT = re.compile("scripts are no longer supported")

@@ -6,7 +6,7 @@ import numpy as np
 from datasets import Dataset, Json, LargeList, List, Value
 
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 from hfbench.recipe.types import ProblemType
 
 

@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from hfbench.data.tables import texts_of
 from hfbench.errors import UserError, nearest
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 LENGTH = "length"
 """Names no column, but the number of words of both texts."""

@@ -9,7 +9,7 @@ from datasets import Dataset
 from hfbench.data.tables import first_rows, labels_of
 from hfbench.errors import UserError
 from hfbench.recipe.fields import shown
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 from hfbench.records.schema import Target
 
 

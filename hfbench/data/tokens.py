@@ -22,7 +22,7 @@ from hfbench.data.arrow_file import store
 from hfbench.data.tables import labels_of
 from hfbench.data.texts import in_batches
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Corpus
+from hfbench.recipe.model import Corpus
 from hfbench.recipe.types import Truncation
 from hfbench.records.schema import Tokens
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hfbench.errors import UserError, nearest
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 
 def class_weights(task: Task, labels: np.ndarray, names: list[str]) -> tuple[float, ...] | None:

@@ -18,7 +18,8 @@ from hfbench.evidence.overall_findings import (
     mean_title,
     told_apart,
 )
-from hfbench.evidence.table import TextTable, latex
+from hfbench.evidence.table import latex
+from hfbench.evidence.text_table import TextTable
 from hfbench.evidence.words import decimal, p_text
 from hfbench.metrics.registry import Metric
 from hfbench.system.files import atomic
@@ -242,6 +243,8 @@ def _groups(overall: Overall) -> dict[str, str]:
 def _difference_texts(found: Difference | None) -> list[str]:
     if found is None:
         return ["", "", ""]
+    if found.withheld:
+        return [decimal(found.mean, "+.1f"), "not told", ""]
     interval = f"{decimal(found.family_low, '+.1f')} to {decimal(found.family_high, '+.1f')}"
     return [decimal(found.mean, "+.1f"), interval, p_text(found.adjusted_p).removeprefix("p ")]
 

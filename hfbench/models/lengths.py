@@ -19,7 +19,7 @@ from hfbench.errors import UserError
 from hfbench.models.architecture import AUTO_CLASSES, find_model_class
 from hfbench.models.embedding import fit_embedding, parts_of_words, set_pad_token
 from hfbench.models.twin import shallow
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 
 NO_LIMIT = int(1e30)
 """Tokens of a text where nothing limits them, as tokenizers of transformers say it."""

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from hfbench.errors import UserError, nearest
-from hfbench.recipe.schema import Lora
+from hfbench.recipe.model import Lora
 
 VERSION = 1  # of numbers, see `execution.identity`
 """To be raised when adapters train or merge otherwise."""

@@ -16,7 +16,7 @@ from transformers.utils import cached_file
 
 from hfbench.errors import UserError
 from hfbench.models.custom_gpt import CustomGPTConfig
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 from hfbench.recipe.types import ProblemType
 
 _UNNAMED = "LABEL_"  # as transformers calls classes that nobody named
@@ -101,7 +101,8 @@ def checkpoint_notes(entry: Model, config: PreTrainedConfig, revision: str | Non
     dtype = config.dtype
     if isinstance(dtype, torch.dtype) and dtype != torch.float32:
         notes.append(f"its weights were cast from {str(dtype).removeprefix('torch.')} to float32")
-    if pooling := _sentence_pooling(entry.model_name_or_path, revision):
+    is_used = entry.probe is not None and entry.probe.pooling is None
+    if not is_used and (pooling := _sentence_pooling(entry.model_name_or_path, revision)):
         notes.append(f"the pooling of sentence-transformers ({pooling}) is left out")
     return notes
 

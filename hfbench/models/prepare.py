@@ -44,7 +44,7 @@ from hfbench.models.tokenizer import (
     refuse_empty,
 )
 from hfbench.recipe.cells import brings_tokenizer
-from hfbench.recipe.schema import Lora, Model
+from hfbench.recipe.model import Lora, Model
 from hfbench.recipe.types import Head, ProblemType
 from hfbench.system.hub import refuse_adapter, refuse_code_elsewhere, resolve_revision, user_errors
 

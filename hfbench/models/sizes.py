@@ -6,7 +6,7 @@ With -1 layers they make a model without layers, with -2 heads one that fails at
 from transformers import PreTrainedConfig
 
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 
 _HEADS, _GROUPS = "num_attention_heads", "num_key_value_heads"
 

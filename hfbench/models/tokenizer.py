@@ -11,7 +11,7 @@ from tokenizers import processors
 from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerBase
 
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Tokenizer
+from hfbench.recipe.model import Tokenizer
 from hfbench.system.hashes import hash_texts
 from hfbench.system.hub import resolve_revision
 

@@ -14,7 +14,8 @@ from ruamel.yaml.nodes import Node, ScalarNode
 
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.fields import shown
-from hfbench.recipe.schema import Recipe, Section
+from hfbench.recipe.schema import Recipe
+from hfbench.recipe.section import Section
 from hfbench.system.redaction import find_secrets
 
 # Fifty times what a long recipe has; of such a file the YAML parser, which is Python, makes a

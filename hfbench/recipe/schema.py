@@ -1,585 +1,39 @@
 """What a recipe may say: one YAML file is one comparison.
 
 Nothing here imports torch, transformers or datasets, so that a mistyped recipe is an error at once.
-The classes below are the reference of the recipe's keys; each field has its line.
+The classes below, and those of `task` and `model`, are the reference of the recipe's keys; each
+field has its line.
 """
 
-import codecs
 import itertools
-import math
-import re
+from collections.abc import Collection
 from pathlib import Path
-from string import Formatter
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    PrivateAttr,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PositiveInt, PrivateAttr, field_validator, model_validator
 
 from hfbench.errors import nearest
-from hfbench.recipe.arguments import Optimizer, PretrainingArgumentsDict, TrainingArgumentsDict
-from hfbench.recipe.fields import check_field, custom_gpt_fields, custom_gpt_presets, shown
-from hfbench.recipe.types import (
-    ClassPath,
-    Line,
-    Lines,
-    ModuleName,
-    Name,
-    ProblemType,
-    Revision,
-    Seed,
-    Selection,
-    Share,
-    Truncation,
-    is_pattern,
-)
+from hfbench.recipe.arguments import Optimizer, TrainingArgumentsDict
+from hfbench.recipe.model import BUILTIN_CONTROLS, Model, Tokenizer
+from hfbench.recipe.section import Section
+from hfbench.recipe.task import NamedTask, Task
+from hfbench.recipe.tuning import Tune, combinations
+from hfbench.recipe.types import Line, ModuleName, Name, Seed, Selection, is_pattern
 
-FOLDERS = frozenset({"records", "models", "runs", "locks", "push", "plots"})
+TUNING = "tuning"
+"""The folder of a recipe's trials, in its results."""
+FOLDERS = frozenset({"records", "models", "runs", "features", "locks", "push", "plots", TUNING})
 """Beside the folders of tasks in a results folder, so that no task is called so."""
-BuiltinTask = Literal["sentiment"]
-BuiltinCorpus = Literal["pets", "sentiment-unlabelled"]
-BuiltinControl = Literal["majority", "tfidf-logreg"]
+_LONGEST_TUNED = 58
 
 
-class Section(BaseModel):
-    """A mapping of the recipe: strict types, no unknown keys."""
+class EarlyStopping(Section):
+    """A training ends when evaluations on the validation split get no better."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-    def _require_one_of(self, *names: str) -> None:
-        given = [name for name in names if getattr(self, name) is not None]
-        if len(given) != 1:
-            found = f"not {' and '.join(given)}" if given else "none is given"
-            raise ValueError(f"give exactly one of {', '.join(names)}; {found}")
-
-    def _allow_only_with(self, owner: str, *names: str) -> None:
-        """The keys ``names`` have a meaning only where ``owner`` is given."""
-        if getattr(self, owner) is None:
-            for name in names:
-                if getattr(self, name) != type(self).model_fields[name].get_default():
-                    raise ValueError(f"{name} goes with {owner}, which is not given")
-
-
-class Task(Section):
-    """A labelled data set, how its columns are read and how it is split.
-
-    Where ``test_split`` is given it is evaluated once, after training, and the table reports it;
-    otherwise the table reports the validation split.
-    """
-
-    dataset_name: Line | None = None
-    """A data set of the Hub, e.g. ``nyu-mll/glue``."""
-    dataset_config: Line | None = None
-    """Its configuration, e.g. ``sst2``."""
-    revision: Revision | None = None
-    """Branch, tag or commit of the data set; the commit it stood for is recorded."""
-    data_files: Annotated[dict[Line, Line | Lines], Field(min_length=1)] | None = None
-    """Split name -> local csv, tsv, json, jsonl or parquet file, relative to the recipe, e.g.
-    ``{train: train.csv.gz, test: [a.jsonl, b.jsonl]}``. A list or a pattern (``part-*.csv``, in
-    alphabetical order) is read as one; csv, tsv, json and jsonl may be compressed (.gz, .xz, .zst).
-    A folder is one that ``save_to_disk`` wrote, or has a folder of .txt files for each class
-    (``pos/*.txt``), whose columns are ``text`` and ``label``."""
-    encoding: Line | None = None
-    """Of csv, tsv, json, jsonl and txt files, e.g. ``cp1252``; default: UTF-8. This and the next
-    keys hold for a data set of the Hub, too, whose files are csv or tsv."""
-    sep: str | None = None
-    r"""What parts the fields of a line: by default ``","`` in .csv and ``"\t"`` in .tsv. With it a
-    file of any other name (``data.txt``) is read like a .csv, too."""
-    quoting: Literal["minimal", "none"] | None = None
-    """``minimal``: a field between quotation marks may hold separators and line ends, and a mark
-    within is doubled; ``none``: quotation marks are characters, as in GLUE's .tsv files. Default:
-    ``minimal`` in .csv; in .tsv ``none`` unless the file shows that it quotes. Given, it also says
-    that a text which holds what looks like rows is one."""
-    header: bool | None = None
-    """Whether the first line of a csv or tsv file names the columns; default: unless
-    ``column_names`` is given."""
-    column_names: Lines | None = None
-    """Names of the columns of a csv or tsv file, e.g. ``[label, text]``; with ``header: true`` they
-    stand for those of the first line."""
-    na_values: list[str] = []
-    """Fields of csv and tsv files that mean "none", e.g. ``[NA, "-"]``. An empty field always does;
-    ``NA``, ``None`` and ``null`` are words unless they are listed."""
-    builtin: BuiltinTask | None = None
-    """Synthetic data generated by hfbench."""
-    text_column: Line | list[Line] = "text"
-    """The column with the text, or two columns for pairs of texts."""
-    text: str | None = None
-    r"""In place of ``text_column``: a text made of columns, e.g. ``"{title}\n{body}"`` (in double
-    quotes, in which YAML reads ``\n`` as a new line). A value that is missing leaves its place
-    empty. ``{{`` is a brace."""
-    problem_type: ProblemType | None = None
-    """What is asked of a text: one of the classes (``single_label_classification``), any number of
-    labels (``multi_label_classification``), or a number (``regression``). Default: regression where
-    the label column holds numbers with fractions, multi-label where it holds lists, is several
-    columns or has a ``label_separator``, else a single label."""
-    label_column: Line | Lines = "label"
-    """Class names (strings) or numbers; a ClassLabel's names are kept. Multi-label: a column of
-    lists of these, or several columns of 0 and 1, e.g. ``[toxic, insult]``. Regression: numbers."""
-    label_separator: str | None = None
-    """Multi-label: what parts the labels within a string, e.g. ``","``; an empty one has none."""
-    target_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    """Regression: the lowest and the highest number that there can be; others are refused."""
-    class_weights: Literal["balanced"] | dict[Line, PositiveFloat] | None = None
-    """Single label: by how much an example of each class counts in the training loss, a mean that
-    is weighted by them; ``balanced``: examples / (classes * examples of the class). Multi-label: by
-    how much a label that is there counts (``pos_weight``); ``balanced``: examples without it /
-    examples with it. A name that is not listed has 1."""
-    threshold: Literal["best_f1"] | None = None
-    """From which probability on a label is given. Multi-label, and the second of two classes:
-    0.5, or with ``best_f1`` of each label the one with the highest F1 on the validation examples;
-    needs a ``test_split``, which the choice has not seen."""
-    label_names: Annotated[dict[Line, Line], Field(min_length=2)] | None = None
-    """Class -> what it is called in results, for every class, e.g. ``{0: negative, 1: positive}``.
-    Their order stays that of the classes."""
-    min_class_size: PositiveInt | None = None
-    """Classes with fewer rows in the train split are left out of every split, and named. With
-    ``1`` none is: a class of one row, which cannot be in two parts, stays in the training part."""
-    train_split: Line = "train"
-    first: PositiveInt | None = None
-    """Only the first this many rows of the train split (before any validation is taken)."""
-    validation_split: Line | None = None
-    """A split of the data set; or give ``validation_size``."""
-    validation_size: PositiveInt | Share | None = None
-    """Examples, or a share of them, taken from the train split as ``split`` says."""
-    split: Literal["stratified", "last"] = "stratified"
-    """Which rows become the validation: ``stratified`` draws them at random, of each class its
-    share; ``last`` takes the last rows of the train split, for rows that are in the order of time.
-    """
-    group_column: Line | None = None
-    """Rows with the same value in this column (an author, a premise) stay together: they are all
-    in the training part or all in the validation part, which has ``validation_size`` rows or the
-    few fewer that whole groups make; ``train_sizes`` take whole groups, too, but for the last."""
-    split_seed: Seed = 0
-    """Seed of the stratified split; the same for all seeds of the comparison."""
-    test_split: Line | None = None
-    max_length: PositiveInt | None = None
-    """Texts are truncated to this many tokens (or to what the model can take, if less)."""
-    truncation: Truncation = "head"
-    """What is left of a text that is too long: its beginning, its end, or a quarter of the tokens
-    from its beginning and the others from its end (https://arxiv.org/abs/1905.05583)."""
-    metric: Line | None = None
-    """The measure by which models are ranked, of which ``margin`` is a difference; docs/measures.md
-    lists them. Default: ``accuracy``; multi-label ``f1_micro``, regression ``rmse``. Of one class:
-    ``f1:spam``."""
-    metrics: list[Line] = []
-    """Further measures that are columns."""
-    slices: list[Line] = []
-    """Parts of the evaluation examples by which models are compared, too: ``length`` (quarters of
-    the number of words), or columns of the data; numbers in quarters, of many values the most
-    frequent. Results hold the columns' values."""
-    title: Line | None = None
-    """What results call the data; default: the data set or the names of the files."""
-
-    @field_validator("text_column")
-    @classmethod
-    def _one_or_two(cls, value: str | list[str]) -> str | list[str]:
-        if isinstance(value, list) and len(value) != 2:
-            raise ValueError(f"{shown(value)} must be one column or a list of two")
-        return value
-
-    @field_validator("data_files")
-    @classmethod
-    def _no_addresses(cls, value: dict[str, str | list[str]] | None) -> Any:
-        for split, names in (value or {}).items():
-            for name in [names] if isinstance(names, str) else names:
-                if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
-                    raise ValueError(
-                        f"{split}: {shown(name)} is an address, and files are local: download it "
-                        "and name the file, or give dataset_name for a data set of the Hub"
-                    )
-        return value
-
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, value: str | None) -> str | None:
-        try:
-            "".encode(value or "utf-8")  # of codecs that are no encodings, as rot13, a LookupError
-        except LookupError:
-            raise ValueError(f"{shown(value)} is no encoding that Python knows") from None
-        return value and codecs.lookup(value).name
-
-    @field_validator("sep")
-    @classmethod
-    def _can_part(cls, value: str | None) -> str | None:
-        if value is not None and (not value or re.search(r'["\r\n]', value)):
-            raise ValueError(f"{shown(value)} cannot part fields")
-        return _without_escapes(value)
-
-    @field_validator("text")
-    @classmethod
-    def _is_template(cls, value: str | None) -> str | None:
-        if value is not None and not any(column for _, column in _template(value)):
-            raise ValueError(f"{shown(value)} names no column, as {{title}} would")
-        return _without_escapes(value)
-
-    @field_validator("target_range")
-    @classmethod
-    def _from_low_to_high(cls, value: list[float] | None) -> list[float] | None:
-        if value is not None and value[0] >= value[1]:
-            raise ValueError(f"{shown(value)} must be the lowest number and a higher one")
-        return value
-
-    @field_validator("label_separator")
-    @classmethod
-    def _can_part_labels(cls, value: str | None) -> str | None:
-        if value == "":
-            raise ValueError("an empty text cannot part labels")
-        return _without_escapes(value)
-
-    @field_validator("class_weights", mode="before")
-    @classmethod
-    def _numbers_are_named(cls, value: Any) -> Any:
-        """In JSON, as a record has it, the number of a class is a string."""
-        if not isinstance(value, dict):
-            return value
-        return {str(k) if type(k) is int else k: weight for k, weight in value.items()}
-
-    @field_validator("label_names", mode="before")
-    @classmethod
-    def _numbers_are_classes(cls, value: Any) -> Any:
-        """In JSON, as a record has it, the number of a class is a string."""
-        if not isinstance(value, dict):
-            return value
-        names = [str(name) for name in value.values()]
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"names must differ; {shown(repeated[0])} is there more than once")
-        return {str(k) if type(k) is int else k: name for k, name in value.items()}
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "Task":
-        self._require_one_of("dataset_name", "data_files", "builtin")
-        self._allow_only_with("dataset_name", "dataset_config", "revision")
-        if self.builtin and (given := [*self.reading_keys, *(["encoding"] * bool(self.encoding))]):
-            raise ValueError(f"{given[0]} says how files are read, and built-in data are no files")
-        if self.header is False and self.column_names is None:
-            raise ValueError("header: false leaves the columns without names; give column_names")
-        if len(set(self.column_names or [])) < len(self.column_names or []):
-            raise ValueError(f"column_names must differ: {', '.join(self.column_names or [])}")
-        if self.text is not None and self.text_column != "text":
-            raise ValueError("give text_column, or text to join columns, and not both")
-        self._require_one_of("validation_split", "validation_size")
-        self._allow_only_with("validation_size", "split")
-        columns = [*self.text_columns, *self.label_columns]
-        if len(set(columns)) < len(columns):
-            raise ValueError(f"text_column and label_column must differ: {', '.join(columns)}")
-        splits = [s for s in (self.train_split, self.validation_split, self.test_split) if s]
-        if len(set(splits)) < len(splits):
-            raise ValueError(
-                "train_split, validation_split and test_split must differ: " + ", ".join(splits)
-            )
-        if isinstance(self.label_column, list) and len(self.label_column) < 2:
-            raise ValueError(f"label_column: {shown(self.label_column)}: a list has two or more")
-        if isinstance(self.label_column, list) and self.label_separator is not None:
-            raise ValueError("label_separator goes with one label_column, and there are several")
-        if self.threshold and self.test_split is None:
-            raise ValueError(
-                f"threshold: {self.threshold} chooses on the validation examples, so the table "
-                "needs others: give test_split"
-            )
-        kind = self.said_problem_type
-        if kind and (unfit := self.keys_unfit_for(kind)):
-            raise ValueError(f"{unfit[0]} has no meaning for {kind}")
-        return self
-
-    @property
-    def label_columns(self) -> list[str]:
-        """The names of the columns that hold the labels; mostly one."""
-        return [self.label_column] if isinstance(self.label_column, str) else self.label_column
-
-    @property
-    def said_problem_type(self) -> ProblemType | None:
-        """What is asked, as far as the recipe says; None: the data do."""
-        is_multi_label = isinstance(self.label_column, list) or self.label_separator is not None
-        if self.problem_type is None and is_multi_label:
-            return "multi_label_classification"
-        return self.problem_type
-
-    def keys_unfit_for(self, kind: ProblemType) -> list[str]:
-        """Those that are given and have no meaning where ``kind`` is asked."""
-        unfit = [key for key, kinds in _KINDS_OF_KEYS.items() if getattr(self, key) is not None
-                 and kind not in kinds]  # fmt: skip
-        if isinstance(self.label_column, list) and kind != "multi_label_classification":
-            unfit.append("label_column: a list of columns")
-        return unfit
-
-    @property
-    def text_columns(self) -> list[str]:
-        """The names of one column, of two for pairs, or of those that the template ``text`` has."""
-        if self.text is not None:
-            return list(dict.fromkeys(column for _, column in self.text_parts if column))
-        return [self.text_column] if isinstance(self.text_column, str) else self.text_column
-
-    @property
-    def text_parts(self) -> list[tuple[str, str | None]]:
-        """Of the template ``text``: its pieces, each with the column that follows, if one does."""
-        return _template(self.text or "")
-
-    @property
-    def reading_keys(self) -> list[str]:
-        """Those that are given of the keys which have a meaning for csv and tsv files alone."""
-        keys = ("sep", "quoting", "header", "column_names", "na_values")
-        return [key for key in keys if getattr(self, key) not in (None, [])]
-
-    @property
-    def files(self) -> dict[str, str]:
-        """Key path within the task -> name, of each file, folder or pattern in ``data_files``."""
-        files: dict[str, str] = {}
-        for split, names in (self.data_files or {}).items():
-            key = f"data_files.{split}"
-            if isinstance(names, str):
-                files[key] = names
-            else:
-                files |= {f"{key}[{place}]": name for place, name in enumerate(names)}
-        return files
-
-    @property
-    def source(self) -> str:
-        """The data set in few words, for messages and tables; of files the names."""
-        if self.title:
-            return self.title
-        if self.dataset_name:
-            return (
-                f"{self.dataset_name}{f' ({self.dataset_config})' if self.dataset_config else ''}"
-            )
-        if self.builtin:
-            return f"built-in {self.builtin}"
-        names = list(dict.fromkeys(Path(file).name for file in self.files.values()))
-        return ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} others"
-
-
-class NamedTask(Task):
-    """One of several tasks of a recipe."""
-
-    name: Name
-    """Names its folder, ``<results>/<recipe>/<task>``, and its column of the overall page."""
-    training_arguments: TrainingArgumentsDict = {}
-    """For this task in place of the recipe's and the models', e.g. more epochs for few examples."""
-
-    @property
-    def alone(self) -> Task:
-        """The task as a recipe of this one task has it."""
-        own = type(self).model_fields.keys() - Task.model_fields.keys()
-        values = {name: getattr(self, name) for name in Task.model_fields}
-        return Task.model_construct(_fields_set=self.model_fields_set - own, **values)
-
-
-_CLASSIFICATION = ("single_label_classification", "multi_label_classification")
-_KINDS_OF_KEYS: dict[str, tuple[str, ...]] = {
-    "label_separator": ("multi_label_classification",),
-    "target_range": ("regression",),
-    "label_names": _CLASSIFICATION,
-    "min_class_size": _CLASSIFICATION,
-    "class_weights": _CLASSIFICATION,
-    "threshold": _CLASSIFICATION,
-}
-"""Key of a task -> the problem types for which it has a meaning; all others have one for each."""
-
-
-def _template(text: str) -> list[tuple[str, str | None]]:
-    parts = []
-    try:
-        parsed = list(Formatter().parse(text))
-    except ValueError as error:
-        raise ValueError(f"{shown(text)}: {error}") from None
-    for before, column, form, conversion in parsed:
-        if column == "" or form or conversion:
-            raise ValueError(f"{shown(text)}: a place for a column is written as {{title}}")
-        parts.append((before, column))
-    return parts
-
-
-def _without_escapes(text: str | None) -> str | None:
-    if text is not None and (found := re.search(r"\\[nrt]", text)):
-        raise ValueError(
-            f"{shown(text)} holds a backslash and a letter; write it in double quotes, in which "
-            f"YAML takes {found[0]} for one character"
-        )
-    return text
-
-
-class Corpus(Section):
-    """Text for language-model pretraining and how it is cut into examples."""
-
-    builtin: BuiltinCorpus | None = None
-    """Synthetic text generated by hfbench."""
-    text_file: Line | None = None
-    """A UTF-8 text file, relative to the recipe."""
-    dataset_name: Line | None = None
-    dataset_config: Line | None = None
-    revision: Revision | None = None
-    split: Line = "train"
-    text_column: Line = "text"
-    cut: Literal["sentences", "rows", "blocks"] = "sentences"
-    """``sentences``: each sentence is an example; ``rows``: each row of the data set (or line of
-    the file) is; ``blocks``: rows are joined by EOS and cut every ``block_size`` tokens."""
-    block_size: PositiveInt = 128
-    max_length: PositiveInt = 512
-    """Sentences and rows are truncated to this many tokens."""
-    first: PositiveInt | None = None
-    """Only the first this many examples."""
-    train_share: Share = 0.8
-    """The first share, in order, is for training, the rest for validation."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "Corpus":
-        self._require_one_of("builtin", "text_file", "dataset_name")
-        self._allow_only_with("dataset_name", "dataset_config", "revision")
-        return self
-
-    @property
-    def source(self) -> str:
-        """The corpus in a word, without folders."""
-        return self.builtin or self.dataset_name or Path(self.text_file or "").name
-
-
-class Tokenizer(Section):
-    """A tokenizer of the Hub or a local folder, or one trained here."""
-
-    name_or_path: Line | None = None
-    revision: Revision | None = None
-    train_on: Literal["task", "corpus"] | None = None
-    """Byte-level BPE trained on the task's train split, or on the train share of the model's
-    pretraining corpus. With ``train_sizes`` it still sees the whole train split at each size."""
-    vocab_size: Annotated[int, Field(ge=258)] = 1000
-    """At most this many entries: 256 bytes, two special tokens, and merges."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "Tokenizer":
-        self._require_one_of("name_or_path", "train_on")
-        self._allow_only_with("name_or_path", "revision")
-        self._allow_only_with("train_on", "vocab_size")
-        return self
-
-
-class Pretrain(Section):
-    """Language-model training before the comparison: done once, shared by all seeds."""
-
-    corpus: Corpus
-    seed: Seed = 0
-    optimizer: Optimizer | None = None
-    """Default: the recipe's."""
-    training_arguments: PretrainingArgumentsDict = {}
-    """Not merged with the recipe's: pretraining is another kind of run. With ``push_to_hub: true``
-    and ``hub_model_id`` each checkpoint is published, without the optimizer's state and privately,
-    unless ``hub_private_repo: false``."""
-
-    @field_validator("training_arguments")
-    @classmethod
-    def _no_label_smoothing(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if "label_smoothing_factor" in value:
-            raise ValueError("label_smoothing_factor is for classification only")
-        return value
-
-
-class Lora(Section):
-    """Low-rank adapters: they and the head are trained, the weights that the model had stay.
-
-    The keys are PEFT's, as in ``peft.LoraConfig``. The adapters are merged into the weights in the
-    end, so that what is evaluated and kept is an ordinary model. For the method see
-    https://arxiv.org/abs/2106.09685.
-    """
-
-    r: PositiveInt = 8
-    """Rank of the adapters."""
-    lora_alpha: PositiveInt = 16
-    """What an adapter adds is multiplied by this and divided by ``r``."""
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Of what goes into an adapter."""
-    target_modules: Annotated[list[str], Field(min_length=1)] | None = None
-    """Names of the linear layers that get one, e.g. ``[c_attn]``; default: PEFT's choice for the
-    architecture, where it has one."""
-
-
-class Model(Section):
-    """A row of the table."""
-
-    name: Name
-    model_name_or_path: Line | None = None
-    """A checkpoint of the Hub, or a local folder relative to where hfbench is started."""
-    preset: str | None = None
-    """A custom GPT of this size, from scratch."""
-    model_type: Line | None = None
-    """Any architecture of transformers, from scratch, e.g. ``gpt2``; its sizes go in ``config``.
-    One that a module of ``imports`` registers with the Auto classes, too."""
-    model: ClassPath | None = None
-    """An architecture of one's own, from scratch, by its configuration class, e.g.
-    ``my_package.my_model:MyConfig``; its sizes go in ``config``. The module is found as those of
-    ``imports`` are, and its models are those that the Auto classes know, or that lie beside it."""
-    control: Name | None = None
-    """``majority``, ``tfidf-logreg`` (TF-IDF of words and of runs of characters, and logistic
-    regression), or one of your own, which a module of ``imports`` registers
-    (``hfbench.models.controls.register_control``)."""
-    revision: Revision | None = None
-    trust_remote_code: bool = False
-    """Run the code that comes with this checkpoint."""
-    random_init: bool = False
-    """The checkpoint's architecture and tokenizer with random weights: its untrained twin."""
-    unfair: bool = False
-    """Compare an architecture of one's own though `hfbench check` finds a fault that makes the
-    comparison unfair, or pretrain what is no causal language model: to show what that does. A
-    footnote of the table says so."""
-    config: dict[str, Any] = {}
-    """Fields of the model's configuration, e.g. ``n_positions: 256``."""
-    tokenizer: Tokenizer | None = None
-    """Default: the checkpoint's own, where it has one, else the recipe's."""
-    pretrain: Pretrain | None = None
-    lora: Lora | None = None
-    """Fine-tune adapters in place of all weights; needs ``pip install 'hfbench[lora]'``."""
-    optimizer: Optimizer | None = None
-    """Default: the recipe's."""
-    training_arguments: TrainingArgumentsDict = {}
-    """Merged over the recipe's."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "Model":
-        self._require_one_of("model_name_or_path", "preset", "model_type", "model", "control")
-        self._allow_only_with("model_name_or_path", "revision", "trust_remote_code", "random_init")
-        if self.unfair and (self.preset or self.control):
-            raise ValueError("unfair is for an architecture of one's own")
-        if self.control:
-            unfit = ("config", "tokenizer", "pretrain", "lora", "optimizer", "training_arguments")
-            for name in unfit:
-                if getattr(self, name):
-                    raise ValueError(f"{name} has no meaning for the control {self.control!r}")
-        brings_weights = self.model_name_or_path and not self.random_init
-        if self.lora and not (brings_weights or self.pretrain):
-            raise ValueError("lora needs weights to start from: a checkpoint's, or give pretrain")
-        if self.preset is not None:
-            _check_preset(self.preset, self.config)
-        for name, value in self.config.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"config: {name}: {value} is not a finite number")
-        return self
-
-    @property
-    def source(self) -> str:
-        """Where the model comes from, in one word."""
-        named = (self.model_name_or_path, self.preset, self.model_type, self.model, self.control)
-        return next(filter(None, named))
-
-
-_SIZES = ("n_layer", "n_head", "n_embd", "n_positions", "n_inner", "vocab_size")
-
-
-def _check_preset(preset: str, config: dict[str, Any]) -> None:
-    presets = custom_gpt_presets()
-    if preset not in presets:
-        known = ", ".join(presets)
-        raise ValueError(f"unknown preset {preset!r}{nearest(preset, presets)} (known: {known})")
-    for name, value in config.items():
-        if problem := check_field(name, value, custom_gpt_fields()):
-            raise ValueError(f"config: {problem} (a field of CustomGPTConfig)")
-        if name in _SIZES and value is not None and value < 1:
-            raise ValueError(f"config: {name}: {value} must be at least 1")
-        if name.endswith("_pdrop") and not 0 <= value < 1:
-            raise ValueError(f"config: {name}: {value} must be at least 0 and less than 1")
+    patience: PositiveInt
+    """It ends after so many evaluations in a row that are no better than the best one before."""
+    metric: Line = "loss"
+    """By what they are compared: ``loss``, or a measure."""
 
 
 class Recipe(Section):
@@ -628,6 +82,13 @@ class Recipe(Section):
     lowest loss (``best_loss``), the highest accuracy (``best_accuracy``) or the best of any other
     measure (``best_f1_macro``) of the evaluations on the validation split during training, the
     earliest among equals."""
+    early_stopping: EarlyStopping | None = None
+    """End the training of every model by the same rule, e.g. ``{patience: 3, metric: loss}``; the
+    weights of the best evaluation are evaluated in the end (``selection``). The learning rate still
+    follows the steps that were planned."""
+    tune: Tune | None = None
+    """Choose settings of each model on other examples than the table reports, with the same budget
+    for each, before the comparison runs with them; see docs/tuning.md."""
     optimizer: Optimizer = "huggingface"
     """``huggingface``: the defaults of TrainingArguments; ``study``: the optimiser of the study."""
     training_arguments: TrainingArgumentsDict = {}
@@ -642,6 +103,7 @@ class Recipe(Section):
     save_models: bool = False
     """Keep the weights of every cell under ``<results>/<name>/models/``."""
     _folder: Path = PrivateAttr(default=Path())
+    _parts: "list[Recipe] | None" = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -664,6 +126,21 @@ class Recipe(Section):
                 f"seeds: looks must rise from 2 or more to at_most ({at_most}), not {numbers}"
             )
         return {**values, "seeds": list(range(at_most)), "looks": numbers}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _selection_of_early_stopping(cls, values: Any) -> Any:
+        """Whoever stops by a measure evaluates the weights that it says are best."""
+        stopping = values.get("early_stopping") if isinstance(values, dict) else None
+        if not isinstance(stopping, dict):
+            return values
+        own = f"best_{stopping.get('metric', 'loss')}"
+        if values.get("selection", own) != own:
+            raise ValueError(
+                f"selection: early_stopping evaluates the weights of {own}, not of "
+                f"{values['selection']}; leave selection out"
+            )
+        return {**values, "selection": own}
 
     @field_validator("models")
     @classmethod
@@ -741,7 +218,7 @@ class Recipe(Section):
         for model in self.models:
             if not self.all_tasks and model.pretrain is None:
                 raise ValueError(f"without a task, model {model.name!r} needs a pretrain block")
-            if model.control or model.model_name_or_path:
+            if model.model_name_or_path or not model.has_network:
                 continue
             tokenizer = model.tokenizer or self.tokenizer
             if tokenizer is None:
@@ -750,6 +227,21 @@ class Recipe(Section):
                 raise ValueError(f"model {model.name!r} has no corpus to train a tokenizer on")
             if tokenizer.train_on == "task" and not self.all_tasks:
                 raise ValueError(f"model {model.name!r}: no task to train a tokenizer on")
+        return self
+
+    @model_validator(mode="after")
+    def _no_curve_of_predictions(self) -> "Recipe":
+        for model in self.models:
+            if model.predictions and self.train_sizes:
+                raise ValueError(
+                    f"model {model.name!r}: predictions have no place on a learning curve "
+                    "(train_sizes): hfbench does not train what gave them"
+                )
+            if model.predictions and self.tasks:
+                raise ValueError(
+                    f"model {model.name!r}: one file of predictions is of one task; give each "
+                    "task a recipe of its own, and `hfbench table --overall` compares over them"
+                )
         return self
 
     @model_validator(mode="after")
@@ -766,23 +258,94 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _can_select(self) -> "Recipe":
+        chooses = "early_stopping" if self.early_stopping else "selection"
+        chosen = {chooses: self.selection} if self.selection != "last" else {}
+        for model in self.models:
+            if model.probe and model.probe.pooling == "best":
+                chosen[f"models.{model.name}.probe.pooling"] = "best"
+        without = [
+            key
+            for key, task in self.all_tasks.items()
+            if task.test_split is None and task.trial is None  # a trial is in no table
+        ]
+        if chosen and (without or not self.all_tasks):
+            key, rule = next(iter(chosen.items()))
+            raise ValueError(
+                f"{key}: {rule} chooses on the validation examples, so the table needs others: "
+                f"give {(without or ['task'])[0]}.test_split"
+            )
         if self.selection == "last":
             return self
-        without = [key for key, task in self.all_tasks.items() if task.test_split is None]
-        if without or not self.all_tasks:
-            raise ValueError(
-                f"selection: {self.selection} chooses on the validation examples, so the table "
-                f"needs others: give {(without or ['task'])[0]}.test_split"
-            )
         of_tasks = [task.training_arguments for task in self.tasks] or [{}]
         for model, own in itertools.product(self.models, of_tasks):
             arguments = {**self.training_arguments, **model.training_arguments, **own}
-            if arguments.get("eval_strategy") == "no" and not model.control:
+            if arguments.get("eval_strategy") == "no" and model.is_trained:
                 raise ValueError(
                     f"selection: {self.selection} needs evaluations during training, but model "
                     f"{model.name!r} has eval_strategy: no; give epoch or steps"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _can_tune(self) -> "Recipe":
+        if self.tune is None:
+            if tuned := [model.name for model in self.models if model.tune]:
+                raise ValueError(f"models.{tuned[0]}.tune goes with tune, which is not given")
+            return self
+        if not self.all_tasks:
+            raise ValueError("tune: there is no task to choose settings on")
+        if self.train_sizes:
+            raise ValueError(
+                "tune: settings would be chosen with more examples than the smaller of train_sizes "
+                "have; give one of the two"
+            )
+        for key, task in self.all_tasks.items():
+            if task.split == "last" and (self.tune.folds or task.test_split is None):
+                raise ValueError(
+                    f"tune: {key}.split: last says that rows are in the order of time, which folds "
+                    f"would break: give {key}.test_split and no tune.folds"
+                )
+        self._check_spaces(self.tune)
+        return self
+
+    def _check_spaces(self, tune: Tune) -> None:
+        spaces = {model.name: model.space(tune) for model in self.models}
+        if not any(spaces.values()):
+            raise ValueError("tune: no model has anything to tune: give tune.space")
+        for key in tune.space:
+            if not any(key in space for space in spaces.values()):
+                raise ValueError(f"tune.space.{key}: no model has it, or each gives its own value")
+        for task, model in itertools.product(self.tasks, self.models):
+            if both := sorted({*task.training_arguments} & {*model.tune}):
+                raise ValueError(
+                    f"tasks.{task.name}.training_arguments.{both[0]}: models.{model.name}.tune has "
+                    "it, too"
+                )
+        for model in self.models:
+            space, number = spaces[model.name], combinations(spaces[model.name])
+            if not space:
+                continue
+            if len(model.name) > _LONGEST_TUNED:
+                raise ValueError(
+                    f"model {model.name!r}: a name of up to {_LONGEST_TUNED} characters is wanted, "
+                    "since its trials are called after it"
+                )
+            if tune.sampler == "grid" and number is None:
+                continuous = [key for key, values in space.items() if not hasattr(values, "values")]
+                raise ValueError(
+                    f"tune.sampler: a grid is of lists of choices, and {continuous[0]} of model "
+                    f"{model.name!r} is a range; give a list, or sampler: random"
+                )
+            if tune.sampler != "grid" and number is not None and number <= (tune.trials or 0):
+                raise ValueError(
+                    f"tune.trials: model {model.name!r} has {number} combinations, and is to have "
+                    f"{tune.trials} trials; sampler: grid tries each of them once"
+                )
+            if not model.is_trained and not tune.trials and not tune.train_seconds and tune.flops:
+                raise ValueError(
+                    f"tune.flops: those of {model.name!r}, which is not trained, are not counted; "
+                    "give trials as well"
+                )
 
     @classmethod
     def from_values(cls, values: dict[str, Any], folder: Path) -> "Recipe":
@@ -817,6 +380,8 @@ class Recipe(Section):
 
         The name of each, ``<recipe>/<task>``, is the path of its results.
         """
+        if self._parts is not None:
+            return self._parts
         if not self.tasks:
             return [self]
         return [
@@ -832,12 +397,32 @@ class Recipe(Section):
         ]
 
     @property
+    def has_parts(self) -> bool:
+        """Whether `by_task` gives others than itself."""
+        return bool(self.tasks) or self._parts is not None
+
+    def of_parts(self, parts: "list[Recipe]") -> "Recipe":
+        """The recipe with these in place of its tasks; their names begin with its own and ``/``."""
+        recipe = self.model_copy()
+        recipe._parts = parts
+        return recipe
+
+    def only(self, models: Collection[str], seeds: list[int]) -> "Recipe":
+        """The recipe with the models of these names, and with these seeds, alone."""
+        own = [model for model in self.models if model.name in models]
+        recipe = self.model_copy(update={"models": own, "seeds": seeds})
+        if self._parts is not None:
+            recipe._parts = [part.only(models, seeds) for part in self._parts]
+        return recipe
+
+    @property
     def modules(self) -> dict[str, str]:
         """Module -> the key that names it, of every module whose code this recipe runs."""
         modules = dict.fromkeys(self.imports, "imports")
         for model in self.models:
-            if model.model:
-                modules.setdefault(model.model.partition(":")[0], f"models.{model.name}.model")
+            for key in ("model", "estimator"):
+                if path := getattr(model, key):
+                    modules.setdefault(path.partition(":")[0], f"models.{model.name}.{key}")
         return modules
 
     @property
@@ -855,6 +440,8 @@ class Recipe(Section):
             if not is_pattern(name)
         }
         for index, model in enumerate(self.models):
+            if model.predictions:
+                paths[f"models[{index}].predictions"] = self.folder / model.predictions.file
             if model.pretrain and model.pretrain.corpus.text_file:
                 key = f"models[{index}].pretrain.corpus.text_file"
                 paths[key] = self.folder / model.pretrain.corpus.text_file
@@ -862,13 +449,8 @@ class Recipe(Section):
 
 
 def _with_arguments(model: Model, task: NamedTask) -> Model:
-    """``model`` with what the task says of its training; a control is not trained."""
-    if model.control or not task.training_arguments:
+    """``model`` with what the task says of its training, where it is trained."""
+    if not (model.is_trained and task.training_arguments):
         return model
     arguments = {**model.training_arguments, **task.training_arguments}
     return model.model_copy(update={"training_arguments": arguments})
-
-
-BUILTIN_TASKS: tuple[str, ...] = get_args(BuiltinTask)
-BUILTIN_CORPORA: tuple[str, ...] = get_args(BuiltinCorpus)
-BUILTIN_CONTROLS: tuple[str, ...] = get_args(BuiltinControl)

@@ -12,7 +12,8 @@ from hfbench.data.corpus import load_corpus
 from hfbench.data.task import load_task
 from hfbench.data.tokens import predicted_bytes, tokenize_corpus, tokenize_task
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.schema import Corpus, Task
+from hfbench.recipe.model import Corpus
+from hfbench.recipe.task import Task
 
 
 def peak_memory() -> float:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from hfbench.data.task import load_task
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 
 def peak_memory() -> float:

@@ -17,7 +17,7 @@ from hfbench.execution import inputs as workbench
 from hfbench.execution.inputs import Inputs
 from hfbench.recipe.cells import plan_comparison
 from hfbench.recipe.load import load_recipe
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 from hfbench.records.schema import NEAR_SHARE, RUN, Overlap
 
 PARTS = ("examples", "exact", "near", "short")

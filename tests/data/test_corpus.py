@@ -8,7 +8,7 @@ from hfbench.data import corpus as corpus_module
 from hfbench.data.builtin import pets, sentiment
 from hfbench.data.corpus import cut_sentences, load_corpus
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Corpus
+from hfbench.recipe.model import Corpus
 
 
 def load(folder, **corpus):

@@ -18,7 +18,7 @@ from hfbench.data.files import DataFile
 from hfbench.data.sources import load_source
 from hfbench.data.task import load_task
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 NAMES = ["text", "label", "more"]
 FIELDS = st.text(st.sampled_from('",;\t\r\n a0é\u2028\x85\x00') | st.characters(codec="utf-8"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hfbench.data.files import DataFile
 from hfbench.data.json_rows import read_json
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 TASK = Task(data_files={"train": "t.jsonl"}, validation_size=1)
 VALUES = st.recursive(

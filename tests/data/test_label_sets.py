@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from hfbench.data.tables import labels_of
 from hfbench.data.task import load_task
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 NAMES = ["anger", "fear", "joy"]
 

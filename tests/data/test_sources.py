@@ -16,7 +16,7 @@ import pytest
 from hfbench.data.task import load_task
 from hfbench.errors import UserError
 from hfbench.recipe.load import load_recipe
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 FIELD = Path(__file__).parents[3] / "shared" / "field"
 

@@ -13,7 +13,7 @@ from hfbench.errors import UserError
 from hfbench.execution.inputs import Inputs
 from hfbench.recipe.cells import plan_comparison
 from hfbench.recipe.load import load_recipe
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 RELATIONS = ["contradiction", "entailment", "neutral"]
 

@@ -8,7 +8,7 @@ import pytest
 from hfbench.data.tables import labels_of
 from hfbench.data.task import load_task
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 SCORES = [round(0.125 * (i * 7 % 41), 3) for i in range(40)]
 

@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from hfbench.data.task import load_task
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 
 def write(folder: Path, name: str, frame: dict) -> str:

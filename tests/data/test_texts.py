@@ -16,7 +16,7 @@ from hfbench.data.tokens import predicted_bytes, tokenize_corpus
 from hfbench.errors import StorageError
 from hfbench.models import tokenizer as training
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.schema import Corpus
+from hfbench.recipe.model import Corpus
 from hfbench.training.sampler import with_ignored_row
 
 WORDS = [f"text {number} \u20ac" for number in range(2500)]  # several batches

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 from hfbench.data.tokens import predicted_bytes, tokenize_corpus, tokenize_task
 from hfbench.errors import UserError
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.schema import Corpus
+from hfbench.recipe.model import Corpus
 
 TEXTS = ["a b c d e f g h", "a b", "c", "h g f"]
 

@@ -4,7 +4,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from hfbench.data.weights import class_weights
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 
 def weigh(labels, given, names=("a", "b", "c")):

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from hfbench.data.task import load_task
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 PAGE = (Path(__file__).parents[2] / "docs" / "your-data.md").read_text("utf-8")
 SAMPLES = re.findall(r"```yaml\n# ([^\n]*)\n(task:\n.*?)```", PAGE, re.DOTALL)

@@ -14,7 +14,7 @@ from hfbench.models.architecture import (
     is_own,
 )
 from hfbench.models.prepare import check_head, prepare_model
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 
 NUMBERS = itertools.count()
 CONFIG = """

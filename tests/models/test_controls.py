@@ -9,7 +9,7 @@ from hfbench.models.controls import (
     refuse_unknown_control,
     register_control,
 )
-from hfbench.recipe.schema import BUILTIN_CONTROLS
+from hfbench.recipe.model import BUILTIN_CONTROLS
 
 
 class Words:

@@ -7,7 +7,7 @@ from hfbench.errors import UserError
 from hfbench.models.lengths import NO_LIMIT
 from hfbench.models.load import load_classifier
 from hfbench.models.prepare import prepare_model
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 
 TEXTS = ["the cat sat on the mat", "a dog and a cat"]
 SIZES = {

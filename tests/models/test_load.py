@@ -9,7 +9,7 @@ from hfbench.models.facts import count_parameters, describe_config, hash_weights
 from hfbench.models.load import load_causal_lm, load_classifier
 from hfbench.models.prepare import prepare_model
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 
 TEXTS = ["the cat sat on the mat", "a dog and a cat"]
 

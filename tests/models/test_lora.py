@@ -30,7 +30,8 @@ from hfbench.models.prepare import check_lora, prepare_model
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.cells import plan_comparison, plan_pretraining
 from hfbench.recipe.load import load_recipe
-from hfbench.recipe.schema import Lora, Model, Recipe
+from hfbench.recipe.model import Lora, Model
+from hfbench.recipe.schema import Recipe
 from hfbench.records.predictions import load_predictions
 from hfbench.records.store import load_records
 from hfbench.training.seeds import derive_streams

@@ -17,7 +17,7 @@ from hfbench.models.origin import classifier_head
 from hfbench.models.prepare import check_head, prepare_model
 from hfbench.models.tokenizer import end_texts, train_tokenizer
 from hfbench.recipe.load import load_recipe
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 
 TEXTS = ["the cat sat on the mat", "a dog and a cat"]
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,

@@ -10,7 +10,7 @@ from hfbench.models import questions
 from hfbench.models.custom_gpt import CustomGPTForCausalLM
 from hfbench.models.prepare import prepare_model
 from hfbench.models.questions import refuse_unfit
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 
 LENGTH = 64
 GPT = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": LENGTH}}

@@ -18,7 +18,9 @@ from hfbench.data.task import load_task
 from hfbench.errors import UserError
 from hfbench.recipe.fields import custom_gpt_fields, training_arguments_fields
 from hfbench.recipe.load import load_recipe
-from hfbench.recipe.schema import Corpus, Lora, Model, Pretrain, Recipe, Task, Tokenizer
+from hfbench.recipe.model import Corpus, Lora, Model, Pretrain, Tokenizer
+from hfbench.recipe.schema import Recipe
+from hfbench.recipe.task import Task
 from hfbench.records.predictions import load_predictions
 from hfbench.records.record_file import load_record
 from hfbench.records.schema import (

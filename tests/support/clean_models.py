@@ -10,7 +10,7 @@ from transformers import AutoConfig
 from hfbench.checks import CheckedModel
 from hfbench.models.prepare import PreparedModel
 from hfbench.models.tokenizer import end_texts, train_tokenizer
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 
 _SIZES = {
     "hidden_size": 32,

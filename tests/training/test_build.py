@@ -12,7 +12,7 @@ from hfbench.models.custom_gpt import (
     CustomGPTForSequenceClassification,
 )
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.schema import Corpus
+from hfbench.recipe.model import Corpus
 from hfbench.training import build
 from hfbench.training.arguments import training_arguments
 from hfbench.training.skipping import SkippingTrainer

@@ -17,7 +17,7 @@ from hfbench.data.builtin import pets
 from hfbench.data.tokens import tokenize_corpus
 from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.schema import Corpus
+from hfbench.recipe.model import Corpus
 from hfbench.training.arguments import training_arguments
 from hfbench.training.build import build_trainer
 from hfbench.training.cuda_graphs import can_replay

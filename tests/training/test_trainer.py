@@ -22,7 +22,7 @@ from hfbench.models.custom_gpt import (
 )
 from hfbench.models.load import load_causal_lm
 from hfbench.models.prepare import prepare_model
-from hfbench.recipe.schema import Corpus, Model
+from hfbench.recipe.model import Corpus, Model
 from hfbench.training.arguments import share_batch, training_arguments
 from hfbench.training.build import build_trainer
 from hfbench.training.losses import NonFiniteLossError

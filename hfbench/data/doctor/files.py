@@ -18,7 +18,7 @@ from hfbench.data.doctor.encoding import decodes, find_encoding
 from hfbench.data.doctor.finding import Finding, some
 from hfbench.data.files import DataFile
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 _KINDS = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl", ".parquet": "parquet"}
 _SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}

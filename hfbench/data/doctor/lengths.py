@@ -16,7 +16,8 @@ from huggingface_hub.errors import HFValidationError
 from tokenizers import Tokenizer
 
 from hfbench.data.doctor.finding import Finding, percent
-from hfbench.recipe.schema import Model, Recipe
+from hfbench.recipe.model import Model
+from hfbench.recipe.schema import Recipe
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
 _PIECES = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
@@ -72,7 +73,7 @@ def estimate_tokens(text: str) -> int:
 def count_cuts(texts: Sequence[str], recipe: Recipe) -> list[Cut]:
     """What each model of ``recipe`` but its controls would cut of ``texts``, or of some of them."""
     some = texts[:: max(1, len(texts) // _MOST_TEXTS)]
-    return [_cut(model, some, recipe) for model in recipe.models if not model.control]
+    return [_cut(model, some, recipe) for model in recipe.models if model.has_network]
 
 
 def describe(cuts: list[Cut], recipe: Recipe) -> list[Finding]:

@@ -17,7 +17,7 @@ from hfbench.data.task import load_task
 from hfbench.data.tokens import tokenize_task
 from hfbench.errors import UserError
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 HALF = "is half a character (a lone surrogate); remove it or write the whole character"
 JSON = "an object a line is wanted, or a list of objects"

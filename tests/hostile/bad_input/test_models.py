@@ -16,7 +16,7 @@ from hfbench.errors import UserError
 from hfbench.models.load import load_classifier
 from hfbench.models.prepare import check_head, prepare_model
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 
 TEXTS = ["the cat sat on the mat", "a dog and a cat"]
 ROWS = 270  # of the embedding, as many as the tokenizer's entries

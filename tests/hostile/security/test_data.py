@@ -20,7 +20,7 @@ import yaml
 from hfbench.cli.app import main
 from hfbench.data.task import load_task
 from hfbench.errors import UserError
-from hfbench.recipe.schema import Task
+from hfbench.recipe.task import Task
 
 
 def load_data(folder, **task):

@@ -21,7 +21,7 @@ from hfbench.models.convert import convert
 from hfbench.models.load import load_classifier
 from hfbench.models.prepare import prepare_model
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.schema import Model
+from hfbench.recipe.model import Model
 
 
 @pytest.fixture(scope="session")
