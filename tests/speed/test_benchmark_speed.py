@@ -376,7 +376,7 @@ def test_losses_are_compared_in_float32_where_the_row_says_so(benchmark, two_gpu
     assert measured.check.passed
     assert "6 steps, float32, 2 GPUs" in measured.check.summary
     alone, pair = measured.check.details["losses"].values()
-    assert alone == pytest.approx(pair, abs=1e-6)  # in bf16 they are 1e-4 apart
+    assert alone == pytest.approx(pair, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -411,3 +411,22 @@ def test_a_comparison_on_more_and_more_gpus_leaves_the_same_records(benchmark, t
         assert all(0 < start < run.seconds for start in run.details["starts"])
         assert len(run.details["train_seconds"]) == 4
         assert run.details["command"].startswith("hfbench compare comparison.yaml")
+
+
+@pytest.mark.slow
+def test_models_that_people_use_are_compared_with_scripts(benchmark, tmp_path, monkeypatch):
+    from speed import real
+
+    # the stock Trainer refuses bf16 where there is no GPU
+    run_python = real.run_python
+    monkeypatch.setattr(
+        real, "run_python", lambda words: run_python([word for word in words if word != "--bf16"])
+    )
+    sizes = {"texts": 100, "epochs": 1, "seeds": 2, "scripts": 1, "repetitions": 1}
+    measured = real.RealComparison(("tiny-bert",), **sizes).measure(tmp_path)
+    assert list(measured.sides) == ["hfbench compare", "2 stock scripts, 1 measured and scaled"]
+    (ours,), scripts = measured.sides.values()
+    cells = zip(ours.details["starts"], ours.details["cell_seconds"], strict=True)
+    assert all(0 < start < start + seconds < ours.seconds for start, seconds in cells)
+    (taken,) = scripts[0].details["scripts"]["tiny-bert"]
+    assert scripts[0].seconds == 2 * taken
