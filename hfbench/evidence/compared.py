@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -56,6 +56,9 @@ from hfbench.records.schema import (
     PretrainingRecord,
     TaskData,
 )
+
+if TYPE_CHECKING:
+    from hfbench.evidence.tuning import Tuning
 
 _NO_PROBABILITIES = "its answers are labels, without probabilities"
 _MAJORITY = "always the commonest class"  # no name of a model, which has no spaces
@@ -338,6 +341,8 @@ class ComparedModels(Standing):
     pretraining: list[PretrainingRecord | FailedRecord]
     asked: list[Asked]
     """What was asked of it, and when, the first first; empty where nothing was kept."""
+    tuning: "Tuning | None" = None
+    """How settings of the models were chosen; None where they were not."""
 
     @property
     def title_of_others(self) -> str:

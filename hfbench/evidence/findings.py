@@ -14,6 +14,7 @@ from hfbench.evidence.data_notes import describe_data, shared_parts, trained_on,
 from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.footnotes import footnotes
 from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
+from hfbench.evidence.tuning_words import tuning_notes
 from hfbench.evidence.use import use_notes
 from hfbench.evidence.words import enumerate_names, few_names, gap_text, list_labels, percent
 from hfbench.metrics.calibration import error_if_calibrated
@@ -66,6 +67,8 @@ class Findings:
     """The parts of the recipe's slices."""
     slice_notes: list[str]
     """Where the order of models turns, and how to read the tables of slices."""
+    tuning: list[str]
+    """How settings were chosen and how sure that is; empty where they were not."""
     curve: list[str]
     """What the learning curve shows and how to read it; empty where there is none."""
     pretraining: list[str]
@@ -96,6 +99,7 @@ class Findings:
             class_notes=_class_notes(together),
             parts=parts,
             slice_notes=_slice_notes(comparison.metric, parts, turns),
+            tuning=tuning_notes(comparison, comparison.tuning) if comparison.tuning else [],
             curve=[*_curve_findings(comparison), _curve_note(comparison.metric)]
             if comparison.curve
             else [],

@@ -1,9 +1,11 @@
 """Footnotes of models: what differs, what it saw before, what failed and why."""
 
+from hfbench.evidence.advice import advice
 from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
 from hfbench.evidence.data_notes import describe_overlap, overlaps
 from hfbench.evidence.rivals import describe_rival
 from hfbench.evidence.stats import at_most
+from hfbench.evidence.tuning_words import tuned_footnote
 from hfbench.evidence.words import gap_text, percent
 from hfbench.records.schema import ControlRecord
 
@@ -13,8 +15,11 @@ def footnotes(comparison: ComparedModels) -> dict[str, str]:
     marks: dict[str, str] = {}
     for model in comparison.models:
         reasons = [*filter(None, [describe_rival(model)])]
+        reasons += filter(None, [tuned_footnote(model, comparison.tuning)])
         reasons += comparison.differences.get(model.name, [])
         reasons += filter(None, [collapse(model), _odd_seeds(model), _one_pretraining(model)])
+        if model.finished and (tip := advice(model, comparison.floors[model.name])):
+            reasons.append(tip)
         reasons += filter(None, [_pretrained_on(model), _unfair(model), _unknown(model)])
         reasons += dict.fromkeys(note for r in model.finished for note in r.model_facts.notes)
         # one that gives a label from another probability on is meant to be right less often

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from scipy.optimize import isotonic_regression
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns
+from hfbench.evidence.tuning import Tuning, cost_of_a_trial
 from hfbench.evidence.use import measured
 from hfbench.evidence.words import enumerate_names, gap_and_interval, value_text
 from hfbench.metrics.built_in import LOSSES
@@ -87,6 +88,8 @@ def draw_plots(comparison: ComparedModels) -> list[Plot]:
                 plots += [_training(comparison, metric.name, metric)]
         if comparison.curve:
             plots.append(_learning_curve(comparison))
+        if comparison.tuning and comparison.tuning.searches:
+            plots.append(_tuning(comparison, comparison.tuning))
         is_single = comparison.finished[0].kind == "single_label_classification"
         if is_single and not all(model.gives_labels for model in comparison.finished):
             plots.append(_reliability(comparison))
@@ -352,6 +355,39 @@ def _learning_curve(comparison: ComparedModels) -> Plot:
         f"{'; '.join(said)}."
     )
     return Plot("learning_curve", alt, figure)
+
+
+def _tuning(comparison: ComparedModels, tuning: Tuning) -> Plot:
+    """Expected validation value against the number of trials (or what they cost)."""
+    figure, axes = _new(_height(comparison))
+    metric, budget = comparison.metric, tuning.tune.budget
+    scale, ends, drawn, said = _scale(metric), [], [], []
+    unit = next((key for key in ("train_seconds", "flops") if key in budget), "trials")
+    for model, style in zip(comparison.models, _styles(comparison), strict=True):
+        search = tuning.searches.get(model.name)
+        if search is None:
+            continue
+        at = np.arange(1, len(search.curve) + 1) * cost_of_a_trial(search, unit)
+        low, high = search.band
+        axes.plot(at, scale * search.curve, style.marker, ls=style.dashes, color=style.color, ms=3)
+        axes.fill_between(at, scale * low, scale * high, color=style.color, alpha=0.12, lw=0)
+        drawn.append((model, style))
+        ends.append(float(scale * search.curve[-1]))
+        first, last = (value_text(metric, float(search.curve[i])) for i in (0, -1))
+        said.append(f"{model.name} from {first} to {last}")
+    _label_ends(figure, axes, ends, drawn)
+    words = {"trials": "trials", "train_seconds": "s of training", "flops": "FLOPs of training"}
+    axes.set_xlabel(words[unit])
+    axes.set_title(f"validation {_axis(metric)}, best so far")
+    what = (
+        "the best of the first trials; bands: 95 % over validation examples"
+        if tuning.tune.sampler == "tpe"
+        else "expected best of so many of the trials; bands: 95 % over validation examples"
+        + (" and trials" if tuning.tune.sampler == "random" else "")
+    )
+    explain(figure, what)
+    alt = f"Validation {metric.label} of the best trial against {words[unit]}: {'; '.join(said)}."
+    return Plot("tuning", alt, figure)
 
 
 def _reliability(comparison: ComparedModels) -> Plot:

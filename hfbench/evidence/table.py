@@ -19,6 +19,8 @@ from hfbench.evidence.classes import FEW, MEASURES
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Standing
 from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
 from hfbench.evidence.judge import Interval
+from hfbench.evidence.text_table import TextTable
+from hfbench.evidence.tuning_words import trials_csv_lines, tuning_table
 from hfbench.evidence.use import three_digits, use_of
 from hfbench.evidence.words import ends_text, p_text, signed_gap, value_text
 from hfbench.metrics.registry import METRICS, Metric
@@ -75,15 +77,6 @@ class Row:
     """The footnote: what differs in more than the model, what failed."""
     measures: list[Metric] = field(metadata={"column": False})
     """The one by which models are ranked, and the others."""
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table as texts."""
-
-    header: list[str]
-    rows: list[list[str]]
-    """Each as long as the header; the first cell names the row."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +234,8 @@ def write_table(findings: Findings, results: Path, names: Sequence[str] = MAIN) 
         outputs[results / "classes.csv"] = classes_csv(findings)
     if findings.parts:
         outputs[results / "slices.csv"] = slices_csv(findings)
+    if comparison.tuning:
+        outputs[results / "trials.csv"] = _csv(trials_csv_lines(comparison.tuning))
     for path, text in outputs.items():
         with atomic(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -268,6 +263,9 @@ def as_markdown(findings: Findings, names: Sequence[str] = MAIN) -> str:
     ]
     if findings.verdicts:
         lines += ["## What was asked", markdown.bullets(findings.verdicts), QUESTIONS_NOTE]
+    if comparison.tuning:
+        table = tuning_table(comparison, comparison.tuning)
+        lines += _section("Tuning", table, findings.tuning)
     if comparison.finished:
         lines += _section("Cost", text_table(rows, COST, {}), findings.cost)
         if findings.use:
