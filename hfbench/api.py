@@ -36,13 +36,13 @@ def plan(
     Raises:
         UserError: as `compare`, before anything runs.
     """
-    from hfbench.execution.survey import SurveyOfTasks, cells_to_look_at
+    from hfbench.execution.survey import SurveyOfParts, cells_to_look_at
     from hfbench.execution.tasks import load_inputs
     from hfbench.recipe.cells import Shard
 
     part = Shard.parse(shard) if shard else None
     inputs = load_inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
-    survey = SurveyOfTasks(inputs, Path(results))
+    survey = SurveyOfParts(inputs, Path(results))
     return survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=part)
 
 

@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     model_validator,
 )
 from typing_extensions import Self
@@ -104,6 +105,20 @@ class Overlap(RecordPart):
     )
 
 
+class FoldData(RecordPart):
+    """Which part of a cross-validation a run is of."""
+
+    number: int = Field(description="Of all folds of all repetitions, from 1.")
+    folds: int = Field(description="Parts of the train split.")
+    repeats: int = Field(description="How often it is parted.")
+    whole: SplitData = Field(description="All rows that are evaluated, fold by fold.")
+
+    @property
+    def repeat(self) -> int:
+        """The repetition that it is of, from 0."""
+        return (self.number - 1) // self.folds
+
+
 class TaskData(RecordPart):
     """The data of a classification run."""
 
@@ -128,6 +143,9 @@ class TaskData(RecordPart):
         default=None,
         description="Class -> rows left out of all splits together, of classes smaller than "
         "`min_class_size`; null where there is no such size.",
+    )
+    fold: FoldData | None = Field(
+        default=None, description="Of a cross-validation; null without one."
     )
 
 
@@ -292,6 +310,9 @@ class RunRecord(RecordPart):
     train_size: int | None = Field(
         default=None, description="Training examples of a learning curve's point; null: all."
     )
+    fold: int | None = Field(
+        default=None, description="Of a cross-validation, from 1, as `task.fold` says; null: none."
+    )
     cell_id: str = Field(description="SHA-256 of `identity`: by this a result is known again.")
     identity: dict[str, Any] = Field(
         default={},
@@ -330,7 +351,7 @@ class RunRecord(RecordPart):
     @property
     def stem(self) -> str:
         """The file name without its ending."""
-        return cell_stem(self.kind, self.model, self.train_size, self.seed)
+        return cell_stem(self.kind, self.model, self.train_size, self.seed, self.fold)
 
 
 class FailedRecord(RunRecord):
@@ -391,6 +412,8 @@ class ComparedRecord(FinishedRecord):
         default=None,
         description="SHA-256 of that file; null in records from before it was written.",
     )
+    _of_folds: list["Compared"] = PrivateAttr(default_factory=list)
+    """Of a run that is made of folds, in `evidence.folds` alone: their records."""
 
 
 class PretrainingRecord(TrainedRecord):
