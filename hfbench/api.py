@@ -80,8 +80,13 @@ def compare(
     from hfbench.publish.checkpoint_push import open_publishers
     from hfbench.recipe.cells import Shard
 
-    if shard and recipe.looks:
-        raise UserError("--shard: which seeds run depends on results (looks), which no part has")
+    if shard and (recipe.looks or recipe.tune):
+        what = (
+            "seeds run depends on results (looks)"
+            if recipe.looks
+            else ("settings run depends on results (tune)")
+        )
+        raise UserError(f"--shard: which {what}, which no part has")
     run = partial(
         compare,
         results=Path(results),
@@ -94,6 +99,13 @@ def compare(
         begin=partial(_keep_asked, Path(results), recipe),
         console=console,
     )
+    if recipe.tune:
+        from hfbench.execution.tuning import tune
+        from hfbench.system.terminal import Console
+
+        # a rate with which a training diverges is a result of the tuning, no fault
+        run_trials = partial(run, fail_fast=False)
+        recipe = tune(recipe, Path(results), run_trials, console or Console())
     return _look_by_look(recipe, run) if recipe.looks else run(recipe)
 
 
@@ -123,8 +135,8 @@ def _look_by_look(recipe: "Recipe", run: "Callable[[Recipe], Outcome]") -> "Outc
             models = [model for model in models if model.is_random and model.name not in own]
         if not models:
             break
-        changes = {"models": models, "seeds": recipe.seeds[before:look]}
-        outcomes.append(run(recipe.model_copy(update=changes)))
+        seeds = recipe.seeds[before:look]
+        outcomes.append(run(recipe.only({model.name for model in models}, seeds)))
         if outcomes[-1].not_run:
             break
         folder = outcomes[-1].results_folder

@@ -147,7 +147,9 @@ def _answers(statuses: list[Status], inputs: Inputs) -> list[str]:
 def _truncation(statuses: list[Status], inputs: Inputs) -> list[str]:
     """How many texts each model cuts, of all train examples."""
     cells = {
-        s.cell.model.name: s.cell for s in statuses if s.cell.head == "classifier" and not s.refused
+        s.cell.model.name: s.cell
+        for s in statuses
+        if s.cell.kind in ("classification", "probe") and not s.refused
     }
     rows: dict[str, list[str]] = {}
     for name, cell in cells.items():
@@ -179,8 +181,10 @@ def _state(status: Status) -> str:
 
 
 def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
-    if cell.head is None:
+    if not cell.has_network:
         return ["", "", "", ""]
+    if cell.head is None:
+        return [f"{parameters(cell, inputs):,}", "", "", _length(inputs.max_length(cell.model))]
     if cell.head == "language model":
         examples = len(inputs.tokenized_corpus(cell.model).splits["train"])
         max_length = inputs.prepared[cell.model.name].max_length
@@ -189,7 +193,11 @@ def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
         max_length = inputs.max_length(cell.model)
     batch, steps = optimizer_steps(arguments(cell, inputs), examples)
     sizes = [f"{size:,}" for size in (parameters(cell, inputs), batch, steps)]
-    return [*sizes, "none" if max_length == NO_LIMIT else f"{max_length:,}"]
+    return [*sizes, _length(max_length)]
+
+
+def _length(tokens: int) -> str:
+    return "none" if tokens == NO_LIMIT else f"{tokens:,}"
 
 
 def _time(to_run: list[Cell], finished: list[tuple[str | None, Record]]) -> str:
@@ -204,7 +212,7 @@ def _time(to_run: list[Cell], finished: list[tuple[str | None, Record]]) -> str:
     for cell in to_run:
         if times := timed.get((cell.task, cell.kind, cell.model.name, cell.train_size)):
             seconds += sum(times) / len(times)
-        elif cell.head:  # of what is not trained seconds, whatever it is
+        elif cell.model.has_network:  # seconds, whatever the control
             unknown.add(cell.model.name)
     known = f"Time: about {_duration(seconds)}, by finished runs" if seconds else "Time: not known"
     if unknown:
@@ -254,6 +262,12 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
             "",
             f"{begins} can be shown of the {metric.label} is known once two models have run, each "
             "with two seeds.",
+        ]
+    if runs == 1 and not discordance.of_shares:
+        return [
+            "",
+            f"{begins} can be shown of the {metric.label}: nothing with one seed, of which nobody "
+            "knows how much it matters. Run two or more of each model.",
         ]
     if runs == 1:
         source += "; with one seed, how much seeds matter is only known from elsewhere"

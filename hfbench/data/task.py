@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, List
 from hfbench.data.classes import leave_out_rare_classes, name_classes, refuse_sorted_beginning
 from hfbench.data.columns import standard_columns
 from hfbench.data.contamination import count_task_overlaps
-from hfbench.data.folds import fold_of_rows
+from hfbench.data.folds import fold_of_rows, part_of_train
 from hfbench.data.groups import has_few_values, number_groups
 from hfbench.data.hold_out import hold_out
 from hfbench.data.label_sets import encode_label_sets
@@ -30,6 +30,7 @@ from hfbench.data.targets import describe_targets, refuse_constant_targets
 from hfbench.data.weights import class_weights
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.task import Task
+from hfbench.recipe.tuning import Fold
 from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import FoldData, Overlap, SplitData, TaskData
 from hfbench.system.hub import resolve_revision
@@ -99,6 +100,8 @@ class WholeTask:
         splits, groups = self.splits, self.groups
         if self.task.validation_size is not None:
             splits, groups = hold_out(splits, groups, self.task, self.labels)
+        if isinstance(self.task.trial, Fold):
+            splits, groups = part_of_train(splits, groups, self.task, self.task.trial)
         return self._finish(splits, groups, None)
 
     def fold(self, number: int) -> LoadedTask:
@@ -138,7 +141,8 @@ class WholeTask:
         if self.kind == "regression":
             refuse_constant_targets(splits, task)
         overlap = count_task_overlaps(splits, groups)
-        if is_main_process() and not is_worker() and not self._told:
+        is_silent = is_worker() or self._told or task.trial is not None
+        if is_main_process() and not is_silent:
             names = [] if self.kind == "regression" else labels
             for oddity in _oddities(splits, names, overlap, self.left_out or {}, task):
                 logger.warning("warning: %s: %s", task.source, oddity)
@@ -188,7 +192,7 @@ def load_whole(task: Task, folder: Path) -> WholeTask:
 def _choose_splits(task: Task, source: dict[str, Dataset], kind: ProblemType) -> dict[str, Dataset]:
     """The splits that the task names, by what they are for."""
     wanted = {"train": task.train_split, "validation": task.validation_split}
-    wanted |= {"test": task.test_split}
+    wanted |= {"test": task.test_split if task.trial is None else None}
     splits = {}
     for role, split in wanted.items():
         if split is None:

@@ -14,6 +14,8 @@ from hfbench.evidence.words import (
 )
 from hfbench.metrics.registry import Metric
 
+UNKNOWN = "with one run of each model nothing shows how much seeds matter"
+"""Why nothing is claimed."""
 _ASKED = 3
 """Questions, and models with lost runs, that are told in words one by one."""
 
@@ -71,6 +73,8 @@ def verdict_of(metric: Metric, found: Difference) -> str:
     if found.verdict == "worse":
         less = gap_and_interval(metric, -found.mean, -found.family_high, -found.family_low)
         return f"{names[0]} is worse than {names[1]} by {less}"
+    if found.withheld:
+        return f"{names[0]} cannot be told from {names[1]}: {UNKNOWN}"
     excluded = (
         f"that it is worse by more than {gap_text(metric, -found.family_low)}, or better by more "
         f"than {gap_text(metric, found.family_high)}, is excluded"
@@ -119,6 +123,8 @@ def _about_the_best(comparison: ComparedModels) -> str:
         return f"{leads}; there is no other model to compare it with."
     if not comparison.best:
         return f"{leads}; models that answered other examples are not compared with it."
+    if pairs[0].difference.withheld:
+        return f"{leads}; {UNKNOWN}, so that no model is claimed to be better."
     others = [name for name in comparison.best if name != best.name]
     if others:
         beaten = len(comparison.finished) - len(comparison.best)

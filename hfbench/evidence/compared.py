@@ -49,7 +49,6 @@ from hfbench.records.record_file import WHAT_TO_DO
 from hfbench.records.schema import (
     ClassificationRecord,
     Compared,
-    ControlRecord,
     FailedRecord,
     PredictionsRecord,
     PretrainingRecord,
@@ -238,14 +237,9 @@ class ModelRuns:
     @property
     def mean_seconds(self) -> float | None:
         """Of one training or fit; None of what hfbench did not run."""
-        seconds = [
-            record.training.train_seconds
-            if isinstance(record, ClassificationRecord)
-            else record.fit_seconds
-            for record in self.finished
-            if isinstance(record, ClassificationRecord | ControlRecord)
-        ]
-        return float(np.mean(seconds)) if seconds else None
+        seconds = [record.learning_seconds for record in self.finished]
+        known = [one for one in seconds if one is not None]
+        return float(np.mean(known)) if known else None
 
     @property
     def runs(self) -> str:

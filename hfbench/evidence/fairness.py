@@ -119,7 +119,8 @@ def _training_facts(record: ClassificationRecord) -> dict[str, Any]:
     precision = [name for name in _PRECISION_ARGUMENTS if training.arguments.get(name)]
     arguments = {name: training.arguments.get(name) for name in _OPTIMIZER_ARGUMENTS}
     return {
-        "optimizer steps": f"{training.steps:,}",
+        "optimizer steps": f"{training.planned_steps or training.steps:,}",
+        "early stopping": f"patience {training.patience}" if training.patience else "none",
         "batch": training.batch,
         "truncation": _truncation(record),
         "precision": ", ".join(precision) or "float32",

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from hfbench.evidence.answer import answer, question, turn_text, verdict
 from hfbench.evidence.classes import ENOUGH, FEW, MOST, ClassRow, measure_classes, too_small
 from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
@@ -14,6 +16,7 @@ from hfbench.evidence.folds import inflation
 from hfbench.evidence.footnotes import footnotes
 from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
 from hfbench.evidence.words import enumerate_names, few_names, gap_text, list_labels, percent
+from hfbench.metrics.calibration import error_if_calibrated
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.recipe.types import Selection
 from hfbench.records.asked import Asked
@@ -47,7 +50,8 @@ class Findings:
     """Model -> its numbered footnote: what differs, what it saw before, what failed and why."""
     cautions: list[str]
     """What the models did not see, or saw before: how texts were cut, which of their parts and
-    groups stand in training, too. Said on the terminal as well."""
+    groups stand in training, too; that intervals rest on an assumption. Said on the terminal as
+    well."""
     notes: list[str]
     """What the columns mean, and what cannot be concluded."""
     cost: list[str]
@@ -78,7 +82,11 @@ class Findings:
             verdicts=[verdict(pair) for pair in comparison.questions],
             data=describe_data(comparison),
             footnotes=footnotes(comparison),
-            cautions=[*truncations(comparison.finished), *shared_parts(comparison.finished)],
+            cautions=[
+                *truncations(comparison.finished),
+                *shared_parts(comparison.finished),
+                *filter(None, [_assumption(comparison.finished)]),
+            ],
             notes=_notes(comparison),
             cost=_cost_notes(comparison),
             confidence=_confidence_notes(comparison),
@@ -121,7 +129,7 @@ def _notes(comparison: ComparedModels) -> list[str]:
         *_about_majority(metric, floor),
         _estimand(finished),
     ]
-    lines += filter(None, [trained_on(finished)])
+    lines += filter(None, [trained_on(finished), _stopped_early(finished)])
     once = [model for model in finished if model.seeds == [None]]
     if any(isinstance(model.finished[0], ControlRecord) for model in once):
         lines.append("A control runs once: nothing in it is random.")
@@ -153,6 +161,21 @@ def _about_folds(comparison: ComparedModels) -> list[str]:
         told = [f"{name} ({number})" for name, number in comparison.unfinished.items()]
         lines.append(f"Runs left out because folds are missing: {list_labels(told)}.")
     return lines
+
+
+def _stopped_early(models: Sequence[ModelRuns]) -> str | None:
+    """How much was trained of what was planned; None without early stopping."""
+    runs = [record.training for record in _trained(models) if record.training.patience]
+    if not runs:
+        return None
+    shares = [run.steps / run.planned_steps for run in runs if run.planned_steps]
+    patience = enumerate_names([str(number) for number in sorted({r.patience or 0 for r in runs})])
+    ended = sum(share < 1 for share in shares)
+    return (
+        f"Early stopping after {patience} evaluations without a better one: {ended} of "
+        f"{len(runs)} runs ended early, after {100 * min(shares):.0f} to {100 * max(shares):.0f} % "
+        "of their planned steps; cost counts what was trained."
+    )
 
 
 def _together(comparison: ComparedModels) -> list[ModelRuns]:
@@ -279,21 +302,34 @@ def _estimand(models: Sequence[ModelRuns]) -> str:
 
 def _single_runs(models: Sequence[ModelRuns]) -> str | None:
     """On what the intervals of rows with a single run rest."""
-    single = [m.name for m in models if m.seeds != [None] and len(m.counted) == 1]
-    if not single:
+    single = _of_one_run(models)
+    if not single or _assumption(models):
         return None
-    names = enumerate_names(single)
-    if any(len(model.counted) > 1 for model in models):
-        return f"One run only ({names}): taken to vary with its seed as the other rows do."
-    usual = (
-        "accuracies that vary by 0.6 to 6 points over seeds"
-        if models[0].metric.name == "accuracy"
-        else "seeds that add 1 to 13 % of the standard deviation of one example"
-    )
     return (
-        f"One run only ({names}): no row shows how much seeds matter. Intervals assume what is "
-        f"usual elsewhere, {usual}; two runs of each say more."
+        f"One run only ({enumerate_names(single)}): taken to vary with its seed as the other rows "
+        "do."
     )
+
+
+def _assumption(models: Sequence[ModelRuns]) -> str | None:
+    """That no row shows how much seeds matter, and what intervals assume; None where one does."""
+    single = _of_one_run(models)
+    if not single or any(len(model.counted) > 1 for model in models):
+        return None
+    what = f"One run only ({few_names(single)}): no row shows how much seeds matter."
+    if all(np.isin(model.pseudo_values, (0, 1)).all() for model in models):
+        return (
+            f"{what} Intervals and groups assume what is usual elsewhere, accuracies that vary by "
+            "0.6 to 6 points over seeds; two runs of each say more."
+        )
+    return (
+        f"{what} Intervals assume that they add 1 to 13 % of the standard deviation of one "
+        "example, and may be too narrow; nothing is claimed: that takes two runs of a model."
+    )
+
+
+def _of_one_run(models: Sequence[ModelRuns]) -> list[str]:
+    return [m.name for m in models if m.seeds != [None] and len(m.counted) == 1]
 
 
 def _cost_notes(comparison: ComparedModels) -> list[str]:
@@ -341,6 +377,7 @@ def _confidence_notes(comparison: ComparedModels) -> list[str]:
             lines[-1] += f" {note}"
         else:
             lines.append(note)
+    lines += filter(None, [_by_chance(comparison)])
     missing: dict[tuple[str, str], list[str]] = {}
     for metric in comparison.columns:
         names: dict[str, list[str]] = {}
@@ -354,6 +391,21 @@ def _confidence_notes(comparison: ComparedModels) -> list[str]:
         for (reason, of), titles in missing.items()
     ]
     return [*lines, *told]
+
+
+def _by_chance(comparison: ComparedModels) -> str | None:
+    """What an ECE is at least on so few examples; None where it is no column."""
+    if "ece" not in {metric.name for metric in (comparison.metric, *comparison.columns)}:
+        return None
+    models = _together(comparison)
+    if not models:
+        return None
+    found = [np.mean([error_if_calibrated(run) for run in model.logits]) for model in models]
+    low, high = (f"{value:.3f}" for value in (min(found), max(found)))
+    return (
+        f"An ECE is too high with few examples: with {len(models[0].labels):,} these models would "
+        f"have about {low if low == high else f'{low} to {high}'} if they were calibrated."
+    )
 
 
 def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:

@@ -17,6 +17,7 @@ from hfbench.records.schema import (
     Curves,
     FailedRecord,
     Overlap,
+    ProbeRecord,
     TrainingFacts,
 )
 
@@ -93,15 +94,17 @@ def _together(parts: list[Compared]) -> Compared:
         ),
         "cell_seconds": float(np.mean([part.cell_seconds for part in parts])),
     }
+    changes["corpus_overlap"] = _sum_overlaps([part.corpus_overlap for part in parts])
     trained = [part for part in parts if isinstance(part, ClassificationRecord)]
     if trained:
         changes["training"] = _mean_training([part.training for part in trained])
         changes["curves"] = _mean_curves([part.curves for part in trained])
-        changes["corpus_overlap"] = _sum_overlaps([part.corpus_overlap for part in trained])
         changes["not_recorded"] = {k: v for part in trained for k, v in part.not_recorded.items()}
+    timed = [part.fit_seconds for part in parts if isinstance(part, ControlRecord | ProbeRecord)]
+    if timed:
+        changes["fit_seconds"] = float(np.mean(timed))
     fitted = [part for part in parts if isinstance(part, ControlRecord)]
     if fitted:
-        changes["fit_seconds"] = float(np.mean([part.fit_seconds for part in fitted]))
         unknown = [part.unknown_texts for part in fitted if part.unknown_texts is not None]
         changes["unknown_texts"] = _sum_parts(unknown) if len(unknown) == len(fitted) else None
     whole = first.model_copy(update=changes)

@@ -53,7 +53,8 @@ class Difference:
     """Lower end of the 95 % interval, of this pair by itself."""
     high: float
     p_value: float
-    """Two-sided, for no difference; below 0.05 just where the interval excludes 0."""
+    """Two-sided, for no difference; below 0.05 just where the interval excludes 0 (but see
+    ``withheld``)."""
     adjusted_p: float
     """After Holm (1979), for all pairs of the family together."""
     family_low: float
@@ -62,6 +63,10 @@ class Difference:
     family_high: float
     margin: float | None = None
     """The difference that matters, if one was given."""
+    withheld: bool = False
+    """Whether nothing is claimed, since no run shows how much seeds matter (`Table.seeds_unknown`):
+    the p-values are 1, the family's interval is everything, and ``low`` and ``high`` rest on an
+    assumption."""
 
     @property
     def differ(self) -> bool:
@@ -244,6 +249,16 @@ class Table:
         runs = np.array([row.runs for row in self.rows])
         return self.seeds.variances / runs[:, None]
 
+    @cached_property
+    def seeds_unknown(self) -> np.ndarray:
+        """Whether a row has one run, and no row shows how much seeds matter, shape (rows,).
+
+        Of right and wrong answers that is assumed, in points that a reader can judge. How much real
+        scores vary with the seed nobody can say beforehand: of them nothing is claimed.
+        """
+        known = self.seeds.learnt or self.are_shares
+        return np.array([not (known or row.is_control or row.runs > 1) for row in self.rows])
+
     def compare(
         self, pairs: Sequence[tuple[str, str]], margin: float | None = None
     ) -> list[Difference]:
@@ -257,11 +272,13 @@ class Table:
             return []
         numbers = np.array([[self.number[name] for name in pair] for pair in pairs])
         centres, variances, weights = self._mixtures(*numbers.T)
-        p_values = two_sided(centres, variances, weights)
+        withheld = self.seeds_unknown[numbers].any(1)
+        p_values = np.where(withheld, 1.0, two_sided(centres, variances, weights))
         # each look has its share of the error (Bonferroni)
         adjusted = [min(1.0, self.looks * p_value) for p_value in holm(p_values)]
         alone = half_width(np.full(len(pairs), ALPHA), variances, weights)
         together = half_width(holm_levels(p_values, ALPHA / self.looks), variances, weights)
+        together[withheld] = math.inf
         means = self.means[numbers[:, 0]] - self.means[numbers[:, 1]]
         bound = 1.0 if self.are_shares else self.bounds[1] - self.bounds[0]
         ends = np.clip(
@@ -280,9 +297,13 @@ class Table:
                 float(family_low),
                 float(family_high),
                 margin,
+                bool(unknown),
             )
-            for (one, other), mean, low, high, p, p_adjusted, family_low, family_high in zip(
-                pairs, means, ends[0], ends[1], p_values, adjusted, ends[2], ends[3], strict=True
+            for (
+                one,
+                other,
+            ), mean, low, high, p, p_adjusted, family_low, family_high, unknown in zip(
+                pairs, means, *ends[:2], p_values, adjusted, *ends[2:], withheld, strict=True
             )
         ]
 

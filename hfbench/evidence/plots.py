@@ -194,8 +194,9 @@ def _differences(comparison: ComparedModels) -> Plot:
     for row, pair in zip(rows, pairs, strict=True):
         found = pair.difference
         colour = PALETTE[0] if pair.differ else FAINT
-        ends = [scale * found.family_low, scale * found.family_high]
-        axes.plot(ends, [row, row], color=colour, lw=2)
+        if not found.withheld:
+            ends = [scale * found.family_low, scale * found.family_high]
+            axes.plot(ends, [row, row], color=colour, lw=2)
         face = colour if pair.differ else "none"
         axes.plot(scale * found.mean, row, "o", color=colour, mfc=face, ms=5)
     axes.axvline(0, color=INK, lw=0.8)
@@ -209,7 +210,11 @@ def _differences(comparison: ComparedModels) -> Plot:
     axes.spines["left"].set_visible(False)
     what = "difference in points" if metric.name == "accuracy" else f"difference of {metric.title}"
     axes.set_xlabel(what if metric.higher_is_better else f"{what}, in favour of the first")
-    explain(figure, f"95 % intervals for all pairs together (Holm); filled: told apart{among}")
+    without = "; one run of each: none" if any(p.difference.withheld for p in pairs) else ""
+    explain(
+        figure,
+        f"95 % intervals for all pairs together (Holm){without}; filled: told apart{among}",
+    )
     told = [pair for pair in pairs if pair.differ]
     alt = f"Paired differences of {metric.label}{among}: {len(told)} of {len(pairs)} are told apart"
     if told:

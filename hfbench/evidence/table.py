@@ -47,7 +47,7 @@ class Row:
     above_majority: float | None
     """By how much it is better than always giving the commonest answer."""
     p_majority: float | None
-    """After Holm, for all rows against it and against guessing."""
+    """After Holm, for all rows against it and against guessing; None where nothing is claimed."""
     above_chance: bool | None
     """Told apart from guessing, upwards; None for a measure other than the accuracy."""
     runs: int
@@ -96,9 +96,10 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _majority(row: Row) -> str:
-    if row.above_majority is None or row.p_majority is None:
+    if row.above_majority is None:
         return ""
-    return f"{signed_gap(row.measures[0], row.above_majority)} {p_text(row.p_majority)}"
+    gap = signed_gap(row.measures[0], row.above_majority)
+    return gap if row.p_majority is None else f"{gap} {p_text(row.p_majority)}"
 
 
 def _interval(row: Row) -> str:
@@ -433,7 +434,7 @@ def _row(model: ModelRuns, comparison: ComparedModels, note: str) -> Row:
         may_be_best=model.name in comparison.best,
         seed_sd=model.judged.seed_sd if model.judged else None,
         above_majority=floor.majority.mean if floor.majority else None,
-        p_majority=floor.p_majority if floor.majority else None,
+        p_majority=floor.p_majority if floor.majority and not floor.majority.withheld else None,
         above_chance=None if floor.chance is None else floor.above_chance,
         runs=len(model.finished),
         failed=len(model.failed),

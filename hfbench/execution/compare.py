@@ -26,6 +26,8 @@ from hfbench.records.store import ResultsFolder
 from hfbench.system.launch import is_main_process, shards_models
 from hfbench.system.terminal import Console
 
+_ASKED_OF_PROMPTED = 128  # tokens about which a language model is asked before it is prompted
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -188,6 +190,12 @@ def _refuse_unfair_architectures(cells: list[Cell], inputs: Inputs) -> None:
         if head == "language model":
             length = inputs.example_length(model)
             inputs.refuse_where(model, partial(refuse_unfit, prepared, length))
+    prompted = {cell.model.name: cell.model for cell in cells if cell.kind == "prompt"}
+    for name, model in prompted.items():
+        if name not in inputs.refused:
+            length = min(inputs.prepared[name].max_length, _ASKED_OF_PROMPTED)
+            ask = partial(refuse_unfit, inputs.prepared[name], length, "prompt")
+            inputs.refuse_where(model, ask)
 
 
 def _refused_now(status: Status, inputs: Inputs) -> Status:
@@ -222,7 +230,7 @@ def _keep_refused(status: Status, survey: Survey) -> CellResult:
 def _say_alarms(cells: list[Cell], inputs: Inputs, console: Console) -> None:
     """Say what makes the numbers of a comparison worthless before time is spent on them."""
     task = inputs.recipe.task
-    if task is None or not any(cell.is_compared for cell in cells):
+    if task is None or task.trial or not any(cell.is_compared for cell in cells):
         return
     name = inputs.recipe.task_name
     for finding in alarms(task, inputs.task, inputs.recipe.folder):

@@ -31,6 +31,9 @@ from hfbench.metrics.registry import Metric, find_metric
 from hfbench.models.controls import refuse_unfit_control
 from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
+from hfbench.models.rivals.estimators import make_estimator
+from hfbench.models.rivals.features import check_body, choose_poolings
+from hfbench.models.rivals.prompt import check_prompt
 from hfbench.models.tokenizer import tokenizer_hash
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.model import Corpus, Model
@@ -114,9 +117,11 @@ class Inputs:
     def _look_at(self, cell: Cell) -> None:
         if cell.kind == "predictions":
             self._refuse_unfit_answers(cell.model)
-            return
-        self._prepare(cell.model)
-        self._check(cell)
+        elif cell.model.estimator:
+            make_estimator(cell.model.estimator, f"models.{cell.model.name}.estimator")
+        else:
+            self._prepare(cell.model)
+            self._check(cell)
 
     def _prepare(self, model: Model) -> None:
         if model.name in self.prepared:
@@ -138,6 +143,14 @@ class Inputs:
             self.corpus(cell.model)
         if cell.head:
             check_head(prepared, cell.head)
+        if cell.kind == "probe":
+            check_body(prepared)
+            choose_poolings(prepared)
+        if cell.kind == "prompt":
+            check_head(prepared, "language model")
+            facts, columns = self.task.facts, self.task.splits["train"].column_names
+            has_pairs = "text_pair" in columns
+            check_prompt(prepared, facts.labels, facts.problem_type, has_pairs=has_pairs)
         if cell.model.lora:  # never of a pretraining
             check_lora(prepared, cell.model.lora)
         assert prepared.max_length > 0  # asks the model
@@ -210,6 +223,10 @@ class Inputs:
         if key not in self._subsets:
             self._subsets[key] = self.task.with_train_rows(self._rows(*key))
         return self._subsets[key]
+
+    def train_rows(self, cell: Cell) -> np.ndarray | None:
+        """Those that ``cell`` sees of the train split; None: all."""
+        return None if cell.subset is None else self._rows(*cell.subset)
 
     def _rows(self, seed: int, train_size: int) -> np.ndarray:
         """The same for every model; in the split's order, so that a subset of all is the split."""

@@ -84,7 +84,7 @@ def load_inputs(
     Raises:
         UserError: as `Inputs`.
     """
-    if recipe.tasks or (recipe.task and recipe.task.folds):
+    if recipe.has_parts or (recipe.task and recipe.task.folds):
         return PartInputs(recipe, cells, all_can_run=all_can_run)
     inputs = Inputs(recipe, cells)
     return inputs.expect_all() if all_can_run else inputs

@@ -32,7 +32,8 @@ def describe_task(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     if (weights := inputs.class_weights(cell)) is not None:
         described["class_weights"] = list(weights)
     if inputs.recipe.task and inputs.recipe.task.threshold:
-        described["threshold"] = inputs.recipe.task.threshold
+        # by each evaluation as well, so that it has a say in which weights are selected
+        described["threshold"] = f"{inputs.recipe.task.threshold} of each evaluation"
     return described
 
 

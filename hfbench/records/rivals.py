@@ -1,0 +1,87 @@
+"""Parts of the records of what is not fine-tuned, and what it costs to ask any finished model."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from hfbench.records.parts import RecordPart, Tokens
+
+
+class FeatureFacts(RecordPart):
+    """What a network made of the texts, for a probe."""
+
+    pooling: str = Field(
+        description="What was taken of a text's tokens, e.g. `mean`, or of a sentence-transformers "
+        "checkpoint its own, e.g. `mean, normalised`."
+    )
+    chosen_by: Literal["recipe", "checkpoint", "default", "validation"] = Field(
+        description="Who says so."
+    )
+    tried: dict[str, float] | None = Field(
+        default=None,
+        description="Pooling -> the task's measure on the validation examples, where they chose.",
+    )
+    width: int = Field(description="Numbers of a text.")
+    tokens: dict[str, Tokens] = Field(description="Token counts by split.")
+    device: str = Field(description="Name of the device that computed them.")
+    seconds: float = Field(
+        description="Wall time of computing them for all splits, loading apart, when that was done."
+    )
+    were_there: bool = Field(description="Whether they were computed before this run.")
+
+
+class HeadFacts(RecordPart):
+    """What was fitted to them."""
+
+    name: Literal["linear", "knn", "mlp"] = Field(description="As the recipe's `probe.head`.")
+    chosen: dict[str, float] = Field(
+        description="Setting -> what cross-validation chose; empty where it chose nothing."
+    )
+    tried: dict[str, float] = Field(
+        default={},
+        description="Value of that setting, as text -> mean loss of the parts that were held out: "
+        "nats an example, of a regression the squared error.",
+    )
+    folds: int | None = Field(default=None, description="Parts; null where there were none.")
+
+
+class PromptFacts(RecordPart):
+    """What a language model was asked, and how its answer was read."""
+
+    template: str = Field(description="With the places of the texts.")
+    words: dict[str, str] = Field(description="Label -> the words that stand for it.")
+    word_tokens: dict[str, int] = Field(description="Label -> tokens of these.")
+    likelihood: Literal["sum", "mean"] = Field(description="Of the tokens of a label's words.")
+    calibration: list[float] | None = Field(
+        default=None,
+        description="Of each label the logarithm of the mean probability after no text at all, "
+        "which is taken off; null where it is not.",
+    )
+    shots: list[str] = Field(description="Ids of the training examples in the prompt, in order.")
+    shot_tokens: int = Field(description="Tokens before the template's own, those of the examples.")
+    tokens: dict[str, Tokens] = Field(
+        description="Token counts by split, of prompts without the examples before them."
+    )
+    shares_prefix: bool = Field(
+        description="Whether what all prompts begin with was computed once, by the model's cache."
+    )
+    device: str = Field(description="Name of the device.")
+    seconds: float = Field(description="Wall time of all answers, loading apart.")
+
+
+class UseFacts(RecordPart):
+    """What it costs to ask the finished model: from text to answer, on evaluation texts."""
+
+    latency_p50: float = Field(description="Seconds for one text alone: the median.")
+    latency_p95: float = Field(description="The same of the slowest in twenty.")
+    texts_per_second: float = Field(description="At the best of a few batch sizes.")
+    batch: int = Field(description="That batch size.")
+    asked: int = Field(description="Texts that were asked one by one.")
+    disk_bytes: int | None = Field(
+        description="Of its weights in safetensors files, or of what a control has learnt, pickled; "
+        "null where that could not be had."
+    )
+    memory_bytes: int = Field(description="Highest memory use while it answered; see memory_of.")
+    memory_of: str = Field(description="As `peak_memory_of` of a training.")
+    device: str = Field(description="Name of the device.")
+    threads: int = Field(description="Of torch on a CPU.")
