@@ -31,6 +31,9 @@ def plan(
 ) -> "list[Status]":
     """What there is of each cell of ``recipe``, and why it would run; nothing runs.
 
+    Of a recipe with ``tune`` the cells have the chosen settings, or those of the recipe until all
+    trials have run.
+
     The arguments are those of `compare`; ``only_pretraining`` plans what `pretrain` would do.
 
     Raises:
@@ -38,9 +41,12 @@ def plan(
     """
     from hfbench.execution.survey import SurveyOfParts, cells_to_look_at
     from hfbench.execution.tasks import load_inputs
+    from hfbench.execution.tuning import look_at_tuning
     from hfbench.recipe.cells import Shard
 
     part = Shard.parse(shard) if shard else None
+    if recipe.tune and not only_pretraining:
+        recipe = look_at_tuning(recipe, Path(results)).chosen or recipe
     inputs = load_inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
     survey = SurveyOfParts(inputs, Path(results))
     return survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=part)
@@ -58,6 +64,8 @@ def compare(
     console: "Console | None" = None,
 ) -> "Outcome":
     """Run the cells of ``recipe`` that have no result yet; pretraining comes first.
+
+    Where the recipe has ``tune``, settings are chosen before; see docs/tuning.md.
 
     Args:
         recipe: the comparison.

@@ -25,12 +25,15 @@ from hfbench.evidence.stats import ALPHA
 from hfbench.evidence.words import enumerate_names, gap_text, list_labels
 from hfbench.execution.estimates import optimizer_steps, parameters
 from hfbench.execution.inputs import Inputs, arguments
+from hfbench.execution.sanity import doubtful_settings
 from hfbench.execution.survey import NEW, Status, Survey, SurveyOfParts, cells_to_look_at
 from hfbench.execution.tasks import load_inputs
+from hfbench.execution.tuning import Look, look_at_tuning
 from hfbench.metrics.registry import Metric
 from hfbench.models.lengths import NO_LIMIT
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
+from hfbench.recipe.trials import parse_trial
 from hfbench.records.asked import Asked
 from hfbench.records.schema import Record
 
@@ -66,12 +69,17 @@ def print_plan(
     Raises:
         UserError: as the comparison would, before anything runs.
     """
+    say = partial(console.print, highlight=False, markup=False)
+    if recipe.tune and not only_pretraining:
+        look = look_at_tuning(recipe, results)
+        recipe = look.chosen or recipe
+        for line in _tuning(look):
+            say(line)
     cells = cells_to_look_at(recipe, only_pretraining=only_pretraining)
     survey = SurveyOfParts(load_inputs(recipe, cells), results)
     planned = survey.statuses(rerun=rerun, only_pretraining=only_pretraining)
     statuses = survey.statuses(rerun=rerun, shard=shard) if shard else planned
     to_run = [status.cell for status in statuses if status.reasons and not status.refused]
-    say = partial(console.print, highlight=False, markup=False)
     for parts in survey.by_task:
         mine = [s for s in statuses if survey.of(s.cell) in parts]
         _print_cells(survey, parts[0].inputs, mine, console, with_data=not only_pretraining)
@@ -87,6 +95,31 @@ def print_plan(
             for line in _small_classes(one.inputs) + _design(one, records, target or Target()):
                 say(line)
     return not any(status.refused for status in statuses)
+
+
+def _tuning(look: Look) -> list[str]:
+    """What tuning runs before the comparison, and how long that takes."""
+    trials = dict.fromkeys((cell.task, cell.model.name) for cell in look.runs)
+    models = {(task, (parse_trial(name) or (name, 0))[0]) for task, name in trials}
+    names = enumerate_names(sorted({name for _, name in models}))
+    open_runs = (look.planned or len(look.runs)) - len(look.finished)
+    planned = "until the budget is spent" if look.planned is None else f"{look.planned:,} runs"
+    lines = [f"Tuning of {names}: {planned}, of which {len(look.finished):,} have run"]
+    if look.chosen:
+        return [f"{lines[0]}; the settings below are chosen"]
+    seconds: dict[str, list[float]] = {}
+    for record in look.finished:
+        name = (parse_trial(record.model) or (record.model, 0))[0]
+        seconds.setdefault(name, []).append(record.cell_seconds)
+    means = [sum(times) / len(times) for times in seconds.values()]
+    if means:
+        left = open_runs * sum(means) / len(means)
+        lines.append(f"Time of these {open_runs:,} more: about {_duration(left)}, by finished runs")
+    lines.append(
+        "Settings are not chosen yet: the cells below are shown with those of the recipe, and each "
+        "trial takes about as long as one of them"
+    )
+    return lines
 
 
 def _print_cells(
@@ -105,7 +138,9 @@ def _print_cells(
         facts = inputs.task.facts
         say(f"Data: {facts.source}: {sizes(facts)} examples; {what_is_asked(facts)}")
     console.print(_cells_table(statuses, survey))
-    for line in [*_answers(statuses, inputs), *_truncation(statuses, inputs), *_reasons(statuses)]:
+    warnings = doubtful_settings([status.cell for status in statuses], inputs)
+    lines = [*_answers(statuses, inputs), *_truncation(statuses, inputs), *warnings]
+    for line in [*lines, *_reasons(statuses)]:
         say(line)
 
 

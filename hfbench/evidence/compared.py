@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -49,11 +49,15 @@ from hfbench.records.record_file import WHAT_TO_DO
 from hfbench.records.schema import (
     ClassificationRecord,
     Compared,
+    ControlRecord,
     FailedRecord,
     PredictionsRecord,
     PretrainingRecord,
     TaskData,
 )
+
+if TYPE_CHECKING:
+    from hfbench.evidence.tuning import Tuning
 
 _NO_PROBABILITIES = "its answers are labels, without probabilities"
 _MAJORITY = "always the commonest class"  # no name of a model, which has no spaces
@@ -231,8 +235,13 @@ class ModelRuns:
 
     @property
     def trained(self) -> list[ClassificationRecord]:
-        """The finished runs that trained a network: none of a control."""
+        """The finished runs that trained a network: none of a control, a probe or a prompt."""
         return [record for record in self.finished if isinstance(record, ClassificationRecord)]
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it has no network at all."""
+        return all(isinstance(record, ControlRecord) for record in self.finished)
 
     @property
     def mean_seconds(self) -> float | None:
@@ -339,6 +348,8 @@ class ComparedModels(Standing):
     """What was asked of it, and when, the first first; empty where nothing was kept."""
     unfinished: dict[str, int]
     """Model -> runs that are left out because folds are missing."""
+    tuning: "Tuning | None" = None
+    """How settings of the models were chosen; None where they were not."""
 
     @property
     def title_of_others(self) -> str:

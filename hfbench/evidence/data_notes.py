@@ -8,7 +8,7 @@ from hfbench.recipe.types import Truncation
 from hfbench.records.schema import (
     NEAR_SHARE,
     RUN,
-    ClassificationRecord,
+    Compared,
     ControlRecord,
     Overlap,
     TaskData,
@@ -85,7 +85,7 @@ def truncations(models: list[ModelRuns]) -> list[str]:
     """Which rows cut how many texts; nothing where no text was cut."""
     rows: dict[str, list[str]] = {}
     for model in models:
-        for text in dict.fromkeys(map(_cut_texts, model.trained)):
+        for text in dict.fromkeys(_cut_texts(r) for r in model.finished if r.cut_tokens):
             rows.setdefault(text or "no text", []).append(model.name)
     if not rows.keys() - {"no text"}:
         return []
@@ -95,11 +95,11 @@ def truncations(models: list[ModelRuns]) -> list[str]:
     return [f"truncation: {'; '.join(parts)}."]
 
 
-def _cut_texts(record: ClassificationRecord) -> str:
+def _cut_texts(record: Compared) -> str:
     """The texts that a run cut; empty where it cut none."""
     sizes = {name: split.examples for name, split in record.task.splits.items()}
     kept = record.settings.get("task", {}).get("truncation", "head")
-    cut = describe_cut(record.training.tokens, sizes, record.model_facts.max_length)
+    cut = describe_cut(record.cut_tokens or {}, sizes, record.model_facts.max_length)
     return f"{cut}; kept: {KEPT[kept]}" if cut and kept != "head" else cut
 
 

@@ -15,6 +15,8 @@ from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.folds import inflation
 from hfbench.evidence.footnotes import footnotes
 from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
+from hfbench.evidence.tuning_words import tuning_notes
+from hfbench.evidence.use import use_notes
 from hfbench.evidence.words import enumerate_names, few_names, gap_text, list_labels, percent
 from hfbench.metrics.calibration import error_if_calibrated
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
@@ -22,7 +24,6 @@ from hfbench.recipe.types import Selection
 from hfbench.records.asked import Asked
 from hfbench.records.schema import (
     ClassificationRecord,
-    ControlRecord,
     FailedRecord,
     PredictionsRecord,
     PretrainingRecord,
@@ -56,6 +57,9 @@ class Findings:
     """What the columns mean, and what cannot be concluded."""
     cost: list[str]
     """What the columns of cost mean."""
+    use: list[str]
+    """Of what it costs to ask a model: whether a cheaper one would do, and what the columns mean;
+    empty where none was measured."""
     confidence: list[str]
     """What the columns of the metrics mean, and which have no number and why."""
     class_notes: list[str]
@@ -64,6 +68,8 @@ class Findings:
     """The parts of the recipe's slices."""
     slice_notes: list[str]
     """Where the order of models turns, and how to read the tables of slices."""
+    tuning: list[str]
+    """How settings were chosen and how sure that is; empty where they were not."""
     curve: list[str]
     """What the learning curve shows and how to read it; empty where there is none."""
     pretraining: list[str]
@@ -89,10 +95,12 @@ class Findings:
             ],
             notes=_notes(comparison),
             cost=_cost_notes(comparison),
+            use=use_notes(comparison),
             confidence=_confidence_notes(comparison),
             class_notes=_class_notes(together),
             parts=parts,
             slice_notes=_slice_notes(comparison.metric, parts, turns),
+            tuning=tuning_notes(comparison, comparison.tuning) if comparison.tuning else [],
             curve=[*_curve_findings(comparison), _curve_note(comparison.metric)]
             if comparison.curve
             else [],
@@ -131,8 +139,10 @@ def _notes(comparison: ComparedModels) -> list[str]:
     ]
     lines += filter(None, [trained_on(finished), _stopped_early(finished)])
     once = [model for model in finished if model.seeds == [None]]
-    if any(isinstance(model.finished[0], ControlRecord) for model in once):
-        lines.append("A control runs once: nothing in it is random.")
+    ran = [m for m in once if not isinstance(m.finished[0], PredictionsRecord)]
+    if ran:
+        what = "A control" if all(model.is_control for model in ran) else "What has no seed"
+        lines.append(f"{what} runs once: nothing in it is random.")
     of_files = [m.name for m in once if isinstance(m.finished[0], PredictionsRecord)]
     if of_files:
         lines.append(
@@ -347,10 +357,10 @@ def _cost_notes(comparison: ComparedModels) -> list[str]:
 
 
 def _not_recorded(models: list[ModelRuns]) -> list[str]:
-    """What records of trained models lack, a line for each reason."""
+    """What records lack, a line for each reason."""
     rows: dict[str, list[str]] = {}
     for model in models:
-        reasons = {f"{k} ({why})" for r in model.trained for k, why in r.not_recorded.items()}
+        reasons = {f"{k} ({why})" for r in model.finished for k, why in r.not_recorded.items()}
         for reason in sorted(reasons):
             rows.setdefault(reason, []).append(model.name)
     return [f"Not recorded of {enumerate_names(names)}: {why}." for why, names in rows.items()]

@@ -202,7 +202,11 @@ class Table:
 
     @cached_property
     def are_shares(self) -> bool:
-        """Whether every score is 0 or 1."""
+        """Whether every score is 0 or 1, and all examples count alike: the recall of a class that
+        has one example is no share of all of them.
+        """
+        if self.weight is not None:
+            return False
         return all(((row.scores == 0) | (row.scores == 1)).all() for row in self.rows)
 
     @cached_property
@@ -212,8 +216,13 @@ class Table:
         """
         random = [row for row in self.rows if not row.is_control] or self.rows
         variance = float(np.mean([row.scores.var() for row in random]))
-        least = (1 - 1 / self.examples) / self.examples if self.are_shares else 1e-300
-        return math.sqrt(max(variance, least))
+        of_an_error = (1 - 1 / self.examples) / self.examples
+        size = self.bounds[1] - self.bounds[0]
+        if self.are_shares:
+            return math.sqrt(max(variance, of_an_error))
+        if variance <= 1e-12 * size**2 < math.inf:  # every row is constant
+            return size * math.sqrt(of_an_error)
+        return math.sqrt(max(variance, 1e-300))
 
     @cached_property
     def seeds(self) -> SeedEffects:
@@ -353,7 +362,8 @@ class Table:
         """Centre of a difference, and what the examples add to its variance, shape (pairs,).
 
         For single runs of both, and where all examples differ alike, as if two more examples had
-        been answered, each rightly by one of the two (Bonett and Price 2012).
+        been answered, each rightly by one of the two (Bonett and Price 2012). Where not all count
+        alike, two more than those that do.
         """
         cov = self.example_covariance
         variances = cov[first, first] + cov[second, second] - 2 * cov[first, second]
@@ -364,6 +374,11 @@ class Table:
         for pair in np.flatnonzero(single | nothing):
             table = self.rows[first[pair]].means - self.rows[second[pair]].means
             unit = 1.0 if self.are_shares else self.answer_sd
+            if self.weight is not None:
+                table = np.full(max(round(self.weight), 1), table.mean())
+            size = self.bounds[1] - self.bounds[0]
+            if not self.are_shares and centres[pair] != 0 and size < math.inf:
+                unit = size  # as right from wrong
             more = np.append(table, [unit, -unit])
             centres[pair] = more.mean()
             least = self.inflation * more.var() / more.size

@@ -16,6 +16,7 @@ from hfbench.execution.inputs import Inputs, refusal
 from hfbench.execution.kinds import KINDS
 from hfbench.execution.progress import Reporter
 from hfbench.execution.publisher import OpenPublishers
+from hfbench.execution.sanity import doubtful_settings
 from hfbench.execution.survey import Status, Survey, SurveyOfParts, cells_to_look_at
 from hfbench.execution.tasks import each_part, load_inputs
 from hfbench.models.questions import refuse_unfit
@@ -236,6 +237,8 @@ def _say_alarms(cells: list[Cell], inputs: Inputs, console: Console) -> None:
     for finding in alarms(task, inputs.task, inputs.recipe.folder):
         said = "\n".join([*([f"task {name}:"] if name else []), *format_finding(finding)])
         console.print(said, highlight=False, markup=False, soft_wrap=True)
+    for line in doubtful_settings(cells, inputs):
+        console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _count_kept(statuses: list[Status], only_pretraining: bool) -> int:

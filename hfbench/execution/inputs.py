@@ -145,12 +145,14 @@ class Inputs:
             check_head(prepared, cell.head)
         if cell.kind == "probe":
             check_body(prepared)
-            choose_poolings(prepared)
+            assert cell.model.probe is not None
+            choose_poolings(prepared, cell.model.probe.pooling)
         if cell.kind == "prompt":
             check_head(prepared, "language model")
             facts, columns = self.task.facts, self.task.splits["train"].column_names
-            has_pairs = "text_pair" in columns
-            check_prompt(prepared, facts.labels, facts.problem_type, has_pairs=has_pairs)
+            has_pairs, prompt = "text_pair" in columns, cell.model.prompt
+            assert prompt is not None
+            check_prompt(prepared, prompt, facts.labels, facts.problem_type, has_pairs=has_pairs)
         if cell.model.lora:  # never of a pretraining
             check_lora(prepared, cell.model.lora)
         assert prepared.max_length > 0  # asks the model

@@ -18,10 +18,25 @@ from hfbench.execution.compare import Outcome
 from hfbench.recipe.cells import Cell, plan_comparison
 from hfbench.recipe.model import Model
 from hfbench.recipe.schema import TUNING, Recipe
-from hfbench.recipe.trials import Trial, derived_seed, parse_trial, trials_recipe, with_chosen
-from hfbench.recipe.tuning import Choices, Range, Settings, Tune
+from hfbench.recipe.trials import (
+    Trial,
+    derived_seed,
+    number_of_folds,
+    parse_trial,
+    trials_recipe,
+    with_chosen,
+)
+from hfbench.recipe.tuning import Choices, Range, Settings, Tune, combinations
+from hfbench.records.schema import Record
 from hfbench.records.store import ResultsFolder
-from hfbench.records.trials import TrialRuns, add_run, best_of, measure_of, trial_records
+from hfbench.records.trials import (
+    TrialRuns,
+    add_run,
+    best_of,
+    measure_of,
+    trial_records,
+    within_budget,
+)
 from hfbench.system.launch import is_main_process
 from hfbench.system.terminal import Console
 
@@ -49,34 +64,99 @@ def tune(recipe: Recipe, results: Path, run: Run, console: Console) -> Recipe:
     Raises:
         UserError: as `compare`; and if Optuna is missing.
     """
+    searches, folder = searches_of(recipe), ResultsFolder(results / recipe.name)
     assert recipe.tune is not None
-    searches = [
+    _say(console, _announcement(recipe.tune, searches))
+    while asked := _ask(searches):
+        trials = _round(recipe, asked)
+        run(trials)
+        _tell(asked, trials, folder)
+    if is_main_process():
+        for search in searches:
+            _set_aside_others(folder, search)
+            _say(console, search.outcome())
+    return _chosen(recipe, searches)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What there is of a tuning before anything runs."""
+
+    runs: list[Cell]
+    """The runs of trials that are known by now: of the next round, and of those before."""
+    finished: list[Record]
+    """Their records, as far as there are any."""
+    planned: int | None
+    """Runs of trials in all; None where the budget is one of costs."""
+    chosen: Recipe | None
+    """The recipe with settings chosen; None where runs are to come."""
+
+
+def look_at_tuning(recipe: Recipe, results: Path) -> Look:
+    """As `tune`, by the records that there are; nothing runs.
+
+    Raises:
+        UserError: if Optuna is missing.
+    """
+    searches, folder = searches_of(recipe), ResultsFolder(results / recipe.name)
+    cells, finished = list[Cell](), list[Record]()
+    while asked := _ask(searches):
+        trials = _round(recipe, asked)
+        own = plan_comparison(trials)
+        found = [folder.of_task(cell.task).record(cell.stem) for cell in own]
+        cells, finished = cells + own, finished + [one for one in found if one]
+        if None in found:
+            return Look(cells, finished, _planned_runs(recipe, searches), None)
+        _tell(asked, trials, folder)
+    return Look(cells, finished, len(cells), _chosen(recipe, searches))
+
+
+def _planned_runs(recipe: Recipe, searches: "list[Search]") -> int | None:
+    tune = recipe.tune
+    if tune is None or {*tune.budget} - {"trials"}:
+        return None
+    tasks = {part.task_name: part.task for part in recipe.by_task}
+    runs = 0
+    for search in searches:
+        task = tasks[search.task]
+        assert task is not None
+        of_trial = (number_of_folds(tune, task) or 1) * (1 if search.model.control else tune.seeds)
+        runs += of_trial * (tune.trials or combinations(search.space) or 0)
+    return runs
+
+
+def searches_of(recipe: Recipe) -> "list[Search]":
+    """One for each task and model that has a space."""
+    assert recipe.tune is not None
+    return [
         Search(recipe.tune, part.task_name, model, space)
         for part in recipe.by_task
         for model in part.models
         if (space := model.space(recipe.tune))
     ]
-    _say(console, _announcement(recipe.tune, searches))
-    folder = ResultsFolder(results / recipe.name)
-    while asked := {search: trials for search in searches if (trials := search.ask())}:
-        of_task = {
-            part.task_name: [
-                trial
-                for search, own in asked.items()
-                if search.task == part.task_name
-                for trial in own
-            ]
-            for part in recipe.by_task
-        }
-        round_of_all = trials_recipe(recipe, of_task)
-        run(round_of_all)
-        found = _read(round_of_all, folder)
-        for search, own in asked.items():
-            search.tell([found[search.task, trial.name] for trial in own])
-    if is_main_process():
-        for search in searches:
-            _set_aside_others(folder, search)
-            _say(console, search.outcome())
+
+
+def _ask(searches: "list[Search]") -> "dict[Search, list[Trial]]":
+    return {search: trials for search in searches if (trials := search.ask())}
+
+
+def _round(recipe: Recipe, asked: "dict[Search, list[Trial]]") -> Recipe:
+    of_task = {
+        part.task_name: [
+            trial for search, own in asked.items() if search.task == part.task_name for trial in own
+        ]
+        for part in recipe.by_task
+    }
+    return trials_recipe(recipe, of_task)
+
+
+def _tell(asked: "dict[Search, list[Trial]]", trials: Recipe, folder: ResultsFolder) -> None:
+    found = _read(trials, folder)
+    for search, own in asked.items():
+        search.tell([found[search.task, trial.name] for trial in own])
+
+
+def _chosen(recipe: Recipe, searches: "list[Search]") -> Recipe:
     chosen = {(s.task, s.model.name): best.settings for s in searches if (best := s.best)}
     return with_chosen(recipe, chosen)
 
@@ -95,7 +175,7 @@ class Search:
     def __post_init__(self) -> None:
         """Nothing is drawn yet."""
         if self.tune.sampler == "grid":
-            self._sampler: _Grid | _Study = _Grid(self.space)
+            self._sampler: Grid | _Study = Grid(self.space)
         else:
             self._sampler = _Study(self.tune, self.space)
 
@@ -156,18 +236,7 @@ class Search:
         return max(0, min(size, *left))
 
 
-def within_budget(tune: Tune, trials: list[TrialRuns]) -> list[TrialRuns]:
-    """The first of ``trials``, until the budget of costs was spent."""
-    counted, seconds, flops = [], 0.0, 0.0
-    for trial in trials:
-        if seconds >= (tune.train_seconds or float("inf")) or flops >= (tune.flops or float("inf")):
-            break
-        counted.append(trial)
-        seconds, flops = seconds + trial.seconds, flops + trial.flops
-    return counted
-
-
-class _Grid:
+class Grid:
     """All combinations, the last key changing first."""
 
     def __init__(self, space: dict[str, Range | Choices]) -> None:

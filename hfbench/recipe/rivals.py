@@ -16,6 +16,9 @@ FIELDS = ("text", "text_pair")
 """What a template may name: the columns of a task."""
 
 
+_SEPARATOR = "\n\n"
+
+
 class Probe(Section):
     """A classifier on what a network makes of a text; the network itself is not trained."""
 
@@ -36,12 +39,12 @@ class Prompt(Section):
     """What it reads, with ``{text}`` (and ``{text_pair}``) in it, e.g. ``"Review: {text} It was"``;
     a label's words follow its end."""
     labels: dict[str, str]
-    """Label -> the words that stand for it, e.g. ``{negative: " negative", positive: " positive"}``;
-    most tokenizers want the space."""
+    """Label -> the words that stand for it, e.g. ``{no: " bad", yes: " good"}``; most tokenizers
+    want the space."""
     shots: NonNegativeInt = 0
     """Training examples that stand before the text, with their labels' words: drawn by the seed,
     stratified by label."""
-    separator: str = "\n\n"
+    separator: str = _SEPARATOR
     """After each of them."""
     likelihood: Likelihood = "sum"
     """Of a label's words: the ``sum`` of their tokens' log-likelihoods, or the ``mean``, for words
@@ -78,15 +81,15 @@ class Prompt(Section):
         for label, words in labels.items():
             if not words.strip():
                 raise ValueError(f"{label}: {shown(words)} are no words")
-        words = list(labels.values())
-        if len({*words}) < len(words):
-            twice = next(one for one in words if words.count(one) > 1)
+        given = list(labels.values())
+        if len({*given}) < len(given):
+            twice = next(one for one in given if given.count(one) > 1)
             raise ValueError(f"{shown(twice)} stands for more than one label")
         return labels
 
     @model_validator(mode="after")
-    def _fills_places(self) -> "Prompt":
-        if "separator" in self.model_fields_set and not self.shots:
+    def _separates_something(self) -> "Prompt":
+        if self.separator != _SEPARATOR and not self.shots:
             raise ValueError("separator goes with shots, and there are none")
         return self
 

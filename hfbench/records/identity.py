@@ -80,7 +80,7 @@ def upgrade(record: dict[str, Any]) -> dict[str, Any]:
 def _upgrade_identity(old: dict[str, Any]) -> dict[str, Any]:
     new = _without_observers(old)
     control, training = old.get("control"), old.get("training", {})
-    kind = "control" if control else old["kind"]
+    kind: Kind = "control" if control else old["kind"]
     names = concepts(
         kind,
         control=control,

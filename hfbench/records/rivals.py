@@ -1,4 +1,4 @@
-"""Parts of the records of what is not fine-tuned, and what it costs to ask any finished model."""
+"""Parts of the records of rows that are not fine-tuned."""
 
 from typing import Literal
 
@@ -67,21 +67,3 @@ class PromptFacts(RecordPart):
     )
     device: str = Field(description="Name of the device.")
     seconds: float = Field(description="Wall time of all answers, loading apart.")
-
-
-class UseFacts(RecordPart):
-    """What it costs to ask the finished model: from text to answer, on evaluation texts."""
-
-    latency_p50: float = Field(description="Seconds for one text alone: the median.")
-    latency_p95: float = Field(description="The same of the slowest in twenty.")
-    texts_per_second: float = Field(description="At the best of a few batch sizes.")
-    batch: int = Field(description="That batch size.")
-    asked: int = Field(description="Texts that were asked one by one.")
-    disk_bytes: int | None = Field(
-        description="Of its weights in safetensors files, or of what a control has learnt, pickled; "
-        "null where that could not be had."
-    )
-    memory_bytes: int = Field(description="Highest memory use while it answered; see memory_of.")
-    memory_of: str = Field(description="As `peak_memory_of` of a training.")
-    device: str = Field(description="Name of the device.")
-    threads: int = Field(description="Of torch on a CPU.")

@@ -15,7 +15,8 @@ from typing_extensions import Self
 
 from hfbench.recipe.types import Kind, ProblemType, Selection, cell_stem
 from hfbench.records.parts import RecordPart, Tokens
-from hfbench.records.rivals import FeatureFacts, HeadFacts, PromptFacts, UseFacts
+from hfbench.records.rivals import FeatureFacts, HeadFacts, PromptFacts
+from hfbench.records.use import UseFacts
 
 SCHEMA_VERSION: Literal[3] = 3
 SCHEMA_BEFORE = 2  # which is read, too, see `identity.upgrade`
@@ -348,6 +349,10 @@ class FinishedRecord(RunRecord):
             "token), perplexity, and bits_per_byte of the text that is predicted."
         ),
     )
+    not_recorded: dict[str, str] = Field(
+        default={},
+        description="What is null in this record because it could not be had -> the reason.",
+    )
 
 
 class TrainedRecord(FinishedRecord):
@@ -360,10 +365,6 @@ class TrainedRecord(FinishedRecord):
             "dropout), grad_norm, learning_rate; validation: loss and the metrics. Each entry has "
             "step and epoch."
         ),
-    )
-    not_recorded: dict[str, str] = Field(
-        default={},
-        description="What is null in this record because it could not be had -> the reason.",
     )
     saved_weights: str | None = Field(
         default=None,

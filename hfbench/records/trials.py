@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hfbench.metrics.built_in import DEFAULTS
 from hfbench.metrics.registry import Metric, find_metric
 from hfbench.recipe.trials import parse_trial
-from hfbench.recipe.tuning import Settings
+from hfbench.recipe.tuning import Settings, Tune
 from hfbench.records.schema import (
     ClassificationRecord,
     Compared,
@@ -85,6 +85,17 @@ def best_of(trials: Sequence[TrialRuns]) -> TrialRuns | None:
         return None
     sign = 1 if measure_of(trial_records(trials)).higher_is_better else -1
     return max(known, key=lambda one: sign * one[1])[0]
+
+
+def within_budget(tune: Tune, trials: list[TrialRuns]) -> list[TrialRuns]:
+    """The first of ``trials``, until the budget of costs was spent."""
+    counted, seconds, flops = [], 0.0, 0.0
+    for trial in trials:
+        if seconds >= (tune.train_seconds or float("inf")) or flops >= (tune.flops or float("inf")):
+            break
+        counted.append(trial)
+        seconds, flops = seconds + trial.seconds, flops + trial.flops
+    return counted
 
 
 def trial_records(trials: Iterable[TrialRuns]) -> list[Compared]:

@@ -246,3 +246,13 @@ def test_a_claim_needs_no_second_run_where_seeds_are_known(change):
         expected -= {("a", "b")}  # both are nearly always right
     assert expected <= told
     assert not any(pair.withheld and pair.differ for pair in judged.pairs)
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize(("weight", "is_told"), [(1, False), (3, False), (40, True)])
+def test_a_perfect_recall_of_a_class_is_known_from_its_examples_alone(runs, weight, is_told):
+    """Of a class that one row always finds and the other never, pseudo-values are all 1 or 0."""
+    scores = {"a": np.ones((runs, 200)), "b": np.zeros((runs, 200))}
+    (pair,) = judge(scores, bounds=(0, 1), weight=weight).pairs
+    assert pair.withheld == (runs == 1)
+    assert pair.differ == (is_told and runs == 3)

@@ -18,12 +18,14 @@ from hfbench.execution.kinds.start import (
     weights_to_start_from,
 )
 from hfbench.execution.kinds.train import Training, in_parts_that_fit, save_model
+from hfbench.execution.use import is_measured, measure_network
 from hfbench.models.load import load_classifier
 from hfbench.models.lora import merge_adapters
 from hfbench.models.probe import probe_model
 from hfbench.recipe.arguments import deciding_arguments
 from hfbench.recipe.cells import Cell
 from hfbench.records.schema import ClassificationRecord
+from hfbench.system.launch import is_main_process
 from hfbench.training.limits import TimeLimit
 from hfbench.training.seeds import derive_streams
 from hfbench.training.selection import WeightSelection
@@ -103,9 +105,13 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     probe = None
     if kept:
         probe = ask("probe", lambda: probe_model(model, prepared.tokenizer, found.max_length))
+    use = None
+    if is_measured(cell, inputs) and is_main_process():
+        use = ask("use", partial(measure_network, model, prepared.tokenizer, max_length, inputs))
     fields = {
         "task": task.facts,
         "corpus_overlap": inputs.corpus_overlap(cell.model),
+        "use": use,
         "model_facts": found,
         "training": facts,
         "curves": curves,

@@ -1,14 +1,23 @@
 """A control is fitted: what is no neural network, and what a model must beat."""
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hfbench.data.tables import labels_of
 from hfbench.execution.inputs import Inputs
+from hfbench.execution.kinds.bookkeeping import Bookkeeping
 from hfbench.execution.kinds.facts import compared_outcome, describe_task, measure, tabulate
 from hfbench.execution.kinds.run import Run, Surroundings
+from hfbench.execution.use import (
+    Texts,
+    evaluation_texts,
+    is_measured,
+    measure_use,
+    pickled_bytes,
+)
 from hfbench.models.architecture import is_own
 from hfbench.models.controls import CONTROLS, Control, KnowsItsLimits, build_control
 from hfbench.models.imports import hash_module
@@ -16,6 +25,7 @@ from hfbench.models.rivals.estimators import EstimatorControl, describe_estimato
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import ControlRecord, ModelFacts
+from hfbench.records.use import UseFacts
 from hfbench.training.seeds import derive_streams
 
 _OTHER_ANSWERS: dict[tuple[str, ProblemType], str] = {
@@ -30,7 +40,7 @@ KEEPS_WEIGHTS = False
 
 def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """See `run.KindOfRun`."""
-    described = {
+    described: dict[str, Any] = {
         "kind": cell.kind,
         "seed": cell.seed,
         "task": describe_task(cell, inputs),
@@ -79,14 +89,26 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         max_length=None,
         notes=_notes(cell, inputs, control),
     )
+    bookkeeping, use = Bookkeeping(), None
+    if is_measured(cell, inputs):
+        use = bookkeeping.ask("use", partial(_measure_use, control, inputs))
     fields = {
         "task": task.facts,
+        "use": use,
+        "not_recorded": bookkeeping.not_recorded,
         "model_facts": facts,
         "fit_seconds": seconds,
         "unknown_texts": unknown,
         **measure(logits, inputs),
     }
     return Run(fields, tabulate(logits, inputs))
+
+
+def _measure_use(control: Control, inputs: Inputs) -> UseFacts:
+    def ask(texts: Texts) -> Any:
+        return control.logits([" ".join(map(str, parts)) for parts in texts])
+
+    return measure_use(ask, evaluation_texts(inputs), pickled_bytes(control))
 
 
 def outcome(record: ControlRecord) -> str:

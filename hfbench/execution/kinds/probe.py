@@ -1,6 +1,8 @@
 """A probe: a classifier is fitted to the features of a network that stays as it is."""
 
 import time
+from copy import deepcopy
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -10,6 +12,7 @@ from hfbench import data, models
 from hfbench.data.tables import labels_of
 from hfbench.execution.features import Features, find_features
 from hfbench.execution.inputs import Inputs, arguments
+from hfbench.execution.kinds.bookkeeping import Bookkeeping
 from hfbench.execution.kinds.facts import (
     compared_outcome,
     describe_task,
@@ -22,13 +25,28 @@ from hfbench.execution.kinds.start import (
     frozen_facts,
     weights_to_start_from,
 )
+from hfbench.execution.use import (
+    Texts,
+    evaluation_texts,
+    is_measured,
+    measure_use,
+    pickled_bytes,
+    weight_bytes,
+)
+from hfbench.models.lengths import NO_LIMIT
 from hfbench.models.rivals import PROBE_VERSION
-from hfbench.models.rivals.features import body_without_weights, choose_poolings, load_body
+from hfbench.models.rivals.features import (
+    body_without_weights,
+    choose_poolings,
+    compute_features,
+    load_body,
+)
 from hfbench.models.rivals.heads import Examples, Fitted, fit_head
 from hfbench.models.rivals.pooling import Pooling
 from hfbench.recipe.cells import Cell
 from hfbench.records.rivals import FeatureFacts, HeadFacts
 from hfbench.records.schema import ProbeRecord
+from hfbench.records.use import UseFacts
 from hfbench.system.environment import device_names
 from hfbench.training.seeds import derive_streams
 
@@ -38,8 +56,9 @@ KEEPS_WEIGHTS = False
 
 def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """See `run.KindOfRun`."""
-    poolings, _ = choose_poolings(inputs.prepared[cell.model.name])
     assert cell.model.probe is not None
+    prepared = inputs.prepared[cell.model.name]
+    poolings, _ = choose_poolings(prepared, cell.model.probe.pooling)
     return {
         "kind": cell.kind,
         "seed": cell.seed,
@@ -58,7 +77,7 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
     inputs, probe = surroundings.inputs, cell.model.probe
     assert probe is not None
     prepared, task = inputs.prepared[cell.model.name], inputs.task_of(cell)
-    poolings, chosen_by = choose_poolings(prepared)
+    poolings, chosen_by = choose_poolings(prepared, probe.pooling)
     features = _features(cell, surroundings, poolings)
     started = time.perf_counter()
     fits = {name: _fit(cell, inputs, found) for name, found in features.items()}
@@ -76,8 +95,14 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
     network = body_without_weights(prepared)
     learnt = fitted.head.parameter_count
     facts = frozen_facts(cell, inputs, network, learnt, left_out)
+    bookkeeping, use = Bookkeeping(), None
+    if is_measured(cell, inputs):
+        pooling = next(one for one in poolings if one.name == name)
+        use = bookkeeping.ask("use", partial(_measure_use, cell, surroundings, pooling, fitted))
     fields = {
         "task": task.facts,
+        "use": use,
+        "not_recorded": bookkeeping.not_recorded,
         "corpus_overlap": inputs.corpus_overlap(cell.model),
         "model_facts": facts,
         "features": FeatureFacts(
@@ -156,6 +181,27 @@ def _validation_value(fitted: Fitted, features: Features, inputs: Inputs) -> flo
     logits = fitted.head.logits(features.rows["validation"])
     labels = labels_of(inputs.task.splits["validation"])
     return float(inputs.metric.compute(logits, labels))
+
+
+def _measure_use(
+    cell: Cell, surroundings: Surroundings, pooling: Pooling, fitted: Fitted
+) -> UseFacts:
+    """From text to answer, through the network, which the features may have spared until now."""
+    inputs, device = surroundings.inputs, arguments(cell, surroundings.inputs).device
+    prepared, max_length = inputs.prepared[cell.model.name], inputs.max_length(cell.model)
+    model: Any = load_body(prepared, weights_to_start_from(cell, surroundings)).to(device)
+    tokenizer = deepcopy(prepared.tokenizer)  # it keeps how it was last told to cut
+    is_cut = max_length < NO_LIMIT
+    options = {"truncation": is_cut, "max_length": max_length if is_cut else None}
+
+    def ask(texts: Texts) -> Any:
+        columns = [list(column) for column in zip(*texts, strict=True)]
+        encoded = tokenizer(*columns, verbose=False, **options)
+        rows = compute_features(model, encoded, [pooling], tokenizer.pad_token_id).rows
+        return fitted.head.logits(rows[pooling.name])
+
+    held = weight_bytes(model) + pickled_bytes(fitted.head)
+    return measure_use(ask, evaluation_texts(inputs), held, device)
 
 
 def outcome(record: ProbeRecord) -> str:

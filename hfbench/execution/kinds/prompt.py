@@ -1,6 +1,7 @@
 """A prompt: a language model is asked which label's words are likeliest, and learns nothing."""
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,20 @@ from hfbench.data.subsets import nested_order
 from hfbench.data.tables import labels_of
 from hfbench.errors import UserError
 from hfbench.execution.inputs import Inputs, arguments
+from hfbench.execution.kinds.bookkeeping import Bookkeeping
 from hfbench.execution.kinds.facts import compared_outcome, describe_task, measure, tabulate
 from hfbench.execution.kinds.run import Run, Surroundings
 from hfbench.execution.kinds.start import (
     describe_frozen,
     frozen_facts,
     weights_to_start_from,
+)
+from hfbench.execution.use import (
+    Texts,
+    evaluation_texts,
+    is_measured,
+    measure_use,
+    weight_bytes,
 )
 from hfbench.models.load import load_prompted
 from hfbench.models.rivals.prompt import (
@@ -57,6 +66,7 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
     ids, shots = _shots(cell, inputs)
     writer = Writer(
         prepared,
+        prompt,
         labels,
         shots,
         text_length=inputs.max_length(cell.model),
@@ -81,8 +91,18 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         split: (found.logits - (0.0 if taken_off is None else taken_off)).astype(np.float32)
         for split, found in answers.items()
     }
+    bookkeeping, use = Bookkeeping(), None
+    if is_measured(cell, inputs):
+
+        def ask(texts: Texts) -> Any:
+            return reader.read([writer.write(Example(*parts))[0] for parts in texts])
+
+        held, some = weight_bytes(model), evaluation_texts(inputs)
+        use = bookkeeping.ask("use", partial(measure_use, ask, some, held, device))
     fields = {
         "task": task.facts,
+        "use": use,
+        "not_recorded": bookkeeping.not_recorded,
         "corpus_overlap": inputs.corpus_overlap(cell.model),
         "model_facts": frozen_facts(cell, inputs, model),
         "prompt": PromptFacts(

@@ -1,4 +1,4 @@
-"""The weights that a row starts from, and how it reads a text: common to all rows with a network."""
+"""The weights that a row starts from, and how it reads a text, whether it is trained or not."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from hfbench.errors import UserError, nearest
 from hfbench.models.imports import hash_module
+from hfbench.models.rivals import ESTIMATOR_VERSION
 from hfbench.recipe.types import ProblemType
 
 _LEAST = 1e-6
@@ -57,6 +58,8 @@ def describe_estimator(path: str, key: str) -> dict[str, Any]:
 
 class EstimatorControl:
     """An estimator as a control, see `controls.Control`."""
+
+    version: ClassVar[int] = ESTIMATOR_VERSION
 
     def __init__(self, path: str, key: str, kind: ProblemType, seed: int) -> None:
         """Make it, and give a seed to every part that would draw one.

@@ -30,15 +30,19 @@ _BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 _NAMED: tuple[PoolingName, ...] = ("mean", "cls", "last")
 
 
-def choose_poolings(prepared: PreparedModel) -> tuple[list[Pooling], str]:
+def choose_poolings(
+    prepared: PreparedModel, asked: PoolingName | None
+) -> tuple[list[Pooling], str]:
     """Which to compute for a probe, and who says so, as in the record's ``chosen_by``.
+
+    Args:
+        prepared: the model.
+        asked: by the recipe.
 
     Raises:
         UserError: if a checkpoint has one of its own that cannot be followed.
     """
     entry = prepared.entry
-    assert entry.probe is not None
-    asked = entry.probe.pooling
     if asked == "best":
         return [Pooling((name,)) for name in _NAMED], "validation"
     if asked:

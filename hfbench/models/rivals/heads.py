@@ -1,5 +1,6 @@
 """What is fitted to features: logistic regression, nearest neighbours, one hidden layer."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ _PENALTIES = (1e4, 1e3, 1e2, 1e1, 1.0)
 """Of ridge regression, in the same order: from much regularised to little."""
 _NEIGHBOURS = (1, 3, 5, 9, 17, 33, 65)
 _HIDDEN = 128
+_EPOCHS = 200
 _LEAST = 1e-6
 
 
@@ -75,8 +77,19 @@ def fit_head(name: ProbeHead, examples: Examples, *, folds_seed: int, init_seed:
         folds_seed: parts the examples.
         init_seed: begins the hidden layer.
     """
-    if name == "mlp":
-        return Fitted(_Layers(examples, init_seed))
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        # what the last step gives is an answer, too, and is compared as any other
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        if name == "mlp":
+            return Fitted(_Layers(examples, init_seed))
+        return _choose(name, examples, folds_seed)
+
+
+def _choose(name: ProbeHead, examples: Examples, folds_seed: int) -> Fitted:
+    setting: str
+    fit: Callable[[Examples, float], Head]
     if name == "knn":
         setting, fit, values = "k", _Neighbours, [float(k) for k in _NEIGHBOURS[::-1]]
     elif examples.kind == "regression":
@@ -265,7 +278,7 @@ class _Layers:
             "hidden_layer_sizes": (_HIDDEN,),
             "early_stopping": stops_early and _is_common(examples),
             "random_state": seed,
-            "max_iter": 200,
+            "max_iter": _EPOCHS,
         }
         rows, labels = self.standardise(examples.rows), examples.labels
         if self.kind == "regression":

@@ -86,11 +86,17 @@ WAYS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 }
 """Name -> how; of states (B, T, width), which places are tokens (B, T), and how many (B,)."""
 
-_ENDINGS = {f"pooling_mode_{way}_tokens": way for way in WAYS} | {
+_KEYS = {
     "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "last",
 }
-_NAMES = {way: way for way in WAYS} | {"lasttoken": "last", "max_tokens": "max"}
+"""Key of 1_Pooling/config.json -> way, in the order in which sentence-transformers joins them."""
+_NAMES = {way: way for way in WAYS} | {"lasttoken": "last"}
+"""Of its key ``pooling_mode``, in place of these."""
 
 
 def own_pooling(name: str, revision: str | None, key: str) -> Pooling | None:
@@ -128,7 +134,7 @@ def own_pooling(name: str, revision: str | None, key: str) -> Pooling | None:
 
 def _ways(config: Any, name: str, key: str) -> tuple[str, ...]:
     values = config if isinstance(config, dict) else {}
-    chosen = tuple(way for entry, way in _ENDINGS.items() if values.get(entry) is True)
+    chosen = tuple(way for entry, way in _KEYS.items() if values.get(entry) is True)
     said = values.get("pooling_mode")
     if not chosen and said is not None:
         several = said if isinstance(said, list) else [said]

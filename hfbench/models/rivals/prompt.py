@@ -27,15 +27,19 @@ _ATTEMPTS = 20
 
 
 def check_prompt(
-    prepared: PreparedModel, labels: list[str], kind: ProblemType, *, has_pairs: bool
+    prepared: PreparedModel,
+    prompt: Prompt,
+    labels: list[str],
+    kind: ProblemType,
+    *,
+    has_pairs: bool,
 ) -> None:
     """Refuse a prompt that does not go with the task or with the tokenizer.
 
     Raises:
         UserError: naming the key.
     """
-    prompt, key = prepared.entry.prompt, f"models.{prepared.entry.name}.prompt"
-    assert prompt is not None
+    key = f"models.{prepared.entry.name}.prompt"
     if kind != "single_label_classification":
         raise UserError(f"{key}: a prompt asks for one label of several, and the task is {kind}")
     for label in prompt.labels:
@@ -106,6 +110,7 @@ class Writer:
     def __init__(
         self,
         prepared: PreparedModel,
+        prompt: Prompt,
         labels: Sequence[str],
         shots: Sequence[Example],
         *,
@@ -116,6 +121,7 @@ class Writer:
 
         Args:
             prepared: the model.
+            prompt: of the recipe.
             labels: of the task, in order.
             shots: examples that are shown, in order.
             text_length: tokens at which each text is cut in any case, as the task says.
@@ -124,8 +130,7 @@ class Writer:
         Raises:
             UserError: if the examples leave no room for a text.
         """
-        assert prepared.entry.prompt is not None
-        self.prompt, self.tokenizer = prepared.entry.prompt, prepared.tokenizer
+        self.prompt, self.tokenizer = prompt, prepared.tokenizer
         self.key = f"models.{prepared.entry.name}.prompt"
         self.text_length, self.truncation = text_length, truncation
         self.words = tokenize_words(self.tokenizer, self.prompt, labels, self.key)
