@@ -39,7 +39,7 @@ def plan(
     Raises:
         UserError: as `compare`, before anything runs.
     """
-    from hfbench.execution.survey import SurveyOfTasks, cells_to_look_at
+    from hfbench.execution.survey import SurveyOfParts, cells_to_look_at
     from hfbench.execution.tasks import load_inputs
     from hfbench.execution.tuning import look_at_tuning
     from hfbench.recipe.cells import Shard
@@ -48,7 +48,7 @@ def plan(
     if recipe.tune and not only_pretraining:
         recipe = look_at_tuning(recipe, Path(results)).chosen or recipe
     inputs = load_inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
-    survey = SurveyOfTasks(inputs, Path(results))
+    survey = SurveyOfParts(inputs, Path(results))
     return survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=part)
 
 

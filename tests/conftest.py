@@ -71,7 +71,8 @@ def write_record():
     """A function that writes a record whose predictions are right where ``correct`` says so.
 
     With a ``corpus`` it is a pretraining's, with a ``failure`` that of a run without a result;
-    ``evaluated`` is the hash of the evaluation examples.
+    ``evaluated`` is the hash of the evaluation examples, whose ids count from ``first``. With a
+    ``fold`` (`FoldData`) it is of a cross-validation.
     """
     import pyarrow as pa
 
@@ -91,7 +92,7 @@ def write_record():
 
     def write(
         folder, model, seed, correct, *, train=None, training=None, control=False, labels=None,
-        failure=None, corpus=None, logit=1, evaluated="a" * 64, **changes,
+        failure=None, corpus=None, logit=1, evaluated="a" * 64, first=0, fold=None, **changes,
     ):  # fmt: skip
         n = len(correct)
         labels = np.arange(n) % 2 if labels is None else labels
@@ -104,7 +105,7 @@ def write_record():
         task = TaskData(
             source="d/s", revision=None, labels=["x", "y"],
             splits={"train": SplitData(**train), "validation": split},
-            evaluation_split="validation",
+            evaluation_split="validation", fold=fold,
         )  # fmt: skip
         facts = ModelFacts(
             source=model, revision=None, weights_hash=None, class_name="C", parameters=12345,
@@ -129,10 +130,12 @@ def write_record():
             },
             "cell_seconds": 3.0,
         }  # fmt: skip
+        number = fold.number if fold else None
+        run["fold"] = number
         size = changes.get("train_size")
         kind = "control" if control else "classification"
         if failure:
-            record = FailedRecord(**run, kind=kind, failure=failure, **changes)
+            record = FailedRecord(**{**run, "kind": kind, "failure": failure, **changes})
             ResultsFolder(folder).keep(record)
             return record
         trained = {
@@ -145,7 +148,7 @@ def write_record():
             return record
         finished = {
             **run, "task": task, "model_facts": facts,
-            "predictions": f"{cell_stem(kind, model, size, seed)}.parquet",
+            "predictions": f"{cell_stem(kind, model, size, seed, number)}.parquet",
             "metrics": {"validation": {"accuracy": float(np.mean(correct))}},
         }  # fmt: skip
         if control:
@@ -155,7 +158,7 @@ def write_record():
         table = pa.table(
             {
                 "split": ["validation"] * n,
-                "id": [f"validation/{i}" for i in range(n)],
+                "id": [f"validation/{first + i}" for i in range(n)],
                 "label": pa.array(labels, pa.int64()),
                 "logits": pa.array(list(logits), pa.list_(pa.float32())),
             }

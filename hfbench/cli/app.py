@@ -8,6 +8,7 @@ import typer
 from hfbench.cli import publish as commands
 from hfbench.cli.data import data
 from hfbench.cli.fsck import fsck
+from hfbench.cli.judge import judge
 from hfbench.cli.pack import pack
 from hfbench.cli.run import run_comparison, run_pretraining, run_verification
 from hfbench.cli.script import exit_on_user_error
@@ -478,6 +479,7 @@ def verify(
 
 app.command()(data)
 app.command()(fsck)
+app.command()(judge)
 app.command()(pack)
 app.command()(commands.push)
 app.command()(commands.push_results)

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from hfbench.evidence.classes import ENOUGH
 from hfbench.evidence.comparison import compare_records
-from hfbench.evidence.data_notes import describe_cut, what_is_asked
+from hfbench.evidence.data_notes import describe_cut, sizes, what_is_asked
+from hfbench.evidence.folds import inflation, whole_runs
 from hfbench.evidence.power import (
     Discordance,
     detectable_difference,
@@ -25,7 +26,7 @@ from hfbench.evidence.words import enumerate_names, gap_text, list_labels
 from hfbench.execution.estimates import optimizer_steps, parameters
 from hfbench.execution.inputs import Inputs, arguments
 from hfbench.execution.sanity import doubtful_settings
-from hfbench.execution.survey import NEW, Status, Survey, SurveyOfTasks, cells_to_look_at
+from hfbench.execution.survey import NEW, Status, Survey, SurveyOfParts, cells_to_look_at
 from hfbench.execution.tasks import load_inputs
 from hfbench.execution.tuning import Look, look_at_tuning
 from hfbench.metrics.registry import Metric
@@ -75,20 +76,21 @@ def print_plan(
         for line in _tuning(look):
             say(line)
     cells = cells_to_look_at(recipe, only_pretraining=only_pretraining)
-    survey = SurveyOfTasks(load_inputs(recipe, cells), results)
+    survey = SurveyOfParts(load_inputs(recipe, cells), results)
     planned = survey.statuses(rerun=rerun, only_pretraining=only_pretraining)
     statuses = survey.statuses(rerun=rerun, shard=shard) if shard else planned
     to_run = [status.cell for status in statuses if status.reasons and not status.refused]
-    for one in survey.surveys:
-        mine = [s for s in statuses if survey.of(s.cell) is one]
-        _print_cells(one.inputs, mine, console, with_data=not only_pretraining)
+    for parts in survey.by_task:
+        mine = [s for s in statuses if survey.of(s.cell) in parts]
+        _print_cells(survey, parts[0].inputs, mine, console, with_data=not only_pretraining)
     part = f"shard {shard.number}/{shard.count}: " if shard else ""
     folder = survey.folder.path
     say(f"{part}{len(to_run)} of {len(statuses)} cells to run; results would go to {folder}")
     finished = [s for s in planned if s.record and not s.reasons]
     say(_time(to_run, [(s.cell.task, s.record) for s in finished if s.record]))
-    for one in survey.surveys if len(recipe.models) > 1 and not only_pretraining else []:
-        records = [s.record for s in finished if s.record and survey.of(s.cell) is one]
+    for parts in survey.by_task if len(recipe.models) > 1 and not only_pretraining else []:
+        records = [s.record for s in finished if s.record and survey.of(s.cell) in parts]
+        one = parts[0]
         if one.inputs.recipe.task:
             for line in _small_classes(one.inputs) + _design(one, records, target or Target()):
                 say(line)
@@ -121,17 +123,21 @@ def _tuning(look: Look) -> list[str]:
 
 
 def _print_cells(
-    inputs: Inputs, statuses: list[Status], console: Console, *, with_data: bool
+    survey: SurveyOfParts,
+    inputs: Inputs,
+    statuses: list[Status],
+    console: Console,
+    *,
+    with_data: bool,
 ) -> None:
-    """Of one task: its data, its cells, and why they would run."""
+    """Of one task: its data, its cells, and why they would run; ``inputs``: of its first fold."""
     say = partial(console.print, highlight=False, markup=False)
     if name := inputs.recipe.task_name:
         say(f"\nTask {name}")
     if inputs.recipe.task and with_data:
         facts = inputs.task.facts
-        sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
-        say(f"Data: {facts.source}: {sizes} examples; {what_is_asked(facts)}")
-    console.print(_cells_table(statuses, inputs))
+        say(f"Data: {facts.source}: {sizes(facts)} examples; {what_is_asked(facts)}")
+    console.print(_cells_table(statuses, survey))
     warnings = doubtful_settings([status.cell for status in statuses], inputs)
     lines = [*_answers(statuses, inputs), *_truncation(statuses, inputs), *warnings]
     for line in [*lines, *_reasons(statuses)]:
@@ -189,14 +195,15 @@ def _truncation(statuses: list[Status], inputs: Inputs) -> list[str]:
     return [f"Truncation: {cut} ({enumerate_names(names)})" for cut, names in rows.items()]
 
 
-def _cells_table(statuses: list[Status], inputs: Inputs) -> Table:
+def _cells_table(statuses: list[Status], survey: SurveyOfParts) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in ("cell", "parameters", "batch", "steps", "max\nlength", "state"):
         is_text = name in ("cell", "state")
         table.add_column(name, justify="left" if is_text else "right", overflow="fold")
     for status in statuses:
-        sizes = ["", "", "", ""] if status.refused else _sizes(status.cell, inputs)
-        table.add_row(status.cell.stem, *sizes, _state(status))
+        cell = status.cell
+        numbers = [""] * 4 if status.refused else _sizes(cell, survey.of(cell).inputs)
+        table.add_row(cell.stem, *numbers, _state(status))
     return table
 
 
@@ -272,8 +279,13 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
     """What differences of two trained models the comparison can show, with 80 % power."""
     recipe, facts = survey.inputs.recipe, survey.inputs.task.facts
     examples, of_task = facts.splits[facts.evaluation_split].examples, recipe.task_name
+    wider, in_folds = 1.0, ""
+    if fold := facts.fold:
+        examples, wider = fold.whole.examples, inflation(fold.folds)
+        in_folds = f" in {fold.folds} folds"
     begins, metric = f"{of_task}: what" if of_task else "What", survey.inputs.metric
-    runs, models = len(recipe.seeds), len(recipe.models)
+    repeats = facts.fold.repeats if facts.fold else 1
+    runs, models = len(recipe.seeds) * repeats, len(recipe.models)
     pairs = models * (models - 1) // 2
     rows = max(sum(model.is_random for model in recipe.models), 2)
     discordance, source = _discordance(recipe, records, survey.folder.path, target)
@@ -296,7 +308,7 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
         source += "; with one seed, how much seeds matter is only known from elsewhere"
     shown = {
         f"{count} pair{'s' if count > 1 else ''}": detectable_difference(
-            runs, examples, discordance, ALPHA / count, rows
+            runs, round(examples / wider), discordance, ALPHA / count, rows
         )
         for count in sorted({1, pairs})
     }
@@ -306,7 +318,7 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
     )
     lines = [
         "",
-        f"{begins} {examples:,} examples and {runs} seed{'s' if runs > 1 else ''} "
+        f"{begins} {examples:,} examples{in_folds} and {_of_runs(runs, repeats)} "
         "can show, with 80 % power and 5 % error for all pairs together:",
         f"  {source}: {_discordant(metric, discordance)}, "
         f"{100 * discordance.of_examples:.0f} % of that whatever the seed; the difference varies "
@@ -314,9 +326,14 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
         f"  smallest difference of two trained models: {smallest}",
     ]
     if difference:
-        needed = _needed(difference, runs, examples, discordance, rows)
+        needed = _needed(difference, runs, examples, discordance, rows, wider)
         lines.append(f"  to show {gap_text(metric, difference)} (1 pair): {needed}")
     return lines
+
+
+def _of_runs(runs: int, repeats: int) -> str:
+    name = "seed" if repeats == 1 else "run"
+    return f"{runs} {name}{'s' if runs > 1 else ''}"
 
 
 def _discordant(metric: Metric, discordance: Discordance) -> str:
@@ -332,7 +349,7 @@ def _discordance(
     """Measured on what is finished, else assumed; and which of the two."""
     measured = None
     compared: list[Record] = [record for record in records if record.kind != "pretraining"]
-    if compared:
+    if whole_runs([record for record in records if record.kind != "pretraining"])[0]:
         asked = [Asked.by(recipe)] if recipe.task else []
         models = compare_records(compared, folder, asked).finished
         pairs = itertools.combinations([model.counted for model in models], 2)
@@ -346,7 +363,12 @@ def _discordance(
 
 
 def _needed(
-    difference: float, runs: int, examples: int, discordance: Discordance, rows: int
+    difference: float,
+    runs: int,
+    examples: int,
+    discordance: Discordance,
+    rows: int,
+    wider: float,
 ) -> str:
     if difference >= discordance.largest:
         if discordance.of_shares:
@@ -354,10 +376,10 @@ def _needed(
         return "not known: single answers of the finished models differ by less"
     number = needed_examples(difference, max(runs, 2), discordance, rows=rows)
     by_examples = (
-        f"{number:,} examples with {max(runs, 2)} seeds"
+        f"{math.ceil(wider * number):,} examples with {max(runs, 2)} seeds"
         if number
         else f"no number of examples suffices with {max(runs, 2)} seeds"
     )
-    seeds = needed_seeds(difference, examples, discordance, rows=rows)
+    seeds = needed_seeds(difference, round(examples / wider), discordance, rows=rows)
     by_seeds = f"{seeds} seeds" if seeds else "no number of seeds suffices"
     return f"{by_examples}; {by_seeds} with {examples:,} examples"

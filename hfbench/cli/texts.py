@@ -1,5 +1,7 @@
 """The texts of examples, which no record holds: from the data of a recipe."""
 
+from datasets import concatenate_datasets
+
 from hfbench.data.task import load_task
 from hfbench.errors import UserError
 from hfbench.evidence.compared import ModelRuns
@@ -23,14 +25,15 @@ def load_texts(recipe: Recipe, models: list[ModelRuns]) -> dict[str, str]:
         raise UserError(f"recipe {recipe.name!r} has no task whose texts could be shown")
     loaded = load_task(recipe.task, recipe.folder)
     split = loaded.facts.evaluation_split
-    found = loaded.facts.splits[split].content_hash
+    examples, found = loaded.splits[split], loaded.facts.splits[split].content_hash
+    if fold := loaded.facts.fold:
+        examples, found = concatenate_datasets([*loaded.splits.values()]), fold.whole.content_hash
     for model in models:
         if (expected := evaluation_hash(model.finished[0])) != found:
             raise UserError(
                 f"recipe {recipe.name!r}: its {split} examples ({found[:8]}) are not those that "
                 f"{model.name} was evaluated on ({expected[:8]}): the data or the recipe changed"
             )
-    examples = loaded.splits[split]
     texts = examples["text"][:]
     if "text_pair" in examples.column_names:
         pairs = zip(texts, examples["text_pair"], strict=True)

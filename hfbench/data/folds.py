@@ -1,10 +1,12 @@
-"""The train split in parts, of which one at a time becomes the validation: for tuning."""
+"""The train split in parts, of which one at a time becomes the validation: for tuning, and for
+cross-validation.
+"""
 
 import numpy as np
 from datasets import Dataset
 
 from hfbench.data.groups import order_by_groups
-from hfbench.data.strata import classes_in, strata
+from hfbench.data.strata import classes_in, in_one_row, strata
 from hfbench.data.subsets import nested_order
 from hfbench.data.tables import labels_of, take
 from hfbench.errors import UserError
@@ -74,4 +76,41 @@ def fold_numbers(
     for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
         parts[rows] = min(folds - 1, int((before + len(rows) / 2) / ends))  # where its middle lies
         before += len(rows)
+    return parts
+
+
+def fold_of_rows(
+    numbers: np.ndarray, groups: np.ndarray | None, task: Task, labels: list[str], repeat: int
+) -> np.ndarray:
+    """Of a cross-validation (``task.folds``) the fold of each row, from 0, shape (rows,).
+
+    Args:
+        numbers: labels as `tables.labels_of` gives them.
+        groups: of each row, shape (rows,), of which none is parted; None: rows have none.
+        task: says how many folds, and by which seed.
+        labels: the names of the classes.
+        repeat: which of several ways to part them, from 0.
+
+    Raises:
+        UserError: if there are too few rows or groups, or a class has one row.
+    """
+    folds = task.folds
+    assert folds is not None
+    units = len(numbers) if groups is None else len(np.unique(groups))
+    if units < folds.folds:
+        what = "examples" if groups is None else f"groups of {task.group_column!r}"
+        raise UserError(f"task.folds: {folds.folds} folds of {units} {what} of {task.source}")
+    if rare := in_one_row(numbers):
+        raise UserError(
+            f"task.folds: {task.source}: label {labels[min(rare)]!r} has one example in split "
+            f"{task.train_split!r}, which is evaluated by a model that never saw it; "
+            "`task.min_class_size: 2` leaves such classes out"
+        )
+    stream = np.random.SeedSequence(task.split_seed, spawn_key=(repeat,))
+    parts = fold_numbers(numbers, groups, folds.folds, int(stream.generate_state(1)[0]))
+    if empty := set(range(folds.folds)) - set(parts.tolist()):
+        raise UserError(
+            f"task.folds: {task.source}: {len(empty)} of {folds.folds} folds have no example, for "
+            f"groups of {task.group_column!r} are large; give fewer"
+        )
     return parts

@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, List
 from hfbench.data.classes import leave_out_rare_classes, name_classes, refuse_sorted_beginning
 from hfbench.data.columns import standard_columns
 from hfbench.data.contamination import count_task_overlaps
-from hfbench.data.folds import part_of_train
+from hfbench.data.folds import fold_of_rows, part_of_train
 from hfbench.data.groups import has_few_values, number_groups
 from hfbench.data.hold_out import hold_out
 from hfbench.data.label_sets import encode_label_sets
@@ -32,7 +32,7 @@ from hfbench.errors import UserError, nearest
 from hfbench.recipe.task import Task
 from hfbench.recipe.tuning import Fold
 from hfbench.recipe.types import ProblemType
-from hfbench.records.schema import Overlap, SplitData, TaskData
+from hfbench.records.schema import FoldData, Overlap, SplitData, TaskData
 from hfbench.system.hub import resolve_revision
 from hfbench.system.launch import is_main_process, is_worker
 
@@ -69,11 +69,105 @@ class LoadedTask:
 def load_task(task: Task, folder: Path) -> LoadedTask:
     """Load, check and split the data of ``task``; relative paths start at ``folder``.
 
-    What is odd but possible, as a text that is there twice, is logged as a warning.
+    Of a cross-validation its first fold, or the one that ``task.folds.only`` names. What is odd but
+    possible, as a text that is there twice, is logged as a warning.
 
     Raises:
         UserError: if the data cannot be had or do not fit the task, naming split, rows and columns.
     """
+    whole = load_whole(task, folder)
+    return whole.split() if task.folds is None else whole.fold(task.folds.numbers[0])
+
+
+@dataclass(frozen=True)
+class WholeTask:
+    """The data of a task with its train split in one piece."""
+
+    task: Task
+    splits: dict[str, Dataset]
+    """With labels as `tables.labels_of` reads them."""
+    groups: dict[str, np.ndarray] | None
+    labels: list[str]
+    kind: ProblemType
+    revision: str | None
+    left_out: dict[str, int] | None
+    slice_columns: dict[str, dict[str, list[str]]]
+    _told: list[int] = field(default_factory=list)
+    """Fold of which oddities were logged: those of the others are alike."""
+
+    def split(self) -> LoadedTask:
+        """With a part of the train split held out, or as the data are split."""
+        splits, groups = self.splits, self.groups
+        if self.task.validation_size is not None:
+            splits, groups = hold_out(splits, groups, self.task, self.labels)
+        if isinstance(self.task.trial, Fold):
+            splits, groups = part_of_train(splits, groups, self.task, self.task.trial)
+        return self._finish(splits, groups, None)
+
+    def fold(self, number: int) -> LoadedTask:
+        """One fold is the validation, the others are the train split.
+
+        Raises:
+            UserError: if rows cannot be parted so.
+        """
+        folds = self.task.folds
+        assert folds is not None
+        whole = self.splits["train"]
+        repeat, place = folds.place(number)
+        own = self.groups["train"] if self.groups else None
+        of_rows = fold_of_rows(labels_of(whole), own, self.task, self.labels, repeat)
+        rows = {"train": of_rows != place, "validation": of_rows == place}
+        numbers = {role: np.flatnonzero(are_in) for role, are_in in rows.items()}
+        splits = {role: take(whole, own_rows) for role, own_rows in numbers.items()}
+        groups = None if own is None else {role: own[those] for role, those in numbers.items()}
+        facts = FoldData(
+            number=number,
+            folds=folds.folds,
+            repeats=folds.repeats,
+            whole=_describe_split(whole, self.labels),
+        )
+        return self._finish(splits, groups, facts)
+
+    def _finish(
+        self,
+        splits: dict[str, Dataset],
+        groups: dict[str, np.ndarray] | None,
+        fold: FoldData | None,
+    ) -> LoadedTask:
+        task, labels = self.task, self.labels
+        pa.default_memory_pool().release_unused()
+        refuse_unknown_labels(splits, labels, task)
+        class_weights(task, labels_of(splits["train"]), labels)  # refuses labels there are not
+        if self.kind == "regression":
+            refuse_constant_targets(splits, task)
+        overlap = count_task_overlaps(splits, groups)
+        is_silent = is_worker() or self._told or task.trial is not None
+        if is_main_process() and not is_silent:
+            names = [] if self.kind == "regression" else labels
+            for oddity in _oddities(splits, names, overlap, self.left_out or {}, task):
+                logger.warning("warning: %s: %s", task.source, oddity)
+            self._told.append(fold.number if fold else 0)
+        order = [role for role in ("train", "validation", "test") if role in splits]
+        facts = TaskData(
+            source=task.source,
+            revision=self.revision,
+            problem_type=self.kind,
+            labels=labels,
+            splits={role: _describe_split(splits[role], labels) for role in order},
+            evaluation_split=order[-1],
+            overlap=overlap,
+            left_out=self.left_out,
+            fold=fold,
+        )
+        slices: dict[str, dict[str, pa.Array]] = {
+            role: slices_of(splits[role], task.slices, self.slice_columns) for role in order[1:]
+        }
+        found = DatasetDict({role: splits[role] for role in order})
+        return LoadedTask(found, facts, groups, slices)
+
+
+def load_whole(task: Task, folder: Path) -> WholeTask:
+    """As `load_task`, before a part of the train split is held out."""
     revision = resolve_revision(task.dataset_name, task.revision, "dataset", "task")
     source = load_source(task, folder, revision)
     kind = find_problem_type(task, source)
@@ -92,35 +186,7 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
         splits, labels = encode_labels(splits, feature, task)
     splits, labels = name_classes(splits, labels, task)
     pa.default_memory_pool().release_unused()  # reading leaves half as much as it has read
-    if task.validation_size is not None:
-        splits, groups = hold_out(splits, groups, task, labels)
-    if isinstance(task.trial, Fold):
-        splits, groups = part_of_train(splits, groups, task, task.trial)
-    pa.default_memory_pool().release_unused()
-    refuse_unknown_labels(splits, labels, task)
-    class_weights(task, labels_of(splits["train"]), labels)  # refuses labels that there are not
-    if kind == "regression":
-        refuse_constant_targets(splits, task)
-    overlap = count_task_overlaps(splits, groups)
-    if is_main_process() and not is_worker() and task.trial is None:
-        names = [] if kind == "regression" else labels
-        for oddity in _oddities(splits, names, overlap, left_out or {}, task):
-            logger.warning("warning: %s: %s", task.source, oddity)
-    order = [role for role in ("train", "validation", "test") if role in splits]
-    facts = TaskData(
-        source=task.source,
-        revision=revision,
-        problem_type=kind,
-        labels=labels,
-        splits={role: _describe_split(splits[role], labels) for role in order},
-        evaluation_split=order[-1],
-        overlap=overlap,
-        left_out=left_out,
-    )
-    slices: dict[str, dict[str, pa.Array]] = {
-        role: slices_of(splits[role], task.slices, columns) for role in order[1:]
-    }
-    return LoadedTask(DatasetDict({role: splits[role] for role in order}), facts, groups, slices)
+    return WholeTask(task, splits, groups, labels, kind, revision, left_out, columns)
 
 
 def _choose_splits(task: Task, source: dict[str, Dataset], kind: ProblemType) -> dict[str, Dataset]:
@@ -176,7 +242,7 @@ def _oddities(
     column_of = dict(zip(("text", "text_pair"), task.text_columns, strict=False))
     for role, counts in overlap.items():
         of_all = f"of {counts.examples:,} {role} examples have the"
-        is_ours = role == "validation" and task.validation_size is not None
+        is_ours = role == "validation" and task.validation_split is None
         for part, number in (counts.parts or {}).items():
             if number and not has_few_values(Texts(train, part), len(labels)):
                 advice = f"; `task.group_column: {column_of[part]}` keeps such rows together"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
+from hfbench.evidence.judge import Difference
 from hfbench.evidence.slices import Turn
 from hfbench.evidence.use import cheaper
 from hfbench.evidence.words import (
@@ -59,8 +60,12 @@ def answer(comparison: ComparedModels, turns: Sequence[Turn] = ()) -> list[str]:
 
 def verdict(pair: Pair) -> str:
     """What is shown of two models, and where nothing is, what is excluded."""
-    found, names = pair.difference, (pair.first.name, pair.second.name)
-    metric = pair.first.metric
+    return verdict_of(pair.first.metric, pair.difference)
+
+
+def verdict_of(metric: Metric, found: Difference) -> str:
+    """As `verdict`."""
+    names = (found.first, found.second)
     shown = gap_and_interval(metric, found.mean, found.family_low, found.family_high)
     if found.verdict == "equivalent":
         assert found.margin is not None  # by which it is

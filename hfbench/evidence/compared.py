@@ -19,6 +19,7 @@ from hfbench.evidence.floor import (
     is_floor,
     name_of_floor,
 )
+from hfbench.evidence.folds import load_run_predictions
 from hfbench.evidence.judge import (
     Difference,
     Interval,
@@ -44,8 +45,6 @@ from hfbench.metrics.registry import (
 )
 from hfbench.metrics.threshold import shift
 from hfbench.records.asked import Asked
-from hfbench.records.consistency import misfit
-from hfbench.records.predictions import load_all_predictions
 from hfbench.records.record_file import WHAT_TO_DO
 from hfbench.records.schema import (
     ClassificationRecord,
@@ -98,6 +97,12 @@ class ModelRuns:
     def kind(self) -> ProblemType:
         """What the model was asked."""
         return self.finished[0].task.problem_type
+
+    @property
+    def folds(self) -> int | None:
+        """In how many each run answered the examples; None: one model answered them all."""
+        fold = self.finished[0].task.fold
+        return fold.folds if fold else None
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -341,6 +346,8 @@ class ComparedModels(Standing):
     pretraining: list[PretrainingRecord | FailedRecord]
     asked: list[Asked]
     """What was asked of it, and when, the first first; empty where nothing was kept."""
+    unfinished: dict[str, int]
+    """Model -> runs that are left out because folds are missing."""
     tuning: "Tuning | None" = None
     """How settings of the models were chosen; None where they were not."""
 
@@ -444,6 +451,7 @@ def judging(models: Sequence[ModelRuns], metric: Metric) -> dict[str, Any]:
         "clusters": groups,
         "bounds": turned(metric),
         "weight": metric.weight(labels) if metric.weight else None,
+        "folds": models[0].folds,
     }
 
 
@@ -491,15 +499,13 @@ def _load_runs(records: Sequence[_Row], results: Path) -> ModelRuns:
         nothing = np.empty(0)
         return ModelRuns(name, finished, failed, nothing, nothing, np.empty((0, 0, 0)))
     split = finished[0].task.evaluation_split
-    predictions = load_all_predictions(finished, results, split)
+    predictions = load_run_predictions(finished, results, split)
     first = predictions[0]
     for record, one in zip(finished, predictions, strict=True):
-        problem = misfit(record, one)
-        if not problem and not all(np.array_equal(one[key], first[key]) for key in ("id", "label")):
-            problem = f"other examples or labels than those of {finished[0].stem}"
-        if problem:
+        if not all(np.array_equal(one[key], first[key]) for key in ("id", "label")):
             raise RecordError(
-                f"{results}: the predictions of {record.stem} have {problem}; {WHAT_TO_DO}"
+                f"{results}: the predictions of {record.stem} have other examples or labels than "
+                f"those of {finished[0].stem}; {WHAT_TO_DO}"
             )
     logits = np.stack([one["logits"] for one in predictions])
     return ModelRuns(

@@ -10,6 +10,7 @@ from hfbench.errors import RecordError, UserError
 from hfbench.evidence.compared import ComparedModels, by_model, stand
 from hfbench.evidence.fairness import refuse_different_examples, unlike
 from hfbench.evidence.findings import Findings
+from hfbench.evidence.folds import whole_runs
 from hfbench.evidence.table import build_rows, row_values
 from hfbench.evidence.tuning import find_tuning
 from hfbench.evidence.words import enumerate_names
@@ -85,6 +86,9 @@ def compare_records(
                 f"{results}: the record of {record.stem} does not fit together: {problem}; "
                 f"{WHAT_TO_DO}"
             )
+    compared, unfinished = whole_runs(compared)
+    if not compared:
+        raise UserError(f"{results}: no run has all of its folds yet; run `hfbench compare`")
     finished = [record for record in compared if isinstance(record, Compared)]
     for runs in by_model(finished).values() if different_examples else [finished]:
         refuse_different_examples(runs, results)
@@ -114,6 +118,7 @@ def compare_records(
         curve=curve if len(curve) > 1 else {},
         pretraining=[record for record in records if record.kind == "pretraining"],
         asked=list(asked),
+        unfinished=unfinished,
     )
     return replace(comparison, tuning=find_tuning(comparison, ResultsFolder(results)))
 

@@ -27,14 +27,27 @@ def describe_data(comparison: ComparedModels) -> str:
     task = comparison.task
     if task is None:
         return "No run finished."
-    parts = [f"{data.examples:,} {split}" for split, data in task.splits.items()]
     revision = f" at {task.revision[:12]}" if task.revision else ""
     label = comparison.metric.label
     return (
-        f"Data: {task.source}{revision}; {', '.join(parts)} examples; {what_is_asked(task)}. "
-        f"{label[:1].upper()}{label[1:]} is on the {task.evaluation_split} examples."
+        f"Data: {task.source}{revision}; {sizes(task)} examples; {what_is_asked(task)}. "
+        f"{label[:1].upper()}{label[1:]} is on {_evaluated(task)}."
         f"{_left_out(task)}"
     )
+
+
+def sizes(task: TaskData) -> str:
+    """How many examples there are, before the word "examples"."""
+    if not task.fold:
+        return ", ".join(f"{data.examples:,} {split}" for split, data in task.splits.items())
+    times = "" if task.fold.repeats == 1 else f", {task.fold.repeats} times"
+    return f"{task.fold.folds} folds{times} of {task.fold.whole.examples:,}"
+
+
+def _evaluated(task: TaskData) -> str:
+    if task.fold:
+        return "all of them, each answered by models that were trained on the other folds"
+    return f"the {task.evaluation_split} examples"
 
 
 def what_is_asked(task: TaskData) -> str:
@@ -119,7 +132,8 @@ def shared_parts(models: list[ModelRuns]) -> list[str]:
     """Texts of pairs, and groups, that stand in training, too: the most of any run."""
     counts = [count for model in models for count in overlaps(model)]
     tasks = [r.settings.get("task", {}) for m in models for r in m.finished]
-    is_given = not any(task.get("validation_size") for task in tasks)  # and no key would part it
+    keys = ("validation_size", "folds")  # of a given split no key would part such rows
+    is_given = not any(task.get(key) for task in tasks for key in keys)
     advice = "" if is_given else ": `task.group_column` keeps such examples together"
     lines = []
     for part, words in _PARTS.items():

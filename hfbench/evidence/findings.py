@@ -12,6 +12,7 @@ from hfbench.evidence.classes import ENOUGH, FEW, MOST, ClassRow, measure_classe
 from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
 from hfbench.evidence.data_notes import describe_data, shared_parts, trained_on, truncations
 from hfbench.evidence.fairness import evaluation_hash
+from hfbench.evidence.folds import inflation
 from hfbench.evidence.footnotes import footnotes
 from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
 from hfbench.evidence.tuning_words import tuning_notes
@@ -153,6 +154,22 @@ def _notes(comparison: ComparedModels) -> list[str]:
         chance = percent(floor.chance)  # the labels are the same for all
         lines.append(f"Not shown to be better than guessing ({chance}): {few_names(guessing)}.")
     lines += filter(None, [_single_runs(finished), *_late_questions(comparison.asked)])
+    lines += _about_folds(comparison)
+    return lines
+
+
+def _about_folds(comparison: ComparedModels) -> list[str]:
+    """How the answers of folds are taken together, and which runs lack some."""
+    lines = []
+    if folds := comparison.finished[0].folds:
+        lines.append(
+            f"A run is {folds} trainings, each on the other folds, and answers every example once. "
+            "Their training sets overlap, so that answers are not independent: the variance over "
+            f"examples is taken to be {inflation(folds):g} times what it seems."
+        )
+    if comparison.unfinished:
+        told = [f"{name} ({number})" for name, number in comparison.unfinished.items()]
+        lines.append(f"Runs left out because folds are missing: {list_labels(told)}.")
     return lines
 
 
@@ -279,7 +296,11 @@ def _estimand(models: Sequence[ModelRuns]) -> str:
     """Over what the figures generalise, and over what not."""
     trained = _trained(models)
     subsets = any(record.train_size is not None for record in trained)
-    parts = ["a subset of the training set for each seed" if subsets else "this training set"]
+    if models[0].folds:
+        training = "new training sets of this size, as far as folds tell"
+    else:
+        training = "a subset of the training set for each seed" if subsets else "this training set"
+    parts = [training]
     if any(record.settings["models"][0].get("pretrain") for record in trained):
         parts.append("these pretrained weights")
     groups = models[0].groups

@@ -19,6 +19,7 @@ import numpy as np
 
 from hfbench.errors import UserError, nearest
 from hfbench.evidence.best import best_p_values
+from hfbench.evidence.folds import inflation
 from hfbench.evidence.letters import group_letters
 from hfbench.evidence.mixture import (
     Mixture,
@@ -166,6 +167,13 @@ class Table:
     """The least and the most that a mean can be."""
     weight: float | None = None
     """How many examples the means rest on, where not all count alike; None: all."""
+    folds: int | None = None
+    """In how many folds each run answered the examples; None: one model answered all of them."""
+
+    @property
+    def inflation(self) -> float:
+        """By what the variance over examples is multiplied, see `folds.inflation`."""
+        return inflation(self.folds)
 
     def and_control(self, name: str, scores: np.ndarray) -> "Table":
         """With one more row, in which nothing is random; of seeds it teaches nothing.
@@ -242,7 +250,8 @@ class Table:
             np.add.at(sums.T, numbers, centred.T)
             centred = sums
         units = units if self.weight is None else min(self.weight, units)
-        return centred @ centred.T / self.examples**2 * units / max(units - 3, 1)
+        wider = self.inflation * units / max(units - 3, 1)
+        return centred @ centred.T / self.examples**2 * wider
 
     def seed_variances(self) -> np.ndarray:
         """What the seeds add to the variance of a row's mean, by node, shape (rows, nodes)."""
@@ -372,7 +381,7 @@ class Table:
                 unit = size  # as right from wrong
             more = np.append(table, [unit, -unit])
             centres[pair] = more.mean()
-            least = more.var() / more.size
+            least = self.inflation * more.var() / more.size
             clustered = self.clusters is not None and not nothing[pair]
             variances[pair] = max(least, variances[pair]) if clustered else least
         return centres, variances
@@ -433,8 +442,8 @@ class Table:
         runs = np.array([row.runs for row in self.rows])
         plain = (found <= 0) | ((runs == 1) & (self.clusters is None))
         effective = of_one / np.where(plain, 1.0, found)
-        most = self.examples * runs
-        return np.where(plain, float(self.examples), np.minimum(effective, most))
+        most = self.examples / self.inflation
+        return np.where(plain, most, np.minimum(effective, most * runs))
 
     def may_be_best(self, pairs: Sequence[Difference]) -> np.ndarray:
         """Whether a row is in the 95 % confidence set for the best, shape (rows,).
@@ -531,6 +540,7 @@ def judge(
     looks: int = 1,
     bounds: tuple[float, float] = (-math.inf, math.inf),
     weight: float | None = None,
+    folds: int | None = None,
 ) -> Judgement:
     """Say which models are better, with few runs as with many.
 
@@ -557,6 +567,8 @@ def judge(
         bounds: the least and the most that a mean of real scores can be; no interval passes them.
         weight: how many examples the means rest on, where not all count alike: of a measure of a
             rare class, those of that class.
+        folds: of a cross-validation in how many parts each run answered the examples; what is said
+            is then also about new training sets of their size.
 
     Raises:
         UserError: for names that are no rows, arrays that do not fit together, or scores that are
@@ -577,7 +589,7 @@ def judge(
     if looks < 1:
         raise UserError(f"looks must be 1 or more, not {looks}")
     clusters = _clusters(clusters, finished[0].scores.shape[1])
-    table = Table(finished, clusters, looks, bounds, weight)
+    table = Table(finished, clusters, looks, bounds, weight, folds)
     names = [row.name for row in finished]
     pairs = table.compare(list(itertools.combinations(names, 2)), margin)
     may_be_best = table.may_be_best(pairs)
@@ -611,6 +623,7 @@ def intervals(
     clusters: Sequence[Any] | np.ndarray | None = None,
     bounds: tuple[float, float] = (-math.inf, math.inf),
     weight: float | None = None,
+    folds: int | None = None,
 ) -> dict[str, Interval]:
     """As `judge`, of each row by itself: those that have a result."""
     rows = [
@@ -622,7 +635,7 @@ def intervals(
         return {}
     _check(rows, finished, None, controls, collapsed or {})
     clusters = _clusters(clusters, finished[0].scores.shape[1])
-    table = Table(finished, clusters, 1, bounds, weight)
+    table = Table(finished, clusters, 1, bounds, weight, folds)
     ends = zip(finished, table.means, *table.intervals(), strict=True)
     return {row.name: Interval(float(m), float(low), float(high)) for row, m, low, high in ends}
 

@@ -17,8 +17,8 @@ from hfbench.execution.kinds import KINDS
 from hfbench.execution.progress import Reporter
 from hfbench.execution.publisher import OpenPublishers
 from hfbench.execution.sanity import doubtful_settings
-from hfbench.execution.survey import Status, Survey, SurveyOfTasks, cells_to_look_at
-from hfbench.execution.tasks import each_task, load_inputs
+from hfbench.execution.survey import Status, Survey, SurveyOfParts, cells_to_look_at
+from hfbench.execution.tasks import each_part, load_inputs
 from hfbench.models.questions import refuse_unfit
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
@@ -114,11 +114,11 @@ def compare(
     _refuse(recipe, only_pretraining=only_pretraining, publishes=open_publishers is not None)
     console = console or Console()
     inputs = load_inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
-    survey = SurveyOfTasks(inputs, results)
+    survey = SurveyOfParts(inputs, results)
     statuses = survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=shard)
     open_cells = [status.cell for status in statuses if status.reasons]
-    for own, of_task in each_task(inputs, open_cells):
-        _refuse_unfair_architectures(of_task, own)
+    for own, of_part in each_part(inputs, open_cells):
+        _refuse_unfair_architectures(of_part, own)
     statuses = [_refused_now(status, inputs.of(status.cell)) for status in statuses]
     refused = [status for status in statuses if status.refused]
     cells = [status.cell for status in statuses if status.reasons and not status.refused]
@@ -134,8 +134,9 @@ def compare(
         survey.unpack(statuses, console)
         _say_refusals(refused, console)
         survey.adopt_and_set_aside([s for s in statuses if not s.refused], console)
-        for own, of_task in each_task(inputs, cells):
-            _say_alarms(of_task, own, console)
+        for own, of_part in each_part(inputs, cells):
+            if own.is_first_fold:
+                _say_alarms(of_part, own, console)
     ended = {s.cell.name: _keep_refused(s, survey.of(s.cell)) for s in refused}
     with (
         Reporter(console, len(cells), quiet=not is_main_process()) as reporter,

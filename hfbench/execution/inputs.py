@@ -21,7 +21,7 @@ from hfbench.data.groups import order_by_groups
 from hfbench.data.strata import strata
 from hfbench.data.subsets import check_train_sizes, nested_order
 from hfbench.data.tables import labels_of
-from hfbench.data.task import LoadedTask, load_task
+from hfbench.data.task import LoadedTask, WholeTask, load_task, load_whole
 from hfbench.data.tokens import TokenizedData, predicted_bytes, tokenize_corpus, tokenize_task
 from hfbench.data.weights import class_weights
 from hfbench.errors import HfbenchError, UserError
@@ -56,8 +56,8 @@ class Inputs:
         Args:
             recipe: has one task, or none; for several see `tasks`.
             cells: of the recipe.
-            like: inputs of another task with the same models: what no task decides is taken from
-                there.
+            like: inputs of another task, or another fold, with the same models: what neither
+                decides is taken from there.
 
         Raises:
             UserError: if data cannot be loaded or do not fit, or if not one model can run.
@@ -92,7 +92,7 @@ class Inputs:
             self.expect_all()
 
     def of(self, cell: Cell) -> "Inputs":
-        """Those of the task of ``cell``: these; see `tasks.TaskInputs`."""
+        """Those of the part of ``cell``: these; see `tasks.PartInputs`."""
         return self
 
     def refuse_where(self, model: Model, look: Callable[[], None]) -> None:
@@ -193,8 +193,25 @@ class Inputs:
     @cached_property
     def task(self) -> LoadedTask:
         """The recipe's task, which it has."""
+        task = self.recipe.task
+        assert task is not None
+        if task.folds is None:
+            return load_task(task, self.recipe.folder)
+        return self._whole.fold(task.folds.numbers[0])
+
+    @property
+    def is_first_fold(self) -> bool:
+        """Whether it is the one to speak for its task: what is said of one fold holds for all."""
+        folds = self.recipe.task and self.recipe.task.folds
+        return not folds or folds.only in (None, 1)
+
+    @cached_property
+    def _whole(self) -> WholeTask:
+        """What all folds of a cross-validation are cut from, read once for all of them."""
         assert self.recipe.task is not None
-        return load_task(self.recipe.task, self.recipe.folder)
+        if self._like and self._like.recipe.name == self.recipe.name:
+            return self._like._whole
+        return load_whole(self.recipe.task, self.recipe.folder)
 
     @cached_property
     def _train_labels(self) -> np.ndarray:

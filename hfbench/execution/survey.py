@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from hfbench.errors import DamagedRecordError, RecordError, UserError
 from hfbench.execution.identity import cell_id_of, identify
 from hfbench.execution.inputs import Inputs, refusal
 from hfbench.execution.kinds import KINDS
-from hfbench.execution.tasks import AllInputs, each_task
+from hfbench.execution.tasks import AllInputs, each_part
 from hfbench.recipe.cells import Cell, Shard, plan_comparison, plan_pretraining
 from hfbench.recipe.schema import Recipe
 from hfbench.records.identity import cell_id, differences
@@ -137,6 +138,7 @@ class Survey:
         changes: dict[str, Any] = {
             "recipe": self.inputs.recipe.name,
             "model": cell.model.name,
+            "fold": cell.fold,
             "train_size": cell.train_size,  # all of the examples, or as many: the same content
             "settings": cell.settings,
         }
@@ -237,39 +239,54 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-class SurveyOfTasks:
-    """The surveys of all tasks of a recipe, as one."""
+class SurveyOfParts:
+    """The surveys of all tasks and folds of a recipe, as one."""
 
     def __init__(self, inputs: AllInputs, results: Path) -> None:
-        """As of `Survey`; the inputs of each task are loaded here."""
+        """As of `Survey`; the inputs of each part are loaded here."""
         self.folder = ResultsFolder(results / inputs.recipe.name)
+        self._inputs = inputs
         cells = cells_to_look_at(inputs.recipe, only_pretraining=False)
-        self._surveys = {
-            of_task[0].task: Survey(own, results) for own, of_task in each_task(inputs, cells)
-        }
+        self._order = {cell.name: place for place, cell in enumerate(cells)}
+        self._surveys = {id(own): Survey(own, results) for own, _ in each_part(inputs, cells)}
 
     @property
     def surveys(self) -> list[Survey]:
-        """Of each task, in the recipe's order."""
+        """Of each part, in the recipe's order."""
         return [*self._surveys.values()]
 
+    @property
+    def by_task(self) -> list[list[Survey]]:
+        """The surveys of each task: one for each of its folds."""
+        tasks: dict[str | None, list[Survey]] = {}
+        for survey in self.surveys:
+            tasks.setdefault(survey.inputs.recipe.task_name, []).append(survey)
+        return [*tasks.values()]
+
     def of(self, cell: Cell) -> Survey:
-        """That of its task."""
-        return self._surveys[cell.task]
+        """That of its part."""
+        return self._surveys[id(self._inputs.of(cell))]
 
     def statuses(
         self, *, rerun: bool = False, only_pretraining: bool = False, shard: Shard | None = None
     ) -> list[Status]:
         """The status of each planned cell (of the shard), pretraining first; see `Survey.statuses`.
 
-        A pretraining that several tasks need runs once, and they take its result over.
+        A pretraining that several tasks need runs once, and they take its result over; that of a
+        task is one for all its folds.
         """
-        statuses: list[Status] = []
+        found: dict[str, Status] = {}
         before = 0
         for survey in self.surveys:
             part = shard and shard.after(before)
             before += len(plan_comparison(survey.inputs.recipe))
-            statuses += survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=part)
+            for status in survey.statuses(
+                rerun=rerun, only_pretraining=only_pretraining, shard=part
+            ):
+                name = status.cell.name
+                if name not in found or (status.reasons and not found[name].reasons):
+                    found[name] = status
+        statuses = sorted(found.values(), key=lambda status: self._order[status.cell.name])
         first: dict[str, Cell] = {}
         for place, status in enumerate(statuses):
             cell = status.cell
@@ -287,16 +304,19 @@ class SurveyOfTasks:
         Raises:
             StorageError: if they cannot be written.
         """
-        for task, survey in self._surveys.items():
-            mine = [status for status in statuses if status.cell.task == task]
+        for survey, mine in self._each(statuses):
             if survey.folder.packed and any(one.reasons or one.elsewhere for one in mine):
                 for problem in unpack(survey.folder):
                     console.print(problem, highlight=False, markup=False, soft_wrap=True)
 
     def adopt_and_set_aside(self, statuses: list[Status], console: Console) -> None:
         """See `Survey.adopt_and_set_aside`."""
-        for task, survey in self._surveys.items():
-            survey.adopt_and_set_aside([s for s in statuses if s.cell.task == task], console)
+        for survey, mine in self._each(statuses):
+            survey.adopt_and_set_aside(mine, console)
+
+    def _each(self, statuses: list[Status]) -> Iterator[tuple[Survey, list[Status]]]:
+        for survey in self.surveys:
+            yield survey, [status for status in statuses if self.of(status.cell) is survey]
 
     def share(self, name: str, statuses: list[Status]) -> None:
         """Let the other tasks take over what has come of the cell of this name.

@@ -37,6 +37,8 @@ class Cell:
     """A recipe with this one model, size and seed, without its name."""
     task: str | None = None
     """Name of its task, where the recipe has several."""
+    fold: int | None = None
+    """Of a cross-validation which it evaluates, from 1, see `recipe.folds`."""
 
     @property
     def name(self) -> str:
@@ -46,7 +48,7 @@ class Cell:
     @property
     def stem(self) -> str:
         """File name of its record, without the ending."""
-        return cell_stem(self.kind, self.model.name, self.train_size, self.seed)
+        return cell_stem(self.kind, self.model.name, self.train_size, self.seed, self.fold)
 
     @property
     def is_compared(self) -> bool:
@@ -123,7 +125,7 @@ def plan_pretraining(recipe: Recipe) -> list[Cell]:
         none = dict.fromkeys(("optimizer", "lora", "probe", "prompt"))
         changes: dict[str, Any] = {"training_arguments": {}, "tuned": {}, **none}
         model = _write_out(entry, recipe).model_copy(update=changes)
-        settings = _settings(recipe, model)
+        settings = _settings(recipe.by_fold[0], model)  # the same in every fold
         cells.append(Cell("pretraining", model, None, None, settings, recipe.task_name))
     return cells
 
@@ -134,7 +136,7 @@ def pretraining_of(cell: Cell, recipe: Recipe) -> Cell:
 
 
 def plan_comparison(recipe: Recipe) -> list[Cell]:
-    """Each model of the table with each train size and seed.
+    """Each model of the table with each train size, seed and fold.
 
     What is not random on the whole train split, as a control, runs once; a subset is random. Where
     there are several tasks, these are of one after the other.
@@ -150,7 +152,12 @@ def plan_comparison(recipe: Recipe) -> list[Cell]:
         is_random = recipe.train_sizes or entry.is_random
         own = entry.predictions.seeds if entry.predictions else None
         seeds: list[int | None] = [*(own or recipe.seeds)] if is_random else [None]
-        cells += [_compared_cell(recipe, model, n, seed) for n in sizes for seed in seeds]
+        cells += [
+            _compared_cell(one, model, size, seed)
+            for size in sizes
+            for seed in seeds
+            for one in recipe.by_fold
+        ]
     return cells
 
 
@@ -164,7 +171,9 @@ def _compared_cell(recipe: Recipe, model: Model, train_size: int | None, seed: i
         settings["selection"] = recipe.selection
         if recipe.early_stopping:
             settings["early_stopping"] = recipe.early_stopping.model_dump(mode="json")
-    return Cell(model.kind, model, seed, train_size, settings, recipe.task_name)
+    folds = recipe.task and recipe.task.folds
+    fold = folds.only if folds else None
+    return Cell(model.kind, model, seed, train_size, settings, recipe.task_name, fold)
 
 
 def brings_tokenizer(model_name_or_path: str) -> bool:

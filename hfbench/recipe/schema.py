@@ -215,6 +215,12 @@ class Recipe(Section):
             raise ValueError("give task, or tasks for several, and not both")
         if not self.tasks:
             self._allow_only_with("task", "train_sizes")
+        folded = [key for key, task in self.all_tasks.items() if task.folds]
+        if folded and self.train_sizes:
+            raise ValueError(
+                f"train_sizes: a learning curve needs examples that no size is trained on, and "
+                f"{folded[0]}.folds has none: give validation_size or validation_split"
+            )
         for model in self.models:
             if not self.all_tasks and model.pretrain is None:
                 raise ValueError(f"without a task, model {model.name!r} needs a pretrain block")
@@ -227,6 +233,12 @@ class Recipe(Section):
                 raise ValueError(f"model {model.name!r} has no corpus to train a tokenizer on")
             if tokenizer.train_on == "task" and not self.all_tasks:
                 raise ValueError(f"model {model.name!r}: no task to train a tokenizer on")
+            if tokenizer.train_on == "task" and folded and model.pretrain:
+                raise ValueError(
+                    f"model {model.name!r}: with {folded[0]}.folds a tokenizer that is trained on "
+                    "the task is another one in each fold, and the pretraining is one for all; "
+                    "give `tokenizer: {train_on: corpus}` or a tokenizer by name"
+                )
         return self
 
     @model_validator(mode="after")
@@ -263,6 +275,12 @@ class Recipe(Section):
         for model in self.models:
             if model.probe and model.probe.pooling == "best":
                 chosen[f"models.{model.name}.probe.pooling"] = "best"
+        if chosen and (folded := [key for key, task in self.all_tasks.items() if task.folds]):
+            key, rule = next(iter(chosen.items()))
+            raise ValueError(
+                f"{key}: {rule} chooses on the validation examples, and those of "
+                f"{folded[0]}.folds are what the table shows: give validation_size and test_split"
+            )
         without = [
             key
             for key, task in self.all_tasks.items()
@@ -300,6 +318,11 @@ class Recipe(Section):
                 "have; give one of the two"
             )
         for key, task in self.all_tasks.items():
+            if task.folds:
+                raise ValueError(
+                    f"tune: {key}.folds leaves no examples to choose settings on for all folds "
+                    "alike: give validation_size and test_split, or the chosen settings themselves"
+                )
             if task.split == "last" and (self.tune.folds or task.test_split is None):
                 raise ValueError(
                     f"tune: {key}.split: last says that rows are in the order of time, which folds "
@@ -395,6 +418,16 @@ class Recipe(Section):
             )
             for task in self.tasks
         ]
+
+    @property
+    def by_fold(self) -> "list[Recipe]":
+        """A recipe of one task, for each of its folds, with the same name; itself without folds."""
+        if self.task is None or self.task.folds is None:
+            return [self]
+        folds = self.task.folds
+        of_one = [folds.model_copy(update={"only": number}) for number in folds.numbers]
+        tasks = [self.task.model_copy(update={"folds": fold}) for fold in of_one]
+        return [self.model_copy(update={"task": task}) for task in tasks]
 
     @property
     def has_parts(self) -> bool:

@@ -6,10 +6,18 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from hfbench.recipe.arguments import TrainingArgumentsDict
 from hfbench.recipe.fields import shown
+from hfbench.recipe.folds import Folds, from_number
 from hfbench.recipe.section import Section
 from hfbench.recipe.tuning import Fold
 from hfbench.recipe.types import Line, Lines, Name, ProblemType, Revision, Seed, Share, Truncation
@@ -96,9 +104,13 @@ class Task(Section):
     first: PositiveInt | None = None
     """Only the first this many rows of the train split (before any validation is taken)."""
     validation_split: Line | None = None
-    """A split of the data set; or give ``validation_size``."""
+    """A split of the data set; or give ``validation_size`` or ``folds``."""
     validation_size: PositiveInt | Share | None = None
     """Examples, or a share of them, taken from the train split as ``split`` says."""
+    folds: Annotated[Folds | None, BeforeValidator(from_number)] = None
+    """Cross-validation in place of a validation: ``5``, or ``{folds: 5, repeats: 2}``. All rows of
+    the train split are evaluated, each by models that did not see it. The parts have the same share
+    of each class, whole groups (``group_column``), and are drawn by ``split_seed``."""
     split: Literal["stratified", "last"] = "stratified"
     """Which rows become the validation: ``stratified`` draws them at random, of each class its
     share; ``last`` takes the last rows of the train split, for rows that are in the order of time.
@@ -218,7 +230,8 @@ class Task(Section):
             raise ValueError(f"column_names must differ: {', '.join(self.column_names or [])}")
         if self.text is not None and self.text_column != "text":
             raise ValueError("give text_column, or text to join columns, and not both")
-        self._require_one_of("validation_split", "validation_size")
+        self._require_one_of("validation_split", "validation_size", "folds")
+        self._refuse_what_folds_cannot()
         self._allow_only_with("validation_size", "split")
         columns = [*self.text_columns, *self.label_columns]
         if len(set(columns)) < len(columns):
@@ -241,6 +254,20 @@ class Task(Section):
         if kind and (unfit := self.keys_unfit_for(kind)):
             raise ValueError(f"{unfit[0]} has no meaning for {kind}")
         return self
+
+    def _refuse_what_folds_cannot(self) -> None:
+        if self.folds is None:
+            return
+        if self.test_split is not None:
+            raise ValueError(
+                "folds evaluates every row of the train split, and test_split other rows: give "
+                "folds, or validation_size with test_split"
+            )
+        if self.threshold:
+            raise ValueError(
+                f"threshold: {self.threshold} chooses on validation examples, and those of folds "
+                "are what the table shows: give validation_size and test_split"
+            )
 
     @property
     def label_columns(self) -> list[str]:

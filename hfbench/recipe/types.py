@@ -98,8 +98,11 @@ Truncation = Literal["head", "tail", "head_tail"]
 """What is left of a text that is too long."""
 
 
-def cell_stem(kind: Kind, model: str, train_size: int | None, seed: int | None) -> str:
+def cell_stem(
+    kind: Kind, model: str, train_size: int | None, seed: int | None, fold: int | None = None
+) -> str:
     """File name (without ending) of a run's record."""
     prefix = "pretrain--" if kind == "pretraining" else ""
     size = "" if train_size is None else f"--n{train_size}"
-    return f"{prefix}{model}{size}" + ("" if seed is None else f"--seed{seed}")
+    part = "" if fold is None else f"--fold{fold}"
+    return f"{prefix}{model}{size}" + ("" if seed is None else f"--seed{seed}") + part

@@ -40,6 +40,8 @@ def contradiction(record: Compared | FailedRecord) -> str | None:
         _MODULES.validate_python(record.settings.get("imports", []))
     except ValidationError:
         return "settings.imports are not names of modules"
+    if problem := _fold_misfit(record):
+        return problem
     if record.status == "failed":
         return None
     if isinstance(record, TrainedRecord):
@@ -67,6 +69,21 @@ def contradiction(record: Compared | FailedRecord) -> str | None:
     default = DEFAULTS[task.problem_type]
     if default not in record.metrics.get(task.evaluation_split, {}):
         return f"metrics has no {default} of {task.evaluation_split!r}"
+    return None
+
+
+def _fold_misfit(record: Compared | FailedRecord) -> str | None:
+    if record.status == "failed":
+        task = record.settings.get("task")
+        folds = task.get("folds") if isinstance(task, dict) else None
+        said = folds.get("folds") if isinstance(folds, dict) else None
+        fits = record.fold is None or (record.fold > 0 and isinstance(said, int) and said > 1)
+        return None if fits else "settings.task.folds do not say of what `fold` is one"
+    fold = record.task.fold
+    if (fold.number if fold else None) != record.fold:
+        return "fold is not that of task.fold"
+    if fold and not (fold.folds > 1 and 1 <= fold.number <= fold.folds * fold.repeats):
+        return "task.fold is none of so many"
     return None
 
 

@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from typing_extensions import Self
 
 from hfbench.recipe.types import Kind, ProblemType, Selection, cell_stem
@@ -84,6 +84,20 @@ class Overlap(RecordPart):
     )
 
 
+class FoldData(RecordPart):
+    """Which part of a cross-validation a run is of."""
+
+    number: int = Field(description="Of all folds of all repetitions, from 1.")
+    folds: int = Field(description="Parts of the train split.")
+    repeats: int = Field(description="How often it is parted.")
+    whole: SplitData = Field(description="All rows that are evaluated, fold by fold.")
+
+    @property
+    def repeat(self) -> int:
+        """The repetition that it is of, from 0."""
+        return (self.number - 1) // self.folds
+
+
 class TaskData(RecordPart):
     """The data of a classification run."""
 
@@ -108,6 +122,9 @@ class TaskData(RecordPart):
         default=None,
         description="Class -> rows left out of all splits together, of classes smaller than "
         "`min_class_size`; null where there is no such size.",
+    )
+    fold: FoldData | None = Field(
+        default=None, description="Of a cross-validation; null without one."
     )
 
 
@@ -270,6 +287,9 @@ class RunRecord(RecordPart):
     train_size: int | None = Field(
         default=None, description="Training examples of a learning curve's point; null: all."
     )
+    fold: int | None = Field(
+        default=None, description="Of a cross-validation, from 1, as `task.fold` says; null: none."
+    )
     cell_id: str = Field(description="SHA-256 of `identity`: by this a result is known again.")
     identity: dict[str, Any] = Field(
         default={},
@@ -308,7 +328,7 @@ class RunRecord(RecordPart):
     @property
     def stem(self) -> str:
         """The file name without its ending."""
-        return cell_stem(self.kind, self.model, self.train_size, self.seed)
+        return cell_stem(self.kind, self.model, self.train_size, self.seed, self.fold)
 
 
 class FailedRecord(RunRecord):
@@ -369,6 +389,8 @@ class ComparedRecord(FinishedRecord):
         default=None,
         description="SHA-256 of that file; null in records from before it was written.",
     )
+    _of_folds: list["Compared"] = PrivateAttr(default_factory=list)
+    """Of a run that is made of folds, in `evidence.folds` alone: their records."""
     corpus_overlap: dict[str, Overlap] | None = Field(
         default=None,
         description="Split -> how many of its examples are in the training part of the corpus that "

@@ -85,7 +85,11 @@ def test_every_shipped_recipe_parses(path):
         ("builtin: sentiment", "builtin: sentiment, dataset_name: a/b", "not dataset_name and"),
         ("builtin: sentiment", "builtin: sentiment, revision: abc", "revision goes with dataset_"),
         ("validation_split: validation", "validation_size: 1.5", "task.validation_size"),
-        ("validation_split: validation", "first: 3", "validation_split, validation_size; none"),
+        (
+            "validation_split: validation",
+            "first: 3",
+            "validation_size, folds; none",
+        ),
         ("builtin: sentiment", "data_files: {train: no.csv}", "data_files.train: there is no file"),
         (
             "preset: gpt-nano",

@@ -77,7 +77,7 @@ class Examples:
     @property
     def regrouping(self) -> str | None:
         """The key that keeps rows together, where hfbench parts them; given splits stay."""
-        is_open = self.task.validation_size is not None and self.task.group_column is None
+        is_open = self.task.validation_split is None and self.task.group_column is None
         return "group_column" if is_open else None
 
 
@@ -92,7 +92,7 @@ def check_classes(examples: Examples) -> Iterator[Finding]:
     if rare := {name: n for name, n in counts.items() if n < _FEW}:
         shown = some([f"{name!r} {n:,}" for name, n in sorted(rare.items(), key=lambda x: x[1])])
         yield Finding(
-            "high" if task.validation_size and min(rare.values()) < 2 else "medium",
+            "high" if task.validation_split is None and min(rare.values()) < 2 else "medium",
             "rare classes",
             f"classes with fewer than {_FEW} training examples: {len(rare)} of {len(counts)} "
             f"({shown}); of them little can be learned or said",
