@@ -204,7 +204,7 @@ def sure_of(scores: np.ndarray, chosen: int, seed_sd: float) -> tuple[float, np.
         value of what is chosen, over validation draws.
     """
     trials, examples = scores.shape
-    shares = np.zeros(trials)
+    chosen_again = np.zeros(trials, dtype=np.int64)
     if trials == 1:
         return 1.0, np.ones(1), 0.0
     means = scores.mean(1)
@@ -224,8 +224,9 @@ def sure_of(scores: np.ndarray, chosen: int, seed_sd: float) -> tuple[float, np.
     variance = 0.0
     for truth in truths:
         again = (truth + draw(_DRAWS)).argmax(1)
-        shares += np.bincount(again, minlength=trials) / (_DRAWS * _TRUTHS)
+        chosen_again += np.bincount(again, minlength=trials)
         variance += truth[again].var() / _TRUTHS
+    shares = chosen_again / (_DRAWS * _TRUTHS)
     return float(shares[chosen]), shares, math.sqrt(variance)
 
 

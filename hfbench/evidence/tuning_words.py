@@ -85,7 +85,7 @@ def tuning_notes(comparison: ComparedModels, tuning: Tuning) -> list[str]:
 
 def _moved(metric: Metric, sd: float) -> str:
     """What it matters that other settings may be chosen."""
-    if not sd:
+    if sd < 1e-9:
         return "its trials differ by no more than chance"
     return f"that moves its {metric.label} by a standard deviation of {gap_text(metric, sd)}"
 
