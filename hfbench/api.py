@@ -138,8 +138,9 @@ def _look_by_look(recipe: "Recipe", run: "Callable[[Recipe], Outcome]") -> "Outc
     outcomes: list[Outcome] = []
     for before, look in itertools.pairwise([0, *recipe.looks]):
         models = [model for model in recipe.models if model.name in names]
-        if before:  # a control has run
-            models = [model for model in models if not model.control]
+        if before:  # of others there are no further runs
+            own = {model.name for model in models if model.predictions and model.predictions.seeds}
+            models = [model for model in models if model.is_random and model.name not in own]
         if not models:
             break
         seeds = recipe.seeds[before:look]

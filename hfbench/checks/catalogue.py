@@ -79,6 +79,14 @@ CHECKS = [
         quick=True,
     ),
     Check(
+        "problem types",
+        "loss change",
+        training.check_problem_types,
+        _BROKEN,
+        _CLASSIFIER,
+        follows_from=("forward", "determinism", "labels"),
+    ),
+    Check(
         "every parameter learns",
         "moved",
         training.check_every_parameter_learns,

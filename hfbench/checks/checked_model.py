@@ -24,7 +24,7 @@ from hfbench.models.load import load_causal_lm, load_classifier
 from hfbench.models.prepare import PreparedModel, prepare_model
 from hfbench.models.tokenizer import end_texts, train_tokenizer
 from hfbench.recipe.model import Model
-from hfbench.recipe.types import Head
+from hfbench.recipe.types import Head, ProblemType
 
 HEADS: tuple[Head, ...] = tuple(AUTO_CLASSES)
 LABELS = ["a", "b", "c"]
@@ -138,16 +138,15 @@ class CheckedModel:
         Nothing is asked of the checkpoint's or the new weights here, so that a mistake in how they
         are drawn is found by the check of just that.
         """
-        model = self.new(head, dropout=dropout)
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for name, weight in model.named_parameters():
-                noise = torch.randn(weight.shape, generator=generator)
-                if weight.ndim > 1:
-                    weight.copy_(noise * weight.shape[-1] ** -0.5)
-                else:  # a norm stays near the identity
-                    weight.copy_(0.1 * noise + float(name.endswith("weight")))
-        return model
+        return _strengthened(self.new(head, dropout=dropout))
+
+    def strong_classifier(self, labels: list[str], kind: ProblemType) -> PreTrainedModel:
+        """As `strong`, of these labels (of a regression one), and asked in this way."""
+        prepared = replace(self.prepared, config=_without_dropout(self.config))
+        twin = bool(prepared.entry.model_name_or_path)
+        entry = prepared.entry.model_copy(update={"random_init": twin})
+        prepared = replace(prepared, entry=entry)
+        return _strengthened(load_classifier(prepared, labels, init_seed=0, kind=kind).eval())
 
     def _make(
         self, head: Head, entry: Model, config: PreTrainedConfig, seed: int = 0
@@ -259,3 +258,15 @@ def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
         name: 0.0 for name, value in values.items() if "drop" in name and isinstance(value, float)
     }
     return type(config).from_dict({**values, **off})
+
+
+def _strengthened(model: PreTrainedModel) -> PreTrainedModel:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            noise = torch.randn(weight.shape, generator=generator)
+            if weight.ndim > 1:
+                weight.copy_(noise * weight.shape[-1] ** -0.5)
+            else:  # a norm stays near the identity
+                weight.copy_(0.1 * noise + float(name.endswith("weight")))
+    return model

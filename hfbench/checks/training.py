@@ -4,7 +4,7 @@ import inspect
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from hfbench.checks.checked_model import LABELS, CheckedModel
 from hfbench.checks.dropout import no_dropout
 from hfbench.checks.outcome import TOLERANCE, Failed, Skipped, at_most
 from hfbench.data.tokens import TokenizedData
-from hfbench.recipe.types import Head
+from hfbench.recipe.types import Head, ProblemType
 from hfbench.training.arguments import training_arguments
 from hfbench.training.build import build_trainer
 from hfbench.training.seeds import derive_streams
@@ -210,6 +210,36 @@ def check_labels(checked: CheckedModel, head: Head) -> float:
         "one): use self.loss_function"
     )
     return at_most(difference(expected, output.loss), TOLERANCE, advice)
+
+
+def check_problem_types(checked: CheckedModel, head: Head) -> float:
+    """Several labels of a text, and a number: shapes of logits, and the losses by hand.
+
+    hfbench has its own losses; whoever trains the model further elsewhere has the model's.
+    """
+    ids = checked.rows(6, 8)
+    numbers = torch.linspace(-2, 2, len(ids))
+    sets = (torch.arange(len(ids))[:, None] % (torch.arange(len(LABELS)) + 2) == 0).float()
+    asked: tuple[tuple[ProblemType, list[str], Tensor, Callable[..., Tensor]], ...] = (
+        ("multi_label_classification", LABELS, sets, F.binary_cross_entropy_with_logits),
+        ("regression", LABELS[:1], numbers, lambda x, y: F.mse_loss(x[:, 0], y)),
+    )
+    worst = 0.0
+    for kind, names, labels, loss_by_hand in asked:
+        model = checked.strong_classifier(names, kind)
+        with torch.no_grad():
+            output = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels)
+        shape = (len(ids), len(names))
+        if output.logits.shape != shape:
+            found = tuple(output.logits.shape)
+            raise Failed(None, f"{kind}: logits have the shape {found}, not {shape}")
+        expected = loss_by_hand(output.logits.float(), labels)
+        advice = (
+            f"{kind}: the loss is not transformers' (BCEWithLogitsLoss of several labels, MSELoss "
+            "of a number): use self.loss_function with the configuration, which has problem_type"
+        )
+        worst = max(worst, at_most(difference(expected, output.loss), TOLERANCE, advice))
+    return worst
 
 
 def check_determinism(checked: CheckedModel, head: Head) -> float:

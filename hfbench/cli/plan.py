@@ -133,7 +133,8 @@ def _print_cells(
         say(f"Data: {facts.source}: {sizes} examples; {what_is_asked(facts)}")
     console.print(_cells_table(statuses, inputs))
     warnings = doubtful_settings([status.cell for status in statuses], inputs)
-    for line in [*_truncation(statuses, inputs), *warnings, *_reasons(statuses)]:
+    lines = [*_answers(statuses, inputs), *_truncation(statuses, inputs), *warnings]
+    for line in [*lines, *_reasons(statuses)]:
         say(line)
 
 
@@ -153,10 +154,31 @@ def _reasons(statuses: list[Status]) -> list[str]:
     return lines
 
 
+def _answers(statuses: list[Status], inputs: Inputs) -> list[str]:
+    """What was found in files of answers, and by what their rows are known."""
+    models = {
+        s.cell.model.name: s.cell.model for s in statuses if s.cell.model.predictions
+        and not s.refused
+    }  # fmt: skip
+    lines = []
+    for name, model in models.items():
+        file = inputs.answers(model).file
+        answered = enumerate_names([f"{n:,} {split}" for split, n in file.answered.items()])
+        told = [f"rows known by {file.matched_by}", *file.inferred]
+        told += [f"{count:,} rows {what} left out" for what, count in file.ignored.items()]
+        lines.append(
+            f"Predictions of {name}: {file.form} of {answered} examples from {file.name} "
+            f"({'; '.join(told)})"
+        )
+    return lines
+
+
 def _truncation(statuses: list[Status], inputs: Inputs) -> list[str]:
     """How many texts each model cuts, of all train examples."""
     cells = {
-        s.cell.model.name: s.cell for s in statuses if s.cell.head == "classifier" and not s.refused
+        s.cell.model.name: s.cell
+        for s in statuses
+        if s.cell.kind in ("classification", "probe") and not s.refused
     }
     rows: dict[str, list[str]] = {}
     for name, cell in cells.items():
@@ -187,8 +209,10 @@ def _state(status: Status) -> str:
 
 
 def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
-    if cell.head is None:
+    if not cell.has_network:
         return ["", "", "", ""]
+    if cell.head is None:
+        return [f"{parameters(cell, inputs):,}", "", "", _length(inputs.max_length(cell.model))]
     if cell.head == "language model":
         examples = len(inputs.tokenized_corpus(cell.model).splits["train"])
         max_length = inputs.prepared[cell.model.name].max_length
@@ -197,7 +221,11 @@ def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
         max_length = inputs.max_length(cell.model)
     batch, steps = optimizer_steps(arguments(cell, inputs), examples)
     sizes = [f"{size:,}" for size in (parameters(cell, inputs), batch, steps)]
-    return [*sizes, "none" if max_length == NO_LIMIT else f"{max_length:,}"]
+    return [*sizes, _length(max_length)]
+
+
+def _length(tokens: int) -> str:
+    return "none" if tokens == NO_LIMIT else f"{tokens:,}"
 
 
 def _time(to_run: list[Cell], finished: list[tuple[str | None, Record]]) -> str:
@@ -212,7 +240,7 @@ def _time(to_run: list[Cell], finished: list[tuple[str | None, Record]]) -> str:
     for cell in to_run:
         if times := timed.get((cell.task, cell.kind, cell.model.name, cell.train_size)):
             seconds += sum(times) / len(times)
-        elif not cell.model.control:  # seconds, whatever the control
+        elif cell.model.has_network:  # seconds, whatever the control
             unknown.add(cell.model.name)
     known = f"Time: about {_duration(seconds)}, by finished runs" if seconds else "Time: not known"
     if unknown:
@@ -247,7 +275,7 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
     begins, metric = f"{of_task}: what" if of_task else "What", survey.inputs.metric
     runs, models = len(recipe.seeds), len(recipe.models)
     pairs = models * (models - 1) // 2
-    rows = max(sum(not model.control for model in recipe.models), 2)
+    rows = max(sum(model.is_random for model in recipe.models), 2)
     discordance, source = _discordance(recipe, records, survey.folder.path, target)
     is_share = metric.bounds == (0.0, 1.0)
     # nobody can say what is much of another measure
@@ -257,6 +285,12 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
             "",
             f"{begins} can be shown of the {metric.label} is known once two models have run, each "
             "with two seeds.",
+        ]
+    if runs == 1 and not discordance.of_shares:
+        return [
+            "",
+            f"{begins} can be shown of the {metric.label}: nothing with one seed, of which nobody "
+            "knows how much it matters. Run two or more of each model.",
         ]
     if runs == 1:
         source += "; with one seed, how much seeds matter is only known from elsewhere"

@@ -7,6 +7,8 @@ or numbers to be predicted (rows,).
 import numpy as np
 
 _BINS = 10
+_EXCHANGES = 8
+"""How many rows each row of the second part is offered in exchange, in each of as many rounds."""
 _OFTEN = 5
 """Rows that a label set must have, to be spread by itself."""
 
@@ -71,6 +73,7 @@ def split_label_sets(
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, "On the Stratification of
     Multi-Label Data"): the rarest label that is left is dealt out first, each of its rows to the
     part that wants it most; here to one that has room, so that the parts have just the wanted size.
+    It looks at one label of a row, its rarest: for the others, rows of the parts are exchanged.
 
     Args:
         labels: 0 and 1, shape (rows, labels).
@@ -98,4 +101,34 @@ def split_label_sets(
             give(row, int(wishes[1] > wishes[0]))
     others = order[part[order] < 0]  # without any label
     part[others] = np.repeat([0, 1], room)
+    _exchange(labels, part, np.flatnonzero(~spared), seed)
     return np.flatnonzero(part == 0), np.flatnonzero(part == 1)
+
+
+def _exchange(labels: np.ndarray, part: np.ndarray, free: np.ndarray, seed: int) -> None:
+    """Exchange rows of the two parts, in place, while that brings the labels nearer their shares.
+
+    The distance is the sum over labels of the squared surplus in the second part, in units of what
+    it is by chance.
+
+    Args:
+        labels: 0 and 1, shape (rows, labels).
+        part: 0 or 1, shape (rows,).
+        free: the rows that may be exchanged.
+        seed: of the rows that are offered.
+    """
+    generator = np.random.default_rng([seed, 1])
+    table, share = labels.astype(np.int64), part.mean()
+    wanted = share * table.sum(0)
+    weights = 1 / np.maximum(wanted * (1 - share), 1.0)
+    surplus = table[part == 1].sum(0) - wanted
+    for _ in range(_EXCHANGES):
+        kept = free[part[free] == 0]
+        for row in free[part[free] == 1].tolist():
+            offered = generator.choice(kept, _EXCHANGES)
+            change = table[offered] - table[row]
+            gain = (change * (2 * surplus + change)) @ weights
+            best = int(gain.argmin())
+            if gain[best] < 0 and part[offered[best]] == 0:
+                part[row], part[offered[best]] = 0, 1
+                surplus = surplus + change[best]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
 from hfbench.evidence.slices import Turn
+from hfbench.evidence.use import cheaper
 from hfbench.evidence.words import (
     enumerate_names,
     few_names,
@@ -13,6 +14,8 @@ from hfbench.evidence.words import (
 )
 from hfbench.metrics.registry import Metric
 
+UNKNOWN = "with one run of each model nothing shows how much seeds matter"
+"""Why nothing is claimed."""
 _ASKED = 3
 """Questions, and models with lost runs, that are told in words one by one."""
 
@@ -43,6 +46,8 @@ def answer(comparison: ComparedModels, turns: Sequence[Turn] = ()) -> list[str]:
     if turns:
         most = min(turns, key=lambda turn: turn.adjusted_p)
         of_best = f"{of_best.removesuffix('.')}; {turn_text(comparison.metric, most)}."
+    if found := cheaper(comparison):
+        of_best = f"{of_best.removesuffix('.')}; {found}."
     sentences = [*asked, of_best, _about_the_floor(comparison)]
     if lost := _about_lost_runs(comparison.models):
         if len(sentences) == 3:
@@ -66,6 +71,8 @@ def verdict(pair: Pair) -> str:
     if found.verdict == "worse":
         less = gap_and_interval(metric, -found.mean, -found.family_high, -found.family_low)
         return f"{names[0]} is worse than {names[1]} by {less}"
+    if found.withheld:
+        return f"{names[0]} cannot be told from {names[1]}: {UNKNOWN}"
     excluded = (
         f"that it is worse by more than {gap_text(metric, -found.family_low)}, or better by more "
         f"than {gap_text(metric, found.family_high)}, is excluded"
@@ -114,6 +121,8 @@ def _about_the_best(comparison: ComparedModels) -> str:
         return f"{leads}; there is no other model to compare it with."
     if not comparison.best:
         return f"{leads}; models that answered other examples are not compared with it."
+    if pairs[0].difference.withheld:
+        return f"{leads}; {UNKNOWN}, so that no model is claimed to be better."
     others = [name for name in comparison.best if name != best.name]
     if others:
         beaten = len(comparison.finished) - len(comparison.best)
@@ -149,7 +158,7 @@ def _about_the_floor(comparison: ComparedModels) -> str:
     else:
         text = f"Every {'other ' if same else ''}model is better than {floor}"
     # a control is that answer by design
-    fallen = [m.name for m in comparison.finished if m.name in same and m.trained]
+    fallen = [m.name for m in comparison.finished if m.name in same and not m.is_control]
     if fallen:
         verb = "does" if len(fallen) == 1 else "do"
         text += f"; {few_names(fallen)} {verb} just that"

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from hfbench.evidence.answer import answer, question, turn_text, verdict
 from hfbench.evidence.classes import ENOUGH, FEW, MOST, ClassRow, measure_classes, too_small
 from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
@@ -13,11 +15,18 @@ from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.footnotes import footnotes
 from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
 from hfbench.evidence.tuning_words import tuning_notes
+from hfbench.evidence.use import use_notes
 from hfbench.evidence.words import enumerate_names, few_names, gap_text, list_labels, percent
+from hfbench.metrics.calibration import error_if_calibrated
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.recipe.types import Selection
 from hfbench.records.asked import Asked
-from hfbench.records.schema import ClassificationRecord, FailedRecord, PretrainingRecord
+from hfbench.records.schema import (
+    ClassificationRecord,
+    FailedRecord,
+    PredictionsRecord,
+    PretrainingRecord,
+)
 
 _BULLET = 200
 """Letters of short sentences that stand in one line of notes."""
@@ -41,11 +50,15 @@ class Findings:
     """Model -> its numbered footnote: what differs, what it saw before, what failed and why."""
     cautions: list[str]
     """What the models did not see, or saw before: how texts were cut, which of their parts and
-    groups stand in training, too. Said on the terminal as well."""
+    groups stand in training, too; that intervals rest on an assumption. Said on the terminal as
+    well."""
     notes: list[str]
     """What the columns mean, and what cannot be concluded."""
     cost: list[str]
     """What the columns of cost mean."""
+    use: list[str]
+    """Of what it costs to ask a model: whether a cheaper one would do, and what the columns mean;
+    empty where none was measured."""
     confidence: list[str]
     """What the columns of the metrics mean, and which have no number and why."""
     class_notes: list[str]
@@ -74,9 +87,14 @@ class Findings:
             verdicts=[verdict(pair) for pair in comparison.questions],
             data=describe_data(comparison),
             footnotes=footnotes(comparison),
-            cautions=[*truncations(comparison.finished), *shared_parts(comparison.finished)],
+            cautions=[
+                *truncations(comparison.finished),
+                *shared_parts(comparison.finished),
+                *filter(None, [_assumption(comparison.finished)]),
+            ],
             notes=_notes(comparison),
             cost=_cost_notes(comparison),
+            use=use_notes(comparison),
             confidence=_confidence_notes(comparison),
             class_notes=_class_notes(together),
             parts=parts,
@@ -119,8 +137,17 @@ def _notes(comparison: ComparedModels) -> list[str]:
         _estimand(finished),
     ]
     lines += filter(None, [trained_on(finished), _stopped_early(finished)])
-    if any(model.seeds == [None] for model in finished):
-        lines.append("A control runs once: nothing in it is random.")
+    once = [model for model in finished if model.seeds == [None]]
+    ran = [m for m in once if not isinstance(m.finished[0], PredictionsRecord)]
+    if ran:
+        what = "A control" if all(model.is_control for model in ran) else "What has no seed"
+        lines.append(f"{what} runs once: nothing in it is random.")
+    of_files = [m.name for m in once if isinstance(m.finished[0], PredictionsRecord)]
+    if of_files:
+        lines.append(
+            f"Of one set of answers each: {few_names(of_files)}. What is said is about these, not "
+            "about a new run of what gave them."
+        )
     guessing = [m.name for m in finished if not comparison.floors[m.name].above_chance]
     if guessing and floor.chance is not None:
         chance = percent(floor.chance)  # the labels are the same for all
@@ -264,21 +291,34 @@ def _estimand(models: Sequence[ModelRuns]) -> str:
 
 def _single_runs(models: Sequence[ModelRuns]) -> str | None:
     """On what the intervals of rows with a single run rest."""
-    single = [m.name for m in models if m.seeds != [None] and len(m.counted) == 1]
-    if not single:
+    single = _of_one_run(models)
+    if not single or _assumption(models):
         return None
-    names = enumerate_names(single)
-    if any(len(model.counted) > 1 for model in models):
-        return f"One run only ({names}): taken to vary with its seed as the other rows do."
-    usual = (
-        "accuracies that vary by 0.6 to 6 points over seeds"
-        if models[0].metric.name == "accuracy"
-        else "seeds that add 1 to 13 % of the standard deviation of one example"
-    )
     return (
-        f"One run only ({names}): no row shows how much seeds matter. Intervals assume what is "
-        f"usual elsewhere, {usual}; two runs of each say more."
+        f"One run only ({enumerate_names(single)}): taken to vary with its seed as the other rows "
+        "do."
     )
+
+
+def _assumption(models: Sequence[ModelRuns]) -> str | None:
+    """That no row shows how much seeds matter, and what intervals assume; None where one does."""
+    single = _of_one_run(models)
+    if not single or any(len(model.counted) > 1 for model in models):
+        return None
+    what = f"One run only ({few_names(single)}): no row shows how much seeds matter."
+    if all(np.isin(model.pseudo_values, (0, 1)).all() for model in models):
+        return (
+            f"{what} Intervals and groups assume what is usual elsewhere, accuracies that vary by "
+            "0.6 to 6 points over seeds; two runs of each say more."
+        )
+    return (
+        f"{what} Intervals assume that they add 1 to 13 % of the standard deviation of one "
+        "example, and may be too narrow; nothing is claimed: that takes two runs of a model."
+    )
+
+
+def _of_one_run(models: Sequence[ModelRuns]) -> list[str]:
+    return [m.name for m in models if m.seeds != [None] and len(m.counted) == 1]
 
 
 def _cost_notes(comparison: ComparedModels) -> list[str]:
@@ -296,10 +336,10 @@ def _cost_notes(comparison: ComparedModels) -> list[str]:
 
 
 def _not_recorded(models: list[ModelRuns]) -> list[str]:
-    """What records of trained models lack, a line for each reason."""
+    """What records lack, a line for each reason."""
     rows: dict[str, list[str]] = {}
     for model in models:
-        reasons = {f"{k} ({why})" for r in model.trained for k, why in r.not_recorded.items()}
+        reasons = {f"{k} ({why})" for r in model.finished for k, why in r.not_recorded.items()}
         for reason in sorted(reasons):
             rows.setdefault(reason, []).append(model.name)
     return [f"Not recorded of {enumerate_names(names)}: {why}." for why, names in rows.items()]
@@ -326,15 +366,35 @@ def _confidence_notes(comparison: ComparedModels) -> list[str]:
             lines[-1] += f" {note}"
         else:
             lines.append(note)
-    titles = {metric.name: metric.title for metric in comparison.columns}
-    missing: dict[str, list[str]] = {}
-    for model in comparison.finished:
-        for name, reason in model.left_out.items():
-            missing.setdefault(f"{titles[name]}: no number of {{}} ({reason}).", []).append(
-                model.name
-            )
-    told = [text.replace("{}", few_names(names), 1) for text, names in missing.items()]
+    lines += filter(None, [_by_chance(comparison)])
+    missing: dict[tuple[str, str], list[str]] = {}
+    for metric in comparison.columns:
+        names: dict[str, list[str]] = {}
+        for model in comparison.finished:
+            if reason := model.left_out.get(metric.name):
+                names.setdefault(reason, []).append(model.name)
+        for reason, of in names.items():
+            missing.setdefault((reason, few_names(of)), []).append(metric.title)
+    told = [
+        f"{enumerate_names(titles)}: no number of {of} ({reason})."
+        for (reason, of), titles in missing.items()
+    ]
     return [*lines, *told]
+
+
+def _by_chance(comparison: ComparedModels) -> str | None:
+    """What an ECE is at least on so few examples; None where it is no column."""
+    if "ece" not in {metric.name for metric in (comparison.metric, *comparison.columns)}:
+        return None
+    models = _together(comparison)
+    if not models:
+        return None
+    found = [np.mean([error_if_calibrated(run) for run in model.logits]) for model in models]
+    low, high = (f"{value:.3f}" for value in (min(found), max(found)))
+    return (
+        f"An ECE is too high with few examples: with {len(models[0].labels):,} these models would "
+        f"have about {low if low == high else f'{low} to {high}'} if they were calibrated."
+    )
 
 
 def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:

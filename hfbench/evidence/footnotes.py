@@ -3,6 +3,7 @@
 from hfbench.evidence.advice import advice
 from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
 from hfbench.evidence.data_notes import describe_overlap, overlaps
+from hfbench.evidence.rivals import describe_rival
 from hfbench.evidence.stats import at_most
 from hfbench.evidence.tuning_words import tuned_footnote
 from hfbench.evidence.words import gap_text, percent
@@ -13,7 +14,8 @@ def footnotes(comparison: ComparedModels) -> dict[str, str]:
     """Model -> its numbered footnote."""
     marks: dict[str, str] = {}
     for model in comparison.models:
-        reasons = [*filter(None, [tuned_footnote(model, comparison.tuning)])]
+        reasons = [*filter(None, [describe_rival(model)])]
+        reasons += filter(None, [tuned_footnote(model, comparison.tuning)])
         reasons += comparison.differences.get(model.name, [])
         reasons += filter(None, [collapse(model), _odd_seeds(model), _one_pretraining(model)])
         if model.finished and (tip := advice(model, comparison.floors[model.name])):
@@ -66,7 +68,7 @@ def _odd_seeds(model: ModelRuns) -> str | None:
 
 def _one_pretraining(model: ModelRuns) -> str | None:
     """That its runs start from one pretrained model; None where they do not."""
-    if not any(record.settings["models"][0].get("pretrain") for record in model.trained):
+    if not any(record.settings["models"][0].get("pretrain") for record in model.finished):
         return None
     return "one pretraining for all runs: about this pretrained model"
 
@@ -85,7 +87,7 @@ def _pretrained_on(model: ModelRuns) -> str | None:
     """How many evaluation examples its pretraining corpus has; None where it has none."""
     counts = [
         record.corpus_overlap[record.task.evaluation_split]
-        for record in model.trained
+        for record in model.finished
         if record.corpus_overlap
     ]
     if not any(count.exact + count.near for count in counts):

@@ -52,7 +52,8 @@ class Difference:
     """Lower end of the 95 % interval, of this pair by itself."""
     high: float
     p_value: float
-    """Two-sided, for no difference; below 0.05 just where the interval excludes 0."""
+    """Two-sided, for no difference; below 0.05 just where the interval excludes 0 (but see
+    ``withheld``)."""
     adjusted_p: float
     """After Holm (1979), for all pairs of the family together."""
     family_low: float
@@ -61,6 +62,10 @@ class Difference:
     family_high: float
     margin: float | None = None
     """The difference that matters, if one was given."""
+    withheld: bool = False
+    """Whether nothing is claimed, since no run shows how much seeds matter (`Table.seeds_unknown`):
+    the p-values are 1, the family's interval is everything, and ``low`` and ``high`` rest on an
+    assumption."""
 
     @property
     def differ(self) -> bool:
@@ -189,7 +194,11 @@ class Table:
 
     @cached_property
     def are_shares(self) -> bool:
-        """Whether every score is 0 or 1."""
+        """Whether every score is 0 or 1, and all examples count alike: the recall of a class that
+        has one example is no share of all of them.
+        """
+        if self.weight is not None:
+            return False
         return all(((row.scores == 0) | (row.scores == 1)).all() for row in self.rows)
 
     @cached_property
@@ -199,8 +208,13 @@ class Table:
         """
         random = [row for row in self.rows if not row.is_control] or self.rows
         variance = float(np.mean([row.scores.var() for row in random]))
-        least = (1 - 1 / self.examples) / self.examples if self.are_shares else 1e-300
-        return math.sqrt(max(variance, least))
+        of_an_error = (1 - 1 / self.examples) / self.examples
+        size = self.bounds[1] - self.bounds[0]
+        if self.are_shares:
+            return math.sqrt(max(variance, of_an_error))
+        if variance <= 1e-12 * size**2 < math.inf:  # every row is constant
+            return size * math.sqrt(of_an_error)
+        return math.sqrt(max(variance, 1e-300))
 
     @cached_property
     def seeds(self) -> SeedEffects:
@@ -235,6 +249,16 @@ class Table:
         runs = np.array([row.runs for row in self.rows])
         return self.seeds.variances / runs[:, None]
 
+    @cached_property
+    def seeds_unknown(self) -> np.ndarray:
+        """Whether a row has one run, and no row shows how much seeds matter, shape (rows,).
+
+        Of right and wrong answers that is assumed, in points that a reader can judge. How much real
+        scores vary with the seed nobody can say beforehand: of them nothing is claimed.
+        """
+        known = self.seeds.learnt or self.are_shares
+        return np.array([not (known or row.is_control or row.runs > 1) for row in self.rows])
+
     def compare(
         self, pairs: Sequence[tuple[str, str]], margin: float | None = None
     ) -> list[Difference]:
@@ -248,11 +272,13 @@ class Table:
             return []
         numbers = np.array([[self.number[name] for name in pair] for pair in pairs])
         centres, variances, weights = self._mixtures(*numbers.T)
-        p_values = two_sided(centres, variances, weights)
+        withheld = self.seeds_unknown[numbers].any(1)
+        p_values = np.where(withheld, 1.0, two_sided(centres, variances, weights))
         # each look has its share of the error (Bonferroni)
         adjusted = [min(1.0, self.looks * p_value) for p_value in holm(p_values)]
         alone = half_width(np.full(len(pairs), ALPHA), variances, weights)
         together = half_width(holm_levels(p_values, ALPHA / self.looks), variances, weights)
+        together[withheld] = math.inf
         means = self.means[numbers[:, 0]] - self.means[numbers[:, 1]]
         bound = 1.0 if self.are_shares else self.bounds[1] - self.bounds[0]
         ends = np.clip(
@@ -271,9 +297,13 @@ class Table:
                 float(family_low),
                 float(family_high),
                 margin,
+                bool(unknown),
             )
-            for (one, other), mean, low, high, p, p_adjusted, family_low, family_high in zip(
-                pairs, means, ends[0], ends[1], p_values, adjusted, ends[2], ends[3], strict=True
+            for (
+                one,
+                other,
+            ), mean, low, high, p, p_adjusted, family_low, family_high, unknown in zip(
+                pairs, means, *ends[:2], p_values, adjusted, *ends[2:], withheld, strict=True
             )
         ]
 
@@ -323,7 +353,8 @@ class Table:
         """Centre of a difference, and what the examples add to its variance, shape (pairs,).
 
         For single runs of both, and where all examples differ alike, as if two more examples had
-        been answered, each rightly by one of the two (Bonett and Price 2012).
+        been answered, each rightly by one of the two (Bonett and Price 2012). Where not all count
+        alike, two more than those that do.
         """
         cov = self.example_covariance
         variances = cov[first, first] + cov[second, second] - 2 * cov[first, second]
@@ -334,6 +365,11 @@ class Table:
         for pair in np.flatnonzero(single | nothing):
             table = self.rows[first[pair]].means - self.rows[second[pair]].means
             unit = 1.0 if self.are_shares else self.answer_sd
+            if self.weight is not None:
+                table = np.full(max(round(self.weight), 1), table.mean())
+            size = self.bounds[1] - self.bounds[0]
+            if not self.are_shares and centres[pair] != 0 and size < math.inf:
+                unit = size  # as right from wrong
             more = np.append(table, [unit, -unit])
             centres[pair] = more.mean()
             least = more.var() / more.size

@@ -7,7 +7,7 @@ the models that have a result on each: one that lacks a task is shown where it h
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -253,7 +253,8 @@ def _pairs(tasks: Sequence[TaskResults], models: Sequence[str], means: bool) -> 
     mixtures = list(zip(*of_tasks, strict=True))  # of each pair, on each task
     told = [_told_apart(task) for task in tasks]
     values = [dict(zip(models, task.values(models), strict=True)) for task in tasks]
-    these = _over_these(names, [mean_of(found) for found in mixtures]) if means else []
+    unknown = [_seeds_unknown(tasks, pair) for pair in names]
+    these = _over_these(names, [mean_of(found) for found in mixtures], unknown) if means else []
     effects = [_effects(found) for found in mixtures] if len(tasks) >= FEWEST_TASKS else []
     like = _over_like_these(names, effects) if means else []
     return [
@@ -286,15 +287,25 @@ def _told_apart(task: TaskResults) -> dict[tuple[str, str], int]:
     return told
 
 
-def _over_these(names: Sequence[tuple[str, str]], found: Sequence[Mixture]) -> list[Difference]:
+def _seeds_unknown(tasks: Sequence[TaskResults], pair: tuple[str, str]) -> bool:
+    """Whether on some task nothing shows how much the seeds of one of the two matter."""
+    return any(
+        bool(task.table.seeds_unknown[task.table.number[name]]) for task in tasks for name in pair
+    )
+
+
+def _over_these(
+    names: Sequence[tuple[str, str]], found: Sequence[Mixture], unknown: Sequence[bool]
+) -> list[Difference]:
     centres, variances, weights = aligned(found)
-    p_values = two_sided(centres, variances, weights)
+    p_values = np.where(unknown, 1.0, two_sided(centres, variances, weights))
     alone = half_width(np.full(len(names), ALPHA), variances, weights)
     together = half_width(holm_levels(p_values), variances, weights)
+    together[np.array(unknown)] = math.inf
     return [
-        _difference(pair, *values)
-        for pair, *values in zip(
-            names, centres, alone, p_values, holm(p_values), together, strict=True
+        replace(_difference(pair, *values), withheld=is_unknown)
+        for is_unknown, pair, *values in zip(
+            unknown, names, centres, alone, p_values, holm(p_values), together, strict=True
         )
     ]
 

@@ -212,6 +212,11 @@ def _pooled_notes(overall: Overall) -> list[str]:
         "Over these tasks: the mean of the differences on each. Its interval and p count the "
         "examples and seeds; of other tasks they say nothing.",
     ]
+    if any(pair.these and pair.these.withheld for pair in overall.pairs):
+        notes.append(
+            "Not told: on some task the models have one run each, and nothing shows how much seeds "
+            "matter there."
+        )
     if len(overall.tasks) < FEWEST_TASKS:
         notes.append(
             f"Over tasks like these: not told. With {len(overall.tasks)} tasks the spread of the "

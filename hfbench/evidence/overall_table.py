@@ -243,6 +243,8 @@ def _groups(overall: Overall) -> dict[str, str]:
 def _difference_texts(found: Difference | None) -> list[str]:
     if found is None:
         return ["", "", ""]
+    if found.withheld:
+        return [decimal(found.mean, "+.1f"), "not told", ""]
     interval = f"{decimal(found.family_low, '+.1f')} to {decimal(found.family_high, '+.1f')}"
     return [decimal(found.mean, "+.1f"), interval, p_text(found.adjusted_p).removeprefix("p ")]
 

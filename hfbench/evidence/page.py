@@ -32,6 +32,7 @@ from hfbench.evidence.stats import VarianceSplit
 from hfbench.evidence.table import (
     COST,
     MAIN,
+    USE,
     build_rows,
     curve_table,
     slice_table,
@@ -120,6 +121,7 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         unit=" in points" if comparison.metric.is_percentage else "",
         main=text_table(rows, MAIN, findings.footnotes),
         cost=text_table(rows, COST, {}),
+        use=text_table(rows, USE, {}),
         confidence=text_table(rows, [metric.name for metric in comparison.columns], {}),
         curve=curve_table(comparison) if comparison.curve else None,
         tuning=tuning_table(comparison, comparison.tuning) if comparison.tuning else None,

@@ -1,7 +1,7 @@
 """The comparison as figures, and what all figures share."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from scipy.optimize import isotonic_regression
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns
 from hfbench.evidence.tuning import Tuning, cost_of_a_trial
+from hfbench.evidence.use import measured
 from hfbench.evidence.words import enumerate_names, gap_and_interval, value_text
 from hfbench.metrics.built_in import LOSSES
 from hfbench.metrics.calibration import reliability
@@ -89,9 +90,13 @@ def draw_plots(comparison: ComparedModels) -> list[Plot]:
             plots.append(_learning_curve(comparison))
         if comparison.tuning and comparison.tuning.searches:
             plots.append(_tuning(comparison, comparison.tuning))
-        if comparison.finished[0].kind == "single_label_classification":
+        is_single = comparison.finished[0].kind == "single_label_classification"
+        if is_single and not all(model.gives_labels for model in comparison.finished):
             plots.append(_reliability(comparison))
-        plots.append(_cost(comparison))
+        if any(model.mean_seconds is not None for model in comparison.finished):
+            plots.append(_cost(comparison))
+        if len(measured(comparison)) > 1:
+            plots.append(_use(comparison))
     return plots
 
 
@@ -195,8 +200,9 @@ def _differences(comparison: ComparedModels) -> Plot:
     for row, pair in zip(rows, pairs, strict=True):
         found = pair.difference
         colour = PALETTE[0] if pair.differ else FAINT
-        ends = [scale * found.family_low, scale * found.family_high]
-        axes.plot(ends, [row, row], color=colour, lw=2)
+        if not found.withheld:
+            ends = [scale * found.family_low, scale * found.family_high]
+            axes.plot(ends, [row, row], color=colour, lw=2)
         face = colour if pair.differ else "none"
         axes.plot(scale * found.mean, row, "o", color=colour, mfc=face, ms=5)
     axes.axvline(0, color=INK, lw=0.8)
@@ -210,7 +216,11 @@ def _differences(comparison: ComparedModels) -> Plot:
     axes.spines["left"].set_visible(False)
     what = "difference in points" if metric.name == "accuracy" else f"difference of {metric.title}"
     axes.set_xlabel(what if metric.higher_is_better else f"{what}, in favour of the first")
-    explain(figure, f"95 % intervals for all pairs together (Holm); filled: told apart{among}")
+    without = "; one run of each: none" if any(p.difference.withheld for p in pairs) else ""
+    explain(
+        figure,
+        f"95 % intervals for all pairs together (Holm){without}; filled: told apart{among}",
+    )
     told = [pair for pair in pairs if pair.differ]
     alt = f"Paired differences of {metric.label}{among}: {len(told)} of {len(pairs)} are told apart"
     if told:
@@ -381,10 +391,14 @@ def _tuning(comparison: ComparedModels, tuning: Tuning) -> Plot:
 
 
 def _reliability(comparison: ComparedModels) -> Plot:
-    models = comparison.finished
-    figure, panels = _panels(len(models))
+    shown = [
+        (model, style)
+        for model, style in zip(comparison.finished, _styles(comparison), strict=False)
+        if not model.gives_labels
+    ]
+    figure, panels = _panels(len(shown))
     worst = []
-    for axes, model, style in zip(panels, models, _styles(comparison), strict=False):
+    for axes, (model, style) in zip(panels, shown, strict=False):
         logits = model.logits.reshape(-1, model.logits.shape[-1])
         bins = reliability(logits, np.tile(model.labels, len(model.finished)))
         axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
@@ -414,27 +428,50 @@ def _reliability(comparison: ComparedModels) -> Plot:
 
 
 def _cost(comparison: ComparedModels) -> Plot:
-    models = comparison.finished
+    seconds = {model.name: model.mean_seconds for model in comparison.finished}
+    known = {name: value for name, value in seconds.items() if value is not None}
+    return _against_cost("cost", known, "seconds of one training", "faster", comparison)
+
+
+def _use(comparison: ComparedModels) -> Plot:
+    latencies = {name: 1000 * use.latency_p50 for name, use in measured(comparison).items()}
+    return _against_cost("use", latencies, "ms a text", "cheaper to ask", comparison)
+
+
+def _against_cost(
+    name: str,
+    cost_of: Mapping[str, float],
+    axis: str,
+    better: str,
+    comparison: ComparedModels,
+) -> Plot:
+    """The measure against a cost, of which less is better, with the Pareto front."""
+    of = axis.replace("one ", "")
+    shown = [
+        (model, style)
+        for model, style in zip(comparison.finished, _styles(comparison), strict=False)
+        if model.name in cost_of
+    ]
+    models, styles = [model for model, _ in shown], [style for _, style in shown]
     figure, axes = _new(_height(comparison))
-    seconds = [max(model.mean_seconds, 1e-3) for model in models]  # for the log scale
+    costs = [max(cost_of[model.name], 1e-3) for model in models]  # for the log scale
     metric = comparison.metric
     shares = [_scale(metric) * model.value for model in models]
-    front = pareto_front(seconds, shares if metric.higher_is_better else [-x for x in shares])
+    front = pareto_front(costs, shares if metric.higher_is_better else [-x for x in shares])
     axes.step(
-        [seconds[i] for i in front], [shares[i] for i in front], where="post", color=FAINT, lw=1.2
+        [costs[i] for i in front], [shares[i] for i in front], where="post", color=FAINT, lw=1.2
     )
-    styles = _styles(comparison)[: len(models)]
-    for x, y, style in zip(seconds, shares, styles, strict=True):
+    for x, y, style in zip(costs, shares, styles, strict=True):
         axes.plot(x, y, style.marker, color=style.color, ms=6)
     axes.set_xscale("log")
     _label_ends(figure, axes, shares, list(zip(models, styles, strict=True)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel("seconds of one training (log scale)")
+    axes.set_xlabel(f"{axis} (log scale)")
     axes.set_title(_axis(metric))
-    explain(figure, "line: the Pareto front; no other model is both faster and better")
+    explain(figure, f"line: the Pareto front; no other model is both {better} and better")
     names = enumerate_names([models[i].name for i in front])
-    alt = f"{_capital(metric.label)} against seconds of training. On the Pareto front: {names}."
-    return Plot("cost", alt, figure)
+    alt = f"{_capital(metric.label)} against {of}. On the Pareto front: {names}."
+    return Plot(name, alt, figure)
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:

@@ -91,6 +91,8 @@ class SeedEffects:
     surprise: np.ndarray
     """Probability that the runs of a row differ as much as they do, as the other rows predict it;
     1 for a row that has no say. Shape (rows,)."""
+    learnt: bool
+    """Whether some row showed how much seeds matter; else it is an assumption."""
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -180,6 +182,7 @@ def learn_seed_effects(
         settings=shares[credible] / shares[credible].sum(),
         given=given[:, credible],
         surprise=surprise,
+        learnt=bool(teaches.any()),
     )
 
 

@@ -27,6 +27,8 @@ from hfbench.records.store import ResultsFolder
 from hfbench.system.launch import is_main_process, shards_models
 from hfbench.system.terminal import Console
 
+_ASKED_OF_PROMPTED = 128  # tokens about which a language model is asked before it is prompted
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -120,7 +122,7 @@ def compare(
     statuses = [_refused_now(status, inputs.of(status.cell)) for status in statuses]
     refused = [status for status in statuses if status.refused]
     cells = [status.cell for status in statuses if status.reasons and not status.refused]
-    none_can = all(status.refused for status in statuses if status.cell.head)
+    none_can = all(status.refused for status in statuses if status.cell.can_be_refused)
     if refused and (fail_fast or none_can):
         raise UserError("\n".join(_refusals(refused)))
     seen = {status.cell.name: status.record.started for status in statuses if status.record}
@@ -188,6 +190,12 @@ def _refuse_unfair_architectures(cells: list[Cell], inputs: Inputs) -> None:
         if head == "language model":
             length = inputs.example_length(model)
             inputs.refuse_where(model, partial(refuse_unfit, prepared, length))
+    prompted = {cell.model.name: cell.model for cell in cells if cell.kind == "prompt"}
+    for name, model in prompted.items():
+        if name not in inputs.refused:
+            length = min(inputs.prepared[name].max_length, _ASKED_OF_PROMPTED)
+            ask = partial(refuse_unfit, inputs.prepared[name], length, "prompt")
+            inputs.refuse_where(model, ask)
 
 
 def _refused_now(status: Status, inputs: Inputs) -> Status:

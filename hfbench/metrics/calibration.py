@@ -47,6 +47,20 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.nansum(gaps * bins.examples) / len(labels))
 
 
+def error_if_calibrated(logits: np.ndarray) -> float:
+    """The expected calibration error that answers are to be expected to have by chance alone.
+
+    As if each were right with its own probability: then it is 0 with endless examples, and above
+    with few, where the sums of the bins are nearly normal.
+
+    Args:
+        logits: shape (examples, labels).
+    """
+    confidence = _probabilities(logits).max(-1)
+    variances = np.bincount(bin_of(confidence), confidence * (1 - confidence), BINS)
+    return float(np.sqrt(2 * variances / np.pi).sum() / len(logits))
+
+
 def reliability(logits: np.ndarray, labels: np.ndarray) -> Reliability:
     """Of one run, or of several runs whose examples are strung together."""
     probabilities = _probabilities(logits)

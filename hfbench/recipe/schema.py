@@ -22,7 +22,7 @@ from hfbench.recipe.types import Line, ModuleName, Name, Seed, Selection, is_pat
 
 TUNING = "tuning"
 """The folder of a recipe's trials, in its results."""
-FOLDERS = frozenset({"records", "models", "runs", "locks", "push", "plots", TUNING})
+FOLDERS = frozenset({"records", "models", "runs", "features", "locks", "push", "plots", TUNING})
 """Beside the folders of tasks in a results folder, so that no task is called so."""
 _LONGEST_TUNED = 58
 
@@ -218,7 +218,7 @@ class Recipe(Section):
         for model in self.models:
             if not self.all_tasks and model.pretrain is None:
                 raise ValueError(f"without a task, model {model.name!r} needs a pretrain block")
-            if model.control or model.model_name_or_path:
+            if model.model_name_or_path or not model.has_network:
                 continue
             tokenizer = model.tokenizer or self.tokenizer
             if tokenizer is None:
@@ -227,6 +227,21 @@ class Recipe(Section):
                 raise ValueError(f"model {model.name!r} has no corpus to train a tokenizer on")
             if tokenizer.train_on == "task" and not self.all_tasks:
                 raise ValueError(f"model {model.name!r}: no task to train a tokenizer on")
+        return self
+
+    @model_validator(mode="after")
+    def _no_curve_of_predictions(self) -> "Recipe":
+        for model in self.models:
+            if model.predictions and self.train_sizes:
+                raise ValueError(
+                    f"model {model.name!r}: predictions have no place on a learning curve "
+                    "(train_sizes): hfbench does not train what gave them"
+                )
+            if model.predictions and self.tasks:
+                raise ValueError(
+                    f"model {model.name!r}: one file of predictions is of one task; give each "
+                    "task a recipe of its own, and `hfbench table --overall` compares over them"
+                )
         return self
 
     @model_validator(mode="after")
@@ -243,23 +258,28 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _can_select(self) -> "Recipe":
-        if self.selection == "last":
-            return self
+        chooses = "early_stopping" if self.early_stopping else "selection"
+        chosen = {chooses: self.selection} if self.selection != "last" else {}
+        for model in self.models:
+            if model.probe and model.probe.pooling == "best":
+                chosen[f"models.{model.name}.probe.pooling"] = "best"
         without = [
             key
             for key, task in self.all_tasks.items()
             if task.test_split is None and task.trial is None  # a trial is in no table
         ]
-        if without or not self.all_tasks:
+        if chosen and (without or not self.all_tasks):
+            key, rule = next(iter(chosen.items()))
             raise ValueError(
-                f"{'early_stopping' if self.early_stopping else 'selection'}: {self.selection} "
-                "chooses on the validation examples, so the table needs others: give "
-                f"{(without or ['task'])[0]}.test_split"
+                f"{key}: {rule} chooses on the validation examples, so the table needs others: "
+                f"give {(without or ['task'])[0]}.test_split"
             )
+        if self.selection == "last":
+            return self
         of_tasks = [task.training_arguments for task in self.tasks] or [{}]
         for model, own in itertools.product(self.models, of_tasks):
             arguments = {**self.training_arguments, **model.training_arguments, **own}
-            if arguments.get("eval_strategy") == "no" and not model.control:
+            if arguments.get("eval_strategy") == "no" and model.is_trained:
                 raise ValueError(
                     f"selection: {self.selection} needs evaluations during training, but model "
                     f"{model.name!r} has eval_strategy: no; give epoch or steps"
@@ -321,10 +341,10 @@ class Recipe(Section):
                     f"tune.trials: model {model.name!r} has {number} combinations, and is to have "
                     f"{tune.trials} trials; sampler: grid tries each of them once"
                 )
-            if model.control and not tune.trials and not tune.train_seconds and tune.flops:
+            if not model.is_trained and not tune.trials and not tune.train_seconds and tune.flops:
                 raise ValueError(
-                    f"tune.flops: those of the control {model.name!r} are not counted; give trials "
-                    "as well"
+                    f"tune.flops: those of {model.name!r}, which is not trained, are not counted; "
+                    "give trials as well"
                 )
 
     @classmethod
@@ -400,8 +420,9 @@ class Recipe(Section):
         """Module -> the key that names it, of every module whose code this recipe runs."""
         modules = dict.fromkeys(self.imports, "imports")
         for model in self.models:
-            if model.model:
-                modules.setdefault(model.model.partition(":")[0], f"models.{model.name}.model")
+            for key in ("model", "estimator"):
+                if path := getattr(model, key):
+                    modules.setdefault(path.partition(":")[0], f"models.{model.name}.{key}")
         return modules
 
     @property
@@ -419,6 +440,8 @@ class Recipe(Section):
             if not is_pattern(name)
         }
         for index, model in enumerate(self.models):
+            if model.predictions:
+                paths[f"models[{index}].predictions"] = self.folder / model.predictions.file
             if model.pretrain and model.pretrain.corpus.text_file:
                 key = f"models[{index}].pretrain.corpus.text_file"
                 paths[key] = self.folder / model.pretrain.corpus.text_file
@@ -426,8 +449,8 @@ class Recipe(Section):
 
 
 def _with_arguments(model: Model, task: NamedTask) -> Model:
-    """``model`` with what the task says of its training; a control is not trained."""
-    if model.control or not task.training_arguments:
+    """``model`` with what the task says of its training, where it is trained."""
+    if not (model.is_trained and task.training_arguments):
         return model
     arguments = {**model.training_arguments, **task.training_arguments}
     return model.model_copy(update={"training_arguments": arguments})

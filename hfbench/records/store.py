@@ -43,9 +43,9 @@ class ResultsFolder:
 
     ``records/`` has a record for each cell with its predictions beside it, or else they are packed
     in ``records.parquet`` and ``predictions.parquet`` (`packed`); ``models/`` has the weights
-    that are kept, ``runs/`` what a Trainer writes while it trains, ``locks/`` who runs which cell,
-    ``push/`` what is about to be published, ``tuning/`` is as this one and has the trials;
-    ``asked.json`` is what was asked, and when.
+    that are kept, ``runs/`` what a Trainer writes while it trains, ``features/`` what probes read,
+    which may be removed, ``locks/`` who runs which cell, ``push/`` what is about to be published,
+    ``tuning/`` is as this one and has the trials; ``asked.json`` is what was asked, and when.
     """
 
     def __init__(self, path: Path) -> None:
@@ -147,6 +147,10 @@ class ResultsFolder:
     def run(self, stem: str) -> Path:
         """Where a cell's Trainer writes while it trains."""
         return self.path / "runs" / stem
+
+    def features(self, key: str) -> Path:
+        """Features of a split that networks computed, by the hash of all that decides them."""
+        return self.path / "features" / f"{key}.safetensors"
 
     def push(self, name: str) -> Path:
         """What is about to be published under this name."""

@@ -10,7 +10,6 @@ from hfbench.recipe.tuning import Settings, Tune
 from hfbench.records.schema import (
     ClassificationRecord,
     Compared,
-    ControlRecord,
     FailedRecord,
     Record,
 )
@@ -117,6 +116,5 @@ def measured(record: Compared) -> float | None:
 
 
 def _seconds(record: Compared) -> float:
-    if isinstance(record, ControlRecord):
-        return record.fit_seconds
-    return record.training.train_seconds
+    assert record.learning_seconds is not None  # a trial runs here
+    return record.learning_seconds

@@ -14,6 +14,7 @@ from transformers import EvalPrediction, Trainer, TrainingArguments
 from hfbench.data.batches import IGNORED, PackedRows
 from hfbench.metrics.measure import classification_metrics, language_model_metrics
 from hfbench.metrics.registry import Metric
+from hfbench.metrics.threshold import best_f1_thresholds
 from hfbench.recipe.arguments import Optimizer
 from hfbench.recipe.types import Head
 from hfbench.training.length_batches import LengthBatches
@@ -81,6 +82,7 @@ class FairTrainer(Trainer):
             self.preprocess_logits_for_metrics = first_output
             self.compute_metrics = self._classification_metrics
         self.also: tuple[Metric, ...] = ()  # measures of an evaluation beside the usual ones
+        self.chooses_thresholds = False  # by each evaluation, as for its final answers
         self.parameters = inspect.signature(self.model.forward).parameters
         self.train_dataset = self.pack(with_ignored_row(train_dataset))
         self.eval_dataset = self.pack(eval_dataset)
@@ -211,7 +213,9 @@ class FairTrainer(Trainer):
         kind, labels = self.loss.problem_type, prediction.label_ids
         if kind == "regression":
             labels = labels.astype(np.float64)
-        return classification_metrics(prediction.predictions, labels, kind, also=self.also)
+        logits = prediction.predictions
+        thresholds = best_f1_thresholds(logits, labels) if self.chooses_thresholds else None
+        return classification_metrics(logits, labels, kind, thresholds, self.also)
 
     def _language_model_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         losses, tokens = np.asarray(prediction.predictions, dtype=np.float64).T

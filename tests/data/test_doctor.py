@@ -318,6 +318,27 @@ def test_dates_are_a_reason_to_split_by_time(tmp_path):
     assert "column 'day' holds dates from 2024-01-01 to 2024-03-04" in finding.sentence
 
 
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [
+        (lambda n: 12_000 + 2_500 * n, "subtract 1.2e+04, divide by 4000"),
+        (lambda n: 8 + n, "subtract 8, divide by 1"),
+        (lambda n: n / 1_000, "divide by 0.001"),
+    ],
+)
+def test_numbers_far_from_where_a_network_starts_are_an_alarm(tmp_path, scale, said):
+    def found(of):
+        rows = [(text, f"{of(i % 5 - 2):.6f}") for i, (text, _) in enumerate(texts(80))]
+        write(tmp_path / "data.csv", rows)
+        task = recipe(tmp_path, problem_type="regression").task
+        findings = alarms(task, load_task(task, tmp_path), tmp_path)
+        return [f for f in findings if f.check == "scale of numbers"]
+
+    (finding,) = found(scale)
+    assert said in finding.sentence
+    assert found(lambda n: 3 + n) == []  # as stars are
+
+
 @pytest.mark.parametrize(("number", "severity"), [(1, "medium"), (12, "high")])
 def test_equal_texts_with_different_labels(tmp_path, number, severity):
     other = {"pos": "neg", "neg": "pos"}

@@ -42,8 +42,27 @@ def test_it_parts_rare_labels_better_than_chance():
     assert np.mean(by_chance) > 3
 
 
-def test_a_row_that_must_stay_does():
-    labels, spared = make_sets(50, 1), np.zeros(50, dtype=bool)
+@pytest.mark.parametrize(("number", "rows"), [(40, 1000), (100, 2000)])
+def test_it_parts_many_labels_a_row_better_than_chance(number, rows):
+    """In standard deviations of a split at random, over the labels."""
+    labels = make_sets(rows, 6, np.geomspace(0.03, 0.4, number))
+    assert labels.sum(1).mean() > 4
+    wanted, held_out = labels.sum(0) / 5, rows // 5
+    by_chance = np.sqrt(wanted * 0.8)
+    drawn = split_label_sets(labels, held_out, 0, np.zeros(rows, dtype=bool))[1]
+    random = np.random.default_rng(0).permutation(rows)[:held_out]
+    assert len({*drawn.tolist()}) == held_out
+    off, off_by_chance = (
+        np.sqrt(np.square((labels[part].sum(0) - wanted) / by_chance).mean())
+        for part in (drawn, random)
+    )
+    assert off < 0.2
+    assert off_by_chance > 0.7
+
+
+@pytest.mark.parametrize("shares", [(0.6, 0.3, 0.1, 0.05), np.geomspace(0.05, 0.5, 30)])
+def test_a_row_that_must_stay_does(shares):
+    labels, spared = make_sets(50, 1, shares), np.zeros(50, dtype=bool)
     spared[[3, 7]] = True
     for seed in range(5):
         assert not {3, 7} & set(split_label_sets(labels, 25, seed, spared)[1].tolist())

@@ -54,8 +54,9 @@ def test_texts_that_every_row_cuts_alike_are_told_with_their_share(tmp_path, wri
 
 
 def test_rows_that_cut_otherwise_are_told_apart(tmp_path, write_record):
-    write_record(tmp_path, "one", 0, RIGHT, training=cut(3, 0, 50))
-    write_record(tmp_path, "two", 0, RIGHT, training=cut())
+    for seed in (0, 1):
+        write_record(tmp_path, "one", seed, RIGHT, training=cut(3, 0, 50))
+        write_record(tmp_path, "two", seed, RIGHT, training=cut())
     assert findings(tmp_path).cautions == [
         "truncation: 3 of 60 train texts cut at 8 tokens, 20.0 % of all tokens cut off (one); "
         "no text (two)."
@@ -69,13 +70,15 @@ def test_what_is_kept_of_a_text_is_told_where_it_is_not_the_beginning(tmp_path, 
 
 
 def test_where_no_text_is_cut_nothing_is_said(tmp_path, write_record):
-    write_record(tmp_path, "one", 0, RIGHT, training=cut())
+    for seed in (0, 1):
+        write_record(tmp_path, "one", seed, RIGHT, training=cut())
     assert findings(tmp_path).cautions == []
 
 
 def test_records_from_before_tokens_were_counted_have_no_share(tmp_path, write_record):
     tokens = {"train": Tokens(total=9, truncated_examples=3)}
-    write_record(tmp_path, "one", 0, RIGHT, training={"tokens": tokens})
+    for seed in (0, 1):
+        write_record(tmp_path, "one", seed, RIGHT, training={"tokens": tokens})
     assert findings(tmp_path).cautions == ["truncation: 3 of 60 train texts cut at 8 tokens (one)."]
 
 
@@ -109,8 +112,9 @@ def test_texts_of_pairs_and_groups_that_training_has_are_told(tmp_path, write_ov
 
 
 def test_no_shared_text_is_no_caution(tmp_path, write_overlap):
-    write_overlap("one", 0, parts={"text": 0, "text_pair": 0}, groups=0)
-    write_overlap("two", 0, parts=None, groups=None)
+    for seed in (0, 1):
+        write_overlap("one", seed, parts={"text": 0, "text_pair": 0}, groups=0)
+        write_overlap("two", seed, parts=None, groups=None)
     assert findings(tmp_path).cautions == []
 
 

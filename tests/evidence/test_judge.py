@@ -204,3 +204,55 @@ def test_rows_do_not_depend_on_their_order_or_on_a_control(table):
 def test_what_does_not_fit_is_refused(scores, options, message):
     with pytest.raises(UserError, match=message):
         judge(scores, **options)
+
+
+def real_scores(rng, means, runs):
+    return {name: rng.normal(mean, 0.3, (runs, 300)) for name, mean in means.items()}
+
+
+def test_of_real_scores_with_one_run_each_nothing_is_claimed():
+    """How much seeds matter is unknown then, and could explain any difference."""
+    rng = np.random.default_rng(0)
+    scores = real_scores(rng, {"a": 3.0, "b": 2.0, "c": 1.0}, runs=1)
+    judged = judge(scores, margin=10.0, questions=[("a", "c")])
+    assert {row.group for row in judged.rows} == {"a"}
+    assert judged.best == ["a", "b", "c"]
+    for pair in [*judged.pairs, *judged.questions]:
+        assert pair.withheld
+        assert (pair.p_value, pair.adjusted_p, pair.differ) == (1.0, 1.0, False)
+        assert (pair.verdict, pair.not_worse) == ("undecided", False)
+        assert (pair.family_low, pair.family_high) == (-np.inf, np.inf)
+        assert pair.low < pair.mean < pair.high
+
+
+@pytest.mark.parametrize("change", ["a second run of one row", "right and wrong", "controls"])
+def test_a_claim_needs_no_second_run_where_seeds_are_known(change):
+    rng = np.random.default_rng(0)
+    scores = real_scores(rng, {"a": 3.0, "b": 2.0, "c": 1.0}, runs=1)
+    known = {}
+    if change == "controls":
+        known["controls"] = ["a", "b"]
+    if change == "right and wrong":
+        scores = {name: table > 1.5 for name, table in scores.items()}
+    if change == "a second run of one row":
+        scores["c"] = rng.normal(1.0, 0.3, (2, 300))
+    judged = judge(scores, **known)
+    told = {(p.first, p.second) for p in judged.pairs if p.differ}
+    expected = {("a", "b"), ("a", "c"), ("b", "c")}
+    if change == "controls":  # the third still has its seed
+        assert {(p.first, p.second) for p in judged.pairs if p.withheld} == expected - {("a", "b")}
+        expected = {("a", "b")}
+    if change == "right and wrong":
+        expected -= {("a", "b")}  # both are nearly always right
+    assert expected <= told
+    assert not any(pair.withheld and pair.differ for pair in judged.pairs)
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize(("weight", "is_told"), [(1, False), (3, False), (40, True)])
+def test_a_perfect_recall_of_a_class_is_known_from_its_examples_alone(runs, weight, is_told):
+    """Of a class that one row always finds and the other never, pseudo-values are all 1 or 0."""
+    scores = {"a": np.ones((runs, 200)), "b": np.zeros((runs, 200))}
+    (pair,) = judge(scores, bounds=(0, 1), weight=weight).pairs
+    assert pair.withheld == (runs == 1)
+    assert pair.differ == (is_told and runs == 3)

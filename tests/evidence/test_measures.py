@@ -13,6 +13,7 @@ from hfbench.evidence.classes import measure_classes
 from hfbench.evidence.comparison import compare_records
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.judge import intervals, judge
+from hfbench.evidence.plots import draw_plots
 from hfbench.evidence.slices import find_turns, parts_of
 from hfbench.evidence.table import as_csv, as_markdown, build_rows, write_table
 from hfbench.records.asked import Asked
@@ -79,6 +80,9 @@ def test_what_is_said_is_what_the_table_shows(tmp_path_factory, write_record, da
     may_be = {name for name, row in rows.items() if row.may_be_best}
     if said := re.search(r"but ([\w, ]+) may be the best as well", answer):
         assert {*re.split(", | and ", said[1])} == may_be - {best[1]}
+    elif "no model is claimed to be better" in answer:
+        assert may_be == {*rows}
+        assert {row.group for row in rows.values()} == {"a"}
     elif len(rows) > 1:
         assert may_be == {best[1]}
     above = {name for name, floor in findings.comparison.floors.items() if floor.above_majority}
@@ -89,6 +93,37 @@ def test_what_is_said_is_what_the_table_shows(tmp_path_factory, write_record, da
     assert "nan" not in as_csv(findings)
     label = findings.comparison.metric.label
     assert any(note.startswith(f"{label}: mean over the runs") for note in findings.notes)
+
+
+def test_with_one_run_each_a_measure_other_than_the_accuracy_is_shown_and_claims_nothing(
+    tmp_path, write_record
+):
+    rng = np.random.default_rng(0)
+    for model, share in (("good", 0.95), ("poor", 0.5)):
+        write_record(tmp_path, model, 0, rng.random(300) < share)
+    asked = {"reference": "poor", "margin": 0.01}
+    findings = Findings.of(compare_by(tmp_path, "f1_macro", **asked))
+    rows = {row.model: row for row in build_rows(findings)}
+    for row in rows.values():
+        assert row.low < row.value < row.high
+        assert (row.group, row.may_be_best, row.p_majority) == ("a", True, None)
+        assert row.above_majority is not None
+    unknown = "with one run of each model nothing shows how much seeds matter"
+    assert findings.answer == [
+        f"good cannot be told from poor: {unknown}.",
+        f"good has the highest macro F1 ({rows['good'].value:.3f}); {unknown}, so that no model is "
+        "claimed to be better.",
+        'No model is shown to be better than always answering "y".',
+    ]
+    (caution,) = findings.cautions
+    assert caution.startswith("One run only (good and poor): no row shows how much seeds matter.")
+    assert "nothing is claimed: that takes two runs of a model." in caution
+    assert "inf" not in as_markdown(findings) + as_csv(findings)
+    figure = next(plot for plot in draw_plots(findings.comparison) if plot.name == "differences")
+    assert "0 of 1 are told apart" in figure.alt
+    by_accuracy = Findings.of(compare_by(tmp_path, None, **asked))
+    assert [row.group for row in build_rows(by_accuracy)] == ["a", "b"]
+    assert "vary by 0.6 to 6 points over seeds" in by_accuracy.cautions[0]
 
 
 def test_files_are_named_by_the_measure_and_those_of_the_one_before_go(results):

@@ -127,6 +127,23 @@ def ask(folder, metric):
     (folder / "asked.json").write_text(json.dumps([entry]), encoding="utf-8")
 
 
+def test_where_a_task_has_single_runs_by_a_real_measure_nothing_is_claimed_over_the_tasks(
+    folders, write_record, tmp_path
+):
+    shown = folders(2)
+    single = write_task(write_record, tmp_path / "single", 2, SHARES, seeds=1)
+    for folder in (*shown, single):
+        ask(folder, "f1_macro")
+    findings = OverallFindings.of(load_overall([*shown, single], "r"))
+    for pair in findings.overall.pairs:
+        assert pair.these.withheld
+        assert (pair.these.adjusted_p, pair.these.differ) == (1.0, False)
+    text = as_markdown(findings, Path())
+    assert "Not told: on some task the models have one run each" in text
+    assert "| not told |" in text
+    assert not any(pair.these.withheld for pair in load_overall(shown, "r").pairs)
+
+
 def test_measures_of_different_units_have_ranks_and_no_mean(folders):
     """One of the tasks is judged by its loss, of which the lowest is the best."""
     one, two = folders(2)

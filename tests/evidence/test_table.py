@@ -175,7 +175,10 @@ def test_what_the_intervals_of_single_runs_rest_on_is_said(results, tmp_path, wr
     assert "One run only (single): taken to vary with its seed as the other rows do." in text
     write_record(tmp_path / "alone", "single", 0, np.arange(80) < 50)
     text = as_markdown(load_findings(tmp_path / "alone"))
-    assert "One run only (single): no row shows how much seeds matter. Intervals assume" in text
+    assert (
+        "One run only (single): no row shows how much seeds matter. Intervals and groups assume"
+        in text
+    )
 
 
 @pytest.fixture

@@ -112,6 +112,13 @@ def test_a_comparison_goes_from_data_to_pages(compared, call):
         outputs = 1 if kind == "regression" else 2
         assert found["logits"].shape == (30, outputs)
         assert (record.thresholds is None) == (kind == "regression")
+    for record in records:
+        if record.kind == "classification" and record.thresholds:
+            # the last evaluation chose the thresholds that the record has
+            last = record.curves["validation"][-1]
+            values = record.metrics["validation"]
+            assert last == pytest.approx({**last, **{k: values[k] for k in values if k in last}})
+            assert "f1_macro" in values
     weights = {record.stem: record.training.class_weights for record in records
                if record.kind == "classification"}["mine--seed0"]  # fmt: skip
     if kind == "multi":

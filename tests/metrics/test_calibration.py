@@ -12,6 +12,7 @@ from hfbench.metrics.calibration import (
     brier_score,
     class_scores,
     confusion_matrix,
+    error_if_calibrated,
     expected_calibration_error,
     reliability,
 )
@@ -71,3 +72,18 @@ def test_classes_are_those_of_scikit_learn(answers):
     assert [s.precision for s in scores] == pytest.approx(expected[0])
     assert [s.recall for s in scores] == pytest.approx(expected[1])
     assert [s.f1 for s in scores] == pytest.approx(expected[2])
+
+
+@pytest.mark.parametrize(("examples", "labels"), [(60, 3), (300, 2), (2000, 5)])
+def test_what_calibrated_answers_have_by_chance_is_what_labels_drawn_from_them_give(
+    examples, labels
+):
+    rng = np.random.default_rng(examples)
+    logits = 1.5 * rng.normal(size=(examples, labels))
+    probabilities = softmax(logits)
+    edges = probabilities.cumsum(-1)[:, :-1]
+    drawn = [
+        expected_calibration_error(logits, (edges < rng.random((examples, 1))).sum(-1))
+        for _ in range(400)
+    ]
+    assert error_if_calibrated(logits) == pytest.approx(np.mean(drawn), rel=0.06)

@@ -287,9 +287,10 @@ def _as_loaded(
             column: Texts(data, name)
             for name, column in zip(("text", "text_pair"), names, strict=False)
         }
-        label_sets = None
+        label_sets = numbers = None
         if facts.problem_type == "regression":
-            labels = _ranges(labels_of(data), labels_of(loaded.splits["train"]))
+            numbers = labels_of(data)
+            labels = _ranges(numbers, labels_of(loaded.splits["train"]))
         elif facts.problem_type == "multi_label_classification":
             label_sets = [list(compress(facts.labels, row)) for row in data["label"][:]]
             labels = [" + ".join(names) or "no label" for names in label_sets]
@@ -297,7 +298,7 @@ def _as_loaded(
             labels = [facts.labels[label] for label in data["label"][:]]
         split, rows = _places(data)
         others = _others(task, columns.get(split, {}), rows)
-        splits[role] = Split(texts, labels, rows, others, label_sets)
+        splits[role] = Split(texts, labels, rows, others, label_sets, numbers)
     return Examples(task, facts.problem_type, splits, facts.overlap)
 
 

@@ -23,6 +23,10 @@ _WORD = re.compile(r"\w\w+")  # of what scikit-learn's vectorizers count
 _WHOLE = re.compile(r"-?\d+")
 _DATE = re.compile(r"(19|20)\d\d-\d\d-\d\d([T ].*)?")
 _FEW = 10  # examples of a class of which little can be said
+_FAR, _NARROW = 5.0, 0.05
+"""Mean or standard deviation of numbers to be predicted from which on, and the deviation below
+which, a network that starts with outputs around 0 does not reach them at usual learning rates:
+docs/your-data.md has a trial."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Split:
     """Columns that are neither text nor label."""
     label_sets: list[list[str]] | None = None
     """Where a text may have several."""
+    numbers: np.ndarray | None = None
+    """Of a regression, what is to be predicted, shape (examples,)."""
 
     @property
     def class_counts(self) -> Counter[str]:
@@ -154,6 +160,24 @@ def check_order(examples: Examples) -> Iterator[Finding]:
                 "with the rows in that order, `split: last` validates on the newest, as in use",
                 "split: last",
             )
+
+
+def check_scale(examples: Examples) -> Iterator[Finding]:
+    """Numbers that are far from where a network starts, or nearly all the same to it."""
+    numbers = examples.splits["train"].numbers
+    if numbers is None or not len(numbers):
+        return
+    mean, sd = float(numbers.mean()), float(numbers.std())
+    found = f"the numbers to be predicted have the mean {mean:.4g} and standard deviation {sd:.4g}"
+    if max(abs(mean), sd) > _FAR or sd < _NARROW:
+        unit = float(f"{sd:.1g}") or 1.0
+        yield Finding(
+            "high",
+            "scale of numbers",
+            f"{found}: a network starts with outputs around 0 that vary by about 1, learns them as "
+            "they stand, and at usual learning rates does not get there; rescale the column before "
+            f"(such as: subtract {mean:.3g}, divide by {unit:g}), and `target_range` with it",
+        )
 
 
 def check_label_noise(examples: Examples) -> Iterator[Finding]:
@@ -328,6 +352,7 @@ QUICK: tuple[Check, ...] = (
     check_overlap,
     check_groups,
     check_scripts,
+    check_scale,
 )
 """Those that can find something of severity high; a comparison waits for them."""
 CHECKS: tuple[Check, ...] = (*QUICK, check_words, check_values, check_repetitions)

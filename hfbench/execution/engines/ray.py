@@ -59,14 +59,16 @@ class RayCluster:
     def run(
         self, cells: list[Cell], inputs: AllInputs, session: Session, reporter: Reporter
     ) -> Generator[CellResult]:
-        """See `engine.Engine`; also raises UserError if Ray is missing."""
+        """See `engine.Engine`; also raises UserError if Ray is missing, and WorkerError if it does
+        not start.
+        """
         ray = _import_ray()
         _refuse(cells)
         is_ours = not ray.is_initialized()
         if is_ours:
             # by itself Ray would try, for minutes, whatever cluster this machine has seen last
             address = os.environ.get("RAY_ADDRESS", "local")
-            ray.init(address, logging_level="error", log_to_driver=False)
+            _start_ray(ray, address)
         remote = ray.remote(type(self).there)
         # room is Ray's matter
         waiting = [replace(one, slots=0) for one in line_up(cells, inputs, 1)]
@@ -141,7 +143,7 @@ class _Places:
 
     def gpus(self, cell: Cell) -> float:
         """The share of a GPU."""
-        wants = cell.head and not cell.training_arguments.get("use_cpu")
+        wants = cell.has_network and not cell.training_arguments.get("use_cpu")
         return 1 / CELLS_PER_GPU if self.has_gpus and wants else 0
 
     def threads(self, cell: Cell) -> int:
@@ -223,6 +225,17 @@ def _refuse(cells: list[Cell]) -> None:
             "--engine ray: checkpoints are not published from other machines; pretrain before, "
             "with `hfbench pretrain`"
         )
+
+
+def _start_ray(ray: Any, address: str) -> None:
+    try:
+        ray.init(address, logging_level="error", log_to_driver=False)
+    except Exception as error:  # Ray raises Exception itself where its processes do not come up
+        where = "a Ray of this machine" if address == "local" else f"RAY_ADDRESS={address}"
+        raise WorkerError(
+            f"--engine ray: {where} did not start or cannot be reached ({error}); `ray status` and "
+            "the logs in /tmp/ray/session_latest/logs tell more"
+        ) from error
 
 
 def _import_ray() -> Any:

@@ -70,10 +70,14 @@ class Training:
             loss=self.inputs.loss(cell),
             cuda_graphs=self.inputs.recipe.cuda_graphs,
         )
+        task = self.inputs.recipe.task
+        self.trainer.chooses_thresholds = cell.head == "classifier" and bool(
+            task and task.threshold
+        )
         if self.selection.measure not in ("last", "loss"):
-            task = self.inputs.task.facts
+            facts = self.inputs.task.facts
             self.trainer.also = (
-                find_metric(self.selection.measure, task.problem_type, task.labels, "selection"),
+                find_metric(self.selection.measure, facts.problem_type, facts.labels, "selection"),
             )
 
     def run(self, checkpoint: Path | None = None) -> tuple[TrainingFacts, Curves]:

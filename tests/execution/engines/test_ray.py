@@ -35,6 +35,20 @@ def test_without_ray_the_extra_is_named(write_recipe, tmp_path, monkeypatch):
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"  # read when it is imported
 
 
+def test_a_ray_that_does_not_start_is_told(write_recipe, tmp_path, monkeypatch):
+    def init(*arguments, **options):
+        raise Exception("The current node timed out during startup.")  # Ray's own words and class
+
+    ray = ModuleType("ray")
+    ray.is_initialized, ray.init = lambda: False, init
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(
+        WorkerError, match=r"a Ray of this machine did not start .*timed out during"
+    ):
+        run(write_recipe(), tmp_path, engine="ray")
+
+
 def test_ray_is_not_started_by_each_of_several_processes(write_recipe, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
     monkeypatch.setenv("LOCAL_RANK", "0")  # as torchrun does
