@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import comb
 
 import numpy as np
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
+from hfbench.metrics.estimate import UndefinedMeasureError
 from hfbench.metrics.registry import Metric
-from hfbench.metrics.threshold import shift
 from hfbench.recipe.tuning import Settings, Tune
 from hfbench.records.predictions import load_predictions
 from hfbench.records.schema import ClassificationRecord
@@ -70,6 +70,9 @@ class Tuning:
     """Of those with a trial that has a result."""
     without: list[str]
     """Models none of whose trials has a result."""
+    unmeasured: dict[str, str] = field(default_factory=dict)
+    """Models of whose trials nothing can be said, since the measure has no number for each example
+    -> why."""
 
     def loses_by_choice(self, pair: Pair) -> bool:
         """Whether the two are told apart, and would not be, were the choice counted as chance."""
@@ -90,7 +93,7 @@ class Tuning:
     def leaders(self) -> list[tuple[int, str]]:
         """From so many trials on the model with the highest expected validation value."""
         turns: list[tuple[int, str]] = []
-        longest = max(len(search.curve) for search in self.searches.values())
+        longest = max((len(search.curve) for search in self.searches.values()), default=0)
         for number in range(1, longest + 1):
             values = {
                 name: _signed(search.metric, search.curve[min(number, len(search.curve)) - 1])
@@ -114,15 +117,20 @@ def find_tuning(comparison: ComparedModels, folder: ResultsFolder) -> Tuning | N
         return None
     tune = Tune.model_validate(asked)
     shown = {model.name: model for model in comparison.finished}
-    searches, without = {}, []
+    searches, without, unmeasured = {}, [], {}
     for name in trials:
         own = _complete(within_budget(tune, trials[name]))
         best = best_of(own)
         if best is None:
             without.append(name)
         elif name in shown:
-            searches[name] = _search(tune, name, own, best, _seed_sd(shown[name]))
-    return Tuning(tune, searches, without) if searches or without else None
+            try:
+                searches[name] = _search(tune, name, own, best, _seed_sd(shown[name]))
+            except UndefinedMeasureError as error:
+                unmeasured[name] = str(error)
+    if not (searches or without or unmeasured):
+        return None
+    return Tuning(tune, searches, without, unmeasured)
 
 
 def _complete(trials: list[TrialRuns]) -> list[TrialRuns]:
@@ -178,10 +186,10 @@ def _scores(trial: TrialRuns, metric: Metric) -> np.ndarray:
     folders = {folder.path: folder for folder, _ in trial.runs}
     for folder, record in sorted(trial.runs, key=lambda run: run[0].path):
         found = load_predictions(record, folder.path, record.task.evaluation_split)
-        logits = shift(found["logits"], record.thresholds)
-        values = metric.pseudo_values(
-            found["logits"] if metric.of_probabilities else logits, found["label"]
-        )
+        outputs = metric.seen(found["logits"], record.thresholds)
+        values = metric.pseudo_values(outputs, found["label"])
+        if not np.isfinite(values).all():
+            raise UndefinedMeasureError(f"it is {values.mean()}")
         of_fold.setdefault(folders[folder.path], []).append(values)
     scores = np.concatenate([np.mean(values, axis=0) for values in of_fold.values()])
     return scores if metric.higher_is_better else -scores
@@ -204,7 +212,7 @@ def sure_of(scores: np.ndarray, chosen: int, seed_sd: float) -> tuple[float, np.
         value of what is chosen, over validation draws.
     """
     trials, examples = scores.shape
-    shares = np.zeros(trials)
+    chosen_again = np.zeros(trials, dtype=np.int64)
     if trials == 1:
         return 1.0, np.ones(1), 0.0
     means = scores.mean(1)
@@ -224,8 +232,9 @@ def sure_of(scores: np.ndarray, chosen: int, seed_sd: float) -> tuple[float, np.
     variance = 0.0
     for truth in truths:
         again = (truth + draw(_DRAWS)).argmax(1)
-        shares += np.bincount(again, minlength=trials) / (_DRAWS * _TRUTHS)
+        chosen_again += np.bincount(again, minlength=trials)
         variance += truth[again].var() / _TRUTHS
+    shares = chosen_again / (_DRAWS * _TRUTHS)
     return float(shares[chosen]), shares, math.sqrt(variance)
 
 

@@ -66,6 +66,8 @@ def tuning_notes(comparison: ComparedModels, tuning: Tuning) -> list[str]:
             )
     if tuning.without:
         lines.append(f"No trial of {few_names(tuning.without)} has a result: not tuned.")
+    for name, reason in tuning.unmeasured.items():
+        lines.append(f"How sure the choice is for {name} is not known: {reason}.")
     lost = [pair for pair in comparison.pairs if tuning.loses_by_choice(pair)]
     if lost:
         names = [f"{pair.first.name} and {pair.second.name}" for pair in lost]
@@ -85,7 +87,7 @@ def tuning_notes(comparison: ComparedModels, tuning: Tuning) -> list[str]:
 
 def _moved(metric: Metric, sd: float) -> str:
     """What it matters that other settings may be chosen."""
-    if not sd:
+    if sd < 1e-9:
         return "its trials differ by no more than chance"
     return f"that moves its {metric.label} by a standard deviation of {gap_text(metric, sd)}"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -131,10 +131,19 @@ class Inputs:
         if like and not reads_task and model.name in like.prepared:
             self.prepared[model.name] = replace(like.prepared[model.name], entry=model)
             self.tokenizer_hashes[model.name] = like.tokenizer_hashes[model.name]
+        elif alike := self._prepared_alike(model):
+            self.prepared[model.name] = replace(self.prepared[alike], entry=model)
+            self.tokenizer_hashes[model.name] = self.tokenizer_hashes[alike]
         else:
             prepared = prepare_model(model, partial(self._tokenizer_texts, model))
             self.prepared[model.name] = prepared
             self.tokenizer_hashes[model.name] = tokenizer_hash(prepared.tokenizer)
+
+    def _prepared_alike(self, model: Model) -> str | None:
+        """One that is prepared and differs in how it is trained alone, as trials of tuning do."""
+        wanted = _before_training(model)
+        found = (n for n, p in self.prepared.items() if _before_training(p.entry) == wanted)
+        return next(found, None)
 
     def _check(self, cell: Cell) -> None:
         """Refuse what would fail when the cell runs."""
@@ -384,6 +393,18 @@ class Inputs:
         train = self.task.splits["train"]
         columns = [name for name in ("text", "text_pair") if name in train.column_names]
         return [text for column in columns for text in train[column][:]]
+
+
+def _before_training(model: Model) -> Model:
+    """The entry as far as its tokenizer and configuration depend on it."""
+    training: dict[str, Any] = {
+        "training_arguments": {},
+        "optimizer": None,
+        "lora": None,
+        "tune": {},
+        "tuned": {},
+    }
+    return model.model_copy(update={"name": "", **training})
 
 
 def refusal(error: Exception) -> str:

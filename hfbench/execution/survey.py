@@ -31,6 +31,7 @@ from hfbench.records.schema import (
 from hfbench.records.store import Location, ResultsFolder, find_finished
 from hfbench.system.files import writing
 from hfbench.training.checkpoints import clear
+from hfbench.training.losses import NonFiniteLossError
 
 NEW = "has not run yet"
 
@@ -183,12 +184,21 @@ class Survey:
         if record is None:
             return [NEW]
         if isinstance(record, FailedRecord):
+            if self._has_diverged(record, identity):
+                return []
             return [f"failed: {record.failure.type}: {record.failure.message}"]
         if not record.identity:
             return ["was run by an hfbench that did not record all that decides a result"]
         if isinstance(record, Compared) and not self.folder.has_predictions(record):
             return [f"lost its predictions: records/{record.stem}.parquet"]
         return differences(record.identity, identity)
+
+    def _has_diverged(self, record: FailedRecord, identity: dict[str, Any]) -> bool:
+        """Whether it is of a trial whose settings make the loss infinite: that is its result."""
+        task = self.inputs.recipe.task
+        is_trial = task is not None and task.trial is not None
+        diverged = record.failure.type == NonFiniteLossError.__name__
+        return is_trial and diverged and record.cell_id == cell_id(identity)
 
     def _status_of_weights(self, cell: Cell, record: Record | None) -> Status:
         """Whether the weights are there that the recipe asks for.

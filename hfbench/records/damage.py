@@ -35,13 +35,14 @@ class Damage:
 
 
 def find_folders(results: Path) -> list[ResultsFolder]:
-    """The results folder, or those of the recipes and tasks below it.
+    """The results folder and those of its trials, or those of all recipes and tasks below it.
 
     Raises:
         UserError: if there is none.
     """
     folder = ResultsFolder(results)
-    if found := [folder] if folder.holds_records() else folders_below(results):
+    own = [folder, *folder.tuning] if folder.holds_records() else []
+    if found := own or folders_below(results):
         return found
     raise UserError(f"{results}: no records here, nor in a folder below it")
 

@@ -1,4 +1,4 @@
-"""Folds: every row is evaluated once, and each fold has its share."""
+"""The train split in parts: every row is evaluated once, and each part has its share."""
 
 import json
 from collections import Counter
@@ -6,10 +6,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hfbench.data.folds import fold_of_rows
+from hfbench.data.folds import fold_of_rows, part_of_train
 from hfbench.data.task import load_task, load_whole
 from hfbench.errors import UserError
+from hfbench.recipe.load import load_recipe
 from hfbench.recipe.task import Task
+from hfbench.recipe.tuning import Fold
 
 
 def task_of(folds=5, **changes):
@@ -101,3 +103,28 @@ def test_the_folds_of_a_task_are_all_of_its_rows(rows, group):
     assert loaded[0].facts.splits != loaded[4].facts.splits
     alone = load_task(task_of({"folds": 4, "repeats": 2, "only": 6}, **group), rows)
     assert alone.facts == loaded[5].facts
+
+
+def test_every_training_example_is_validated_once_and_no_other_is(write_recipe):
+    recipe = load_recipe(write_recipe())
+    whole = load_task(recipe.task, recipe.folder)
+    train = {*whole.splits["train"]["id"]}
+    seen = []
+    for number in (1, 2, 3):
+        trial = recipe.task.model_copy(update={"trial": Fold(number=number, of=3)})
+        part = load_task(trial, recipe.folder)
+        ids = {role: {*split["id"]} for role, split in part.splits.items()}
+        assert ids.keys() == {"train", "validation"}
+        assert ids["train"] | ids["validation"] == train
+        assert not ids["train"] & ids["validation"]
+        seen += ids["validation"]
+    assert sorted(seen) == sorted(train)
+
+
+def test_more_parts_than_examples_of_a_class_are_refused(write_recipe):
+    recipe = load_recipe(write_recipe())
+    splits = load_task(recipe.task, recipe.folder).splits
+    few = {"train": splits["train"].select(range(4))}
+    last = Fold(number=9, of=9)
+    with pytest.raises(UserError, match=r"tune\.folds: 9 parts of 4 training examples"):
+        part_of_train(few, None, recipe.task, last)

@@ -7,7 +7,6 @@ import shutil
 import pytest
 
 from hfbench import compare, load_comparison, load_recipe, load_records, plan
-from hfbench.cli.app import main
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import as_markdown, write_table
 from hfbench.execution.tuning import look_at_tuning
@@ -130,14 +129,16 @@ def test_a_tuning_that_lost_records_goes_on_to_the_same_choice(with_exam, tmp_pa
     assert len(settings_of(tmp_path / "whole")["tfidf"]) == 13
 
 
-def test_a_trial_that_fails_is_not_chosen_and_costs_nothing_else(with_exam, tmp_path, monkeypatch):
+def test_a_trial_that_diverges_is_not_chosen_and_is_not_run_again(with_exam, tmp_path):
     grid = {"sampler": "grid", "space": {"learning_rate": [1e30, 1e-2]}}
-    path = with_exam(tune=grid, models=[MINE, FLOOR], seeds=[0])
-    monkeypatch.chdir(tmp_path)
-    assert main(["compare", str(path), "--results-dir", "r", "--jobs", "1"]) in (None, 0)
-    trials = load_trials(ResultsFolder(tmp_path / "r/tiny"))["mine"]
+    recipe = load_recipe(with_exam(tune=grid, models=[MINE, FLOOR], seeds=[0]))
+    outcomes = [compare(recipe, tmp_path), compare(recipe, tmp_path)]
+    assert [outcome.failed for outcome in outcomes] == [[], []]
+    folder = ResultsFolder(tmp_path / "tiny")
+    trials = load_trials(folder)["mine"]
     assert [trial.value is None for trial in trials] == [True, False]
-    found = {record.model: record for record in load_records(tmp_path / "r/tiny")}
+    assert not [*folder.path.glob("tuning/records/superseded")]
+    found = {record.model: record for record in load_records(tmp_path / "tiny")}
     assert found["mine"].training.arguments["learning_rate"] == 1e-2
 
 

@@ -32,8 +32,8 @@ class Spoil(TrainerCallback):
                 model.score.weight.neg_()
 
 
-def train(folder, selection, name="custom", callbacks=(), **arguments):
-    watch, chosen = Watch(), WeightSelection(selection)
+def train(folder, selection, name="custom", callbacks=(), patience=None, **arguments):
+    watch, chosen = Watch(), WeightSelection(selection, patience)
     values = {
         "per_device_train_batch_size": 16,
         "num_train_epochs": 6,
@@ -102,3 +102,26 @@ def test_without_a_choice_the_last_weights_are_evaluated(tmp_path):
 def test_a_training_too_short_for_an_evaluation_says_so(tmp_path):
     with pytest.raises(RuntimeError, match=r"best_loss has nothing to choose from.* in 18 steps"):
         train(tmp_path, "best_loss", eval_delay=100)
+
+
+@pytest.mark.parametrize("name", ["custom", "gpt2"])
+def test_a_training_ends_when_evaluations_get_no_better(tmp_path, name):
+    """The same steps as without it, as far as they go; and the weights of the best evaluation."""
+    _, _, whole = train(tmp_path, "best_accuracy", name, num_train_epochs=20)
+    step, predicted, logits = train(
+        tmp_path, "best_accuracy", name, patience=2, num_train_epochs=20
+    )
+    found = [*scores(whole, "best_accuracy").items()]
+    best, no_better, ends = -float("inf"), 0, None
+    for at, score in found:
+        best, no_better = (score, 0) if score > best else (best, no_better + 1)
+        if no_better == 2:
+            ends = at
+            break
+    assert ends is not None  # else the test would say nothing
+    assert ends < found[-1][0]
+    assert [*logits] == [at for at, _ in found if at <= ends]
+    for at, own in logits.items():
+        torch.testing.assert_close(own, whole[at], atol=1e-6, rtol=0)
+    assert scores(logits, "best_accuracy")[step] == best
+    torch.testing.assert_close(torch.tensor(predicted), logits[step], atol=1e-5, rtol=1e-5)

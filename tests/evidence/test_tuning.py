@@ -1,0 +1,116 @@
+"""How sure a choice of settings is, and what was to be had with less."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from hfbench.evidence.compared import Pair
+from hfbench.evidence.judge import Difference
+from hfbench.evidence.tuning import Search, Tuning, best_of_n, expected_best, sure_of
+from hfbench.metrics.registry import METRICS
+from hfbench.recipe.tuning import Tune
+
+
+def draw(generator, true, examples, alike=0.5):
+    """Whether each setting answers each example rightly; examples are hard for all alike."""
+    common = np.sqrt(alike) * generator.standard_normal(examples)
+    own = np.sqrt(1 - alike) * generator.standard_normal((len(true), examples))
+    return (common + own < norm.ppf(true)[:, None]).astype(float)
+
+
+def test_the_expected_best_is_the_mean_over_all_subsets():
+    values = np.random.default_rng(0).random(7)
+    for n, found in enumerate(best_of_n(values), start=1):
+        subsets = [max(chosen) for chosen in itertools.combinations(values, n)]
+        assert found == pytest.approx(np.mean(subsets))
+
+
+def test_the_band_of_trials_that_follow_from_each_other_is_of_their_order():
+    scores = draw(np.random.default_rng(0), np.array([0.6, 0.8, 0.7]), 200)
+    curve, (low, high) = expected_best(scores, is_drawn=False, in_order=True)
+    means = scores.mean(1)
+    assert curve.tolist() == [means[0], means[1], means[1]]
+    assert (low < curve).all()
+    assert (curve < high).all()
+
+
+SCENARIOS = {
+    "all equal": np.full(20, 0.8),
+    "a line": np.linspace(0.6, 0.82, 20),
+    "half fail": np.array([0.55] * 10 + [*np.linspace(0.78, 0.82, 10)]),
+    "two are good": np.array([0.8, 0.78] + [0.55] * 8),
+    "one is good": np.array([0.85] + [0.6] * 10),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("examples", [60, 120, 480])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_choice_s_spread_is_not_told_much_too_small(name, examples):
+    """As docs/tuning.md claims, over this grid."""
+    true, generator = SCENARIOS[name], np.random.default_rng(1)
+    again = np.array([draw(generator, true, examples).mean(1).argmax() for _ in range(3000)])
+    found = []
+    for _ in range(80):
+        scores = draw(generator, true, examples)
+        found.append(sure_of(scores, int(scores.mean(1).argmax()), 0.0)[::2])
+    same, sds = np.mean(found, axis=0)[0], np.array(found)[:, 1]
+    assert np.sqrt((sds**2).mean()) > 0.75 * true[again].std()
+    shares = np.bincount(again, minlength=len(true)) / len(again)
+    assert abs(same - (shares**2).sum()) < 0.25
+
+
+def test_a_clear_choice_is_sure_and_a_toss_is_not():
+    generator = np.random.default_rng(0)
+    clear = draw(generator, np.array([0.9, 0.6, 0.6]), 400)
+    again, shares, sd = sure_of(clear, 0, 0.0)
+    assert (again, sd) == pytest.approx((1.0, 0.0))
+    assert shares.tolist() == [1.0, 0.0, 0.0]
+    toss = draw(generator, np.full(10, 0.7), 100)
+    again, shares, _ = sure_of(toss, int(toss.mean(1).argmax()), 0.0)
+    assert again < 0.4
+    assert shares.sum() == pytest.approx(1)
+
+
+def test_seeds_make_a_choice_less_sure():
+    scores = draw(np.random.default_rng(0), np.array([0.8, 0.75, 0.7]), 300)
+    chosen = int(scores.mean(1).argmax())
+    assert sure_of(scores, chosen, 0.05)[0] < sure_of(scores, chosen, 0.0)[0]
+
+
+class Model:
+    """As much of `ModelRuns` as is asked."""
+
+    def __init__(self, name):
+        self.name, self.value, self.interval = name, 0.8, (0.75, 0.85)
+
+
+def search(sd, curve=(0.5,)):
+    curve = np.array(curve)
+    return Search("a", [], None, METRICS["accuracy"], 1.0, [], sd, curve, (curve, curve))
+
+
+def test_the_interval_is_wider_by_the_choice():
+    low, high = search(0.0).widened(Model("a"))
+    assert (low, high) == pytest.approx((0.75, 0.85))
+    low, high = search(0.05).widened(Model("a"))
+    wider = np.hypot(0.05, 1.96 * 0.05)
+    assert (0.8 - low, high - 0.8) == pytest.approx((wider, wider), rel=1e-4)
+    assert search(1.0).widened(Model("a")) == (0.0, 1.0)
+
+
+def test_a_difference_may_be_lost_when_settings_are_chosen_anew():
+    found = Difference("a", "b", 0.06, 0.01, 0.11, 0.02, 0.02, 0.01, 0.11)
+    pair = Pair(Model("a"), Model("b"), found)
+    tune = Tune(space={"learning_rate": [0.1, 0.2]}, sampler="grid")
+    assert not Tuning(tune, {"a": search(0.005)}, []).loses_by_choice(pair)
+    assert Tuning(tune, {"a": search(0.02)}, []).loses_by_choice(pair)
+    assert not Tuning(tune, {}, []).loses_by_choice(pair)
+
+
+def test_who_leads_may_depend_on_the_number_of_trials():
+    tune = Tune(space={"learning_rate": [0.1, 0.2]}, sampler="grid")
+    curves = {"quick": search(0, [0.7, 0.71, 0.72]), "slow": search(0, [0.5, 0.7, 0.8])}
+    assert Tuning(tune, curves, []).leaders == [(1, "quick"), (3, "slow")]
