@@ -31,6 +31,9 @@ def plan(
 ) -> "list[Status]":
     """What there is of each cell of ``recipe``, and why it would run; nothing runs.
 
+    Of a recipe with ``tune`` the cells have the chosen settings, or those of the recipe until all
+    trials have run.
+
     The arguments are those of `compare`; ``only_pretraining`` plans what `pretrain` would do.
 
     Raises:
@@ -38,9 +41,12 @@ def plan(
     """
     from hfbench.execution.survey import SurveyOfTasks, cells_to_look_at
     from hfbench.execution.tasks import load_inputs
+    from hfbench.execution.tuning import look_at_tuning
     from hfbench.recipe.cells import Shard
 
     part = Shard.parse(shard) if shard else None
+    if recipe.tune and not only_pretraining:
+        recipe = look_at_tuning(recipe, Path(results)).chosen or recipe
     inputs = load_inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
     survey = SurveyOfTasks(inputs, Path(results))
     return survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=part)
@@ -58,6 +64,8 @@ def compare(
     console: "Console | None" = None,
 ) -> "Outcome":
     """Run the cells of ``recipe`` that have no result yet; pretraining comes first.
+
+    Where the recipe has ``tune``, settings are chosen before; see docs/tuning.md.
 
     Args:
         recipe: the comparison.
@@ -80,8 +88,13 @@ def compare(
     from hfbench.publish.checkpoint_push import open_publishers
     from hfbench.recipe.cells import Shard
 
-    if shard and recipe.looks:
-        raise UserError("--shard: which seeds run depends on results (looks), which no part has")
+    if shard and (recipe.looks or recipe.tune):
+        what = (
+            "seeds run depends on results (looks)"
+            if recipe.looks
+            else ("settings run depends on results (tune)")
+        )
+        raise UserError(f"--shard: which {what}, which no part has")
     run = partial(
         compare,
         results=Path(results),
@@ -94,6 +107,13 @@ def compare(
         begin=partial(_keep_asked, Path(results), recipe),
         console=console,
     )
+    if recipe.tune:
+        from hfbench.execution.tuning import tune
+        from hfbench.system.terminal import Console
+
+        # a rate with which a training diverges is a result of the tuning, no fault
+        run_trials = partial(run, fail_fast=False)
+        recipe = tune(recipe, Path(results), run_trials, console or Console())
     return _look_by_look(recipe, run) if recipe.looks else run(recipe)
 
 
@@ -118,12 +138,13 @@ def _look_by_look(recipe: "Recipe", run: "Callable[[Recipe], Outcome]") -> "Outc
     outcomes: list[Outcome] = []
     for before, look in itertools.pairwise([0, *recipe.looks]):
         models = [model for model in recipe.models if model.name in names]
-        if before:  # a control has run
-            models = [model for model in models if not model.control]
+        if before:  # of others there are no further runs
+            own = {model.name for model in models if model.predictions and model.predictions.seeds}
+            models = [model for model in models if model.is_random and model.name not in own]
         if not models:
             break
-        changes = {"models": models, "seeds": recipe.seeds[before:look]}
-        outcomes.append(run(recipe.model_copy(update=changes)))
+        seeds = recipe.seeds[before:look]
+        outcomes.append(run(recipe.only({model.name for model in models}, seeds)))
         if outcomes[-1].not_run:
             break
         folder = outcomes[-1].results_folder

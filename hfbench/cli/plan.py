@@ -24,12 +24,15 @@ from hfbench.evidence.stats import ALPHA
 from hfbench.evidence.words import enumerate_names, gap_text, list_labels
 from hfbench.execution.estimates import optimizer_steps, parameters
 from hfbench.execution.inputs import Inputs, arguments
+from hfbench.execution.sanity import doubtful_settings
 from hfbench.execution.survey import NEW, Status, Survey, SurveyOfTasks, cells_to_look_at
 from hfbench.execution.tasks import load_inputs
+from hfbench.execution.tuning import Look, look_at_tuning
 from hfbench.metrics.registry import Metric
 from hfbench.models.lengths import NO_LIMIT
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
+from hfbench.recipe.trials import parse_trial
 from hfbench.records.asked import Asked
 from hfbench.records.schema import Record
 
@@ -68,12 +71,17 @@ def print_plan(
     Raises:
         UserError: as the comparison would, before anything runs.
     """
+    say = partial(console.print, highlight=False, markup=False)
+    if recipe.tune and not only_pretraining:
+        look = look_at_tuning(recipe, results)
+        recipe = look.chosen or recipe
+        for line in _tuning(look):
+            say(line)
     cells = cells_to_look_at(recipe, only_pretraining=only_pretraining)
     survey = SurveyOfTasks(load_inputs(recipe, cells), results)
     planned = survey.statuses(rerun=rerun, only_pretraining=only_pretraining)
     statuses = survey.statuses(rerun=rerun, shard=shard) if shard else planned
     to_run = [status.cell for status in statuses if status.reasons and not status.refused]
-    say = partial(console.print, highlight=False, markup=False)
     for one in survey.surveys:
         mine = [s for s in statuses if survey.of(s.cell) is one]
         _print_cells(one.inputs, mine, console, with_data=not only_pretraining)
@@ -90,6 +98,31 @@ def print_plan(
     return not any(status.refused for status in statuses)
 
 
+def _tuning(look: Look) -> list[str]:
+    """What tuning runs before the comparison, and how long that takes."""
+    trials = dict.fromkeys((cell.task, cell.model.name) for cell in look.runs)
+    models = {(task, (parse_trial(name) or (name, 0))[0]) for task, name in trials}
+    names = enumerate_names(sorted({name for _, name in models}))
+    open_runs = (look.planned or len(look.runs)) - len(look.finished)
+    planned = "until the budget is spent" if look.planned is None else f"{look.planned:,} runs"
+    lines = [f"Tuning of {names}: {planned}, of which {len(look.finished):,} have run"]
+    if look.chosen:
+        return [f"{lines[0]}; the settings below are chosen"]
+    seconds: dict[str, list[float]] = {}
+    for record in look.finished:
+        name = (parse_trial(record.model) or (record.model, 0))[0]
+        seconds.setdefault(name, []).append(record.cell_seconds)
+    means = [sum(times) / len(times) for times in seconds.values()]
+    if means:
+        left = open_runs * sum(means) / len(means)
+        lines.append(f"Time of these {open_runs:,} more: about {_duration(left)}, by finished runs")
+    lines.append(
+        "Settings are not chosen yet: the cells below are shown with those of the recipe, and each "
+        "trial takes about as long as one of them"
+    )
+    return lines
+
+
 def _print_cells(
     inputs: Inputs, statuses: list[Status], console: Console, *, with_data: bool
 ) -> None:
@@ -102,7 +135,9 @@ def _print_cells(
         sizes = ", ".join(f"{data.examples:,} {name}" for name, data in facts.splits.items())
         say(f"Data: {facts.source}: {sizes} examples; {what_is_asked(facts)}")
     console.print(_cells_table(statuses, inputs))
-    for line in [*_truncation(statuses, inputs), *_reasons(statuses)]:
+    warnings = doubtful_settings([status.cell for status in statuses], inputs)
+    lines = [*_answers(statuses, inputs), *_truncation(statuses, inputs), *warnings]
+    for line in [*lines, *_reasons(statuses)]:
         say(line)
 
 
@@ -122,10 +157,31 @@ def _reasons(statuses: list[Status]) -> list[str]:
     return lines
 
 
+def _answers(statuses: list[Status], inputs: Inputs) -> list[str]:
+    """What was found in files of answers, and by what their rows are known."""
+    models = {
+        s.cell.model.name: s.cell.model for s in statuses if s.cell.model.predictions
+        and not s.refused
+    }  # fmt: skip
+    lines = []
+    for name, model in models.items():
+        file = inputs.answers(model).file
+        answered = enumerate_names([f"{n:,} {split}" for split, n in file.answered.items()])
+        told = [f"rows known by {file.matched_by}", *file.inferred]
+        told += [f"{count:,} rows {what} left out" for what, count in file.ignored.items()]
+        lines.append(
+            f"Predictions of {name}: {file.form} of {answered} examples from {file.name} "
+            f"({'; '.join(told)})"
+        )
+    return lines
+
+
 def _truncation(statuses: list[Status], inputs: Inputs) -> list[str]:
     """How many texts each model cuts, of all train examples."""
     cells = {
-        s.cell.model.name: s.cell for s in statuses if s.cell.head == "classifier" and not s.refused
+        s.cell.model.name: s.cell
+        for s in statuses
+        if s.cell.kind in ("classification", "probe") and not s.refused
     }
     rows: dict[str, list[str]] = {}
     for name, cell in cells.items():
@@ -156,8 +212,10 @@ def _state(status: Status) -> str:
 
 
 def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
-    if cell.head is None:
+    if not cell.has_network:
         return ["", "", "", ""]
+    if cell.head is None:
+        return [f"{parameters(cell, inputs):,}", "", "", _length(inputs.max_length(cell.model))]
     if cell.head == "language model":
         examples = len(inputs.tokenized_corpus(cell.model).splits["train"])
         max_length = inputs.prepared[cell.model.name].max_length
@@ -166,7 +224,11 @@ def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
         max_length = inputs.max_length(cell.model)
     batch, steps = optimizer_steps(arguments(cell, inputs), examples)
     sizes = [f"{size:,}" for size in (parameters(cell, inputs), batch, steps)]
-    return [*sizes, "none" if max_length == NO_LIMIT else f"{max_length:,}"]
+    return [*sizes, _length(max_length)]
+
+
+def _length(tokens: int) -> str:
+    return "none" if tokens == NO_LIMIT else f"{tokens:,}"
 
 
 def _time(to_run: list[Cell], finished: list[tuple[str | None, Record]]) -> str:
@@ -181,7 +243,7 @@ def _time(to_run: list[Cell], finished: list[tuple[str | None, Record]]) -> str:
     for cell in to_run:
         if times := timed.get((cell.task, cell.kind, cell.model.name, cell.train_size)):
             seconds += sum(times) / len(times)
-        elif not cell.model.control:  # seconds, whatever the control
+        elif cell.model.has_network:  # seconds, whatever the control
             unknown.add(cell.model.name)
     known = f"Time: about {_duration(seconds)}, by finished runs" if seconds else "Time: not known"
     if unknown:
@@ -216,7 +278,7 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
     begins, metric = f"{of_task}: what" if of_task else "What", survey.inputs.metric
     runs, models = len(recipe.seeds), len(recipe.models)
     pairs = models * (models - 1) // 2
-    rows = max(sum(not model.control for model in recipe.models), 2)
+    rows = max(sum(model.is_random for model in recipe.models), 2)
     discordance, source = _discordance(recipe, records, survey.folder.path, target)
     is_share = metric.bounds == (0.0, 1.0)
     # nobody can say what is much of another measure

@@ -169,7 +169,7 @@ def _expect_workers(
     folder = ResultsFolder(results_dir / recipe.name)
     # whether a record is still a result is known only when everything is loaded
     new = [cell for cell in cells if folder.of_task(cell.task).record(cell.stem) is None]
-    if sum(not cell.model.control for cell in new) > 1:
+    if sum(cell.has_network for cell in new) > 1:
         fork_server.start()
 
 

@@ -231,8 +231,8 @@ def _hashed(texts: Iterable[str]) -> Iterator[_Hashed]:
         runs = np.zeros(len(starts), np.uint64)
         for place, power in enumerate(_POWERS):
             runs += hashes[starts + place] * power
-        letters = np.array([hash("".join(each)) for each in words]).view(np.uint64)
-        yield _Hashed(letters, lengths, runs)
+        texts_as_one = np.array([hash("".join(each)) for each in words]).view(np.uint64)
+        yield _Hashed(texts_as_one, lengths, runs)
 
 
 def _joined(batches: Iterable[_Hashed]) -> _Hashed:
@@ -246,6 +246,11 @@ def _joined(batches: Iterable[_Hashed]) -> _Hashed:
 
 def _none() -> np.ndarray:
     return np.zeros(0, np.uint64)
+
+
+def letters(text: str) -> str:
+    """The letters and digits by which a text is known again, see above."""
+    return "".join(_words(text))
 
 
 def _words(text: str) -> list[str]:

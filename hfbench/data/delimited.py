@@ -43,8 +43,13 @@ class Form:
     label_column: str
 
 
-def read_delimited(file: DataFile, task: Task) -> pa.Table:
+def read_delimited(file: DataFile, task: Task, *, any_columns: bool = False) -> pa.Table:
     """The rows of a CSV or TSV file: strings; null where nothing or one of ``na_values`` stands.
+
+    Args:
+        file: to read.
+        task: says how, and which columns are wanted.
+        any_columns: whether the header may name none of these.
 
     Raises:
         UserError: if the header names no column that is wanted; naming lines, if they have another
@@ -54,7 +59,7 @@ def read_delimited(file: DataFile, task: Task) -> pa.Table:
     rows = _checked_rows(file, find_form(file, task))
     names, missing = next(rows), {"", *task.na_values}
     wanted = [*task.text_columns, *task.label_columns]
-    if task.column_names is None and not set(wanted) & set(names):
+    if not any_columns and task.column_names is None and not set(wanted) & set(names):
         raise UserError(
             f"{file.where}: its first line names none of the columns {', '.join(wanted)}, but "
             f"{shown(', '.join(names))}; say which they are by `text_column` and `label_column`, "

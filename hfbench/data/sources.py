@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -71,9 +73,28 @@ def _load_files(
     return {split: [_load_one(file, task) for file in files] for split, files in splits.items()}
 
 
-def _load_one(file: DataFile, task: Task) -> Dataset | pa.Table:
+def load_columns(file: DataFile, task: Task) -> dict[str, list[Any]]:
+    """Column -> its values, of a file that is no split of ``task``; of csv and tsv words.
+
+    Args:
+        file: a csv, tsv, json, jsonl or parquet file.
+        task: says how csv and tsv files are read.
+
+    Raises:
+        UserError: if it cannot be read, or has no rows.
+    """
+    if file.path.is_dir():
+        raise UserError(f"{file.where} is a folder, and a file is wanted")
+    found = _load_one(file, task, any_columns=True)
+    with user_errors(file.where):  # bytes that are no UTF-8 show here
+        if isinstance(found, pa.Table):
+            return {name: found[name].to_pylist() for name in found.column_names}
+        return {name: found[name][:] for name in found.column_names}
+
+
+def _load_one(file: DataFile, task: Task, *, any_columns: bool = False) -> Dataset | pa.Table:
     """What is in a file or folder; a table, if it has no types but text."""
-    read = _reader(file, task)
+    read = _reader(file, task, any_columns)
     with user_errors(file.where):
         if not file.path.is_dir():
             with file.open_bytes() as content:
@@ -85,11 +106,13 @@ def _load_one(file: DataFile, task: Task) -> Dataset | pa.Table:
     return found
 
 
-def _reader(file: DataFile, task: Task) -> Callable[[DataFile, Task], Dataset | pa.Table | None]:
+def _reader(
+    file: DataFile, task: Task, any_columns: bool
+) -> Callable[[DataFile, Task], Dataset | pa.Table | None]:
     if file.path.is_dir():
         return _load_folder
     if _is_delimited(file, task):
-        return read_delimited
+        return partial(read_delimited, any_columns=any_columns)
     if file.ending in (".json", ".jsonl"):
         return read_json
     if file.ending == ".parquet" and not file.is_packed:

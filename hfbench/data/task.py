@@ -16,6 +16,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, List
 from hfbench.data.classes import leave_out_rare_classes, name_classes, refuse_sorted_beginning
 from hfbench.data.columns import standard_columns
 from hfbench.data.contamination import count_task_overlaps
+from hfbench.data.folds import part_of_train
 from hfbench.data.groups import has_few_values, number_groups
 from hfbench.data.hold_out import hold_out
 from hfbench.data.label_sets import encode_label_sets
@@ -29,6 +30,7 @@ from hfbench.data.targets import describe_targets, refuse_constant_targets
 from hfbench.data.weights import class_weights
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.task import Task
+from hfbench.recipe.tuning import Fold
 from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import Overlap, SplitData, TaskData
 from hfbench.system.hub import resolve_revision
@@ -92,13 +94,15 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
     pa.default_memory_pool().release_unused()  # reading leaves half as much as it has read
     if task.validation_size is not None:
         splits, groups = hold_out(splits, groups, task, labels)
+    if isinstance(task.trial, Fold):
+        splits, groups = part_of_train(splits, groups, task, task.trial)
     pa.default_memory_pool().release_unused()
     refuse_unknown_labels(splits, labels, task)
     class_weights(task, labels_of(splits["train"]), labels)  # refuses labels that there are not
     if kind == "regression":
         refuse_constant_targets(splits, task)
     overlap = count_task_overlaps(splits, groups)
-    if is_main_process() and not is_worker():
+    if is_main_process() and not is_worker() and task.trial is None:
         names = [] if kind == "regression" else labels
         for oddity in _oddities(splits, names, overlap, left_out or {}, task):
             logger.warning("warning: %s: %s", task.source, oddity)
@@ -122,7 +126,7 @@ def load_task(task: Task, folder: Path) -> LoadedTask:
 def _choose_splits(task: Task, source: dict[str, Dataset], kind: ProblemType) -> dict[str, Dataset]:
     """The splits that the task names, by what they are for."""
     wanted = {"train": task.train_split, "validation": task.validation_split}
-    wanted |= {"test": task.test_split}
+    wanted |= {"test": task.test_split if task.trial is None else None}
     splits = {}
     for role, split in wanted.items():
         if split is None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
 from hfbench.evidence.slices import Turn
+from hfbench.evidence.use import cheaper
 from hfbench.evidence.words import (
     enumerate_names,
     few_names,
@@ -45,6 +46,8 @@ def answer(comparison: ComparedModels, turns: Sequence[Turn] = ()) -> list[str]:
     if turns:
         most = min(turns, key=lambda turn: turn.adjusted_p)
         of_best = f"{of_best.removesuffix('.')}; {turn_text(comparison.metric, most)}."
+    if found := cheaper(comparison):
+        of_best = f"{of_best.removesuffix('.')}; {found}."
     sentences = [*asked, of_best, _about_the_floor(comparison)]
     if lost := _about_lost_runs(comparison.models):
         if len(sentences) == 3:
@@ -155,7 +158,7 @@ def _about_the_floor(comparison: ComparedModels) -> str:
     else:
         text = f"Every {'other ' if same else ''}model is better than {floor}"
     # a control is that answer by design
-    fallen = [m.name for m in comparison.finished if m.name in same and m.trained]
+    fallen = [m.name for m in comparison.finished if m.name in same and not m.is_control]
     if fallen:
         verb = "does" if len(fallen) == 1 else "do"
         text += f"; {few_names(fallen)} {verb} just that"

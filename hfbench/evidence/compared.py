@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -50,11 +50,17 @@ from hfbench.records.record_file import WHAT_TO_DO
 from hfbench.records.schema import (
     ClassificationRecord,
     Compared,
+    ControlRecord,
     FailedRecord,
+    PredictionsRecord,
     PretrainingRecord,
     TaskData,
 )
 
+if TYPE_CHECKING:
+    from hfbench.evidence.tuning import Tuning
+
+_NO_PROBABILITIES = "its answers are labels, without probabilities"
 _MAJORITY = "always the commonest class"  # no name of a model, which has no spaces
 _Row = Compared | FailedRecord
 _AnyRow = TypeVar("_AnyRow", bound=_Row)
@@ -127,10 +133,29 @@ class ModelRuns:
 
     def scores_with(self, also: Sequence[Metric]) -> list[Scores]:
         """As `scores`, by these measures, too."""
-        return [
+        found = [
             score(self.kind, run, self.labels, [self.metric, *also], record.thresholds)
             for record, run in zip(self.finished, self.logits, strict=True)
         ]
+        if not self.gives_labels:
+            return found
+        unknown = {metric.name: _NO_PROBABILITIES for metric in METRICS.values() if
+                   metric.of_probabilities}  # fmt: skip
+        return [
+            Scores(
+                {name: value for name, value in one.values.items() if name not in unknown},
+                {**one.left_out, **unknown},
+            )
+            for one in found
+        ]
+
+    @property
+    def gives_labels(self) -> bool:
+        """Whether its answers are labels without probabilities."""
+        return any(
+            isinstance(record, PredictionsRecord) and record.answers.form == "labels"
+            for record in self.finished
+        )
 
     @cached_property
     def pseudo_values(self) -> np.ndarray:
@@ -143,6 +168,8 @@ class ModelRuns:
         Raises:
             UndefinedMeasureError: if it has no number, or none for every example.
         """
+        if metric.of_probabilities and self.gives_labels:
+            raise UndefinedMeasureError(_NO_PROBABILITIES)
         found = np.stack(
             [
                 metric.pseudo_values(metric.seen(run, record.thresholds), self.labels)
@@ -203,19 +230,20 @@ class ModelRuns:
 
     @property
     def trained(self) -> list[ClassificationRecord]:
-        """The finished runs that trained a network: none of a control."""
+        """The finished runs that trained a network: none of a control, a probe or a prompt."""
         return [record for record in self.finished if isinstance(record, ClassificationRecord)]
 
     @property
-    def mean_seconds(self) -> float:
-        """Of one training or fit."""
-        seconds = [
-            record.training.train_seconds
-            if isinstance(record, ClassificationRecord)
-            else record.fit_seconds
-            for record in self.finished
-        ]
-        return float(np.mean(seconds))
+    def is_control(self) -> bool:
+        """Whether it has no network at all."""
+        return all(isinstance(record, ControlRecord) for record in self.finished)
+
+    @property
+    def mean_seconds(self) -> float | None:
+        """Of one training or fit; None of what hfbench did not run."""
+        seconds = [record.learning_seconds for record in self.finished]
+        known = [one for one in seconds if one is not None]
+        return float(np.mean(known)) if known else None
 
     @property
     def runs(self) -> str:
@@ -313,6 +341,8 @@ class ComparedModels(Standing):
     pretraining: list[PretrainingRecord | FailedRecord]
     asked: list[Asked]
     """What was asked of it, and when, the first first; empty where nothing was kept."""
+    tuning: "Tuning | None" = None
+    """How settings of the models were chosen; None where they were not."""
 
     @property
     def title_of_others(self) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,14 @@ from hfbench.evidence.compared import ComparedModels, by_model, stand
 from hfbench.evidence.fairness import refuse_different_examples, unlike
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import build_rows, row_values
+from hfbench.evidence.tuning import find_tuning
 from hfbench.evidence.words import enumerate_names
 from hfbench.metrics.registry import METRICS
 from hfbench.records.asked import Asked, load_asked
 from hfbench.records.consistency import contradiction
 from hfbench.records.record_file import WHAT_TO_DO
 from hfbench.records.schema import Compared, FailedRecord, Record
-from hfbench.records.store import load_records
+from hfbench.records.store import ResultsFolder, load_records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +99,7 @@ def compare_records(
     shown = [r for r in compared if r.train_size is None]
     standing = stand(shown, results, question) if shown else curve[sizes[-1]]
     shown = [record for model in standing.models for record in [*model.finished, *model.failed]]
-    return Comparison(
+    comparison = Comparison(
         models=standing.models,
         pairs=standing.pairs,
         questions=standing.questions,
@@ -113,6 +115,7 @@ def compare_records(
         pretraining=[record for record in records if record.kind == "pretraining"],
         asked=list(asked),
     )
+    return replace(comparison, tuning=find_tuning(comparison, ResultsFolder(results)))
 
 
 def _refuse_measures_of_modules(

@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from hfbench.evidence.compared import ComparedModels, ModelRuns
 from hfbench.evidence.words import enumerate_names, list_labels, percent
 from hfbench.recipe.types import Truncation
-from hfbench.records.schema import NEAR_SHARE, RUN, ClassificationRecord, Overlap, TaskData, Tokens
+from hfbench.records.schema import (
+    NEAR_SHARE,
+    RUN,
+    Compared,
+    ControlRecord,
+    Overlap,
+    TaskData,
+    Tokens,
+)
 
 KEPT: dict[Truncation, str] = {
     "head": "the beginning",
@@ -64,21 +72,21 @@ def truncations(models: list[ModelRuns]) -> list[str]:
     """Which rows cut how many texts; nothing where no text was cut."""
     rows: dict[str, list[str]] = {}
     for model in models:
-        for text in dict.fromkeys(map(_cut_texts, model.trained)):
+        for text in dict.fromkeys(_cut_texts(r) for r in model.finished if r.cut_tokens):
             rows.setdefault(text or "no text", []).append(model.name)
     if not rows.keys() - {"no text"}:
         return []
-    whole = [model.name for model in models if not model.trained]
+    whole = [m.name for m in models if isinstance(m.finished[0], ControlRecord)]
     parts = [f"{text} ({enumerate_names(names)})" for text, names in rows.items()]
     parts += [f"controls read whole texts ({enumerate_names(whole)})"] if whole else []
     return [f"truncation: {'; '.join(parts)}."]
 
 
-def _cut_texts(record: ClassificationRecord) -> str:
+def _cut_texts(record: Compared) -> str:
     """The texts that a run cut; empty where it cut none."""
     sizes = {name: split.examples for name, split in record.task.splits.items()}
     kept = record.settings.get("task", {}).get("truncation", "head")
-    cut = describe_cut(record.training.tokens, sizes, record.model_facts.max_length)
+    cut = describe_cut(record.cut_tokens or {}, sizes, record.model_facts.max_length)
     return f"{cut}; kept: {KEPT[kept]}" if cut and kept != "head" else cut
 
 

@@ -23,6 +23,7 @@ _OPTIMIZER_ARGUMENTS = (
     "label_smoothing_factor",
     "neftune_noise_alpha",
 )
+_STEPS_ARGUMENTS = ("num_train_epochs", "max_steps", "per_device_train_batch_size")
 _PRECISION_ARGUMENTS = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")
 
 # of each fact: its name, the seed where it is compared within a seed, and its value in words
@@ -118,9 +119,13 @@ def _training_facts(record: ClassificationRecord) -> dict[str, Any]:
     training = record.training
     precision = [name for name in _PRECISION_ARGUMENTS if training.arguments.get(name)]
     arguments = {name: training.arguments.get(name) for name in _OPTIMIZER_ARGUMENTS}
+    tuned = record.settings["models"][0].get("tuned", {})
+    arguments |= {name: "tuned" for name in tuned if name in arguments}
+    steps = f"{training.planned_steps or training.steps:,}"
     return {
-        "optimizer steps": f"{training.steps:,}",
-        "batch": training.batch,
+        "optimizer steps": "tuned" if {*tuned} & {*_STEPS_ARGUMENTS} else steps,
+        "early stopping": f"patience {training.patience}" if training.patience else "none",
+        "batch": "tuned" if "per_device_train_batch_size" in tuned else training.batch,
         "truncation": _truncation(record),
         "precision": ", ".join(precision) or "float32",
         "selection": training.selection,

@@ -14,12 +14,19 @@ from hfbench.evidence.data_notes import describe_data, shared_parts, trained_on,
 from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.footnotes import footnotes
 from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
+from hfbench.evidence.tuning_words import tuning_notes
+from hfbench.evidence.use import use_notes
 from hfbench.evidence.words import enumerate_names, few_names, gap_text, list_labels, percent
 from hfbench.metrics.calibration import error_if_calibrated
 from hfbench.metrics.registry import METRICS, Metric, metrics_of
 from hfbench.recipe.types import Selection
 from hfbench.records.asked import Asked
-from hfbench.records.schema import ClassificationRecord, FailedRecord, PretrainingRecord
+from hfbench.records.schema import (
+    ClassificationRecord,
+    FailedRecord,
+    PredictionsRecord,
+    PretrainingRecord,
+)
 
 _BULLET = 200
 """Letters of short sentences that stand in one line of notes."""
@@ -49,6 +56,9 @@ class Findings:
     """What the columns mean, and what cannot be concluded."""
     cost: list[str]
     """What the columns of cost mean."""
+    use: list[str]
+    """Of what it costs to ask a model: whether a cheaper one would do, and what the columns mean;
+    empty where none was measured."""
     confidence: list[str]
     """What the columns of the metrics mean, and which have no number and why."""
     class_notes: list[str]
@@ -57,6 +67,8 @@ class Findings:
     """The parts of the recipe's slices."""
     slice_notes: list[str]
     """Where the order of models turns, and how to read the tables of slices."""
+    tuning: list[str]
+    """How settings were chosen and how sure that is; empty where they were not."""
     curve: list[str]
     """What the learning curve shows and how to read it; empty where there is none."""
     pretraining: list[str]
@@ -82,10 +94,12 @@ class Findings:
             ],
             notes=_notes(comparison),
             cost=_cost_notes(comparison),
+            use=use_notes(comparison),
             confidence=_confidence_notes(comparison),
             class_notes=_class_notes(together),
             parts=parts,
             slice_notes=_slice_notes(comparison.metric, parts, turns),
+            tuning=tuning_notes(comparison, comparison.tuning) if comparison.tuning else [],
             curve=[*_curve_findings(comparison), _curve_note(comparison.metric)]
             if comparison.curve
             else [],
@@ -122,15 +136,39 @@ def _notes(comparison: ComparedModels) -> list[str]:
         *_about_majority(metric, floor),
         _estimand(finished),
     ]
-    lines += filter(None, [trained_on(finished)])
-    if any(model.seeds == [None] for model in finished):
-        lines.append("A control runs once: nothing in it is random.")
+    lines += filter(None, [trained_on(finished), _stopped_early(finished)])
+    once = [model for model in finished if model.seeds == [None]]
+    ran = [m for m in once if not isinstance(m.finished[0], PredictionsRecord)]
+    if ran:
+        what = "A control" if all(model.is_control for model in ran) else "What has no seed"
+        lines.append(f"{what} runs once: nothing in it is random.")
+    of_files = [m.name for m in once if isinstance(m.finished[0], PredictionsRecord)]
+    if of_files:
+        lines.append(
+            f"Of one set of answers each: {few_names(of_files)}. What is said is about these, not "
+            "about a new run of what gave them."
+        )
     guessing = [m.name for m in finished if not comparison.floors[m.name].above_chance]
     if guessing and floor.chance is not None:
         chance = percent(floor.chance)  # the labels are the same for all
         lines.append(f"Not shown to be better than guessing ({chance}): {few_names(guessing)}.")
     lines += filter(None, [_single_runs(finished), *_late_questions(comparison.asked)])
     return lines
+
+
+def _stopped_early(models: Sequence[ModelRuns]) -> str | None:
+    """How much was trained of what was planned; None without early stopping."""
+    runs = [record.training for record in _trained(models) if record.training.patience]
+    if not runs:
+        return None
+    shares = [run.steps / run.planned_steps for run in runs if run.planned_steps]
+    patience = enumerate_names([str(number) for number in sorted({r.patience or 0 for r in runs})])
+    ended = sum(share < 1 for share in shares)
+    return (
+        f"Early stopping after {patience} evaluations without a better one: {ended} of "
+        f"{len(runs)} runs ended early, after {100 * min(shares):.0f} to {100 * max(shares):.0f} % "
+        "of their planned steps; cost counts what was trained."
+    )
 
 
 def _together(comparison: ComparedModels) -> list[ModelRuns]:
@@ -298,10 +336,10 @@ def _cost_notes(comparison: ComparedModels) -> list[str]:
 
 
 def _not_recorded(models: list[ModelRuns]) -> list[str]:
-    """What records of trained models lack, a line for each reason."""
+    """What records lack, a line for each reason."""
     rows: dict[str, list[str]] = {}
     for model in models:
-        reasons = {f"{k} ({why})" for r in model.trained for k, why in r.not_recorded.items()}
+        reasons = {f"{k} ({why})" for r in model.finished for k, why in r.not_recorded.items()}
         for reason in sorted(reasons):
             rows.setdefault(reason, []).append(model.name)
     return [f"Not recorded of {enumerate_names(names)}: {why}." for why, names in rows.items()]
@@ -329,14 +367,18 @@ def _confidence_notes(comparison: ComparedModels) -> list[str]:
         else:
             lines.append(note)
     lines += filter(None, [_by_chance(comparison)])
-    titles = {metric.name: metric.title for metric in comparison.columns}
-    missing: dict[str, list[str]] = {}
-    for model in comparison.finished:
-        for name, reason in model.left_out.items():
-            missing.setdefault(f"{titles[name]}: no number of {{}} ({reason}).", []).append(
-                model.name
-            )
-    told = [text.replace("{}", few_names(names), 1) for text, names in missing.items()]
+    missing: dict[tuple[str, str], list[str]] = {}
+    for metric in comparison.columns:
+        names: dict[str, list[str]] = {}
+        for model in comparison.finished:
+            if reason := model.left_out.get(metric.name):
+                names.setdefault(reason, []).append(model.name)
+        for reason, of in names.items():
+            missing.setdefault((reason, few_names(of)), []).append(metric.title)
+    told = [
+        f"{enumerate_names(titles)}: no number of {of} ({reason})."
+        for (reason, of), titles in missing.items()
+    ]
     return [*lines, *told]
 
 

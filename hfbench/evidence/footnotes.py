@@ -1,8 +1,11 @@
 """Footnotes of models: what differs, what it saw before, what failed and why."""
 
+from hfbench.evidence.advice import advice
 from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
 from hfbench.evidence.data_notes import describe_overlap, overlaps
+from hfbench.evidence.rivals import describe_rival
 from hfbench.evidence.stats import at_most
+from hfbench.evidence.tuning_words import tuned_footnote
 from hfbench.evidence.words import gap_text, percent
 from hfbench.records.schema import ControlRecord
 
@@ -11,8 +14,12 @@ def footnotes(comparison: ComparedModels) -> dict[str, str]:
     """Model -> its numbered footnote."""
     marks: dict[str, str] = {}
     for model in comparison.models:
-        reasons = list(comparison.differences.get(model.name, []))
+        reasons = [*filter(None, [describe_rival(model)])]
+        reasons += filter(None, [tuned_footnote(model, comparison.tuning)])
+        reasons += comparison.differences.get(model.name, [])
         reasons += filter(None, [collapse(model), _odd_seeds(model), _one_pretraining(model)])
+        if model.finished and (tip := advice(model, comparison.floors[model.name])):
+            reasons.append(tip)
         reasons += filter(None, [_pretrained_on(model), _unfair(model), _unknown(model)])
         reasons += dict.fromkeys(note for r in model.finished for note in r.model_facts.notes)
         # one that gives a label from another probability on is meant to be right less often
@@ -61,7 +68,7 @@ def _odd_seeds(model: ModelRuns) -> str | None:
 
 def _one_pretraining(model: ModelRuns) -> str | None:
     """That its runs start from one pretrained model; None where they do not."""
-    if not any(record.settings["models"][0].get("pretrain") for record in model.trained):
+    if not any(record.settings["models"][0].get("pretrain") for record in model.finished):
         return None
     return "one pretraining for all runs: about this pretrained model"
 
@@ -80,7 +87,7 @@ def _pretrained_on(model: ModelRuns) -> str | None:
     """How many evaluation examples its pretraining corpus has; None where it has none."""
     counts = [
         record.corpus_overlap[record.task.evaluation_split]
-        for record in model.trained
+        for record in model.finished
         if record.corpus_overlap
     ]
     if not any(count.exact + count.near for count in counts):

@@ -18,7 +18,8 @@ from hfbench.evidence.overall_findings import (
     mean_title,
     told_apart,
 )
-from hfbench.evidence.table import TextTable, latex
+from hfbench.evidence.table import latex
+from hfbench.evidence.text_table import TextTable
 from hfbench.evidence.words import decimal, p_text
 from hfbench.metrics.registry import Metric
 from hfbench.system.files import atomic

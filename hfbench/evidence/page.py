@@ -32,11 +32,13 @@ from hfbench.evidence.stats import VarianceSplit
 from hfbench.evidence.table import (
     COST,
     MAIN,
+    USE,
     build_rows,
     curve_table,
     slice_table,
     text_table,
 )
+from hfbench.evidence.tuning_words import tuning_table
 from hfbench.evidence.words import p_text, signed_gap
 from hfbench.metrics.calibration import class_scores, confusion_matrix
 from hfbench.records.schema import Record
@@ -119,8 +121,10 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         unit=" in points" if comparison.metric.is_percentage else "",
         main=text_table(rows, MAIN, findings.footnotes),
         cost=text_table(rows, COST, {}),
+        use=text_table(rows, USE, {}),
         confidence=text_table(rows, [metric.name for metric in comparison.columns], {}),
         curve=curve_table(comparison) if comparison.curve else None,
+        tuning=tuning_table(comparison, comparison.tuning) if comparison.tuning else None,
         plots={plot.name: (plot, inline_svg(plot)) for plot in draw_plots(comparison)},
         pairs_fit=len(comparison.pairs) <= PAIRS,
         variances=_variances(comparison),

@@ -1,7 +1,7 @@
 """The comparison as figures, and what all figures share."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from matplotlib.ticker import FuncFormatter
 from scipy.optimize import isotonic_regression
 
 from hfbench.evidence.compared import ComparedModels, ModelRuns
+from hfbench.evidence.tuning import Tuning, cost_of_a_trial
+from hfbench.evidence.use import measured
 from hfbench.evidence.words import enumerate_names, gap_and_interval, value_text
 from hfbench.metrics.built_in import LOSSES
 from hfbench.metrics.calibration import reliability
@@ -86,9 +88,15 @@ def draw_plots(comparison: ComparedModels) -> list[Plot]:
                 plots += [_training(comparison, metric.name, metric)]
         if comparison.curve:
             plots.append(_learning_curve(comparison))
-        if comparison.finished[0].kind == "single_label_classification":
+        if comparison.tuning and comparison.tuning.searches:
+            plots.append(_tuning(comparison, comparison.tuning))
+        is_single = comparison.finished[0].kind == "single_label_classification"
+        if is_single and not all(model.gives_labels for model in comparison.finished):
             plots.append(_reliability(comparison))
-        plots.append(_cost(comparison))
+        if any(model.mean_seconds is not None for model in comparison.finished):
+            plots.append(_cost(comparison))
+        if len(measured(comparison)) > 1:
+            plots.append(_use(comparison))
     return plots
 
 
@@ -349,11 +357,48 @@ def _learning_curve(comparison: ComparedModels) -> Plot:
     return Plot("learning_curve", alt, figure)
 
 
+def _tuning(comparison: ComparedModels, tuning: Tuning) -> Plot:
+    """Expected validation value against the number of trials (or what they cost)."""
+    figure, axes = _new(_height(comparison))
+    metric, budget = comparison.metric, tuning.tune.budget
+    scale, ends, drawn, said = _scale(metric), [], [], []
+    unit = next((key for key in ("train_seconds", "flops") if key in budget), "trials")
+    for model, style in zip(comparison.models, _styles(comparison), strict=True):
+        search = tuning.searches.get(model.name)
+        if search is None:
+            continue
+        at = np.arange(1, len(search.curve) + 1) * cost_of_a_trial(search, unit)
+        low, high = search.band
+        axes.plot(at, scale * search.curve, style.marker, ls=style.dashes, color=style.color, ms=3)
+        axes.fill_between(at, scale * low, scale * high, color=style.color, alpha=0.12, lw=0)
+        drawn.append((model, style))
+        ends.append(float(scale * search.curve[-1]))
+        first, last = (value_text(metric, float(search.curve[i])) for i in (0, -1))
+        said.append(f"{model.name} from {first} to {last}")
+    _label_ends(figure, axes, ends, drawn)
+    words = {"trials": "trials", "train_seconds": "s of training", "flops": "FLOPs of training"}
+    axes.set_xlabel(words[unit])
+    axes.set_title(f"validation {_axis(metric)}, best so far")
+    what = (
+        "the best of the first trials; bands: 95 % over validation examples"
+        if tuning.tune.sampler == "tpe"
+        else "expected best of so many of the trials; bands: 95 % over validation examples"
+        + (" and trials" if tuning.tune.sampler == "random" else "")
+    )
+    explain(figure, what)
+    alt = f"Validation {metric.label} of the best trial against {words[unit]}: {'; '.join(said)}."
+    return Plot("tuning", alt, figure)
+
+
 def _reliability(comparison: ComparedModels) -> Plot:
-    models = comparison.finished
-    figure, panels = _panels(len(models))
+    shown = [
+        (model, style)
+        for model, style in zip(comparison.finished, _styles(comparison), strict=False)
+        if not model.gives_labels
+    ]
+    figure, panels = _panels(len(shown))
     worst = []
-    for axes, model, style in zip(panels, models, _styles(comparison), strict=False):
+    for axes, (model, style) in zip(panels, shown, strict=False):
         logits = model.logits.reshape(-1, model.logits.shape[-1])
         bins = reliability(logits, np.tile(model.labels, len(model.finished)))
         axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
@@ -383,27 +428,50 @@ def _reliability(comparison: ComparedModels) -> Plot:
 
 
 def _cost(comparison: ComparedModels) -> Plot:
-    models = comparison.finished
+    seconds = {model.name: model.mean_seconds for model in comparison.finished}
+    known = {name: value for name, value in seconds.items() if value is not None}
+    return _against_cost("cost", known, "seconds of one training", "faster", comparison)
+
+
+def _use(comparison: ComparedModels) -> Plot:
+    latencies = {name: 1000 * use.latency_p50 for name, use in measured(comparison).items()}
+    return _against_cost("use", latencies, "ms a text", "cheaper to ask", comparison)
+
+
+def _against_cost(
+    name: str,
+    cost_of: Mapping[str, float],
+    axis: str,
+    better: str,
+    comparison: ComparedModels,
+) -> Plot:
+    """The measure against a cost, of which less is better, with the Pareto front."""
+    of = axis.replace("one ", "")
+    shown = [
+        (model, style)
+        for model, style in zip(comparison.finished, _styles(comparison), strict=False)
+        if model.name in cost_of
+    ]
+    models, styles = [model for model, _ in shown], [style for _, style in shown]
     figure, axes = _new(_height(comparison))
-    seconds = [max(model.mean_seconds, 1e-3) for model in models]  # for the log scale
+    costs = [max(cost_of[model.name], 1e-3) for model in models]  # for the log scale
     metric = comparison.metric
     shares = [_scale(metric) * model.value for model in models]
-    front = pareto_front(seconds, shares if metric.higher_is_better else [-x for x in shares])
+    front = pareto_front(costs, shares if metric.higher_is_better else [-x for x in shares])
     axes.step(
-        [seconds[i] for i in front], [shares[i] for i in front], where="post", color=FAINT, lw=1.2
+        [costs[i] for i in front], [shares[i] for i in front], where="post", color=FAINT, lw=1.2
     )
-    styles = _styles(comparison)[: len(models)]
-    for x, y, style in zip(seconds, shares, styles, strict=True):
+    for x, y, style in zip(costs, shares, styles, strict=True):
         axes.plot(x, y, style.marker, color=style.color, ms=6)
     axes.set_xscale("log")
     _label_ends(figure, axes, shares, list(zip(models, styles, strict=True)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel("seconds of one training (log scale)")
+    axes.set_xlabel(f"{axis} (log scale)")
     axes.set_title(_axis(metric))
-    explain(figure, "line: the Pareto front; no other model is both faster and better")
+    explain(figure, f"line: the Pareto front; no other model is both {better} and better")
     names = enumerate_names([models[i].name for i in front])
-    alt = f"{_capital(metric.label)} against seconds of training. On the Pareto front: {names}."
-    return Plot("cost", alt, figure)
+    alt = f"{_capital(metric.label)} against {of}. On the Pareto front: {names}."
+    return Plot(name, alt, figure)
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:

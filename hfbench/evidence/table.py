@@ -19,9 +19,13 @@ from hfbench.evidence.classes import FEW, MEASURES
 from hfbench.evidence.compared import ComparedModels, ModelRuns, Standing
 from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
 from hfbench.evidence.judge import Interval
+from hfbench.evidence.text_table import TextTable
+from hfbench.evidence.tuning_words import trials_csv_lines, tuning_table
+from hfbench.evidence.use import three_digits, use_of
 from hfbench.evidence.words import ends_text, p_text, signed_gap, value_text
 from hfbench.metrics.registry import METRICS, Metric
 from hfbench.records.schema import ModelFacts
+from hfbench.records.use import UseFacts
 from hfbench.system.files import atomic
 
 
@@ -67,19 +71,12 @@ class Row:
     train_seconds: float | None
     tokens_per_second: float | None
     peak_memory_bytes: float | None
+    use: UseFacts | None = field(metadata={"column": False})
+    """What it costs to ask it: columns of the CSV, where any row was measured."""
     notes: str
     """The footnote: what differs in more than the model, what failed."""
     measures: list[Metric] = field(metadata={"column": False})
     """The one by which models are ranked, and the others."""
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table as texts."""
-
-    header: list[str]
-    rows: list[list[str]]
-    """Each as long as the header; the first cell names the row."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +127,11 @@ _COLUMNS = {
     "train_seconds": Column("train s", lambda row: _number(row.train_seconds, ",.1f")),
     "tokens_per_second": Column("tokens/s", lambda row: _number(row.tokens_per_second, ",.0f")),
     "peak_memory": Column("peak MiB", lambda row: _scaled(row.peak_memory_bytes, 2**20)),
+    "latency_p50": Column("ms a text", lambda row: _of_use(row, "latency_p50", 1e-3)),
+    "latency_p95": Column("slowest in 20", lambda row: _of_use(row, "latency_p95", 1e-3)),
+    "texts_per_second": Column("texts/s", lambda row: _rate(row.use)),
+    "disk_bytes": Column("MiB on disk", lambda row: _of_use(row, "disk_bytes", 2**20)),
+    "memory_bytes": Column("MiB in use", lambda row: _of_use(row, "memory_bytes", 2**20)),
 }  # fmt: skip
 MAIN = ("measure", "interval", "group", "majority", "runs", "examples")
 """The columns of the first table; ``measure`` is the one by which models are ranked."""
@@ -137,6 +139,18 @@ COST = (
     "parameters", "body_parameters", "train_tokens", "train_flops", "train_seconds",
     "tokens_per_second", "peak_memory",
 )  # fmt: skip
+
+
+USE = ("latency_p50", "latency_p95", "texts_per_second", "disk_bytes", "memory_bytes")
+"""What it costs to ask a model, see `records.use`."""
+
+
+def _of_use(row: Row, name: str, unit: float) -> str:
+    return "" if row.use is None else three_digits(getattr(row.use, name) / unit)
+
+
+def _rate(use: UseFacts | None) -> str:
+    return "" if use is None else f"{use.texts_per_second:,.0f} (by {use.batch})"
 
 
 def columns(measures: Sequence[Metric]) -> dict[str, Column]:
@@ -196,6 +210,10 @@ def row_values(row: Row) -> dict[str, Any]:
     return values
 
 
+def _use_values(row: Row) -> dict[str, Any]:
+    return {name: row.use and getattr(row.use, name) for name in USE}
+
+
 def write_table(findings: Findings, results: Path, names: Sequence[str] = MAIN) -> list[Path]:
     """Write README.md, and CSV and LaTeX files that are named by the measure (``accuracy.csv``);
     the same bytes each time. Those of a measure that was asked for before are removed.
@@ -216,6 +234,8 @@ def write_table(findings: Findings, results: Path, names: Sequence[str] = MAIN) 
         outputs[results / "classes.csv"] = classes_csv(findings)
     if findings.parts:
         outputs[results / "slices.csv"] = slices_csv(findings)
+    if comparison.tuning:
+        outputs[results / "trials.csv"] = _csv(trials_csv_lines(comparison.tuning))
     for path, text in outputs.items():
         with atomic(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -243,8 +263,13 @@ def as_markdown(findings: Findings, names: Sequence[str] = MAIN) -> str:
     ]
     if findings.verdicts:
         lines += ["## What was asked", markdown.bullets(findings.verdicts), QUESTIONS_NOTE]
+    if comparison.tuning:
+        table = tuning_table(comparison, comparison.tuning)
+        lines += _section("Tuning", table, findings.tuning)
     if comparison.finished:
         lines += _section("Cost", text_table(rows, COST, {}), findings.cost)
+        if findings.use:
+            lines += _section("Cost of use", text_table(rows, USE, {}), findings.use)
         others = text_table(rows, [metric.name for metric in comparison.columns], {})
         lines += _section(comparison.title_of_others, others, findings.confidence)
     if shows_classes(findings):
@@ -266,7 +291,9 @@ def _section(title: str, table: TextTable, notes: Sequence[str]) -> list[str]:
 
 def as_csv(findings: Findings) -> str:
     """For programs, all columns: fractions in [0, 1], an empty field where there is no value."""
-    return _csv([row_values(row) for row in build_rows(findings)])
+    rows = build_rows(findings)
+    is_measured = any(row.use for row in rows)
+    return _csv([row_values(row) | (_use_values(row) if is_measured else {}) for row in rows])
 
 
 def shows_classes(findings: Findings) -> bool:
@@ -322,7 +349,7 @@ def _slice_names(findings: Findings) -> list[str]:
 
 def _with_interval(metric: Metric, found: Interval | None) -> str:
     if found is None:
-        return ""
+        return "\u2013"
     return f"{metric.text(found.mean)} ({ends_text(metric, found.low, found.high)})"
 
 
@@ -445,6 +472,7 @@ def _row(model: ModelRuns, comparison: ComparedModels, note: str) -> Row:
         body_parameters=_body_parameters(facts),
         train_seconds=model.mean_seconds,
         **_cost(model),
+        use=use_of(model),
         notes=note,
         measures=measures,
     )

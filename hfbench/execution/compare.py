@@ -16,6 +16,7 @@ from hfbench.execution.inputs import Inputs, refusal
 from hfbench.execution.kinds import KINDS
 from hfbench.execution.progress import Reporter
 from hfbench.execution.publisher import OpenPublishers
+from hfbench.execution.sanity import doubtful_settings
 from hfbench.execution.survey import Status, Survey, SurveyOfTasks, cells_to_look_at
 from hfbench.execution.tasks import each_task, load_inputs
 from hfbench.models.questions import refuse_unfit
@@ -25,6 +26,8 @@ from hfbench.records.schema import FailedRecord, FinishedRecord, Record
 from hfbench.records.store import ResultsFolder
 from hfbench.system.launch import is_main_process, shards_models
 from hfbench.system.terminal import Console
+
+_ASKED_OF_PROMPTED = 128  # tokens about which a language model is asked before it is prompted
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def compare(
     statuses = [_refused_now(status, inputs.of(status.cell)) for status in statuses]
     refused = [status for status in statuses if status.refused]
     cells = [status.cell for status in statuses if status.reasons and not status.refused]
-    none_can = all(status.refused for status in statuses if status.cell.head)
+    none_can = all(status.refused for status in statuses if status.cell.can_be_refused)
     if refused and (fail_fast or none_can):
         raise UserError("\n".join(_refusals(refused)))
     seen = {status.cell.name: status.record.started for status in statuses if status.record}
@@ -187,6 +190,12 @@ def _refuse_unfair_architectures(cells: list[Cell], inputs: Inputs) -> None:
         if head == "language model":
             length = inputs.example_length(model)
             inputs.refuse_where(model, partial(refuse_unfit, prepared, length))
+    prompted = {cell.model.name: cell.model for cell in cells if cell.kind == "prompt"}
+    for name, model in prompted.items():
+        if name not in inputs.refused:
+            length = min(inputs.prepared[name].max_length, _ASKED_OF_PROMPTED)
+            ask = partial(refuse_unfit, inputs.prepared[name], length, "prompt")
+            inputs.refuse_where(model, ask)
 
 
 def _refused_now(status: Status, inputs: Inputs) -> Status:
@@ -221,12 +230,14 @@ def _keep_refused(status: Status, survey: Survey) -> CellResult:
 def _say_alarms(cells: list[Cell], inputs: Inputs, console: Console) -> None:
     """Say what makes the numbers of a comparison worthless before time is spent on them."""
     task = inputs.recipe.task
-    if task is None or not any(cell.is_compared for cell in cells):
+    if task is None or task.trial or not any(cell.is_compared for cell in cells):
         return
     name = inputs.recipe.task_name
     for finding in alarms(task, inputs.task, inputs.recipe.folder):
         said = "\n".join([*([f"task {name}:"] if name else []), *format_finding(finding)])
         console.print(said, highlight=False, markup=False, soft_wrap=True)
+    for line in doubtful_settings(cells, inputs):
+        console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _count_kept(statuses: list[Status], only_pretraining: bool) -> int:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from transformers import TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
 from hfbench.execution.inputs import Inputs, arguments, once_a_model
-from hfbench.models.facts import matrix_parameters, parameter_count
-from hfbench.models.prepare import PreparedModel
+from hfbench.models.facts import count_parameters, matrix_parameters, model_without_weights
+from hfbench.models.rivals.features import body_without_weights
 from hfbench.recipe.cells import Cell
-from hfbench.recipe.types import Head
 
 _FLOPS_PER_THREAD = 2e9
+_READ_AT_ONCE = 2048  # tokens of a batch that is only read, on a CPU
 _SAMPLE = 1000  # training examples by which the mean length is told
 _CHARACTERS_PER_TOKEN = 4  # roughly, of English
 
@@ -67,7 +67,7 @@ def torch_threads(pass_flops: float, limit: int) -> int:
 
 def threads_of(cell: Cell, inputs: Inputs) -> int:
     """Threads for ``cell``: at most those that torch has now, which OMP_NUM_THREADS bounds."""
-    if cell.head is None or arguments(cell, inputs).device.type != "cpu":
+    if not cell.has_network or arguments(cell, inputs).device.type != "cpu":
         return 1  # a control uses no torch, and a GPU is kept busy by one thread
     return torch_threads(estimate(cell, inputs).pass_flops, torch.get_num_threads())
 
@@ -92,7 +92,9 @@ def optimizer_steps(args: TrainingArguments, examples: int) -> tuple[int, int]:
 
 
 def estimate(cell: Cell, inputs: Inputs) -> Workload:
-    """The size of a cell that is no control; the same in every process, whatever else runs."""
+    """The size of a cell with a network; the same in every process, whatever else runs."""
+    if cell.head is None:
+        return _estimate_reading(cell, inputs)
     args = arguments(cell, inputs)
     _, steps = optimizer_steps(args, _roughly_examples(cell, inputs))
     tokens = args.per_device_train_batch_size * _mean_tokens(cell, inputs)
@@ -102,22 +104,35 @@ def estimate(cell: Cell, inputs: Inputs) -> Workload:
     )
 
 
+def _estimate_reading(cell: Cell, inputs: Inputs) -> Workload:
+    """Of a network that reads every text once, in batches, and learns nothing."""
+    tokens = _READ_AT_ONCE
+    examples = sum(split.examples for split in inputs.task.facts.splits.values())
+    prompts = 1 + (cell.model.prompt.shots if cell.model.prompt else 0)
+    read = examples * _mean_tokens(cell, inputs) * prompts
+    flops = 2 * _matrix_parameters(cell, inputs) * tokens
+    return Workload(passes=math.ceil(read / tokens), pass_flops=flops)
+
+
 @once_a_model
 def parameters(cell: Cell, inputs: Inputs) -> int:
     """All parameters of a cell's network, counted without making its weights."""
-    return parameter_count(*_network(cell, inputs))
+    return count_parameters(_network(cell, inputs))[0]
 
 
 @once_a_model
 def _matrix_parameters(cell: Cell, inputs: Inputs) -> int:
     """Parameters that every token is multiplied by: matrices that are no embeddings."""
-    return matrix_parameters(*_network(cell, inputs))
+    return matrix_parameters(_network(cell, inputs))
 
 
-def _network(cell: Cell, inputs: Inputs) -> tuple[PreparedModel, Head, int]:
-    assert cell.head is not None
-    num_labels = len(inputs.task.facts.labels) if cell.head == "classifier" else 0
-    return inputs.prepared[cell.model.name], cell.head, num_labels
+def _network(cell: Cell, inputs: Inputs) -> PreTrainedModel:
+    """Without its weights."""
+    prepared = inputs.prepared[cell.model.name]
+    if cell.kind == "probe":
+        return body_without_weights(prepared)
+    num_labels = len(inputs.task.facts.labels) if cell.head == "classifier" else None
+    return model_without_weights(prepared, cell.head or "language model", num_labels)
 
 
 @once_a_model

@@ -19,36 +19,51 @@ from importlib import metadata
 from typing import Any
 
 from hfbench import data, metrics, models, training
+from hfbench.data import answers
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds import KINDS
-from hfbench.models import custom_gpt, lora
+from hfbench.models import custom_gpt, lora, rivals
 from hfbench.models.controls import CONTROLS
 from hfbench.models.custom_gpt import CustomGPTConfig
 from hfbench.recipe.cells import Cell
+from hfbench.recipe.types import Kind
 from hfbench.records.identity import cell_id, concepts
 
 VERSIONS = {
     "data": data.VERSION,
+    "data.answers": answers.VERSION,
     "metrics": metrics.VERSION,
     "models": models.VERSION,
     "models.custom_gpt": custom_gpt.VERSION,
     "models.lora": lora.VERSION,
+    "estimator": rivals.ESTIMATOR_VERSION,
+    "probe": rivals.PROBE_VERSION,
+    "prompt": rivals.PROMPT_VERSION,
     "training": training.VERSION,
 }
 """Concept -> version of the code by which its numbers come about; a control has its own."""
 
 _CONTROL_LIBRARIES: tuple[str, ...] = ("numpy", "scikit-learn", "scipy")
-_NETWORK_LIBRARIES: tuple[str, ...] = ("accelerate", "numpy", "tokenizers", "torch", "transformers")
+_NETWORK_LIBRARIES: tuple[str, ...] = ("numpy", "tokenizers", "torch", "transformers")
+_LIBRARIES: dict[Kind, tuple[str, ...]] = {
+    "classification": ("accelerate", *_NETWORK_LIBRARIES),
+    "control": _CONTROL_LIBRARIES,
+    "predictions": (),  # the numbers are there already
+    "pretraining": ("accelerate", *_NETWORK_LIBRARIES),
+    "probe": (*_NETWORK_LIBRARIES, "scikit-learn", "scipy"),
+    "prompt": _NETWORK_LIBRARIES,
+}
 
 
 def identify(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """All that decides the result of ``cell``, as JSON would give it back."""
-    libraries = _NETWORK_LIBRARIES if cell.head else _CONTROL_LIBRARIES
-    libraries += ("peft",) if cell.model.lora else ()
+    libraries = _LIBRARIES[cell.kind] + (("peft",) if cell.model.lora else ())
+    if cell.model.pretrain:
+        libraries = ("accelerate", *libraries)
     identity = {
         **KINDS[cell.kind].describe(cell, inputs),
         "code": _versions_of(cell, inputs),
-        "libraries": {name: _version(name) for name in libraries},
+        "libraries": {name: _version(name) for name in sorted({*libraries})},
     }
     return json.loads(json.dumps(identity))
 
@@ -67,7 +82,9 @@ def version_of(concept: str) -> int:
 def _versions_of(cell: Cell, inputs: Inputs) -> dict[str, int]:
     prepared = inputs.prepared.get(cell.model.name)
     names = concepts(
+        cell.kind,
         control=cell.model.control,
+        is_pretrained=bool(cell.model.pretrain),
         is_custom_gpt=prepared is not None and isinstance(prepared.config, CustomGPTConfig),
         has_lora=bool(cell.model.lora),
     )

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from transformers import TrainingArguments
 
+from hfbench.data.answers import Answers, load_answers
 from hfbench.data.contamination import count_corpus_overlaps
 from hfbench.data.corpus import LoadedCorpus, load_corpus
 from hfbench.data.groups import order_by_groups
@@ -30,6 +31,9 @@ from hfbench.metrics.registry import Metric, find_metric
 from hfbench.models.controls import refuse_unfit_control
 from hfbench.models.imports import import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
+from hfbench.models.rivals.estimators import make_estimator
+from hfbench.models.rivals.features import check_body, choose_poolings
+from hfbench.models.rivals.prompt import check_prompt
 from hfbench.models.tokenizer import tokenizer_hash
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.model import Corpus, Model
@@ -70,6 +74,7 @@ class Inputs:
         )
         self.prepared: dict[str, PreparedModel] = {}
         self.tokenizer_hashes: dict[str, str] = {}
+        self._answers: dict[str, Answers] = {}
         self.refused: dict[str, Exception] = {}
         """Model -> why it cannot run; it costs its own cells and no others."""
         if any(cell.is_compared for cell in cells):
@@ -80,10 +85,10 @@ class Inputs:
                 check_train_sizes(sizes, labels, names, self._order(seed))
             self._refuse_unfit_keys(cells)
             self._refuse_unfit_measures()
-        trained = {(cell.kind, cell.model.name): cell for cell in cells if cell.head}
-        for cell in trained.values():
+        brought = {(c.kind, c.model.name): c for c in cells if c.can_be_refused}
+        for cell in brought.values():
             self.refuse_where(cell.model, partial(self._look_at, cell))
-        if self.refused.keys() == {cell.model.name for cell in trained.values()}:
+        if self.refused.keys() == {cell.model.name for cell in brought.values()}:
             self.expect_all()
 
     def of(self, cell: Cell) -> "Inputs":
@@ -110,8 +115,13 @@ class Inputs:
         return self
 
     def _look_at(self, cell: Cell) -> None:
-        self._prepare(cell.model)
-        self._check(cell)
+        if cell.kind == "predictions":
+            self._refuse_unfit_answers(cell.model)
+        elif cell.model.estimator:
+            make_estimator(cell.model.estimator, f"models.{cell.model.name}.estimator")
+        else:
+            self._prepare(cell.model)
+            self._check(cell)
 
     def _prepare(self, model: Model) -> None:
         if model.name in self.prepared:
@@ -133,10 +143,52 @@ class Inputs:
             self.corpus(cell.model)
         if cell.head:
             check_head(prepared, cell.head)
+        if cell.kind == "probe":
+            check_body(prepared)
+            assert cell.model.probe is not None
+            choose_poolings(prepared, cell.model.probe.pooling)
+        if cell.kind == "prompt":
+            check_head(prepared, "language model")
+            facts, columns = self.task.facts, self.task.splits["train"].column_names
+            has_pairs, prompt = "text_pair" in columns, cell.model.prompt
+            assert prompt is not None
+            check_prompt(prepared, prompt, facts.labels, facts.problem_type, has_pairs=has_pairs)
         if cell.model.lora:  # never of a pretraining
             check_lora(prepared, cell.model.lora)
         assert prepared.max_length > 0  # asks the model
         arguments(cell, self)
+
+    def answers(self, model: Model) -> Answers:
+        """What the file of ``model`` says of the examples."""
+        if model.name not in self._answers:
+            task, entry = self.recipe.task, model.predictions
+            assert task is not None
+            assert entry is not None
+            self._answers[model.name] = load_answers(
+                entry,
+                f"models.{model.name}.predictions",
+                task,
+                self.task,
+                self.recipe.folder,
+                entry.seeds or self.recipe.seeds,
+            )
+        return self._answers[model.name]
+
+    def _refuse_unfit_answers(self, model: Model) -> None:
+        """Refuse labels where probabilities are asked, and what a choice on validation needs."""
+        answers, task, key = self.answers(model), self.recipe.task, f"models.{model.name}"
+        assert task is not None
+        if answers.file.form == "labels" and (self.metric.of_probabilities or task.threshold):
+            asked = "threshold" if task.threshold else f"metric: {self.metric.name}"
+            raise UserError(
+                f"{key}.predictions: {answers.file.name} has labels, and task.{asked} needs "
+                "probabilities: give a score for each class"
+            )
+        if task.threshold and "validation" not in answers.file.answered:
+            raise UserError(
+                f"{key}.predictions: {answers.file.name} has no answers to the validation "
+                "examples, on which task.threshold chooses"
+            )
 
     @cached_property
     def task(self) -> LoadedTask:
@@ -156,6 +208,10 @@ class Inputs:
         if key not in self._subsets:
             self._subsets[key] = self.task.with_train_rows(self._rows(*key))
         return self._subsets[key]
+
+    def train_rows(self, cell: Cell) -> np.ndarray | None:
+        """Those that ``cell`` sees of the train split; None: all."""
+        return None if cell.subset is None else self._rows(*cell.subset)
 
     def _rows(self, seed: int, train_size: int) -> np.ndarray:
         """The same for every model; in the split's order, so that a subset of all is the split."""

@@ -61,7 +61,7 @@ def choose_jobs(jobs: int | None, cells: list[Cell], inputs: AllInputs) -> int:
         return 1
     if jobs is not None and jobs > 1:
         return jobs
-    demands = [_demand(cell, inputs.of(cell)) for cell in cells if cell.head]
+    demands = [_demand(cell, inputs.of(cell)) for cell in cells if cell.has_network]
     if jobs is None:
         return as_many_as_pay(demands, _this_machine())
     refuse_several_gpus(demands, _this_machine())

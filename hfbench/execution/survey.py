@@ -1,5 +1,6 @@
 """Which cells of a comparison have their result already, and why the others must run."""
 
+import os
 import shutil
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -148,6 +149,8 @@ class Survey:
         weights = source.folder.weights(source.stem)
         # links are not followed: they may lead anywhere
         copy = partial(shutil.copytree, weights, dirs_exist_ok=True, symlinks=True)
+        if self.inputs.recipe.task and self.inputs.recipe.task.trial:  # dozens start from the same
+            copy = partial(copy, copy_function=_link)
         self.folder.keep(
             record.model_copy(update=changes), table, copy if weights.is_dir() else None
         )
@@ -224,6 +227,14 @@ class Survey:
     @cached_property
     def _planned_stems(self) -> set[str]:
         return {cell.stem for cell in cells_to_look_at(self.inputs.recipe, only_pretraining=False)}
+
+
+def _link(source: str, target: str) -> None:
+    """A file that is never changed under a second name, or copied where that cannot be."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 class SurveyOfTasks:

@@ -61,7 +61,7 @@ def load_inputs(
     Raises:
         UserError: as `Inputs`.
     """
-    if recipe.tasks:
+    if recipe.has_parts:
         return TaskInputs(recipe, cells, all_can_run=all_can_run)
     inputs = Inputs(recipe, cells)
     return inputs.expect_all() if all_can_run else inputs

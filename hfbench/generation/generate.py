@@ -26,7 +26,13 @@ from hfbench.generation.decoding import (
     join,
     read_logits,
 )
-from hfbench.system.hub import refuse_adapter, refuse_code_elsewhere, resolve_revision, user_errors
+from hfbench.system.hub import (
+    refuse_adapter,
+    refuse_code_elsewhere,
+    refuse_damaged_download,
+    resolve_revision,
+    user_errors,
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,8 @@ def load_language_model(
             output_loading_info=True,
             **options,
         )
+    if options["revision"]:
+        refuse_damaged_download(name, options["revision"], "the model")
     if info["missing_keys"]:  # they would be drawn at random
         missing = ", ".join(sorted(info["missing_keys"]))
         raise UserError(f"{name} is not a trained language model: it has no weights for {missing}")

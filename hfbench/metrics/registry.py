@@ -135,6 +135,7 @@ RESERVED = frozenset(
     | {"parameters"}
     | {"body_parameters", "train_tokens", "train_flops", "train_seconds", "tokens_per_second"}
     | {"peak_memory_bytes", "peak_memory", "notes"}
+    | {"latency_p50", "latency_p95", "texts_per_second", "disk_bytes", "memory_bytes"}
     # columns of published runs
     | {"kind", "seed", "train_size", "status", "failure", "evaluation_split", "steps", "flops"}
     | {"started", "record"}

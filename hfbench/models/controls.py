@@ -4,6 +4,7 @@
 `register_control` in a module that the recipe names under ``imports``.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -118,11 +119,17 @@ class TfidfLogisticRegression:
     version: ClassVar[int] = 2
     problem_types: ClassVar[tuple[ProblemType, ...]] = ALL_KINDS
 
-    def __init__(self, class_weights: tuple[float, ...] | None = None) -> None:
+    def __init__(
+        self,
+        class_weights: tuple[float, ...] | None = None,
+        *,
+        C: float = 1.0,  # noqa: N803
+    ) -> None:
         """Import scikit-learn, for which a run without this control does not wait.
 
         Args:
             class_weights: as of the loss by which a network is trained, see `SequenceLoss`.
+            C: the inverse of the strength of the regularization, as scikit-learn calls it.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.pipeline import make_union
@@ -131,7 +138,7 @@ class TfidfLogisticRegression:
             TfidfVectorizer(token_pattern=_WORD, ngram_range=(1, 2)),
             TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5)),
         )
-        self.class_weights = class_weights
+        self.class_weights, self.C = class_weights, C
         self.regressions: list[Any] = []
 
     def fit(
@@ -142,18 +149,20 @@ class TfidfLogisticRegression:
 
         features, self.kind = self.features.fit_transform(texts), _kind_of(labels)
         if self.kind == "regression":
-            self.regressions = [Ridge().fit(features, labels)]
+            self.regressions = [Ridge(alpha=1 / self.C).fit(features, labels)]
         elif self.kind == "multi_label_classification":
             weights = self.class_weights or (1.0,) * num_labels
             self.regressions = [
-                LogisticRegression(max_iter=1000, class_weight={1: weight}).fit(features, of)
+                LogisticRegression(C=self.C, max_iter=1000, class_weight={1: weight}).fit(
+                    features, of
+                )
                 if of.any() and not of.all()
                 else _Always(bool(of.any()))
                 for of, weight in zip(labels.T, weights, strict=True)
             ]
         else:
             by_class = self.class_weights and dict(enumerate(self.class_weights))
-            regression = LogisticRegression(max_iter=1000, class_weight=by_class)
+            regression = LogisticRegression(C=self.C, max_iter=1000, class_weight=by_class)
             self.regressions = [regression.fit(features, labels)]
         return self
 
@@ -242,7 +251,16 @@ def refuse_unfit_control(name: str, kind: ProblemType, key: str) -> None:
         )
 
 
-def build_control(name: str, class_weights: tuple[float, ...] | None = None) -> Control:
-    """The control of this name, not yet fitted; only TF-IDF knows what to do with weights."""
+def build_control(
+    name: str, class_weights: tuple[float, ...] | None = None, config: Mapping[str, Any] = {}
+) -> Control:
+    """The control of this name, not yet fitted; only TF-IDF knows what to do with weights.
+
+    Args:
+        name: in `CONTROLS`.
+        class_weights: of the training loss.
+        config: arguments of its class.
+    """
     control = CONTROLS[name]
-    return control(class_weights) if control is TfidfLogisticRegression else control()
+    weights = (class_weights,) if control is TfidfLogisticRegression else ()
+    return control(*weights, **config)

@@ -38,11 +38,12 @@ def model_without_weights(
         head: what stands on its body.
         num_labels: of a classifier; a language model has none.
     """
-    config = prepared.config
+    changes: dict[str, Any] = {}
     if head == "classifier":
         # what a checkpoint says of its own head may not go with so many labels
         changes = {"num_labels": num_labels, "problem_type": None}
-        config = type(config).from_dict({**config.to_dict(), **changes})
+    # a copy: an embedding that gets a row more says so in the configuration
+    config = type(prepared.config).from_dict({**prepared.config.to_dict(), **changes})
     with torch.device("meta"):
         model = AUTO_CLASSES[head].from_config(
             config, trust_remote_code=prepared.entry.trust_remote_code
@@ -56,11 +57,11 @@ def parameter_count(prepared: PreparedModel, head: Head, num_labels: int | None)
     return count_parameters(model_without_weights(prepared, head, num_labels))[0]
 
 
-def matrix_parameters(prepared: PreparedModel, head: Head, num_labels: int | None) -> int:
+def matrix_parameters(model: nn.Module) -> int:
     """Parameters that every token is multiplied by: matrices that are no embeddings."""
     return sum(
         parameter.numel()
-        for module in model_without_weights(prepared, head, num_labels).modules()
+        for module in model.modules()
         # a head that shares the embedding's matrix is a module of its own
         if not isinstance(module, nn.Embedding)
         for parameter in module.parameters(recurse=False)

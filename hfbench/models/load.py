@@ -22,6 +22,7 @@ from hfbench.models.origin import order_outputs
 from hfbench.models.prepare import PreparedModel, named
 from hfbench.recipe.model import Lora
 from hfbench.recipe.types import ProblemType
+from hfbench.system.hub import refuse_damaged_download
 
 # Loading a `.bin` starts a thread that asks the Hub to convert the repo; nobody asked for that.
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
@@ -71,6 +72,25 @@ def load_causal_lm(prepared: PreparedModel, init_seed: int) -> PreTrainedModel:
     return model
 
 
+def load_prompted(prepared: PreparedModel, pretrained: Path | None) -> PreTrainedModel:
+    """The language model as it is, to be asked, in evaluation mode.
+
+    Args:
+        prepared: what `prepare_model` gave.
+        pretrained: folder of what pretraining left, to be read in its place.
+
+    Raises:
+        UserError: if the checkpoint has no language-model head.
+    """
+    model, new = _load(AutoModelForCausalLM, prepared, 0, {}, pretrained)
+    if new:
+        raise UserError(
+            f"models.{prepared.entry.name}.prompt: {prepared.entry.source} has no "
+            f"{min(new)}, so that its language-model head would be random"
+        )
+    return model.eval()
+
+
 def _load(
     auto_class: Any,
     prepared: PreparedModel,
@@ -97,6 +117,10 @@ def _load(
                 ignore_mismatched_sizes=True,  # a head for other labels is replaced
                 output_loading_info=True,
                 **options,
+            )
+        if prepared.revision:
+            refuse_damaged_download(
+                entry.model_name_or_path, prepared.revision, f"models.{entry.name}"
             )
         _refuse_random_body(model, info, f"models.{entry.name}")
         _refuse_foreign_tokenizer(prepared, model)

@@ -101,7 +101,8 @@ def checkpoint_notes(entry: Model, config: PreTrainedConfig, revision: str | Non
     dtype = config.dtype
     if isinstance(dtype, torch.dtype) and dtype != torch.float32:
         notes.append(f"its weights were cast from {str(dtype).removeprefix('torch.')} to float32")
-    if pooling := _sentence_pooling(entry.model_name_or_path, revision):
+    is_used = entry.probe is not None and entry.probe.pooling is None
+    if not is_used and (pooling := _sentence_pooling(entry.model_name_or_path, revision)):
         notes.append(f"the pooling of sentence-transformers ({pooling}) is left out")
     return notes
 

@@ -31,12 +31,13 @@ _SHORT = 16
 _known: dict[tuple[Any, ...], str | None] = {}
 
 
-def refuse_unfit(prepared: PreparedModel, length: int) -> None:
-    """Refuse to pretrain what is no causal language model.
+def refuse_unfit(prepared: PreparedModel, length: int, what: str = "pretrain") -> None:
+    """Refuse to pretrain, or to prompt, what is no causal language model.
 
     Args:
         prepared: a model with a language-model head.
         length: tokens of the longest example.
+        what: key of the recipe that wants one.
 
     Raises:
         UserError: naming the model, and what it does.
@@ -48,8 +49,8 @@ def refuse_unfit(prepared: PreparedModel, length: int) -> None:
     if fault := _known[key]:
         entry = prepared.entry
         raise UserError(
-            f"models.{entry.name}.pretrain: {entry.source} {fault} (unfair: true pretrains it all "
-            "the same)"
+            f"models.{entry.name}.{what}: {entry.source} {fault}"
+            + (" (unfair: true pretrains it all the same)" if what == "pretrain" else "")
         )
 
 

@@ -58,12 +58,15 @@ def choose_run(model: ModelRuns, seed: str, results: Path) -> Choice:
         results: the folder, for messages.
 
     Raises:
-        UserError: if there is no such run, or the model is a control.
+        UserError: if there is no such run, or the model was not trained.
     """
     if not model.finished:
         raise UserError(f"{results}: no run of {model.name} finished")
     if not model.trained:
-        raise UserError(f"{results}: {model.name} is a control: it has no weights to publish")
+        kind = model.finished[0].kind
+        raise UserError(
+            f"{results}: {model.name} is a {kind}: it has no weights of its own to publish"
+        )
     runs = {str(record.seed): record for record in model.trained}
     if seed in runs:
         return Choice(runs[seed], f"seed {seed} was asked for")

@@ -25,7 +25,6 @@ from hfbench.publish.repos import check_repo_id, hub_errors, look_at, upload
 from hfbench.records.predictions import read_predictions_table
 from hfbench.records.schema import (
     Compared,
-    ControlRecord,
     FailedRecord,
     Record,
     TrainedRecord,
@@ -280,8 +279,7 @@ def _run_row(record: Record, scores: dict[str, float]) -> dict[str, Any]:
     row["parameters"] = record.model_facts.parameters
     if isinstance(record, Compared):
         row["evaluation_split"] = record.task.evaluation_split
-    if isinstance(record, ControlRecord):
-        row["train_seconds"] = record.fit_seconds
+        row["train_seconds"] = record.learning_seconds
     if isinstance(record, TrainedRecord):
         training = record.training
         row |= {"steps": training.steps, "flops": training.flops}

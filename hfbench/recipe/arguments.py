@@ -142,13 +142,13 @@ def _check_training_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
                 f"{name} goes with a pretrain block, whose checkpoints it publishes; publish a "
                 "classifier with `hfbench push` when it has been compared"
             )
-        _check_training_argument(name, value)
+        check_training_argument(name, value)
     return arguments
 
 
 def _check_pretraining_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     for name, value in arguments.items():
-        _check_training_argument(name, value)
+        check_training_argument(name, value)
     given = [name for name in PUBLISHING_ARGUMENTS if name in arguments]
     if not arguments.get("push_to_hub"):
         if given and given != ["push_to_hub"]:
@@ -167,7 +167,7 @@ def _check_pretraining_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _check_training_argument(name: str, value: Any) -> None:
+def check_training_argument(name: str, value: Any) -> None:
     if name in OWNED_ARGUMENTS:
         raise ValueError(f"{name} cannot be set here: {OWNED_ARGUMENTS[name]}")
     if problem := check_field(name, value, training_arguments_fields()):

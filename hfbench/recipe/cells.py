@@ -30,7 +30,7 @@ class Cell:
     model: Model
     """With everything that the recipe says for all models written out."""
     seed: int | None
-    """None where nothing is random: a pretraining, a control on the whole train split."""
+    """None where nothing is random (`Model.is_random`): a pretraining, most that is not trained."""
     train_size: int | None
     """Training examples of a learning curve's point; None: the whole train split."""
     settings: dict[str, Any]
@@ -54,6 +54,11 @@ class Cell:
         return self.kind != "pretraining"
 
     @property
+    def can_be_refused(self) -> bool:
+        """Whether what it needs may not be had or not fit, as a checkpoint or a file of answers."""
+        return self.model.control is None
+
+    @property
     def subset(self) -> tuple[int, int] | None:
         """Seed and size of its part of the train split; None: all of it."""
         if self.train_size is None:
@@ -63,9 +68,14 @@ class Cell:
 
     @property
     def head(self) -> Head | None:
-        """Of its network; None for a control."""
+        """Of the network that it trains; None where it trains none."""
         heads: dict[Kind, Head] = {"classification": "classifier", "pretraining": "language model"}
         return heads.get(self.kind)
+
+    @property
+    def has_network(self) -> bool:
+        """Whether it needs a network, to be trained or not."""
+        return self.kind == "pretraining" or self.model.has_network
 
     @property
     def pretraining(self) -> Pretrain:
@@ -85,6 +95,8 @@ class Cell:
     @property
     def training_arguments(self) -> dict[str, Any]:
         """TrainingArguments by name: hfbench's choices, the optimizer's, the recipe's."""
+        if self.head is None:  # where it runs, and nothing of a training
+            return self.model.training_arguments
         if self.kind == "pretraining":
             own, defaults = self.pretraining.training_arguments, _PRETRAINING_ARGUMENTS
         else:
@@ -101,14 +113,15 @@ class Cell:
 
 def plan_pretraining(recipe: Recipe) -> list[Cell]:
     """One cell for each model that is to be pretrained; of several tasks, for each of them."""
-    if recipe.tasks:
+    if recipe.has_parts:
         return [cell for one in recipe.by_task for cell in plan_pretraining(one)]
     cells = []
     for entry in recipe.models:
         if entry.pretrain is None:
             continue
-        # how the model is fine-tuned later has no part in it
-        changes: dict[str, Any] = {"training_arguments": {}, "optimizer": None, "lora": None}
+        # what becomes of the model later has no part in it
+        none = dict.fromkeys(("optimizer", "lora", "probe", "prompt"))
+        changes: dict[str, Any] = {"training_arguments": {}, "tuned": {}, **none}
         model = _write_out(entry, recipe).model_copy(update=changes)
         settings = _settings(recipe, model)
         cells.append(Cell("pretraining", model, None, None, settings, recipe.task_name))
@@ -123,10 +136,10 @@ def pretraining_of(cell: Cell, recipe: Recipe) -> Cell:
 def plan_comparison(recipe: Recipe) -> list[Cell]:
     """Each model of the table with each train size and seed.
 
-    A control on the whole train split runs once, since nothing in it is random; a subset is. Where
+    What is not random on the whole train split, as a control, runs once; a subset is random. Where
     there are several tasks, these are of one after the other.
     """
-    if recipe.tasks:
+    if recipe.has_parts:
         return [cell for one in recipe.by_task for cell in plan_comparison(one)]
     if recipe.task is None:
         return []
@@ -134,8 +147,9 @@ def plan_comparison(recipe: Recipe) -> list[Cell]:
     sizes: list[int | None] = [*recipe.train_sizes] or [None]
     for entry in recipe.models:
         model = _write_out(entry, recipe)
-        is_random = recipe.train_sizes or not entry.control
-        seeds: list[int | None] = [*recipe.seeds] if is_random else [None]
+        is_random = recipe.train_sizes or entry.is_random
+        own = entry.predictions.seeds if entry.predictions else None
+        seeds: list[int | None] = [*(own or recipe.seeds)] if is_random else [None]
         cells += [_compared_cell(recipe, model, n, seed) for n in sizes for seed in seeds]
     return cells
 
@@ -146,10 +160,11 @@ def _compared_cell(recipe: Recipe, model: Model, train_size: int | None, seed: i
         settings["seeds"] = [seed]
     if train_size is not None:
         settings["train_sizes"] = [train_size]
-    if not model.control:
+    if model.is_trained:
         settings["selection"] = recipe.selection
-    kind: Kind = "control" if model.control else "classification"
-    return Cell(kind, model, seed, train_size, settings, recipe.task_name)
+        if recipe.early_stopping:
+            settings["early_stopping"] = recipe.early_stopping.model_dump(mode="json")
+    return Cell(model.kind, model, seed, train_size, settings, recipe.task_name)
 
 
 def brings_tokenizer(model_name_or_path: str) -> bool:
@@ -165,7 +180,7 @@ def brings_tokenizer(model_name_or_path: str) -> bool:
 
 def _write_out(entry: Model, recipe: Recipe) -> Model:
     """The model's entry with the recipe's values where it has none of its own."""
-    if entry.control:
+    if not entry.has_network:
         return entry
     name = entry.model_name_or_path
     brings_one = name is not None and brings_tokenizer(name)
@@ -173,12 +188,15 @@ def _write_out(entry: Model, recipe: Recipe) -> Model:
     if pretrain:
         changes = {"optimizer": pretrain.optimizer or recipe.optimizer}
         pretrain = pretrain.model_copy(update=changes)
+    optimizer, arguments = recipe.optimizer, recipe.training_arguments
+    if not entry.is_trained:  # the recipe's are for those that are, but for where all run
+        arguments = {name: value for name, value in arguments.items() if name == "use_cpu"}
     return entry.model_copy(
         update={
             "tokenizer": entry.tokenizer or (None if brings_one else recipe.tokenizer),
-            "optimizer": entry.optimizer or recipe.optimizer,
+            "optimizer": (entry.optimizer or optimizer) if entry.is_trained else None,
             "pretrain": pretrain,
-            "training_arguments": {**recipe.training_arguments, **entry.training_arguments},
+            "training_arguments": {**arguments, **entry.training_arguments},
         }
     )
 
@@ -187,6 +205,10 @@ def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
     entry = model.model_dump(mode="json", exclude_none=True)
     for name in PUBLISHING_ARGUMENTS:  # where checkpoints go has no part in what comes out
         entry.get("pretrain", {}).get("training_arguments", {}).pop(name, None)
+    entry.get("predictions", {}).pop("seeds", None)  # the recipe's own says which one
+    del entry["tune"]  # a cell has its settings
+    if not entry["tuned"]:
+        del entry["tuned"]
     settings: dict[str, Any] = {"models": [entry]}
     if recipe.imports:
         settings["imports"] = recipe.imports

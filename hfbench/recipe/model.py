@@ -4,18 +4,29 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from hfbench.errors import nearest
 from hfbench.recipe.arguments import Optimizer, PretrainingArgumentsDict, TrainingArgumentsDict
 from hfbench.recipe.fields import check_field, custom_gpt_fields, custom_gpt_presets
+from hfbench.recipe.predictions import Predictions, from_name
+from hfbench.recipe.rivals import Probe, Prompt, as_section
 from hfbench.recipe.section import Section
-from hfbench.recipe.types import ClassPath, Line, Name, Revision, Seed, Share
+from hfbench.recipe.tuning import Choices, ModelSpace, Range, Settings, Tune, parse_values
+from hfbench.recipe.types import ClassPath, FunctionPath, Kind, Line, Name, Revision, Seed, Share
 
 BuiltinCorpus = Literal["pets", "sentiment-unlabelled"]
 BuiltinControl = Literal["majority", "tfidf-logreg"]
 BUILTIN_CORPORA: tuple[str, ...] = get_args(BuiltinCorpus)
 BUILTIN_CONTROLS: tuple[str, ...] = get_args(BuiltinControl)
+_CONFIG_OF_CONTROLS: dict[str, tuple[str, ...]] = {"majority": (), "tfidf-logreg": ("C",)}
 
 
 class Corpus(Section):
@@ -130,6 +141,17 @@ class Model(Section):
     """``majority``, ``tfidf-logreg`` (TF-IDF of words and of runs of characters, and logistic
     regression), or one of your own, which a module of ``imports`` registers
     (``hfbench.models.controls.register_control``)."""
+    estimator: FunctionPath | None = None
+    """A control that is any estimator of scikit-learn's kind: ``package.module:make``, a function
+    that returns one which fits texts, e.g. a Pipeline. The module is found as those of ``imports``
+    are."""
+    predictions: Annotated[Predictions | None, BeforeValidator(from_name)] = None
+    """Answers that something else gave: the model in production, an API, another's run. The name of
+    a file, e.g. ``answers.csv``, or a mapping that says how it is read."""
+    probe: Annotated[Probe | None, BeforeValidator(as_section)] = None
+    """Do not train the network: fit a classifier to its frozen features, e.g. ``probe: linear``."""
+    prompt: Prompt | None = None
+    """Do not train the language model: ask it which label's words are likeliest after a text."""
     revision: Revision | None = None
     trust_remote_code: bool = False
     """Run the code that comes with this checkpoint."""
@@ -140,7 +162,8 @@ class Model(Section):
     comparison unfair, or pretrain what is no causal language model: to show what that does. A
     footnote of the table says so."""
     config: dict[str, Any] = {}
-    """Fields of the model's configuration, e.g. ``n_positions: 256``."""
+    """Fields of the model's configuration, e.g. ``n_positions: 256``; of a control the arguments of
+    its class, of ``tfidf-logreg`` ``C``, the inverse of the strength of its regularization (1)."""
     tokenizer: Tokenizer | None = None
     """Default: the checkpoint's own, where it has one, else the recipe's."""
     pretrain: Pretrain | None = None
@@ -150,33 +173,162 @@ class Model(Section):
     """Default: the recipe's."""
     training_arguments: TrainingArgumentsDict = {}
     """Merged over the recipe's."""
+    tune: ModelSpace = {}
+    """Its own part of the space of the recipe's ``tune``, merged over that; ``null`` in place of
+    values takes a key out. Besides training arguments and ``lora.r``, fields of its configuration:
+    ``{config.attention_dropout: [0.0, 0.1]}``, of a control ``{config.C: {log: [0.01, 100]}}``."""
+    tuned: dict[str, Any] = {}
+    """What tuning gave it, key -> value; hfbench writes this into records."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Model":
-        self._require_one_of("model_name_or_path", "preset", "model_type", "model", "control")
+        self._require_one_of(
+            "model_name_or_path", "preset", "model_type", "model", "control", "estimator",
+            "predictions",
+        )  # fmt: skip
         self._allow_only_with("model_name_or_path", "revision", "trust_remote_code", "random_init")
-        if self.unfair and (self.preset or self.control):
+        if self.unfair and (self.preset or self.kind != "classification"):
             raise ValueError("unfair is for an architecture of one's own")
+        for name in _UNFIT.get(self.kind, ()):
+            if getattr(self, name):
+                raise ValueError(f"{name} has no meaning for the {self.kind} {self.source!r}")
         if self.control:
-            unfit = ("config", "tokenizer", "pretrain", "lora", "optimizer", "training_arguments")
-            for name in unfit:
-                if getattr(self, name):
-                    raise ValueError(f"{name} has no meaning for the control {self.control!r}")
+            _check_config_of_control(self.control, self.config)
+        elif self.estimator and self.config:
+            raise ValueError("config has no meaning for an estimator: its function sets it up")
         brings_weights = self.model_name_or_path and not self.random_init
-        if self.lora and not (brings_weights or self.pretrain):
-            raise ValueError("lora needs weights to start from: a checkpoint's, or give pretrain")
+        for name in ("lora", "probe", "prompt"):
+            if getattr(self, name) and not (brings_weights or self.pretrain):
+                raise ValueError(
+                    f"{name} needs weights to start from: a checkpoint's, or give pretrain"
+                )
+        if self.kind in ("probe", "prompt") and self.training_arguments.keys() - {"use_cpu"}:
+            raise ValueError(
+                f"training_arguments: a {self.kind} is not trained; it has use_cpu alone"
+            )
         if self.preset is not None:
             _check_preset(self.preset, self.config)
         for name, value in self.config.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"config: {name}: {value} is not a finite number")
+        for key, written in self.tune.items():
+            self._check_tuned(key, written)
         return self
+
+    def _check_tuned(self, key: str, written: Any) -> None:
+        """Refuse a key of ``tune`` that it does not have, gives itself, or may not have so."""
+        owner = key.rpartition(".")[0]
+        if not self.is_trained and not (self.control and owner == "config"):
+            raise ValueError(f"tune: {key} has no meaning for the {self.kind} {self.source!r}")
+        if owner == "lora" and self.lora is None:
+            raise ValueError(f"tune: {key} goes with lora, which is not given")
+        if written is None:
+            return
+        if self.gives(key):
+            raise ValueError(f"tune: {key}: {owner or 'training_arguments'} gives it, too")
+        for value in parse_values(key, written).examples:
+            try:
+                self.with_settings({key: value})
+            except ValidationError as error:
+                detail = error.errors(include_url=False)[0]
+                message = detail["msg"].removeprefix("Value error, ")
+                raise ValueError(f"tune: {key}: {value!r}: {message}") from None
 
     @property
     def source(self) -> str:
         """Where the model comes from, in one word."""
-        named = (self.model_name_or_path, self.preset, self.model_type, self.model, self.control)
-        return next(filter(None, named))
+        if self.predictions:
+            return Path(self.predictions.file).name
+        named = (self.model_name_or_path, self.preset, self.model_type, self.model)
+        return next(filter(None, (*named, self.control, self.estimator)))
+
+    @property
+    def kind(self) -> Kind:
+        """Of its cells in the table."""
+        if self.control or self.estimator:
+            return "control"
+        if self.predictions:
+            return "predictions"
+        if self.probe:
+            return "probe"
+        return "prompt" if self.prompt else "classification"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the Trainer trains it on the task."""
+        return self.kind == "classification"
+
+    @property
+    def has_network(self) -> bool:
+        """Whether a network of transformers answers here, trained or not."""
+        return self.kind not in ("control", "predictions")
+
+    @property
+    def is_random(self) -> bool:
+        """Whether its result depends on the seed where all see the whole train split."""
+        if self.probe:
+            return self.probe.head == "mlp"
+        if self.predictions:
+            return self.predictions.seed_column is not None
+        return self.prompt.shots > 0 if self.prompt else self.kind != "control"
+
+    def gives(self, key: str) -> bool:
+        """Whether it sets itself what a space calls so."""
+        owner, dot, name = key.rpartition(".")
+        if owner == "lora":
+            return self.lora is not None and name in self.lora.model_fields_set
+        return name in (self.config if dot else self.training_arguments)
+
+    def space(self, tune: Tune) -> dict[str, Range | Choices]:
+        """What is tried for it; empty where there is nothing."""
+        shared = {
+            key: written
+            for key, written in tune.space.items()
+            if self.is_trained and not self.gives(key) and (self.lora or "lora." not in key)
+        }
+        written = {**shared, **self.tune}
+        return {key: parse_values(key, values) for key, values in written.items() if values}
+
+    def with_settings(self, settings: Settings) -> "Model":
+        """The model with values for keys of a space.
+
+        Raises:
+            pydantic.ValidationError: if it cannot have one of them.
+        """
+        changes: dict[str, Any] = {"tune": {}, "tuned": settings}
+        for key, value in settings.items():
+            owner, _, name = key.rpartition(".")
+            owner = owner or "training_arguments"
+            now = changes.get(owner, getattr(self, owner))
+            values = now.model_dump(exclude_unset=True) if isinstance(now, Section) else now
+            changes[owner] = {**values, name: value}
+        own = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self).model_validate({**own, **changes})
+
+
+_WITHOUT_NETWORK = (
+    "tokenizer", "pretrain", "lora", "probe", "prompt", "optimizer", "training_arguments",
+)  # fmt: skip
+_UNFIT: dict[Kind, tuple[str, ...]] = {
+    "control": _WITHOUT_NETWORK,
+    "predictions": ("config", *_WITHOUT_NETWORK),
+    "probe": ("prompt", "lora", "optimizer"),
+    "prompt": ("probe", "lora", "optimizer"),
+}
+"""Kind -> keys that mean nothing for it."""
+
+
+def _check_config_of_control(control: str, config: dict[str, Any]) -> None:
+    """Refuse what a built-in control does not take; of others only their class can say."""
+    if control not in _CONFIG_OF_CONTROLS:
+        return
+    known = _CONFIG_OF_CONTROLS[control]
+    for name, value in config.items():
+        if name not in known:
+            takes = f"takes {', '.join(known)}" if known else "takes nothing"
+            raise ValueError(f"config: the control {control!r} has no {name!r}; it {takes}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise ValueError(f"config: {name}: {value!r} must be a number of more than 0")
 
 
 _SIZES = ("n_layer", "n_head", "n_embd", "n_positions", "n_inner", "vocab_size")

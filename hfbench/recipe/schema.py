@@ -6,6 +6,7 @@ field has its line.
 """
 
 import itertools
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,10 +17,23 @@ from hfbench.recipe.arguments import Optimizer, TrainingArgumentsDict
 from hfbench.recipe.model import BUILTIN_CONTROLS, Model, Tokenizer
 from hfbench.recipe.section import Section
 from hfbench.recipe.task import NamedTask, Task
-from hfbench.recipe.types import ModuleName, Name, Seed, Selection, is_pattern
+from hfbench.recipe.tuning import Tune, combinations
+from hfbench.recipe.types import Line, ModuleName, Name, Seed, Selection, is_pattern
 
-FOLDERS = frozenset({"records", "models", "runs", "locks", "push", "plots"})
+TUNING = "tuning"
+"""The folder of a recipe's trials, in its results."""
+FOLDERS = frozenset({"records", "models", "runs", "features", "locks", "push", "plots", TUNING})
 """Beside the folders of tasks in a results folder, so that no task is called so."""
+_LONGEST_TUNED = 58
+
+
+class EarlyStopping(Section):
+    """A training ends when evaluations on the validation split get no better."""
+
+    patience: PositiveInt
+    """It ends after so many evaluations in a row that are no better than the best one before."""
+    metric: Line = "loss"
+    """By what they are compared: ``loss``, or a measure."""
 
 
 class Recipe(Section):
@@ -68,6 +82,13 @@ class Recipe(Section):
     lowest loss (``best_loss``), the highest accuracy (``best_accuracy``) or the best of any other
     measure (``best_f1_macro``) of the evaluations on the validation split during training, the
     earliest among equals."""
+    early_stopping: EarlyStopping | None = None
+    """End the training of every model by the same rule, e.g. ``{patience: 3, metric: loss}``; the
+    weights of the best evaluation are evaluated in the end (``selection``). The learning rate still
+    follows the steps that were planned."""
+    tune: Tune | None = None
+    """Choose settings of each model on other examples than the table reports, with the same budget
+    for each, before the comparison runs with them; see docs/tuning.md."""
     optimizer: Optimizer = "huggingface"
     """``huggingface``: the defaults of TrainingArguments; ``study``: the optimiser of the study."""
     training_arguments: TrainingArgumentsDict = {}
@@ -82,6 +103,7 @@ class Recipe(Section):
     save_models: bool = False
     """Keep the weights of every cell under ``<results>/<name>/models/``."""
     _folder: Path = PrivateAttr(default=Path())
+    _parts: "list[Recipe] | None" = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -104,6 +126,21 @@ class Recipe(Section):
                 f"seeds: looks must rise from 2 or more to at_most ({at_most}), not {numbers}"
             )
         return {**values, "seeds": list(range(at_most)), "looks": numbers}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _selection_of_early_stopping(cls, values: Any) -> Any:
+        """Whoever stops by a measure evaluates the weights that it says are best."""
+        stopping = values.get("early_stopping") if isinstance(values, dict) else None
+        if not isinstance(stopping, dict):
+            return values
+        own = f"best_{stopping.get('metric', 'loss')}"
+        if values.get("selection", own) != own:
+            raise ValueError(
+                f"selection: early_stopping evaluates the weights of {own}, not of "
+                f"{values['selection']}; leave selection out"
+            )
+        return {**values, "selection": own}
 
     @field_validator("models")
     @classmethod
@@ -181,7 +218,7 @@ class Recipe(Section):
         for model in self.models:
             if not self.all_tasks and model.pretrain is None:
                 raise ValueError(f"without a task, model {model.name!r} needs a pretrain block")
-            if model.control or model.model_name_or_path:
+            if model.model_name_or_path or not model.has_network:
                 continue
             tokenizer = model.tokenizer or self.tokenizer
             if tokenizer is None:
@@ -190,6 +227,21 @@ class Recipe(Section):
                 raise ValueError(f"model {model.name!r} has no corpus to train a tokenizer on")
             if tokenizer.train_on == "task" and not self.all_tasks:
                 raise ValueError(f"model {model.name!r}: no task to train a tokenizer on")
+        return self
+
+    @model_validator(mode="after")
+    def _no_curve_of_predictions(self) -> "Recipe":
+        for model in self.models:
+            if model.predictions and self.train_sizes:
+                raise ValueError(
+                    f"model {model.name!r}: predictions have no place on a learning curve "
+                    "(train_sizes): hfbench does not train what gave them"
+                )
+            if model.predictions and self.tasks:
+                raise ValueError(
+                    f"model {model.name!r}: one file of predictions is of one task; give each "
+                    "task a recipe of its own, and `hfbench table --overall` compares over them"
+                )
         return self
 
     @model_validator(mode="after")
@@ -206,23 +258,94 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _can_select(self) -> "Recipe":
+        chooses = "early_stopping" if self.early_stopping else "selection"
+        chosen = {chooses: self.selection} if self.selection != "last" else {}
+        for model in self.models:
+            if model.probe and model.probe.pooling == "best":
+                chosen[f"models.{model.name}.probe.pooling"] = "best"
+        without = [
+            key
+            for key, task in self.all_tasks.items()
+            if task.test_split is None and task.trial is None  # a trial is in no table
+        ]
+        if chosen and (without or not self.all_tasks):
+            key, rule = next(iter(chosen.items()))
+            raise ValueError(
+                f"{key}: {rule} chooses on the validation examples, so the table needs others: "
+                f"give {(without or ['task'])[0]}.test_split"
+            )
         if self.selection == "last":
             return self
-        without = [key for key, task in self.all_tasks.items() if task.test_split is None]
-        if without or not self.all_tasks:
-            raise ValueError(
-                f"selection: {self.selection} chooses on the validation examples, so the table "
-                f"needs others: give {(without or ['task'])[0]}.test_split"
-            )
         of_tasks = [task.training_arguments for task in self.tasks] or [{}]
         for model, own in itertools.product(self.models, of_tasks):
             arguments = {**self.training_arguments, **model.training_arguments, **own}
-            if arguments.get("eval_strategy") == "no" and not model.control:
+            if arguments.get("eval_strategy") == "no" and model.is_trained:
                 raise ValueError(
                     f"selection: {self.selection} needs evaluations during training, but model "
                     f"{model.name!r} has eval_strategy: no; give epoch or steps"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _can_tune(self) -> "Recipe":
+        if self.tune is None:
+            if tuned := [model.name for model in self.models if model.tune]:
+                raise ValueError(f"models.{tuned[0]}.tune goes with tune, which is not given")
+            return self
+        if not self.all_tasks:
+            raise ValueError("tune: there is no task to choose settings on")
+        if self.train_sizes:
+            raise ValueError(
+                "tune: settings would be chosen with more examples than the smaller of train_sizes "
+                "have; give one of the two"
+            )
+        for key, task in self.all_tasks.items():
+            if task.split == "last" and (self.tune.folds or task.test_split is None):
+                raise ValueError(
+                    f"tune: {key}.split: last says that rows are in the order of time, which folds "
+                    f"would break: give {key}.test_split and no tune.folds"
+                )
+        self._check_spaces(self.tune)
+        return self
+
+    def _check_spaces(self, tune: Tune) -> None:
+        spaces = {model.name: model.space(tune) for model in self.models}
+        if not any(spaces.values()):
+            raise ValueError("tune: no model has anything to tune: give tune.space")
+        for key in tune.space:
+            if not any(key in space for space in spaces.values()):
+                raise ValueError(f"tune.space.{key}: no model has it, or each gives its own value")
+        for task, model in itertools.product(self.tasks, self.models):
+            if both := sorted({*task.training_arguments} & {*model.tune}):
+                raise ValueError(
+                    f"tasks.{task.name}.training_arguments.{both[0]}: models.{model.name}.tune has "
+                    "it, too"
+                )
+        for model in self.models:
+            space, number = spaces[model.name], combinations(spaces[model.name])
+            if not space:
+                continue
+            if len(model.name) > _LONGEST_TUNED:
+                raise ValueError(
+                    f"model {model.name!r}: a name of up to {_LONGEST_TUNED} characters is wanted, "
+                    "since its trials are called after it"
+                )
+            if tune.sampler == "grid" and number is None:
+                continuous = [key for key, values in space.items() if not hasattr(values, "values")]
+                raise ValueError(
+                    f"tune.sampler: a grid is of lists of choices, and {continuous[0]} of model "
+                    f"{model.name!r} is a range; give a list, or sampler: random"
+                )
+            if tune.sampler != "grid" and number is not None and number <= (tune.trials or 0):
+                raise ValueError(
+                    f"tune.trials: model {model.name!r} has {number} combinations, and is to have "
+                    f"{tune.trials} trials; sampler: grid tries each of them once"
+                )
+            if not model.is_trained and not tune.trials and not tune.train_seconds and tune.flops:
+                raise ValueError(
+                    f"tune.flops: those of {model.name!r}, which is not trained, are not counted; "
+                    "give trials as well"
+                )
 
     @classmethod
     def from_values(cls, values: dict[str, Any], folder: Path) -> "Recipe":
@@ -257,6 +380,8 @@ class Recipe(Section):
 
         The name of each, ``<recipe>/<task>``, is the path of its results.
         """
+        if self._parts is not None:
+            return self._parts
         if not self.tasks:
             return [self]
         return [
@@ -272,12 +397,32 @@ class Recipe(Section):
         ]
 
     @property
+    def has_parts(self) -> bool:
+        """Whether `by_task` gives others than itself."""
+        return bool(self.tasks) or self._parts is not None
+
+    def of_parts(self, parts: "list[Recipe]") -> "Recipe":
+        """The recipe with these in place of its tasks; their names begin with its own and ``/``."""
+        recipe = self.model_copy()
+        recipe._parts = parts
+        return recipe
+
+    def only(self, models: Collection[str], seeds: list[int]) -> "Recipe":
+        """The recipe with the models of these names, and with these seeds, alone."""
+        own = [model for model in self.models if model.name in models]
+        recipe = self.model_copy(update={"models": own, "seeds": seeds})
+        if self._parts is not None:
+            recipe._parts = [part.only(models, seeds) for part in self._parts]
+        return recipe
+
+    @property
     def modules(self) -> dict[str, str]:
         """Module -> the key that names it, of every module whose code this recipe runs."""
         modules = dict.fromkeys(self.imports, "imports")
         for model in self.models:
-            if model.model:
-                modules.setdefault(model.model.partition(":")[0], f"models.{model.name}.model")
+            for key in ("model", "estimator"):
+                if path := getattr(model, key):
+                    modules.setdefault(path.partition(":")[0], f"models.{model.name}.{key}")
         return modules
 
     @property
@@ -295,6 +440,8 @@ class Recipe(Section):
             if not is_pattern(name)
         }
         for index, model in enumerate(self.models):
+            if model.predictions:
+                paths[f"models[{index}].predictions"] = self.folder / model.predictions.file
             if model.pretrain and model.pretrain.corpus.text_file:
                 key = f"models[{index}].pretrain.corpus.text_file"
                 paths[key] = self.folder / model.pretrain.corpus.text_file
@@ -302,8 +449,8 @@ class Recipe(Section):
 
 
 def _with_arguments(model: Model, task: NamedTask) -> Model:
-    """``model`` with what the task says of its training; a control is not trained."""
-    if model.control or not task.training_arguments:
+    """``model`` with what the task says of its training, where it is trained."""
+    if not (model.is_trained and task.training_arguments):
         return model
     arguments = {**model.training_arguments, **task.training_arguments}
     return model.model_copy(update={"training_arguments": arguments})

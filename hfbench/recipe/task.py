@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from hfbench.recipe.arguments import TrainingArgumentsDict
 from hfbench.recipe.fields import shown
 from hfbench.recipe.section import Section
+from hfbench.recipe.tuning import Fold
 from hfbench.recipe.types import Line, Lines, Name, ProblemType, Revision, Seed, Share, Truncation
 
 BuiltinTask = Literal["sentiment"]
@@ -126,6 +127,9 @@ class Task(Section):
     frequent. Results hold the columns' values."""
     title: Line | None = None
     """What results call the data; default: the data set or the names of the files."""
+    trial: Literal["validation"] | Fold | None = None
+    """What the recipe's ``tune`` sees of the task: all but the test, or only the train split, of
+    which a part becomes the validation. hfbench writes this into records of trials."""
 
     @field_validator("text_column")
     @classmethod

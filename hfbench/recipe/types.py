@@ -46,9 +46,17 @@ def _check_module(name: str) -> str:
 
 
 def _check_class(path: str) -> str:
+    return _check_path(path, "class", "ConfigClass")
+
+
+def _check_function(path: str) -> str:
+    return _check_path(path, "function", "make")
+
+
+def _check_path(path: str, what: str, example: str) -> str:
     module, _, name = path.partition(":")
     if not name.isidentifier():
-        raise ValueError(f"{shown(path)} is no class: write it as package.module:ConfigClass")
+        raise ValueError(f"{shown(path)} is no {what}: write it as package.module:{example}")
     return f"{_check_module(module)}:{name}"
 
 
@@ -71,12 +79,14 @@ Lines = Annotated[list[Line], Field(min_length=1)]
 Revision = Annotated[str, AfterValidator(_check_revision)]
 ModuleName = Annotated[str, AfterValidator(_check_module)]
 ClassPath = Annotated[str, AfterValidator(_check_class)]
+FunctionPath = Annotated[str, AfterValidator(_check_function)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """As NumPy and torch take them."""
 
-Kind = Literal["classification", "control", "pretraining"]
-"""A classifier is trained, a control is fitted, or a language model is pretrained."""
+Kind = Literal["classification", "control", "predictions", "pretraining", "probe", "prompt"]
+"""A classifier is trained, a control is fitted, a file's answers are taken, a language model is
+pretrained, a probe is fitted to the features of a network, or a language model is prompted."""
 Head = Literal["classifier", "language model"]
 """What stands on the body of a neural network."""
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -27,6 +28,9 @@ class Asked(BaseModel):
     metrics: list[str] = Field(default=[], description="Further measures that are columns.")
     seeds: list[int] = Field(default=[], description="Those that the recipe names.")
     looks: list[int] = Field(default=[], description="Seeds at each planned look; [] without.")
+    tune: dict[str, Any] | None = Field(
+        default=None, description="How settings were to be chosen; null: they were not."
+    )
     asked: str = Field(default="", description="When; ISO 8601, UTC.")
     finished: int = Field(default=0, description="Compared runs that had a result then.")
 
@@ -41,6 +45,7 @@ class Asked(BaseModel):
             metrics=recipe.task.metrics if recipe.task else [],
             seeds=recipe.seeds,
             looks=recipe.looks,
+            tune=recipe.tune.model_dump(mode="json", exclude_none=True) if recipe.tune else None,
             asked=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             finished=finished,
         )

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from hfbench.recipe.arguments import deciding_arguments
+from hfbench.recipe.types import Kind
 
 _HASH_SHOWN = 12  # hexadecimal digits, where a difference is said
 
@@ -17,11 +18,26 @@ def cell_id(identity: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def concepts(*, control: str | None, is_custom_gpt: bool, has_lora: bool) -> list[str]:
-    """The parts of hfbench whose versions decide the result of such a cell."""
-    if control:
-        return [f"control.{control}", "metrics"]
-    names = ["data", "metrics", "models", "training"]
+def concepts(
+    kind: Kind,
+    *,
+    control: str | None = None,
+    is_custom_gpt: bool = False,
+    is_pretrained: bool = False,
+    has_lora: bool = False,
+) -> list[str]:
+    """The parts of hfbench whose versions decide the result of such a cell.
+
+    ``control``: its name; None: an estimator. ``is_pretrained``: by hfbench, here.
+    """
+    if kind == "predictions":
+        return ["data", "data.answers", "metrics"]
+    if kind == "control":
+        return [f"control.{control}" if control else "estimator", "metrics"]
+    names = ["data", "metrics", "models"]
+    is_trained = kind in ("classification", "pretraining")
+    names += ["training"] if is_trained or is_pretrained else []
+    names += [] if is_trained else [kind]
     names += ["models.custom_gpt"] if is_custom_gpt else []
     return names + (["models.lora"] if has_lora else [])
 
@@ -64,12 +80,14 @@ def upgrade(record: dict[str, Any]) -> dict[str, Any]:
 def _upgrade_identity(old: dict[str, Any]) -> dict[str, Any]:
     new = _without_observers(old)
     control, training = old.get("control"), old.get("training", {})
+    kind: Kind = "control" if control else old["kind"]
     names = concepts(
+        kind,
         control=control,
         is_custom_gpt=old.get("model", {}).get("class") == "CustomGPTConfig",
         has_lora=bool(training.get("lora")),
     )
-    return {**new, "kind": "control" if control else old["kind"], "code": dict.fromkeys(names, 1)}
+    return {**new, "kind": kind, "code": dict.fromkeys(names, 1)}
 
 
 def _without_observers(identity: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from hfbench.records.predictions import read_predictions_table
 from hfbench.records.record_file import as_json
 from hfbench.records.schema import Compared, Record
 from hfbench.records.store import ResultsFolder, load_records, write_predictions
-from hfbench.system.files import atomic, make_folder, writing
+from hfbench.system.files import atomic, clear_unfinished, make_folder, writing
 from hfbench.system.hashes import hash_file
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def pack(folder: ResultsFolder) -> int:
         raise UserError(f"{folder.path}: {running[0]} is running; pack when it has ended")
     records = {record.stem: record for record in load_records(folder.path)}
     with writing(str(folder.path)):
+        for name in (RECORDS, PREDICTIONS):
+            clear_unfinished(folder.path / name)
         rows = _write_predictions(records, folder)
         _write_records(records, rows, folder)  # last: from here on they count
     for stem, record in records.items():
@@ -71,6 +73,7 @@ def unpack(folder: ResultsFolder) -> list[str]:
     with writing(str(folder.path)):
         make_folder(folder.records)
         for stem in packed.stems:
+            folder.clear_unfinished(stem)
             try:
                 text = _unpack_predictions(stem, packed, folder)
             except RecordError as error:

@@ -114,8 +114,10 @@ def _refuse_other_rows(source: "_File | _PackedTable", record: Compared) -> None
     Raises:
         ValueError: if it has other rows.
     """
-    splits = record.task.splits.items()
-    expected = sum(split.examples for name, split in splits if name != "train")
+    splits = record.task.splits
+    if strange := record.metrics.keys() - (splits.keys() - {"train"}):
+        raise ValueError(f"metrics of {sorted(strange)[0]!r}, which has no predictions")
+    expected = sum(splits[name].examples for name in record.metrics)
     if source.rows != expected:
         raise ValueError(f"{source.rows:,} rows, not {expected:,} as the record says")
     outputs = len(record.task.labels)

@@ -10,16 +10,13 @@ import hashlib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
 from hfbench.recipe.types import Kind, ProblemType, Selection, cell_stem
+from hfbench.records.parts import RecordPart, Tokens
+from hfbench.records.rivals import FeatureFacts, HeadFacts, PromptFacts
+from hfbench.records.use import UseFacts
 
 SCHEMA_VERSION: Literal[3] = 3
 SCHEMA_BEFORE = 2  # which is read, too, see `identity.upgrade`
@@ -34,25 +31,8 @@ RUN = 8
 NEAR_SHARE = 0.8
 """Of a text's words, as a fraction."""
 
-_LARGEST = 10**18
-
 Curves = dict[str, list[dict[str, float]]]
 """Split -> points, in the order of training."""
-
-
-class RecordPart(BaseModel):
-    """A part of the record; a key that the schema does not know is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _counts_what_there_can_be(self) -> Self:
-        """JSON has whole numbers of any length, and neither a float nor Arrow has."""
-        for name, value in self.__dict__.items():
-            for number in value.values() if isinstance(value, dict) else (value,):
-                if isinstance(number, int) and abs(number) > _LARGEST:
-                    raise ValueError(f"{name}: a whole number of more than 18 digits")
-        return self
 
 
 class Target(RecordPart):
@@ -140,17 +120,6 @@ class CorpusData(RecordPart):
     content_hash: dict[str, str] = Field(description="train and validation: SHA-256 of the texts.")
 
 
-class Tokens(RecordPart):
-    """Token counts of one split; padding does not count."""
-
-    total: int = Field(description="Tokens after truncation.")
-    truncated_examples: int = Field(description="Examples that were cut at max_length.")
-    cut: int | None = Field(
-        default=None,
-        description="Tokens that truncation cut off; null in records from before it was counted.",
-    )
-
-
 class ModelFacts(RecordPart):
     """What was trained."""
 
@@ -193,6 +162,15 @@ class TrainingFacts(RecordPart):
         description="Which weights are evaluated: the last, or those of the validation's best."
     )
     selected_step: int = Field(description="Optimizer step of the weights that are evaluated.")
+    patience: int | None = Field(
+        default=None,
+        description="Early stopping: evaluations in a row without a better one after which the "
+        "training ended; null: none.",
+    )
+    planned_steps: int | None = Field(
+        default=None,
+        description="With early stopping: the steps that it would have taken at most.",
+    )
     examples_seen: int = Field(description="Training examples seen, repetitions included.")
     tokens_seen: int = Field(description="Their tokens, padding apart.")
     tokens: dict[str, Tokens] = Field(description="Token counts by split.")
@@ -351,6 +329,10 @@ class FinishedRecord(RunRecord):
             "token), perplexity, and bits_per_byte of the text that is predicted."
         ),
     )
+    not_recorded: dict[str, str] = Field(
+        default={},
+        description="What is null in this record because it could not be had -> the reason.",
+    )
 
 
 class TrainedRecord(FinishedRecord):
@@ -363,10 +345,6 @@ class TrainedRecord(FinishedRecord):
             "dropout), grad_norm, learning_rate; validation: loss and the metrics. Each entry has "
             "step and epoch."
         ),
-    )
-    not_recorded: dict[str, str] = Field(
-        default={},
-        description="What is null in this record because it could not be had -> the reason.",
     )
     saved_weights: str | None = Field(
         default=None,
@@ -391,6 +369,26 @@ class ComparedRecord(FinishedRecord):
         default=None,
         description="SHA-256 of that file; null in records from before it was written.",
     )
+    corpus_overlap: dict[str, Overlap] | None = Field(
+        default=None,
+        description="Split -> how many of its examples are in the training part of the corpus that "
+        "the model was pretrained on here; null for other models.",
+    )
+    use: UseFacts | None = Field(
+        default=None,
+        description="What it costs to ask it; null where it was not measured: in runs of other "
+        "seeds than the first, and in records from before it was.",
+    )
+
+    @property
+    def learning_seconds(self) -> float | None:
+        """Wall time of what it learnt from the training examples, evaluations apart."""
+        raise NotImplementedError
+
+    @property
+    def cut_tokens(self) -> dict[str, Tokens] | None:
+        """Token counts by split; None of what reads whole texts, without a tokenizer."""
+        raise NotImplementedError
 
 
 class PretrainingRecord(TrainedRecord):
@@ -405,15 +403,20 @@ class ClassificationRecord(TrainedRecord, ComparedRecord):
 
     kind: Literal["classification"] = "classification"
     seed: int = Field(description="Seed of the recipe.")
-    corpus_overlap: dict[str, Overlap] | None = Field(
-        default=None,
-        description="Split -> how many of its examples are in the training part of the corpus that "
-        "the model was pretrained on here; null for other models.",
-    )
     probe: Probe | None = Field(
         default=None,
         description="By which a copy of the model can be known; given where its weights were kept.",
     )
+
+    @property
+    def learning_seconds(self) -> float:
+        """Of its training."""
+        return self.training.train_seconds
+
+    @property
+    def cut_tokens(self) -> dict[str, Tokens]:
+        """As it was trained on them."""
+        return self.training.tokens
 
 
 class ControlRecord(ComparedRecord):
@@ -427,16 +430,101 @@ class ControlRecord(ComparedRecord):
         "control that cannot say.",
     )
 
+    @property
+    def learning_seconds(self) -> float:
+        """Of its fit."""
+        return self.fit_seconds
 
-Compared = ClassificationRecord | ControlRecord
+    @property
+    def cut_tokens(self) -> None:
+        """It reads whole texts."""
+
+
+class ProbeRecord(ComparedRecord):
+    """A classifier on the features of a network that was not trained."""
+
+    kind: Literal["probe"] = "probe"
+    features: FeatureFacts
+    fitted: HeadFacts
+    fit_seconds: float = Field(description="Wall time of fitting, cross-validation included.")
+
+    @property
+    def learning_seconds(self) -> float:
+        """Of the features and the fit."""
+        return self.features.seconds + self.fit_seconds
+
+    @property
+    def cut_tokens(self) -> dict[str, Tokens]:
+        """As the network read them."""
+        return self.features.tokens
+
+
+class PromptRecord(ComparedRecord):
+    """A language model that was asked, and not trained."""
+
+    kind: Literal["prompt"] = "prompt"
+    prompt: PromptFacts
+
+    @property
+    def learning_seconds(self) -> float:
+        """It learns nothing."""
+        return 0.0
+
+    @property
+    def cut_tokens(self) -> dict[str, Tokens]:
+        """Of whole prompts."""
+        return self.prompt.tokens
+
+
+AnswerForm = Literal["labels", "probabilities", "logits", "numbers"]
+"""What the answers of a file are."""
+
+
+class AnswersFile(RecordPart):
+    """A file with answers that hfbench did not make."""
+
+    name: str = Field(description="Its name, without folders.")
+    sha256: str = Field(description="SHA-256 of the file.")
+    rows: int = Field(description="Rows in it.")
+    form: AnswerForm = Field(
+        description="What the answers are. Of labels there are no measures of probabilities."
+    )
+    matched_by: str = Field(description="By what rows were known, in words.")
+    columns: list[str] = Field(description="The columns that were read.")
+    inferred: list[str] = Field(description="What the recipe did not say and was found, in words.")
+    answered: dict[str, int] = Field(description="Split -> examples that have an answer: all.")
+    ignored: dict[str, int] = Field(
+        description="Of what kind -> rows that answer no evaluated example."
+    )
+
+
+class PredictionsRecord(ComparedRecord):
+    """Answers that something else gave."""
+
+    kind: Literal["predictions"] = "predictions"
+    answers: AnswersFile
+
+    @property
+    def learning_seconds(self) -> None:
+        """Nobody said."""
+
+    @property
+    def cut_tokens(self) -> None:
+        """Nobody said."""
+
+
+Compared = ClassificationRecord | ControlRecord | PredictionsRecord | ProbeRecord | PromptRecord
 Finished = PretrainingRecord | Compared
 Record = FailedRecord | Finished
-"""One run: a model on a task with a seed, a control, or one pretraining."""
+"""One run: a model on a task with a seed, whatever its kind, or one pretraining."""
 
 _CLASSES: dict[str, type[Finished]] = {
     "classification": ClassificationRecord,
     "control": ControlRecord,
+    "predictions": PredictionsRecord,
     "pretraining": PretrainingRecord,
+    "probe": ProbeRecord,
+    "prompt": PromptRecord,
 }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import from_json
 
 from hfbench.errors import RecordError, StorageError, UserError
+from hfbench.recipe.schema import FOLDERS, TUNING
 from hfbench.records.packed import PREDICTIONS, RECORDS, Packed
 from hfbench.records.record_file import (
     WHAT_TO_DO,
@@ -32,14 +33,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_OTHERS = FOLDERS - {TUNING}
+_DEEPEST = 4
+"""<recipe>/<task>/tuning/<fold>"""
+
 
 class ResultsFolder:
     """The results of one recipe on the disk. What lies where is known here alone.
 
     ``records/`` has a record for each cell with its predictions beside it, or else they are packed
     in ``records.parquet`` and ``predictions.parquet`` (`packed`); ``models/`` has the weights
-    that are kept, ``runs/`` what a Trainer writes while it trains, ``locks/`` who runs which cell,
-    ``push/`` what is about to be published; ``asked.json`` is what was asked, and when.
+    that are kept, ``runs/`` what a Trainer writes while it trains, ``features/`` what probes read,
+    which may be removed, ``locks/`` who runs which cell, ``push/`` what is about to be published,
+    ``tuning/`` is as this one and has the trials; ``asked.json`` is what was asked, and when.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,8 +69,16 @@ class ResultsFolder:
         """
         if self.holds_records():
             return []
-        below = [ResultsFolder(path) for path in sorted(self.path.glob("*"))]
+        paths = [path for path in sorted(self.path.glob("*")) if path.name != TUNING]
+        below = [ResultsFolder(path) for path in paths]
         return [folder for folder in below if folder.holds_records() and folder.is_of_a_task()]
+
+    @property
+    def tuning(self) -> "list[ResultsFolder]":
+        """Those of the trials by which settings were chosen, one or one a fold; else empty."""
+        path = self.path / TUNING
+        folders = [ResultsFolder(path), *map(ResultsFolder, sorted(path.glob("fold-*")))]
+        return [folder for folder in folders if folder.holds_records()]
 
     def holds_records(self) -> bool:
         """Whether records are or were here, whatever became of them."""
@@ -133,6 +147,10 @@ class ResultsFolder:
     def run(self, stem: str) -> Path:
         """Where a cell's Trainer writes while it trains."""
         return self.path / "runs" / stem
+
+    def features(self, key: str) -> Path:
+        """Features of a split that networks computed, by the hash of all that decides them."""
+        return self.path / "features" / f"{key}.safetensors"
 
     def push(self, name: str) -> Path:
         """What is about to be published under this name."""
@@ -320,9 +338,17 @@ def find_finished(results: Path) -> dict[str, list[Location]]:
 
 
 def folders_below(results: Path) -> list[ResultsFolder]:
-    """Those of the recipes below ``results``, and of their tasks, that hold records."""
-    paths = [*sorted(results.glob("*")), *sorted(results.glob("*/*"))]
-    return [ResultsFolder(path) for path in paths if ResultsFolder(path).holds_records()]
+    """Those of the recipes below ``results``, of their tasks and trials, that hold records."""
+    found, level = list[ResultsFolder](), [results]
+    for _ in range(_DEEPEST):
+        level = [
+            path
+            for folder in level
+            for path in sorted(folder.glob("*"))
+            if path.name not in _OTHERS and path.is_dir()
+        ]
+        found += [ResultsFolder(path) for path in level if ResultsFolder(path).holds_records()]
+    return found
 
 
 def _finished(folder: ResultsFolder) -> Iterator[tuple[str, str]]:

@@ -4,17 +4,21 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
 
 import huggingface_hub
 from datasets.exceptions import DatasetsError
-from huggingface_hub.errors import RevisionResolutionError, StrictDataclassError
+from huggingface_hub.errors import HTTPError, RevisionResolutionError, StrictDataclassError
 from safetensors import SafetensorError
 
 from hfbench.errors import UserError
 from hfbench.system.code_references import DATA_FILES, find_code_files
+from hfbench.system.hashes import hash_file
 from hfbench.system.redaction import redact
+
+_WEIGHTS = ["*.safetensors", "*.bin"]
 
 
 def resolve_revision(
@@ -77,6 +81,29 @@ def refuse_code_elsewhere(name: str, revision: str | None, key: str) -> None:
         find_code_files(folder)
 
 
+@cache
+def refuse_damaged_download(name: str, revision: str, key: str) -> None:
+    """Refuse weights of the Hub that are not those of which its commit speaks.
+
+    The client names a large file in its cache by the SHA-256 that the Hub gave, and checks its
+    size alone. What lies there without such a name, as where links are not possible, is not asked.
+
+    Raises:
+        UserError: naming ``key`` and the file.
+    """
+    with user_errors(f"{key}: the weights of {name}"):
+        folder = huggingface_hub.snapshot_download(
+            name, revision=revision, allow_patterns=_WEIGHTS, local_files_only=True
+        )
+    for link in sorted(path for pattern in _WEIGHTS for path in Path(folder).rglob(pattern)):
+        file = link.resolve()
+        if re.fullmatch("[0-9a-f]{64}", file.name) and hash_file(file) != file.name:
+            raise UserError(
+                f"{key}: {link.name} of {name} was damaged when it was downloaded, or since: its "
+                f"SHA-256 is not {file.name}; remove {file} and run the same command again"
+            )
+
+
 @contextmanager
 def user_errors(what: str) -> Iterator[None]:
     """A loader's error as a UserError that says ``what`` was to be loaded, and the reason."""
@@ -107,9 +134,18 @@ def user_errors(what: str) -> Iterator[None]:
     ) as error:
         # of a file that is not what it should be, datasets says no more than that it failed
         cause = error.__cause__ if isinstance(error, DatasetsError) else None
+        # of a download that was cut off, transformers says that there is no such model
+        cause = cause or next((e for e in _chain(error) if isinstance(e, HTTPError)), None)
         reason = redact(" ".join(str(cause or error).split()))[:600]
         if not reason or isinstance(error, LookupError):  # whose text is the key alone
             reason = f"{type(error).__name__} {reason}".strip()
         endpoint = os.environ.get("HF_ENDPOINT")
         asked = f" (HF_ENDPOINT is {redact(endpoint)})" if endpoint else ""
         raise UserError(f"{what} cannot be loaded{asked}: {reason}") from error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those on whose way it arose."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

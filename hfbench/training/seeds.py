@@ -29,3 +29,8 @@ def derive_streams(seed: int) -> Streams:
     """The streams of a run with this ``seed`` (>= 0); the same for every model."""
     children = np.random.SeedSequence(seed).spawn(4)  # one more leaves those before it as they are
     return Streams(*(int(child.generate_state(1)[0]) for child in children))
+
+
+def shots_stream(seed: int) -> int:
+    """Seed of the training examples that a prompt shows: one more stream beside `Streams`."""
+    return int(np.random.SeedSequence(seed).spawn(5)[4].generate_state(1)[0])

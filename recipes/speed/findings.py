@@ -65,25 +65,32 @@ class Row:
         found = {int(re.findall(r"(\d+) GPU", side)[0]): side for side in self.timed}
         return {number: side for number, side in found.items() if number > 1}
 
-    def pace(self, side: str, gpus: int) -> str:
-        """What each of several GPUs does of what one does alone, the first side: ``95 %``."""
-        return f"{100 * self._first / (gpus * self._seconds(side)):.0f} %"
+    def paces(self, *, fastest: bool = False) -> str:
+        """What each of several does of what one does alone: ``95 % on 2, 93 % on 4``.
 
-    def paces(self) -> str:
-        """Those of all: ``95 % on 2, 93 % on 4``."""
-        pairs = ((self.pace(side, number), number) for number, side in self.several.items())
-        return ", ".join(f"{pace} on {number}" for pace, number in pairs)
+        One alone is the first side. By medians or, if ``fastest``, by the least of its runs.
+        """
+        of = min if fastest else statistics.median
+        seconds = {side: of(run["seconds"] for run in runs) for side, runs in self.timed.items()}
+        alone = next(iter(seconds.values()))
+        return ", ".join(
+            f"{_share(alone / (number * seconds[side]))} on {number}"
+            for number, side in self.several.items()
+        )
+
+    def start(self, side: str) -> str:
+        """When the first cell of a comparison begins, its first run: ``12.3 s``."""
+        return duration(self._start(side))
+
+    def pace_of_cells(self, alone: str, side: str, gpus: int) -> str:
+        """As `paces`, of the time since the first cell began."""
+        one, several = (self._seconds(name) - self._start(name) for name in (alone, side))
+        return _share(one / (gpus * several))
 
     def utilisation(self, side: str, gpus: int) -> str:
         """What each of so many GPUs reaches of `PEAK_FLOPS`, by the model alone: ``48 %``."""
         rate = self.record["flops"] / (gpus * self._seconds(side))
-        return f"{100 * rate / PEAK_FLOPS:.0f} %"
-
-    def difference(self, steps: int) -> str:
-        """Largest one of the losses that were logged in the first ``steps``: ``3.2e-04``."""
-        one, other = self.record["check"]["details"]["losses"].values()
-        points = steps // self.record["settings"]["logging_steps"]
-        return f"{max(abs(a - b) for a, b in zip(one[:points], other[:points], strict=True)):.1e}"
+        return _share(rate / PEAK_FLOPS)
 
     def training(self, side: str) -> str:
         """What all steps of the first run take: ``41.2 s``."""
@@ -95,6 +102,13 @@ class Row:
 
     def _seconds(self, side: str) -> float:
         return statistics.median(run["seconds"] for run in self.timed[side])
+
+    def _start(self, side: str) -> float:
+        return min(self.timed[side][0]["details"]["starts"])
+
+
+def _share(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"
 
 
 def _checkpoint_seconds(run: dict) -> float:

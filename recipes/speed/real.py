@@ -2,7 +2,9 @@
 
 import json
 import re
+import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +27,19 @@ class RealComparison:
     seeds: int
     scripts: int
     """So many of the scripts are run, and their time is scaled; at least one of each model."""
+    repetitions: int
+    """Of the command."""
 
     def measure(self, folder: Path) -> Measured:
-        """The command, the scripts, and the command again."""
+        """The command, the scripts, and the command again as often as it is repeated."""
         inputs = {name: self._inputs(name, folder / name) for name in self.models}
         recipe = folder / "real.yaml"
         recipe.write_text(json.dumps(self._recipe(inputs)), encoding="utf-8")
         cells = [(name, seed) for seed in range(self.seeds) for name in self.models]
         measured = cells[: max(self.scripts, len(self.models))]
-        runs = [self._compare(recipe, folder / "before")]
+        runs = [self._compare(recipe, folder / "0")]
         stock = self._scripts(measured, inputs, folder)
-        runs.append(self._compare(recipe, folder / "after"))
+        runs += [self._compare(recipe, folder / f"{n}") for n in range(1, self.repetitions)]
         scaled = f", {len(measured)} measured and scaled" if len(measured) < len(cells) else ""
         name = f"{len(cells)} stock scripts{scaled}" if len(cells) > 1 else "stock script"
         return Measured(
@@ -97,10 +101,13 @@ class RealComparison:
 
     def _compare(self, recipe: Path, results: Path) -> Run:
         command = ["-m", "hfbench", "compare", str(recipe), "--results-dir", str(results)]
+        began = time.time()
         seconds, _ = run_python(command)
         records = results / "real" / "records"
         found = [json.loads(path.read_text("utf-8")) for path in sorted(records.glob("*.json"))]
+        starts = [datetime.fromisoformat(record["started"]).timestamp() for record in found]
         details = {
+            "starts": [start - began for start in starts],
             "train_seconds": [record["training"]["train_seconds"] for record in found],
             "cell_seconds": [record["cell_seconds"] for record in found],
             "accuracies": [record["metrics"]["validation"]["accuracy"] for record in found],

@@ -66,6 +66,11 @@ class Scaling:
     """Whether training is once on each text, and not as many steps as ``work`` says."""
     alone: Way = ONE
     """With which the others are compared."""
+    losses_in_float32: bool = False
+    """Whether losses are compared in float32, where the steps that are timed are in bf16.
+
+    Of some training one GPU alone, asked twice, gives other losses in bf16.
+    """
 
     def measure(self, folder: Path) -> Measured:
         """Each way once, a run for each lap of its steps after the warm-up; then the losses."""
@@ -92,22 +97,26 @@ class Scaling:
         )
 
     def _work_of(self, way: Way) -> Work:
-        """One GPU alone also trains as long as its losses are compared."""
+        """One GPU alone also trains as long as its losses are compared, if they are these."""
         batch, steps = self.work.batch * way.gpus, self.work.steps
         if self.epoch:
             steps = math.ceil(self.work.train_reviews / batch)
-        if way == self.alone:
+        if way == self.alone and not self.losses_in_float32:
             steps = max(steps, self.work.loss_steps)
         return replace(self.work, batch=batch, steps=steps)
 
     def _check(self, alone: list[float], way: Way, inputs: Inputs) -> Check:
         """The losses of one GPU against those of the most, with the same batches."""
         work = replace(self.work, steps=self.work.loss_steps)
+        if self.losses_in_float32:
+            work = replace(work, bf16=False)
+            alone = self._launch(work, inputs, self.alone)["losses"]
         together = self._launch(work, inputs, way)["losses"]
         alone = alone[: len(together)]
         difference = max(abs(one - two) for one, two in zip(alone, together, strict=True))
         passed = difference <= _LARGEST_DIFFERENCE
-        summary = f"{difference:.1e} in {work.steps} steps, {way.name}"
+        precision = ", float32" if self.losses_in_float32 else ""
+        summary = f"{difference:.1e} in {work.steps} steps{precision}, {way.name}"
         return Check(
             passed=passed,
             summary=summary if passed else f"FAILED: {summary}",

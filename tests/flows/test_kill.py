@@ -8,6 +8,7 @@ import pytest
 from hfbench.records.predictions import load_predictions
 from hfbench.records.record_file import load_record
 from hfbench.records.schema import ComparedRecord
+from hfbench.records.store import ResultsFolder
 from hfbench.training.checkpoints import _damaged_files, _is_finished
 
 SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32, "resid_pdrop": 0.3}}
@@ -128,3 +129,43 @@ def test_killed_at_24_random_moments(run, undisturbed, tmp_path, timeless):
         assert run(results) == 0, run.said.read_text()
         assert contents(results, timeless) == undisturbed, number
     assert killed >= 24
+
+
+PACKING = [
+    *(("pack", "pathlib", "Path.replace", number) for number in (1, 2)),
+    *(("pack", "pathlib", "Path.unlink", number) for number in (1, 3, 4, 5, 6)),
+    *(("--undo", "pathlib", "Path.replace", number) for number in (1, 2, 3)),
+    *(("--undo", "pathlib", "Path.unlink", number) for number in (1, 4, 5, 6)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "moment", PACKING, ids=lambda moment: f"{moment[0]}-{moment[2]}-{moment[3]}"
+)
+def test_killed_while_packing(write_record, start_hfbench, tmp_path, moment):
+    """What is read is what was packed, and the same command then ends."""
+    what, *kill_at = moment
+    for seed in (0, 1):
+        write_record(tmp_path / "r", "m", seed, [True, False, True, True])
+    folder = ResultsFolder(tmp_path / "r")
+    before = {path.name: path.read_bytes() for path in folder.records.iterdir()}
+
+    def hfbench(*arguments, kill_at=()):
+        process = start_hfbench("pack", tmp_path / "r", *arguments, kill_at=kill_at)
+        process.join(60)
+        return process.exitcode
+
+    options = [] if what == "pack" else [what]
+    if options:
+        assert hfbench() == 0
+    assert hfbench(*options, kill_at=kill_at) == -9, start_hfbench.output.read_text()
+    found = [folder.record(stem) for stem in folder.stems]
+    assert [record.seed for record in found] == [0, 1]
+    for record in found:
+        load_predictions(record, folder.path, "validation")
+    for last in ([], ["--undo"]):
+        hfbench(*last)  # with nothing to do, it says so
+    left = {path.name: path.read_bytes() for path in folder.records.iterdir()}
+    assert left == before
+    assert sorted(path.name for path in folder.path.iterdir()) == ["records"]

@@ -1,4 +1,4 @@
-"""README's commands are run and its figures are those of results/."""
+"""The commands of README and docs are run, and their figures are those of results/."""
 
 import itertools
 import os
@@ -17,12 +17,18 @@ from hfbench.evidence.table import as_markdown
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
-COMMANDS = [
-    line.split("#")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
-    for line in block.splitlines()
-    if line.strip()
-]
+PAGES = {path: path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+ALL = README + "".join(PAGES.values())
+
+
+def commands_of(text):
+    lines = [
+        line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()
+    ]
+    return [line.split("#")[0].strip() for line in lines if line.strip()]
+
+
+COMMANDS = commands_of(ALL)
 
 
 def run(command, cwd=ROOT):
@@ -48,17 +54,17 @@ def first_table(text):
 
 
 def marked(kind, name):
-    return re.search(rf"<!-- {kind}: results/{name} -->\n(.*?)<!-- end -->", README, re.S).group(1)
+    return re.search(rf"<!-- {kind}: results/{name} -->\n(.*?)<!-- end -->", ALL, re.S).group(1)
 
 
-@pytest.mark.parametrize("name", re.findall(r"<!-- table: results/(\S+) -->", README))
+@pytest.mark.parametrize("name", re.findall(r"<!-- table: results/(\S+) -->", ALL))
 def test_tables_are_those_of_the_records(name):
     expected = first_table(as_markdown(Findings.of(load_comparison(ROOT / "results" / name))))
     assert first_table(marked("table", name)) == expected
     assert len(expected) > 4
 
 
-@pytest.mark.parametrize("name", re.findall(r"<!-- answer: results/(\S+) -->", README))
+@pytest.mark.parametrize("name", re.findall(r"<!-- answer: results/(\S+) -->", ALL))
 def test_answers_are_those_of_the_records(name):
     expected = " ".join(Findings.of(load_comparison(ROOT / "results" / name)).answer)
     assert " ".join(marked("answer", name).replace(">", "").split()) == expected
@@ -75,11 +81,16 @@ def test_findings_are_those_of_the_study():
         assert " ".join(words) in findings
 
 
-def test_what_the_readme_links_to_is_there():
-    linked = re.findall(r'(?:\]\(|src=")([^)"#:]+)[)"]', README)
-    assert len(linked) > 12
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
+def test_what_a_page_links_to_is_there(page):
+    linked = re.findall(r'(?:\]\(|src=")([^)"#:\s]+)(?:#[^)"]*)?[)"]', page.read_text("utf-8"))
     for target in linked:
-        assert (ROOT / target).exists(), target
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_is_short_and_leads_to_every_page():
+    assert len(README.splitlines()) <= 180
+    assert {f"docs/{page.name}" for page in PAGES} <= {*re.findall(r"\]\(([^)#]+)\)", README)}
 
 
 def test_make_targets_are_there():
@@ -114,21 +125,24 @@ def test_commands_that_compare_and_pretrain_name_recipes_and_scripts_that_exist(
 
 @pytest.fixture
 def mine(tmp_path, rows):
-    """The commands on the reader's own recipe, of which the first has run on data of theirs."""
+    """The commands on the reader's own recipe, which has run on data of theirs."""
     text = re.search(r"```yaml\n(.*?)```", README, re.S).group(1)
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     lines = ["text,label", *(f"{row['text']},{row['label']}" for row in rows)]
     (tmp_path / "reviews.csv").write_text("\n".join(lines), encoding="utf-8")
-    commands = [command for command in COMMANDS if "mine.yaml" in command]
-    assert len(commands) == 3
-    assert "5 cells ran" in run(commands[0], cwd=tmp_path)
-    return commands
+    plan, compare, *others = [c for c in commands_of(README) if "mine.yaml" in c]
+    assert "5 of 5 cells to run" in run(plan, cwd=tmp_path)
+    assert "5 cells ran" in run(compare, cwd=tmp_path)
+    return others
 
 
 @pytest.mark.slow
 def test_your_model_and_data_run_as_written(mine, tmp_path):
-    assert "0 of 5 cells to run" in run(mine[2], cwd=tmp_path)
-    program = re.search(r"## From Python\n+```python\n(.*?)```", README, re.S).group(1)
+    assert "96 rows" in run("hfbench data reviews.csv", cwd=tmp_path)
+    dry = next(c for c in commands_of(PAGES[ROOT / "docs" / "results.md"]) if "mine.yaml" in c)
+    assert "0 of 5 cells to run" in run(dry, cwd=tmp_path)
+    run("hfbench report results/mine", cwd=tmp_path)
+    program = re.search(r"From Python:\n+```python\n(.*?)```", README, re.S).group(1)
     said = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=500
     )
@@ -140,7 +154,7 @@ def test_your_model_and_data_run_as_written(mine, tmp_path):
 
 @pytest.mark.slow
 def test_your_recipe_with_other_values_runs_as_written(mine, tmp_path):
-    again = run(mine[1], cwd=tmp_path)
+    again = run(mine[0], cwd=tmp_path)
     assert "5 cells ran, 2 were finished before" in again
 
 
@@ -180,6 +194,7 @@ def test_other_commands_name_what_there_is():
 
 
 def test_every_key_of_a_recipe_is_explained_where_the_readme_says():
+    assert "(hfbench/recipe)" in README
     source = (ROOT / "hfbench" / "recipe" / "schema.py").read_text("utf-8")
     for key in load_recipe(ROOT / "recipes" / "quickstart.yaml").model_dump():
         assert f"    {key}:" in source

@@ -43,6 +43,7 @@ class Concept:
 
 _TRAINED = ("metrics", "data", "models")
 _CONTROLS = "hfbench/models/controls.py"
+_RIVALS = "hfbench/models/rivals/__init__.py"
 
 # In the order of blame: each leans on those before it alone.
 CONCEPTS = {
@@ -54,6 +55,9 @@ CONCEPTS = {
         "hfbench/models/custom_gpt/__init__.py", leans_on=(*_TRAINED, "training")
     ),
     "models.lora": Concept("hfbench/models/lora.py", leans_on=(*_TRAINED, "training")),
+    "estimator": Concept(_RIVALS, "ESTIMATOR_VERSION", ("metrics",)),
+    "probe": Concept(_RIVALS, "PROBE_VERSION", _TRAINED),
+    "prompt": Concept(_RIVALS, "PROMPT_VERSION", _TRAINED),
     "control.majority": Concept(_CONTROLS, "MajorityClassifier.version", ("metrics",)),
     "control.tfidf-logreg": Concept(_CONTROLS, "TfidfLogisticRegression.version", ("metrics",)),
 }

@@ -42,7 +42,7 @@ from hfbench.recipe.load import load_recipe
 from hfbench.recipe.model import Corpus, Model
 from hfbench.recipe.task import Task
 from hfbench.records.predictions import load_predictions
-from hfbench.records.schema import ControlRecord, FailedRecord, PretrainingRecord, Record
+from hfbench.records.schema import FailedRecord, PretrainingRecord, Record, TrainedRecord
 from hfbench.training.arguments import training_arguments
 from hfbench.training.limits import divide_batch
 from hfbench.training.sampler import EpochSampler
@@ -284,6 +284,43 @@ def measure_lora() -> Numbers:
         return run_cells([{"name": "lora", **source, "lora": lora}])
 
 
+def measure_probe() -> Numbers:
+    """What heads on a checkpoint's frozen features say, whatever is asked of a text."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(Path(folder), n_positions=128)
+        source = {"model_name_or_path": folder, "tokenizer": None}
+        heads = [
+            {**source, "name": head, "probe": {"head": head, "pooling": pooling}}
+            for head, pooling in (("linear", "mean"), ("knn", "last"), ("mlp", "cls"))
+        ]
+        cells = run_cells(heads)
+        for kind, task in {"multi": MULTI_LABEL, "regression": REGRESSION}.items():
+            cells |= run_cells([{**heads[0], "name": kind}], task=task)
+    return cells
+
+
+def measure_prompt() -> Numbers:
+    """What a checkpoint of random weights says is likelier, with and without examples."""
+    words = {"bad": " is sad", "good": " is a hit"}
+    prompt = {"template": "{text}, it", "labels": words, "separator": " and "}
+    shown = {**prompt, "shots": 2, "calibrate": True, "likelihood": "mean"}
+    del prompt["separator"]
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(Path(folder), n_positions=256)
+        source = {"model_name_or_path": folder, "tokenizer": None}
+        return run_cells(
+            [
+                {**source, "name": "zero", "prompt": prompt},
+                {**source, "name": "two", "prompt": shown},
+            ]
+        )
+
+
+def measure_estimator() -> Numbers:
+    """What an estimator says of a text."""
+    return run_cells([{"name": "estimator", "estimator": "golden.estimator:make"}])
+
+
 def measure_control(name: str) -> Numbers:
     """What a control says of pairs of texts, and where something else is asked of a text."""
     control = {"name": "control", "control": name}
@@ -340,7 +377,7 @@ def numbers_of(record: Record, folder: Path) -> Numbers:
             split: load_predictions(record, folder, split)["logits"][:3].tolist()
             for split in record.metrics
         }
-    if not isinstance(record, ControlRecord):
+    if isinstance(record, TrainedRecord):
         facts = ("steps", "batch", "selected_step", "examples_seen", "tokens_seen")
         numbers |= {name: getattr(record.training, name) for name in facts}
         numbers["curves"] = {name: columns_of(points) for name, points in record.curves.items()}
@@ -367,12 +404,13 @@ def prepare(source: dict[str, Any]) -> PreparedModel:
     return prepare_model(entry, lambda _: TEXTS)
 
 
-def save_checkpoint(folder: Path) -> None:
+def save_checkpoint(folder: Path, **changes: int) -> None:
     """A GPT-2 as on the Hub: a language model whose tokenizer has no pad token."""
     tokenizer = bytes_tokenizer()
     tokenizer.pad_token = None
     torch.manual_seed(5)
-    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **GPT2, **STILL)).save_pretrained(folder)
+    config = GPT2Config(vocab_size=len(tokenizer), **{**GPT2, **STILL, **changes})
+    GPT2LMHeadModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -447,6 +485,9 @@ MEASURES: dict[str, Callable[[], Numbers]] = {
     "training": measure_training,
     "models.custom_gpt": measure_custom_gpt,
     "models.lora": measure_lora,
+    "estimator": measure_estimator,
+    "probe": measure_probe,
+    "prompt": measure_prompt,
     "control.majority": lambda: measure_control("majority"),
     "control.tfidf-logreg": lambda: measure_control("tfidf-logreg"),
 }

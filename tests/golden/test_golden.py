@@ -64,10 +64,11 @@ def test_the_place_that_is_named_is_where_the_version_stands(concept):
 
 
 def test_what_is_blamed_on_another_concept_reruns_the_same_cells():
-    kinds = [concepts(control=name, is_custom_gpt=False, has_lora=False) for name in
-             ("majority", "tfidf-logreg")]  # fmt: skip
-    for is_custom_gpt, has_lora in product([False, True], repeat=2):
-        kinds.append(concepts(control=None, is_custom_gpt=is_custom_gpt, has_lora=has_lora))
+    kinds = [concepts("control", control=name) for name in ("majority", "tfidf-logreg", None)]
+    networks = ("classification", "pretraining", "probe", "prompt")
+    for kind, is_custom_gpt, has_lora in product(networks, [False, True], [False, True]):
+        what = {"is_custom_gpt": is_custom_gpt, "is_pretrained": is_custom_gpt}
+        kinds.append(concepts(kind, **what, has_lora=has_lora and kind == "classification"))
     for of_a_cell in kinds:
         for concept in of_a_cell:
             assert {*CONCEPTS[concept].leans_on} <= {*of_a_cell}

@@ -46,8 +46,11 @@ def test_nothing_is_allocated_and_the_configuration_stays():
 
 def test_matrices_are_those_of_the_blocks_and_of_the_head():
     prepared, width = prepare(preset="gpt-nano"), SIZES["n_embd"]
+    classifier, lm = (
+        model_without_weights(prepared, *of) for of in (("classifier", 3), ("language model", None))
+    )
     blocks = SIZES["n_layer"] * 12 * width**2
-    assert matrix_parameters(prepared, "classifier", 3) == blocks + 3 * width
+    assert matrix_parameters(classifier) == blocks + 3 * width
     # the embedding's matrix is shared, and every token is multiplied by it
     vocabulary = prepared.config.vocab_size * width
-    assert matrix_parameters(prepared, "language model", None) == blocks + vocabulary
+    assert matrix_parameters(lm) == blocks + vocabulary

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -62,9 +63,35 @@ def test_findings_are_the_numbers_of_the_table(benchmark, out):
             assert f"{row.median(side)} a step" == median
             assert float(row.times(side)) == pytest.approx(float(ratio), abs=0.006)
             assert (row.tokens(side), row.memory(side)) == (tokens, memory)
-        other = lines[1][1]
-        share = 100 / 2 / float(row.times(other))
-        assert float(row.pace(other, 2).removesuffix(" %")) == pytest.approx(share, rel=0.02, abs=1)
+
+
+@pytest.mark.parametrize("name", ["lm-124m-ddp", "finetune-bert-base-ddp", "comparison"])
+def test_the_paces_of_several_gpus_are_those_of_the_table(benchmark, name):
+    from speed.findings import Row
+    from speed.records import table
+
+    row = Row("gpus", name, Path(__file__).parents[2] / "results" / "speed")
+    lines = [line.split(" | ") for line in table("gpus", [row.record]).splitlines()[-2:]]
+    ((gpus, _),) = row.several.items()
+    shares = [100 / gpus / float(lines[1][4])]
+    least = [float(line[3].split()[0]) for line in lines]
+    shares.append(100 / gpus * least[0] / least[1])
+    for found, share in zip([row.paces(), row.paces(fastest=True)], shares, strict=True):
+        pace, number = re.fullmatch(r"(\d+) % on (\d+)", found).groups()
+        assert int(number) == gpus
+        assert int(pace) == pytest.approx(share, rel=0.02, abs=1)
+
+
+def test_what_comes_before_the_first_cell_is_told_apart(benchmark):
+    from speed.findings import Row
+
+    row = Row("gpus", "comparison", Path(__file__).parents[2] / "results" / "speed")
+    runs = {side: run for side, (run,) in row.record["sides"].items()}
+    first = {side: sorted(run["details"]["starts"])[0] for side, run in runs.items()}
+    alone, several = runs
+    assert row.start(several) == f"{first[several]:.1f} s"
+    cells = [run["seconds"] - first[side] for side, run in runs.items()]
+    assert row.pace_of_cells(alone, several, 4) == f"{100 * cells[0] / cells[1] / 4:.0f} %"
 
 
 def test_utilisation_is_that_of_the_formula(benchmark):
@@ -333,6 +360,23 @@ def test_an_epoch_of_an_encoder_on_more_and_more_gpus_is_measured(benchmark, two
     assert measured.check.passed
     losses = measured.check.details["losses"]["1 GPU"]
     assert len(set(losses)) == len(losses) == 3  # laps of 2 steps
+
+
+@pytest.mark.slow
+def test_losses_are_compared_in_float32_where_the_row_says_so(benchmark, two_gpus, tmp_path):
+    from speed.scaling import Scaling
+    from speed.work import Work
+
+    work = Work(
+        kind="classifier", preset="tiny-bert", batch=8, steps=4, warm_up=2, logging_steps=2,
+        corpus="reviews", texts=100, dropout=0.0, loss_steps=6, learning_rate=1e-3, bf16=True,
+    )  # fmt: skip
+    measured = Scaling(work, "multi_gpu", losses_in_float32=True).measure(tmp_path)
+    assert measured.sides["1 GPU"][0].details["steps"] == 4  # not as many as are compared
+    assert measured.check.passed
+    assert "6 steps, float32, 2 GPUs" in measured.check.summary
+    alone, pair = measured.check.details["losses"].values()
+    assert alone == pytest.approx(pair, abs=1e-6)  # in bf16 they are 1e-4 apart
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from hfbench.checks import quick_check
 from hfbench.errors import UserError
 from hfbench.execution.identity import identify
 from hfbench.execution.inputs import Inputs
+from hfbench.execution.tuning import Grid
 from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM, CustomGPTForSequenceClassification
 from hfbench.models.prepare import prepare_model
 from hfbench.models.tokenizer import train_tokenizer
@@ -22,7 +23,7 @@ from hfbench.recipe.model import Model
 
 STUDY = Path(__file__).parents[2] / "recipes" / "study"
 RECIPES = sorted(path.stem for path in STUDY.glob("*.yaml"))
-TUNED = "_tuned"  # made by tune.py
+TUNED = "_tuned"
 CELLS = {  # pretrainings, and cells of the comparison
     "01_small_corpus": (2, 0),
     "02_larger_corpus": (3, 0),
@@ -181,76 +182,37 @@ def test_the_code_of_the_wrong_one_is_part_of_what_decides_its_cells(
     assert code("right") is None
 
 
-def test_tuning_chooses_by_validation_and_does_not_look_at_the_test(
-    script, write_recipe, rows, monkeypatch
-):
-    tune = script("tune")
-    lazy, eager = tune.Setting(1e-9, 1), tune.Setting(5e-3, 8)
-    monkeypatch.setattr(tune, "GRID", [lazy, eager])
-    own = {"num_train_epochs": 3}
-    path = write_recipe(
-        task={
-            "data_files": {"train": "train.jsonl", "exam": "exam.jsonl"},
-            "validation_size": 0.25,
-            "test_split": "exam",
-        },
-        models=[
-            {"name": "mine", "preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}},
-            {"name": "as-it-is", "preset": "gpt-nano", "training_arguments": own},
-            {"name": "floor", "control": "majority"},
-        ],
-    )
-    # by the test examples, whose labels are wrong, the setting that learns nothing is the better
-    wrong = [{**row, "label": {"no": "yes", "yes": "no"}[row["label"]]} for row in rows]
-    exam = path.with_name("exam.jsonl")
-    exam.write_text("\n".join(map(json.dumps, wrong)), encoding="utf-8")
-    results = path.parent / "results"
-
-    tuned = tune.tune(path, results)
-
-    found = load_recipe(tuned)
-    assert (tuned.name, found.name) == ("tiny_tuned.yaml", "tiny_tuned")
-    arguments = {model.name: model.training_arguments for model in found.models}
-    assert arguments == {"mine": vars(eager), "as-it-is": own, "floor": {}}
-    assert "Made by tune.py from tiny.yaml" in tuned.read_text("utf-8")
-    records = [json.loads(p.read_bytes()) for p in (results / "tiny_tuning/records").glob("*.json")]
-    assert sorted({record["seed"] for record in records}) == tune.SEEDS
-    assert len(records) == 2 * len(tune.SEEDS)
-    assert {key for record in records for key in record["metrics"]} == {"validation"}
-
-
-def test_a_setting_that_failed_is_not_chosen_and_of_equals_the_first_is(script):
-    tune = script("tune")
-    first, second, third = tune.GRID[:3]
-    assert tune.choose({first: None, second: 0.6, third: 0.6}, "m") == second
-    with pytest.raises(UserError, match="'m': no setting was finished"):
-        tune.choose({first: None}, "m")
-
-
-def test_a_tuned_recipe_shares_nothing_between_its_models(script, write_recipe):
-    """An override of one model's setting would change that of the other."""
-    tune = script("tune")
-    path = write_recipe(models=[{"name": name, "preset": "gpt-nano"} for name in ("a", "b")])
-    best = {tune.GRID[0]: 0.5}
-    path.write_text(tune.tuned_yaml(path, {"a": best, "b": best}), encoding="utf-8")
-    rates = {"a": 1.0, "b": tune.GRID[0].learning_rate}
-    recipe = load_recipe(path, ["models.a.training_arguments.learning_rate=1.0"])
-    assert {m.name: m.training_arguments["learning_rate"] for m in recipe.models} == rates
-
-
-def test_the_tuned_recipe_comes_from_the_records_of_the_tuning(script, study):
-    tune = script("tune")
-    records = load_records(STUDY.parents[1] / "results" / "study" / "study_05_sst2_tuning")
-    measured = tune.accuracies(records, tune.variants_of(study["05_sst2"]))
-    made = tune.tuned_yaml(STUDY / "05_sst2.yaml", measured)
-    assert made == (STUDY / f"05_sst2{TUNED}.yaml").read_text("utf-8")
-    assert made.count("*\n") == len(measured) == 15
-
-
-def test_tuning_takes_seeds_that_are_not_reported(script, write_recipe, tmp_path):
-    tune = script("tune")
-    with pytest.raises(UserError, match=r"seeds \[1001\] are for tuning"):
-        tune.tune(write_recipe(seeds=[0, 1001]), tmp_path)
+def test_the_tuned_recipe_is_the_other_with_a_grid_whose_trials_are_in_the_results(study):
+    """The committed results are of a script that wrote the chosen settings into a recipe."""
+    plain, tuned = (study[f"05_sst2{ending}"] for ending in ("", TUNED))
+    own = {"tune": {}}
+    assert [model.model_copy(update=own) for model in tuned.models] == plain.models
+    assert tuned.task == plain.task
+    searched = [model for model in tuned.models if model.space(tuned.tune)]
+    grid = {
+        f"{model.name}.lr{settings['learning_rate']:g}.epochs{settings['num_train_epochs']}"
+        for model in searched
+        for settings in Grid(model.space(tuned.tune)).ask(100)
+    }
+    results = STUDY.parents[1] / "results" / "study"
+    trials = load_records(results / "study_05_sst2_tuning")
+    assert {record.model for record in trials} == grid
+    accuracies = {}
+    for record in trials:
+        found = accuracies.setdefault(record.model, [])
+        found.append(record.metrics["validation"]["accuracy"])
+    assert {len(runs) for runs in accuracies.values()} == {tuned.tune.seeds}
+    chosen = load_records(results / "study_05_sst2_tuned")
+    for model in searched:
+        (settings,) = {
+            (r.training.arguments["learning_rate"], r.training.arguments["num_train_epochs"])
+            for r in chosen
+            if r.model == model.name
+        }
+        best = f"{model.name}.lr{settings[0]:g}.epochs{settings[1]:g}"
+        means = {name: round(sum(runs) / 3, 9) for name, runs in accuracies.items()}
+        own_trials = [name for name in means if name.startswith(f"{model.name}.lr")]
+        assert means[best] == max(means[name] for name in own_trials)
 
 
 def test_what_gives_an_evaluation_sentence_away_is_left_out(script):

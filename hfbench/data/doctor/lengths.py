@@ -73,7 +73,7 @@ def estimate_tokens(text: str) -> int:
 def count_cuts(texts: Sequence[str], recipe: Recipe) -> list[Cut]:
     """What each model of ``recipe`` but its controls would cut of ``texts``, or of some of them."""
     some = texts[:: max(1, len(texts) // _MOST_TEXTS)]
-    return [_cut(model, some, recipe) for model in recipe.models if not model.control]
+    return [_cut(model, some, recipe) for model in recipe.models if model.has_network]
 
 
 def describe(cuts: list[Cut], recipe: Recipe) -> list[Finding]:

@@ -143,7 +143,7 @@ class _Places:
 
     def gpus(self, cell: Cell) -> float:
         """The share of a GPU."""
-        wants = cell.head and not cell.training_arguments.get("use_cpu")
+        wants = cell.has_network and not cell.training_arguments.get("use_cpu")
         return 1 / CELLS_PER_GPU if self.has_gpus and wants else 0
 
     def threads(self, cell: Cell) -> int:

@@ -1,11 +1,9 @@
 """A classifier is trained on the task."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hfbench.execution.inputs import Inputs
-from hfbench.execution.kinds import pretraining
 from hfbench.execution.kinds.facts import (
     compared_outcome,
     describe_network,
@@ -14,15 +12,23 @@ from hfbench.execution.kinds.facts import (
     tabulate,
 )
 from hfbench.execution.kinds.run import Run, Surroundings
+from hfbench.execution.kinds.start import (
+    describe_start,
+    describe_truncation,
+    weights_to_start_from,
+)
 from hfbench.execution.kinds.train import Training, in_parts_that_fit, save_model
+from hfbench.execution.use import is_measured, measure_network
 from hfbench.models.load import load_classifier
 from hfbench.models.lora import merge_adapters
 from hfbench.models.probe import probe_model
 from hfbench.recipe.arguments import deciding_arguments
-from hfbench.recipe.cells import Cell, pretraining_of
-from hfbench.records.schema import ClassificationRecord, PretrainingRecord
+from hfbench.recipe.cells import Cell
+from hfbench.records.schema import ClassificationRecord
+from hfbench.system.launch import is_main_process
 from hfbench.training.limits import TimeLimit
 from hfbench.training.seeds import derive_streams
+from hfbench.training.selection import WeightSelection
 from hfbench.training.steadiness import unsteady
 from hfbench.training.trainer import predict
 
@@ -38,7 +44,7 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     if order := head.order:
         start = {"order of the checkpoint's outputs": order}
     if cell.model.pretrain:
-        start = {"pretraining": pretraining.describe(pretraining_of(cell, inputs.recipe), inputs)}
+        start = describe_start(cell, inputs)
     return {
         "kind": cell.kind,
         "seed": cell.seed,
@@ -51,17 +57,16 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
             "max_length": inputs.max_length(cell.model),
             "selection": inputs.recipe.selection,
             "lora": cell.model.lora.model_dump() if cell.model.lora else None,
-            **_truncation(cell, inputs),
+            **_patience(inputs),
+            **describe_truncation(cell, inputs),
         },
     }
 
 
-def _truncation(cell: Cell, inputs: Inputs) -> dict[str, str]:
+def _patience(inputs: Inputs) -> dict[str, int]:
     """Said where it is not what every result was from before there was a choice."""
-    assert inputs.recipe.task is not None
-    truncation = inputs.recipe.task.truncation
-    cuts_left = inputs.prepared[cell.model.name].tokenizer.truncation_side == "left"
-    return {"truncation": truncation} if truncation != "head" or cuts_left else {}
+    stopping = inputs.recipe.early_stopping
+    return {"patience": stopping.patience} if stopping else {}
 
 
 def run(cell: Cell, surroundings: Surroundings) -> Run:
@@ -79,10 +84,11 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     inputs, lora = surroundings.inputs, cell.model.lora
     prepared, task = inputs.prepared[cell.model.name], inputs.task_of(cell)
     streams = derive_streams(cell.seed)
-    start = _weights_to_start_from(cell, surroundings)
+    start = weights_to_start_from(cell, surroundings)
     labels, problem = task.facts.labels, task.facts.problem_type
     model = load_classifier(prepared, labels, streams.init, start, lora, problem)
-    data, selection = inputs.tokenized_task(cell), inputs.recipe.selection
+    data, stopping = inputs.tokenized_task(cell), inputs.recipe.early_stopping
+    selection = WeightSelection(inputs.recipe.selection, stopping.patience if stopping else None)
     training = Training(cell, surroundings, model, data, streams, selection, limit, parts)
     facts, curves = training.run()
     trainer = training.trainer
@@ -99,9 +105,13 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     probe = None
     if kept:
         probe = ask("probe", lambda: probe_model(model, prepared.tokenizer, found.max_length))
+    use = None
+    if is_measured(cell, inputs) and is_main_process():
+        use = ask("use", partial(measure_network, model, prepared.tokenizer, max_length, inputs))
     fields = {
         "task": task.facts,
         "corpus_overlap": inputs.corpus_overlap(cell.model),
+        "use": use,
         "model_facts": found,
         "training": facts,
         "curves": curves,
@@ -110,15 +120,3 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
         "not_recorded": training.bookkeeping.not_recorded,
     }
     return Run(fields, tabulate(logits, inputs), lambda path: save_model(trainer, weights, path))
-
-
-def _weights_to_start_from(cell: Cell, surroundings: Surroundings) -> Path | None:
-    """The folder that its pretraining left; None for a model that is not pretrained here."""
-    if cell.model.pretrain is None:
-        return None
-    source = pretraining_of(cell, surroundings.inputs.recipe)
-    record = surroundings.folder.record(source.stem)
-    expected = surroundings.cell_id(source)
-    if not (isinstance(record, PretrainingRecord) and record.cell_id == expected):
-        raise RuntimeError(f"its pretraining failed: see the record of {source.stem}")
-    return surroundings.folder.weights(source.stem)

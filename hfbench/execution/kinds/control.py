@@ -1,20 +1,32 @@
 """A control is fitted: what is no neural network, and what a model must beat."""
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hfbench.data.tables import labels_of
 from hfbench.execution.inputs import Inputs
+from hfbench.execution.kinds.bookkeeping import Bookkeeping
 from hfbench.execution.kinds.facts import compared_outcome, describe_task, measure, tabulate
 from hfbench.execution.kinds.run import Run, Surroundings
+from hfbench.execution.use import (
+    Texts,
+    evaluation_texts,
+    is_measured,
+    measure_use,
+    pickled_bytes,
+)
 from hfbench.models.architecture import is_own
-from hfbench.models.controls import CONTROLS, KnowsItsLimits, build_control
+from hfbench.models.controls import CONTROLS, Control, KnowsItsLimits, build_control
 from hfbench.models.imports import hash_module
+from hfbench.models.rivals.estimators import EstimatorControl, describe_estimator
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import ControlRecord, ModelFacts
+from hfbench.records.use import UseFacts
+from hfbench.training.seeds import derive_streams
 
 _OTHER_ANSWERS: dict[tuple[str, ProblemType], str] = {
     ("majority", "multi_label_classification"): "it always answers the most frequent set of labels",
@@ -28,15 +40,19 @@ KEEPS_WEIGHTS = False
 
 def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """See `run.KindOfRun`."""
-    described = {
+    described: dict[str, Any] = {
         "kind": cell.kind,
         "seed": cell.seed,
         "task": describe_task(cell, inputs),
-        "control": cell.model.control,
     }
+    if cell.model.estimator:
+        return {**described, "estimator": describe_estimator(cell.model.estimator, _key(cell))}
+    described["control"] = cell.model.control
     control = CONTROLS[cell.model.source]
     if is_own(control):  # two people's may have the same name and version
         described["code_of_control"] = hash_module(control.__module__)
+    if cell.model.config:  # what no result had before there was a choice
+        described["config"] = cell.model.config
     return described
 
 
@@ -49,7 +65,7 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         split: [" ".join(map(str, pair)) for pair in zip(*_text_columns(data), strict=True)]
         for split, data in task.splits.items()
     }
-    control = build_control(cell.model.source, inputs.class_weights(cell))
+    control = _build(cell, inputs)
     started = time.perf_counter()
     labels = labels_of(task.splits["train"])
     control.fit(texts["train"], labels, len(task.facts.labels))
@@ -63,16 +79,23 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         source=cell.model.source,
         revision=None,
         weights_hash=None,
-        class_name=type(control).__name__,
+        class_name=type(
+            control.estimator if isinstance(control, EstimatorControl) else control
+        ).__name__,
         parameters=control.parameter_count(),
         embedding_parameters=None,
-        config={},
+        config=cell.model.config,
         vocab_size=None,
         max_length=None,
-        notes=_notes(cell, inputs),
+        notes=_notes(cell, inputs, control),
     )
+    bookkeeping, use = Bookkeeping(), None
+    if is_measured(cell, inputs):
+        use = bookkeeping.ask("use", partial(_measure_use, control, inputs))
     fields = {
         "task": task.facts,
+        "use": use,
+        "not_recorded": bookkeeping.not_recorded,
         "model_facts": facts,
         "fit_seconds": seconds,
         "unknown_texts": unknown,
@@ -81,13 +104,33 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
     return Run(fields, tabulate(logits, inputs))
 
 
+def _measure_use(control: Control, inputs: Inputs) -> UseFacts:
+    def ask(texts: Texts) -> Any:
+        return control.logits([" ".join(map(str, parts)) for parts in texts])
+
+    return measure_use(ask, evaluation_texts(inputs), pickled_bytes(control))
+
+
 def outcome(record: ControlRecord) -> str:
     """See `run.KindOfRun`."""
     return f"{compared_outcome(record)}, {record.fit_seconds:.1f} s"
 
 
-def _notes(cell: Cell, inputs: Inputs) -> list[str]:
+def _key(cell: Cell) -> str:
+    return f"models.{cell.model.name}.estimator"
+
+
+def _build(cell: Cell, inputs: Inputs) -> Control:
+    if cell.model.estimator is None:
+        return build_control(cell.model.source, inputs.class_weights(cell))
+    kind, seed = inputs.task.facts.problem_type, derive_streams(cell.seed or 0).init
+    return EstimatorControl(cell.model.estimator, _key(cell), kind, seed)
+
+
+def _notes(cell: Cell, inputs: Inputs, control: Control) -> list[str]:
     """What a control does that is not what its name says."""
+    if isinstance(control, EstimatorControl):
+        return control.notes
     kind = inputs.task.facts.problem_type
     assert inputs.recipe.task is not None
     if cell.model.source == "majority" and inputs.recipe.task.threshold:

@@ -10,7 +10,7 @@ from hfbench.data.tables import labels_of
 from hfbench.execution.inputs import Inputs, once_a_model
 from hfbench.metrics.built_in import DEFAULTS
 from hfbench.metrics.measure import classification_metrics
-from hfbench.metrics.registry import find_metric
+from hfbench.metrics.registry import METRICS, find_metric
 from hfbench.metrics.threshold import best_f1_thresholds
 from hfbench.models.architecture import hash_source
 from hfbench.models.facts import describe_config, hash_weights
@@ -47,12 +47,15 @@ def describe_network(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def measure(logits: dict[str, np.ndarray], inputs: Inputs) -> dict[str, Any]:
+def measure(
+    logits: dict[str, np.ndarray], inputs: Inputs, *, only_labels: bool = False
+) -> dict[str, Any]:
     """The record's ``metrics`` and ``thresholds``, of the logits of each split.
 
     Args:
         logits: by split, shape (examples, outputs).
         inputs: have the labels.
+        only_labels: whether logits say which label was given, and no probability is meant by them.
     """
     kind, task = inputs.task.facts.problem_type, inputs.recipe.task
     labels = {split: labels_of(inputs.task.splits[split]) for split in logits}
@@ -66,6 +69,12 @@ def measure(logits: dict[str, np.ndarray], inputs: Inputs) -> dict[str, Any]:
         split: classification_metrics(values, labels[split], kind, thresholds, also)
         for split, values in logits.items()
     }
+    if only_labels:
+        unknown = {name for name, metric in METRICS.items() if metric.of_probabilities} | {"loss"}
+        metrics = {
+            split: {name: value for name, value in found.items() if name not in unknown}
+            for split, found in metrics.items()
+        }
     return {"metrics": metrics, "thresholds": thresholds}
 
 

@@ -17,6 +17,7 @@ from hfbench.system.interruption import until_saved
 from hfbench.training.checkpoints import ExactResumption, claim
 from hfbench.training.limits import TimeLimit
 from hfbench.training.seeds import derive_streams
+from hfbench.training.selection import WeightSelection
 from hfbench.training.stopping import SaveBeforeLeaving
 
 RECORD = PretrainingRecord
@@ -55,7 +56,8 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     prepared, data = inputs.prepared[cell.model.name], inputs.tokenized_corpus(cell.model)
     streams = derive_streams(cell.pretraining.seed)
     model = load_causal_lm(prepared, streams.init)
-    training = Training(cell, surroundings, model, data, streams, "last", limit, parts)
+    last = WeightSelection("last")
+    training = Training(cell, surroundings, model, data, streams, last, limit, parts)
     trainer = training.trainer
     trainer.add_callback(SaveBeforeLeaving())
     trainer.add_callback(ExactResumption(trainer))

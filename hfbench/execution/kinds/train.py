@@ -20,7 +20,6 @@ from hfbench.models.facts import count_parameters, describe_config, hash_weights
 from hfbench.models.flops import count_flops, total_flops
 from hfbench.models.lengths import NO_LIMIT
 from hfbench.recipe.cells import Cell
-from hfbench.recipe.types import Selection
 from hfbench.records.schema import Curves, ModelFacts, TrainingFacts
 from hfbench.system.environment import device_names, peak_memory, reset_peak_memory
 from hfbench.system.hashes import hash_tensors
@@ -43,7 +42,7 @@ class Training:
         model: PreTrainedModel,
         data: TokenizedData,
         streams: Streams,
-        selection: Selection,
+        selection: WeightSelection,
         limit: TimeLimit,
         parts: int,
     ) -> None:
@@ -51,7 +50,7 @@ class Training:
         assert cell.head is not None
         self.cell, self.inputs, self.data = cell, surroundings.inputs, data
         self.streams, self.parts = streams, parts
-        self.selection = WeightSelection(selection)
+        self.selection = selection
         self.bookkeeping = Bookkeeping()
         run_folder = surroundings.folder.run(cell.stem)
         if parts > 1:  # another way of training: its checkpoints are others
@@ -104,6 +103,8 @@ class Training:
             steps=steps,
             selection=self.selection.selection,
             selected_step=selected_step,
+            patience=self.selection.patience,
+            planned_steps=trainer.state.max_steps if self.selection.patience else None,
             examples_seen=len(seen),
             tokens_seen=int(seen.sum()),
             tokens=self.data.tokens,

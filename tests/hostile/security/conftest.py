@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 
 import pytest
+from support.hub_fixtures import faults, hub, reach  # noqa: F401 - fixtures
 
 
 class Calls:

@@ -1,0 +1,32 @@
+"""What every part of a record is, and the parts that several others have."""
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+_LARGEST = 10**18
+
+
+class RecordPart(BaseModel):
+    """A part of the record; a key that the schema does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _counts_what_there_can_be(self) -> Self:
+        """JSON has whole numbers of any length, and neither a float nor Arrow has."""
+        for name, value in self.__dict__.items():
+            for number in value.values() if isinstance(value, dict) else (value,):
+                if isinstance(number, int) and abs(number) > _LARGEST:
+                    raise ValueError(f"{name}: a whole number of more than 18 digits")
+        return self
+
+
+class Tokens(RecordPart):
+    """Token counts of one split; padding does not count."""
+
+    total: int = Field(description="Tokens after truncation.")
+    truncated_examples: int = Field(description="Examples that were cut at max_length.")
+    cut: int | None = Field(
+        default=None,
+        description="Tokens that truncation cut off; null in records from before it was counted.",
+    )
