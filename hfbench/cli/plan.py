@@ -37,6 +37,9 @@ from hfbench.recipe.trials import parse_trial
 from hfbench.records.asked import Asked
 from hfbench.records.schema import Record
 
+_OF_SHARES = ("accuracy", "subset_accuracy")
+"""Measures of which single runs are compared, see `evidence.judge.Table.seeds_unknown`."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -298,7 +301,7 @@ def _design(survey: Survey, records: list[Record], target: Target) -> list[str]:
             f"{begins} can be shown of the {metric.label} is known once two models have run, each "
             "with two seeds.",
         ]
-    if runs == 1 and not discordance.of_shares:
+    if runs == 1 and metric.name not in _OF_SHARES:
         return [
             "",
             f"{begins} can be shown of the {metric.label}: nothing with one seed, of which nobody "

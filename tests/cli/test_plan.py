@@ -46,6 +46,13 @@ def test_given_discordance_is_used(write_recipe, tmp_path):
     assert "impossible, where fewer examples than that are discordant" in shown
 
 
+def test_one_seed_can_show_nothing_by_a_measure_other_than_the_accuracy(write_recipe, tmp_path):
+    recipe = load_recipe(write_recipe(seeds=[0]), ["task.metric=f1_macro"])
+    shown = plan(recipe, tmp_path)
+    assert "can be shown of the macro F1: nothing with one seed" in shown
+    assert "smallest difference" not in shown
+
+
 def test_time_and_discordance_are_those_of_finished_runs(write_recipe, tmp_path):
     small = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
     models = [{"name": name, **small} for name in ("mine", "other")]
