@@ -80,15 +80,15 @@ def test_what_cannot_be_parted_is_refused(labels, task, said):
 
 
 @pytest.fixture
-def rows(tmp_path):
+def folder(tmp_path):
     lines = [{"text": f"text {i}", "label": "ab"[i % 3 == 0], "who": i // 4} for i in range(40)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return tmp_path
 
 
 @pytest.mark.parametrize("group", [{}, {"group_column": "who"}])
-def test_the_folds_of_a_task_are_all_of_its_rows(rows, group):
-    whole = load_whole(task_of({"folds": 4, "repeats": 2}, **group), rows)
+def test_the_folds_of_a_task_are_all_of_its_rows(folder, group):
+    whole = load_whole(task_of({"folds": 4, "repeats": 2}, **group), folder)
     loaded = [whole.fold(number) for number in range(1, 9)]
     for repeat in (loaded[:4], loaded[4:]):
         ids = [id for one in repeat for id in one.splits["validation"]["id"]]
@@ -101,7 +101,7 @@ def test_the_folds_of_a_task_are_all_of_its_rows(rows, group):
                 assert not set(one.groups["train"]) & set(one.groups["validation"])
     assert [one.facts.fold.repeat for one in loaded] == [0] * 4 + [1] * 4
     assert loaded[0].facts.splits != loaded[4].facts.splits
-    alone = load_task(task_of({"folds": 4, "repeats": 2, "only": 6}, **group), rows)
+    alone = load_task(task_of({"folds": 4, "repeats": 2, "only": 6}, **group), folder)
     assert alone.facts == loaded[5].facts
 
 

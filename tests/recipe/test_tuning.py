@@ -111,7 +111,7 @@ def test_what_a_model_gives_itself_is_not_tried_for_it_and_its_own_space_goes_be
         (
             {"flops": 1e9},
             {"models": [{**TFIDF, "tune": {"config.C": {"log": [0.1, 10]}}}]},
-            "those of the control 'tfidf' are not counted; give trials",
+            "those of 'tfidf', which is not trained, are not counted; give trials",
         ),
         (
             SOME,
