@@ -27,7 +27,7 @@ INFLATION = 1.5
 Answers of a fold have one training set in common, and training sets of different folds most of
 their rows, so that answers are not independent; nothing within one data set tells how much that
 matters (Bengio and Grandvalet 2004). Nadeau and Bengio (2003) take 1 + k / (k - 1) for k folds, 2.1
-to 3, which is more than is needed here; results/simulations/folds.md has what holds."""
+to 3, which is more than is needed; results/simulations/cross_validation.md has what holds."""
 
 
 def inflation(folds: int | None) -> float:

@@ -176,14 +176,13 @@ def simulate(setting: Setting, tables: int, seed: int = SEED) -> dict[str, Any]:
 
 
 def write_record(folder: Path, tables: int) -> None:
-    """Simulate all settings."""
+    """Simulate all settings; the record is written after each, so that it may be stopped."""
     found = []
     for setting in SETTINGS:
         found.append({**vars(setting), "found": simulate(setting, tables)})
-        print(json.dumps(found[-1]), flush=True)
-    record = {"tables": tables, "seed": SEED, "settings": found}
-    with atomic(folder / "cross_validation.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        record = {"tables": tables, "seed": SEED, "settings": found}
+        with atomic(folder / "cross_validation.json") as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def as_page(folder: Path) -> str:

@@ -130,7 +130,7 @@ def test_a_ranking_by_probabilities_refuses_labels_and_takes_logits(recipe, call
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"lora": {"r": 2}}, "lora has no meaning for predictions of a file"),
+        ({"lora": {"r": 2}}, "lora has no meaning for the predictions"),
         ({"predictions": {"file": "a.csv", "seeds": [1]}}, "seeds goes with seed_column"),
         ({"predictions": {"file": "a.csv", "label": "x"}}, "unknown key"),
         ({"predictions": "nowhere.csv"}, "nowhere.csv"),
