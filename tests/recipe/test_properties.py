@@ -328,10 +328,14 @@ def test_predictions_that_are_saved_and_loaded_are_the_same(rows):
         {"split": splits, "id": ids, "label": pa.array(labels, pa.int64()),
          "logits": pa.array(logits, pa.list_(pa.float32()))}
     )  # fmt: skip
-    split = SplitData(examples=len(rows), content_hash="a" * 64, label_counts={})
+    sizes = Counter(splits)
+    parts = {
+        name: SplitData(examples=sizes[name], content_hash="a" * 64, label_counts={})
+        for name in sizes
+    }
     task = TaskData(
-        source="d", revision=None, labels=["x", "y", "z"], splits={"test": split},
-        evaluation_split="test",
+        source="d", revision=None, labels=["x", "y", "z"], splits=parts,
+        evaluation_split=splits[0],
     )  # fmt: skip
     facts = ModelFacts(
         source="m", revision=None, weights_hash=None, class_name="C", parameters=None,
@@ -339,8 +343,8 @@ def test_predictions_that_are_saved_and_loaded_are_the_same(rows):
     )  # fmt: skip
     record = ControlRecord(
         recipe="r", model="m", seed=0, cell_id="0", settings={}, started="2026", environment={},
-        cell_seconds=1, fit_seconds=1, task=task, model_facts=facts, metrics={},
-        predictions="m--seed0.parquet",
+        cell_seconds=1, fit_seconds=1, task=task, model_facts=facts,
+        metrics={name: {} for name in sizes}, predictions="m--seed0.parquet",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         ResultsFolder(Path(folder)).keep(record, table)
