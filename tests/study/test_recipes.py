@@ -195,14 +195,19 @@ def test_the_tuned_recipe_is_the_other_with_a_grid_whose_trials_are_in_the_resul
         for settings in Grid(model.space(tuned.tune)).ask(100)
     }
     results = STUDY.parents[1] / "results" / "study"
-    trials = load_records(results / "study_05_sst2_tuning")
+    found = load_records(results / "study_05_sst2_tuning")
+    trials = [record for record in found if record.kind == "classification"]
     assert {record.model for record in trials} == grid
     accuracies = {}
     for record in trials:
-        found = accuracies.setdefault(record.model, [])
-        found.append(record.metrics["validation"]["accuracy"])
+        of_model = accuracies.setdefault(record.model, [])
+        of_model.append(record.metrics["validation"]["accuracy"])
     assert {len(runs) for runs in accuracies.values()} == {tuned.tune.seeds}
-    chosen = load_records(results / "study_05_sst2_tuned")
+    chosen = [
+        record
+        for record in load_records(results / "study_05_sst2_tuned")
+        if record.kind == "classification"
+    ]
     for model in searched:
         (settings,) = {
             (r.training.arguments["learning_rate"], r.training.arguments["num_train_epochs"])
