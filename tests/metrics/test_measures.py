@@ -230,7 +230,7 @@ def test_the_jackknife_in_blocks_is_near_that_of_single_examples(monkeypatch):
 
 
 def test_the_examples_of_evaluates_own_metrics_come_out():
-    """The numbers in the documentation of `evaluate`, whose metrics are scikit-learn's functions."""
+    """The numbers in `evaluate`'s documentation; its metrics are scikit-learn's functions."""
     labels, predicted = np.array([1, 3, 2, 0, 3, 2]), [1, 2, 2, 0, 3, 3]
     assert round(METRICS["mcc"].compute(np.eye(4)[predicted], labels), 2) == 0.54
     labels, logits = np.array([0, 1, 2, 0, 1, 2]), np.eye(3)[[0, 2, 1, 0, 0, 1]]
