@@ -17,7 +17,7 @@ from hfbench.errors import UserError
 from hfbench.metrics import estimate
 from hfbench.metrics.built_in import BUILT_IN
 from hfbench.metrics.estimate import UndefinedMeasureError, jackknife
-from hfbench.metrics.registry import find_metric, known_metrics, score
+from hfbench.metrics.registry import METRICS, find_metric, known_metrics, score
 
 TABLES = 200
 LABELS = ["a", "b", "c", "d", "e"]
@@ -227,3 +227,14 @@ def test_the_jackknife_in_blocks_is_near_that_of_single_examples(monkeypatch):
     assert blocks.mean() == pytest.approx(singles.mean())
     # as many independent numbers as there are blocks
     assert blocks.std() * np.sqrt(10) == pytest.approx(singles.std(), rel=0.2)
+
+
+def test_the_examples_of_evaluates_own_metrics_come_out():
+    """The numbers in `evaluate`'s documentation; its metrics are scikit-learn's functions."""
+    labels, predicted = np.array([1, 3, 2, 0, 3, 2]), [1, 2, 2, 0, 3, 3]
+    assert round(METRICS["mcc"].compute(np.eye(4)[predicted], labels), 2) == 0.54
+    labels, logits = np.array([0, 1, 2, 0, 1, 2]), np.eye(3)[[0, 2, 1, 0, 0, 1]]
+    found = {n: METRICS[n].compute(logits, labels) for n in ("f1_macro", "f1_micro", "f1_weighted")}
+    assert {name: round(value, 2) for name, value in found.items()} == {
+        "f1_macro": 0.27, "f1_micro": 0.33, "f1_weighted": 0.27,
+    }  # fmt: skip
