@@ -94,7 +94,7 @@ def test_a_record_that_is_no_record_is_named(results, record, change, message):
             (
                 "kind",
                 value,
-                "not a valid record: kind: it must be classification, control or pretraining",
+                "not a valid record: kind: it must be classification, control, predictions, pretraining, probe or prompt",
             )
             for value in (..., "regression")
         ),
