@@ -203,7 +203,7 @@ def timeless():
     """All of a record but what differs between two runs of the same."""
 
     def strip(record):
-        kept = record.model_dump(exclude={"started", "cell_seconds", "fit_seconds"})
+        kept = record.model_dump(exclude={"started", "cell_seconds", "fit_seconds", "use"})
         # somebody may be at work on the checkout; results go to other folders
         for name in ("commit", "uncommitted_changes", "command"):
             kept["environment"].pop(name)

@@ -11,7 +11,7 @@ from hfbench.evidence.compared import ComparedModels, by_model, stand
 from hfbench.evidence.fairness import refuse_different_examples, unlike
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.folds import whole_runs
-from hfbench.evidence.table import build_rows, row_values
+from hfbench.evidence.table import all_values
 from hfbench.evidence.tuning import find_tuning
 from hfbench.evidence.words import enumerate_names
 from hfbench.metrics.registry import METRICS
@@ -32,7 +32,7 @@ class Comparison(ComparedModels):
         """A row for each model, with the columns of the CSV file."""
         import pandas as pd  # here: tables are made without it
 
-        return pd.DataFrame([row_values(row) for row in build_rows(Findings.of(self))])
+        return pd.DataFrame(all_values(Findings.of(self)))
 
 
 def load_comparison(

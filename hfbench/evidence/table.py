@@ -291,9 +291,14 @@ def _section(title: str, table: TextTable, notes: Sequence[str]) -> list[str]:
 
 def as_csv(findings: Findings) -> str:
     """For programs, all columns: fractions in [0, 1], an empty field where there is no value."""
+    return _csv(all_values(findings))
+
+
+def all_values(findings: Findings) -> list[dict[str, Any]]:
+    """Of each row its columns by name; what it costs to ask it where that was measured of one."""
     rows = build_rows(findings)
     is_measured = any(row.use for row in rows)
-    return _csv([row_values(row) | (_use_values(row) if is_measured else {}) for row in rows])
+    return [row_values(row) | (_use_values(row) if is_measured else {}) for row in rows]
 
 
 def shows_classes(findings: Findings) -> bool:

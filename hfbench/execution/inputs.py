@@ -5,6 +5,7 @@ known at once and not after hours.
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property, partial, wraps
 from pathlib import Path
@@ -132,7 +133,11 @@ class Inputs:
             self.prepared[model.name] = replace(like.prepared[model.name], entry=model)
             self.tokenizer_hashes[model.name] = like.tokenizer_hashes[model.name]
         elif alike := self._prepared_alike(model):
-            self.prepared[model.name] = replace(self.prepared[alike], entry=model)
+            # of its own: a tokenizer or a configuration may be changed by what a row does with it
+            own = deepcopy((self.prepared[alike].tokenizer, self.prepared[alike].config))
+            self.prepared[model.name] = replace(
+                self.prepared[alike], entry=model, tokenizer=own[0], config=own[1]
+            )
             self.tokenizer_hashes[model.name] = self.tokenizer_hashes[alike]
         else:
             prepared = prepare_model(model, partial(self._tokenizer_texts, model))

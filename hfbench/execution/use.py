@@ -1,11 +1,11 @@
 """What it costs to ask a finished model: measured on evaluation texts, in a second or so."""
 
 import inspect
-import pickle
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from itertools import cycle, islice
+from pickle import dumps
 from typing import Any
 
 import numpy as np
@@ -141,7 +141,7 @@ def weight_bytes(model: nn.Module) -> int:
 
 def pickled_bytes(fitted: Any) -> int:
     """Of what was fitted by NumPy and scikit-learn."""
-    return len(pickle.dumps(fitted))
+    return len(dumps(fitted))
 
 
 def _seconds(ask: Callable[[Texts], Any], texts: Texts, device: torch.device) -> float:

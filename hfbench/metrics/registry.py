@@ -123,6 +123,7 @@ RESERVED = frozenset(
     | {
         "model",
         "measure",
+        "use",
         "low",
         "high",
         "interval",

@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PrivateAttr, model_validator
 from typing_extensions import Self
 
 from hfbench.recipe.types import Kind, ProblemType, Selection, cell_stem
@@ -51,7 +51,7 @@ class SplitData(RecordPart):
     content_hash: str = Field(
         description="SHA-256 over ids, texts and label names (or targets), in order."
     )
-    label_counts: dict[str, int] = Field(
+    label_counts: dict[str, NonNegativeInt] = Field(
         description="Label name -> examples with that label; empty of a regression."
     )
     commonest_set: list[str] | None = Field(

@@ -93,6 +93,7 @@ def failures(model, **options):
     }
 
 
+@pytest.mark.slow
 def test_a_healthy_model_of_ones_own_passes_every_check(write_package):
     run = CliRunner().invoke(app, ["check", write_package()])
     assert run.exit_code == 0, run.output

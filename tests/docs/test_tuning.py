@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from hfbench import compare, load_recipe
 from hfbench.records.store import ResultsFolder
 from hfbench.records.trials import load_trials
@@ -10,6 +12,7 @@ from hfbench.records.trials import load_trials
 PAGE = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_example_tunes_both_models(tmp_path):
     example = re.search(r"```yaml\n(name: tuned\n.*?)```", PAGE, re.S)[1]
     path = tmp_path / "tuned.yaml"

@@ -225,7 +225,29 @@ ABOUT = {
 
 
 def test_the_cells_of_every_concept_are_known():
-    assert VERSIONS.keys() == {*ABOUT, "models.lora"}
+    assert VERSIONS.keys() == {*ABOUT, *UNTRAINED, "models.lora"}
+
+
+UNTRAINED = {"probe": "probe", "prompt": "prompt", "estimator": "estimator", "data.answers": "file"}
+
+
+@pytest.mark.parametrize(("concept", "model"), UNTRAINED.items())
+def test_a_raised_version_is_noticed_by_rows_that_are_not_trained(
+    identities, monkeypatch, checkpoint, tmp_path, rows, concept, model
+):
+    source = {"model_name_or_path": str(checkpoint)}
+    answers = [json.dumps({"text": r["text"], "prediction": r["label"]}) for r in rows]
+    (tmp_path / "answers.jsonl").write_text("\n".join(sorted({*answers})))
+    words = {"no": " bad", "yes": " good"}
+    models = [
+        {"name": "probe", **source, "probe": "linear"},
+        {"name": "prompt", **source, "prompt": {"template": "{text} is", "labels": words}},
+        {"name": "estimator", "estimator": "golden.estimator:make"},
+        {"name": "file", "predictions": "answers.jsonl"},
+    ]
+    before = identities(models=models)
+    monkeypatch.setitem(VERSIONS, concept, VERSIONS[concept] + 1)
+    assert changed(before, identities(models=models)) == {model: [f"code.{concept}"]}
 
 
 @pytest.mark.parametrize("concept", ABOUT)

@@ -120,6 +120,7 @@ def test_rows_that_are_not_trained_go_from_the_recipe_to_every_page(recipe, call
     assert "probed is a probe" in said
 
 
+@pytest.mark.slow
 def test_features_are_computed_once_and_again_where_they_are_damaged(recipe, call, monkeypatch):
     computed = []
     plain = features_module.compute_features
@@ -148,6 +149,7 @@ def test_features_are_computed_once_and_again_where_they_are_damaged(recipe, cal
     assert {record.stem: record.metrics for record in load_records(results)} == before
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_answers_to_the_last_bit(recipe, call):
     call("compare", recipe, "--jobs", 1)
     call("compare", recipe, "--jobs", 2, "--results-dir", recipe.parent / "other")

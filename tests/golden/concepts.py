@@ -49,6 +49,7 @@ _RIVALS = "hfbench/models/rivals/__init__.py"
 CONCEPTS = {
     "metrics": Concept("hfbench/metrics/__init__.py"),
     "data": Concept("hfbench/data/__init__.py"),
+    "data.answers": Concept("hfbench/data/answers/__init__.py", leans_on=("metrics", "data")),
     "models": Concept("hfbench/models/__init__.py"),
     "training": Concept("hfbench/training/__init__.py", leans_on=_TRAINED),
     "models.custom_gpt": Concept(

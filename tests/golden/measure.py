@@ -316,6 +316,31 @@ def measure_prompt() -> Numbers:
         )
 
 
+def measure_answers() -> Numbers:
+    """What becomes of a file's answers: scores known by text, and labels known by id."""
+    rows = make_rows(40)[27:]
+    with tempfile.TemporaryDirectory() as name:
+        scores, labels = Path(name) / "scores.jsonl", Path(name) / "labels.jsonl"
+        shares = [(1 + n % 7) / 9 for n in range(len(rows))]
+        write_rows(
+            scores,
+            [
+                {"text": row["text"].upper(), LABELS[0]: share, LABELS[1]: 1 - share}
+                for row, share in zip(rows, shares, strict=True)
+            ],
+        )
+        write_rows(
+            labels,
+            [
+                {"id": f"validation/{n}", "prediction": LABELS[share > 0.5]}
+                for n, share in enumerate(shares)
+            ],
+        )
+        return run_cells(
+            [{"name": path.stem, "predictions": str(path)} for path in (scores, labels)]
+        )
+
+
 def measure_estimator() -> Numbers:
     """What an estimator says of a text."""
     return run_cells([{"name": "estimator", "estimator": "golden.estimator:make"}])
@@ -481,6 +506,7 @@ def write_rows(path: Path, rows: list[dict]) -> None:
 MEASURES: dict[str, Callable[[], Numbers]] = {
     "metrics": measure_metrics,
     "data": measure_data,
+    "data.answers": measure_answers,
     "models": measure_models,
     "training": measure_training,
     "models.custom_gpt": measure_custom_gpt,

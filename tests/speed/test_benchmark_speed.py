@@ -52,6 +52,7 @@ def test_committed_findings_are_those_of_the_records(benchmark):
     assert (speed / "README.md").read_text("utf-8") == render(speed)
 
 
+@pytest.mark.slow
 def test_findings_are_the_numbers_of_the_table(benchmark, out):
     from speed.findings import Row
     from speed.records import table

@@ -31,7 +31,7 @@ def reach(monkeypatch, tmp_path):
         monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", endpoint)  # made when imported
         template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        # its client, made once, keeps the endpoint: it would ask a stand-in that is gone, five times
+        # made once, its client keeps the endpoint, and asks a stand-in that is gone five times
         monkeypatch.setattr(transformers.utils.hub, "_hf_api", None, raising=False)
         huggingface_hub.close_session()
 

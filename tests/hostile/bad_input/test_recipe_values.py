@@ -35,7 +35,7 @@ NO_LINE = "must be one line of text, and not an empty one"
             ", preset: gpt-nano",
             "",
             "models[0]: give exactly one of model_name_or_path, preset, model_type, model, "
-            "control; none is given",
+            "control, estimator, predictions; none is given",
         ),
         (
             "task: {builtin: sentiment, validation_split: validation}\n",

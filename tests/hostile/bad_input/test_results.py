@@ -94,7 +94,8 @@ def test_a_record_that_is_no_record_is_named(results, record, change, message):
             (
                 "kind",
                 value,
-                "not a valid record: kind: it must be classification, control, predictions, pretraining, probe or prompt",
+                "not a valid record: kind: it must be classification, control, predictions, "
+                "pretraining, probe or prompt",
             )
             for value in (..., "regression")
         ),
