@@ -1,5 +1,6 @@
 """The command line. Heavy imports are inside the verbs: --help and a typo answer at once."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -100,7 +101,6 @@ def _options(
         import_modules(dict.fromkeys(imports, "--imports"), Path())
 
 
-@app.command()
 def compare(
     recipe: RecipePath,
     overrides: Overrides = None,
@@ -143,7 +143,6 @@ def compare(
         )
 
 
-@app.command()
 def plan(
     recipe: RecipePath,
     overrides: Overrides = None,
@@ -174,7 +173,6 @@ def plan(
     )
 
 
-@app.command()
 def pretrain(
     recipe: RecipePath,
     overrides: Overrides = None,
@@ -194,7 +192,6 @@ def pretrain(
         run_pretraining(loaded, results_dir, rerun=rerun, jobs=jobs, fail_fast=fail_fast)
 
 
-@app.command()
 def convert(
     source: Annotated[
         str, typer.Argument(help="Hub id or folder of a GPT-2 or a custom GPT.", metavar="SRC")
@@ -217,7 +214,6 @@ def convert(
         show(line)
 
 
-@app.command()
 def table(
     results: Annotated[
         list[str],
@@ -275,7 +271,6 @@ def table(
         _say_written(write_overall_table(parts, overall, console))
 
 
-@app.command()
 def report(
     results: ResultsFolders, texts: Texts = None, different_examples: DifferentExamples = False
 ) -> None:
@@ -301,7 +296,6 @@ def report(
             _say_written([write_overall_report(over_all, folder)])
 
 
-@app.command()
 def plots(results: ResultsFolders, different_examples: DifferentExamples = False) -> None:
     """Write the figures of results folders as PNG and SVG, to their folder plots."""
     from hfbench.evidence.comparison import load_comparison
@@ -319,7 +313,6 @@ def plots(results: ResultsFolders, different_examples: DifferentExamples = False
             _say_written(write_overall_plots(over_all, folder / "plots"))
 
 
-@app.command()
 def flips(
     results: Annotated[Path, typer.Argument(help="A results folder.", metavar="RESULTS")],
     first: Annotated[str, typer.Argument(help="The model to start from.", metavar="FIRST")],
@@ -337,7 +330,6 @@ def flips(
     print_flips(found, Console(), loaded)
 
 
-@app.command()
 def generate(
     model: Annotated[
         str, typer.Argument(help="A language model: a Hub id or a local folder.", metavar="MODEL")
@@ -399,7 +391,6 @@ def generate(
         _say_written(paths + write_generation_plot(generations, output))
 
 
-@app.command("list")
 def list_known() -> None:
     """List the presets of the custom GPT, the built-in data, and the recipes in ./recipes."""
     from hfbench.recipe.fields import custom_gpt_presets
@@ -419,7 +410,6 @@ def list_known() -> None:
         console.print(f"  {path}: {description}", markup=False)
 
 
-@app.command()
 def check(
     model: Annotated[
         str,
@@ -448,7 +438,6 @@ def check(
         raise SystemExit(exit_code(found))
 
 
-@app.command()
 def verify(
     results: Annotated[Path, typer.Argument(help="A results folder.", metavar="RESULTS")],
     cells: Annotated[
@@ -477,13 +466,17 @@ def verify(
     run_verification(results, cells or [], relative_to, trust_remote_code=trust_remote_code)
 
 
-app.command()(data)
-app.command()(fsck)
-app.command()(judge)
-app.command()(pack)
-app.command()(commands.push)
-app.command()(commands.push_results)
-app.command()(commands.verify_push)
+_VERBS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Compare": (compare, plan, pretrain, data, judge, list_known),
+    "Results": (table, report, plots, flips, verify, fsck, pack),
+    "Models": (check, convert, generate),
+    "Publish": (commands.push, commands.push_results, commands.verify_push),
+}
+"""As --help shows them, in the order in which they are wanted."""
+for _group, _verbs in _VERBS.items():
+    for _verb in _verbs:
+        _name = "list" if _verb is list_known else None
+        app.command(_name, rich_help_panel=_group)(_verb)
 
 
 def main() -> None:
