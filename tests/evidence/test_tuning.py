@@ -57,7 +57,8 @@ def test_the_choice_s_spread_is_not_told_much_too_small(name, examples):
         scores = draw(generator, true, examples)
         found.append(sure_of(scores, int(scores.mean(1).argmax()), 0.0)[::2])
     same, sds = np.mean(found, axis=0)[0], np.array(found)[:, 1]
-    assert np.sqrt((sds**2).mean()) > 0.75 * true[again].std()
+    # where the choice is always the same one, there is nothing but rounding
+    assert np.sqrt((sds**2).mean()) >= 0.75 * true[again].std() - 1e-9
     shares = np.bincount(again, minlength=len(true)) / len(again)
     assert abs(same - (shares**2).sum()) < 0.25
 
