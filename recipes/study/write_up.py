@@ -157,7 +157,7 @@ class Study:
 
     def ran(self) -> str:
         """How many models were trained, on what, and within which time."""
-        folders = sorted(path.parent for path in self.results.glob("study_*/records"))
+        folders = sorted(path for path in self.results.glob("study_*") if path.is_dir())
         records = [record for folder in folders for record in load_records(folder)]
         trained = [r for r in records if isinstance(r, TrainedRecord) and not r.adopted_from]
         starts = [datetime.fromisoformat(record.started) for record in trained]
