@@ -14,6 +14,7 @@ from hfbench.cli import app as cli
 from hfbench.errors import UserError
 from hfbench.evidence.judge import judge
 from hfbench.evidence.logs import judge_logs, read_logs
+from hfbench.evidence.logs.inspect_ai import read_inspect_log
 
 TIME = "2025-03-01T10-20-30.123456"
 RIGHT = np.random.default_rng(0).random((3, 60)) < [[0.8], [0.5], [0.75]]
@@ -315,3 +316,19 @@ def test_models_of_the_same_name_are_called_by_their_folder_or_as_one_likes(tmp_
     assert "mine is better than b by" in call(f"mine={tmp_path / 'a'}", tmp_path / "b")
     said = call(tmp_path / "a", "--metric", "acc", code=2)
     assert "two models or more are compared, and there is org/same" in said
+
+
+def test_a_damaged_or_encrypted_sample_is_a_message(tmp_path):
+    """zlib raises an error of its own, and zipfile a RuntimeError where a password is wanted."""
+    path = tmp_path / "a.eval"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("header.json", json.dumps({str(i): i * i for i in range(500)}))
+    whole = path.read_bytes()
+    central = whole.rindex(b"PK\x01\x02")
+    damaged = [(place, 255) for place in range(50, central, 37)]
+    for place, flipped in [*damaged, (central + 8, 1)]:
+        changed = bytearray(whole)
+        changed[place] ^= flipped
+        path.write_bytes(changed)
+        with pytest.raises(UserError, match=r"a\.eval"):
+            read_inspect_log(path)

@@ -11,6 +11,7 @@ import io
 import json
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,8 @@ def _entry(path: Path, entry: zipfile.ZipInfo) -> Any:
         else:
             with zipfile.ZipFile(path) as archive, archive.open(entry) as file:
                 content = file.read(4 * MOST_BYTES + 1)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
+    # of a damaged stream zlib raises its own error, of an encrypted file zipfile a RuntimeError
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, OSError) as error:
         raise UserError(f"{where}: cannot be unpacked: {error}") from None
     return parse(content, where)
 
