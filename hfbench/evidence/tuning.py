@@ -51,6 +51,11 @@ class Search:
     band: tuple[np.ndarray, np.ndarray]
     """95 % of it, over validation examples and, where trials were drawn at random, trials."""
 
+    @property
+    def pruned(self) -> int:
+        """Trials that were ended early."""
+        return sum(trial.is_pruned for trial in self.trials)
+
     def widened(self, model: ModelRuns) -> tuple[float, float]:
         """The 95 % interval of the model, tuned again with other validation examples."""
         (low, high), more = model.interval, _Z * self.choice_sd
@@ -151,10 +156,15 @@ def _search(
     scores = np.stack([_scores(trial, metric) for trial in known])  # (trials, examples)
     chosen = known.index(best)
     runs = len(best.runs) / len({folder.path for folder, _ in best.runs})
-    again, shares, choice_sd = sure_of(scores, chosen, seed_sd / math.sqrt(runs))
-    order = np.argsort(-shares, kind="stable")
+    whole = [number for number, trial in enumerate(known) if not trial.is_pruned]
+    again, shares, choice_sd = sure_of(
+        scores[whole], whole.index(chosen), seed_sd / math.sqrt(runs)
+    )
+    order = [whole[i] for i in np.argsort(-shares, kind="stable")]
     others = [
-        (known[i].settings, float(shares[i])) for i in order[:4] if i != chosen and shares[i] > 0
+        (known[i].settings, share)
+        for i, share in zip(order[:4], sorted(shares.tolist(), reverse=True), strict=False)
+        if i != chosen and share > 0
     ]
     worst = scores.mean(1).min()
     failed = np.full((len(trials) - len(known), scores.shape[1]), worst)  # they spend the budget

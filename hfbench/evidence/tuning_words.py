@@ -49,6 +49,12 @@ def tuning_notes(comparison: ComparedModels, tuning: Tuning) -> list[str]:
     if len({*numbers.values()}) > 1 and (is_by_trials or tuning.tune.sampler == "grid"):
         told = enumerate_names([f"{name} {number}" for name, number in numbers.items()])
         lines.append(f"Models did not have the same number of trials: {told}.")
+    if pruned := {name: search.pruned for name, search in tuning.searches.items() if search.pruned}:
+        told = enumerate_names([f"{number} of {name}" for name, number in pruned.items()])
+        lines.append(
+            f"Trials that were ended early, behind the median of those before: {told}. They count "
+            "in the budget, and none of them could be chosen."
+        )
     for name, search in tuning.searches.items():
         if search.again < 0.5 and search.others:
             settings, share = search.others[0]
@@ -158,6 +164,7 @@ def trials_csv_lines(tuning: Tuning) -> list[dict[str, Any]]:
             "value": trial.value,
             "runs": len(trial.runs),
             "failed": len(trial.failed),
+            "pruned": trial.is_pruned,
             "train_seconds": trial.seconds,
             "train_flops": trial.flops,
             "chosen": trial is search.best,

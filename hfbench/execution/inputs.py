@@ -408,6 +408,7 @@ def _before_training(model: Model) -> Model:
         "lora": None,
         "tune": {},
         "tuned": {},
+        "hurdles": {},
     }
     return model.model_copy(update={"name": "", **training})
 

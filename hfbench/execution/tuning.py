@@ -26,13 +26,14 @@ from hfbench.recipe.trials import (
     trials_recipe,
     with_chosen,
 )
-from hfbench.recipe.tuning import Choices, Range, Settings, Tune, combinations
+from hfbench.recipe.tuning import FIRST_ROUND, ROUND, Choices, Range, Settings, Tune, combinations
 from hfbench.records.schema import Record
 from hfbench.records.store import ResultsFolder
 from hfbench.records.trials import (
     TrialRuns,
     add_run,
     best_of,
+    hurdles,
     measure_of,
     trial_records,
     within_budget,
@@ -40,9 +41,6 @@ from hfbench.records.trials import (
 from hfbench.system.launch import is_main_process
 from hfbench.system.terminal import Console
 
-_FIRST_ROUND = 10
-"""Trials whose settings are drawn at random, before results say where to look."""
-_ROUND = 5
 _MOST = 1000
 """Trials of a model, whatever they cost."""
 
@@ -183,7 +181,10 @@ class Search:
         """The next round; empty where the budget is spent."""
         first = len(self.told)
         settings = self._sampler.ask(self._size_of_round())
-        return [Trial(self.model.name, first + place, one) for place, one in enumerate(settings)]
+        ends = hurdles(self.told) if self.tune.pruner and self.model.is_trained else {}
+        return [
+            Trial(self.model.name, first + place, one, ends) for place, one in enumerate(settings)
+        ]
 
     def tell(self, trials: list[TrialRuns]) -> None:
         """What came of the round, in its order."""
@@ -210,18 +211,21 @@ class Search:
         settings = ", ".join(f"{key} {shown_value(value)}" for key, value in best.settings.items())
         metric = measure_of(trial_records([best]))
         unit = " %" if metric.is_percentage else ""
-        number = len(self.counted)
+        number, ended = len(self.counted), sum(trial.is_pruned for trial in self.counted)
         return (
             f"Tuning {name}: {settings} (validation {metric.label} {metric.text(best.value)}{unit},"
-            f" the best of {number} trial{'s' if number > 1 else ''})"
+            f" the best of {number} trial{'s' if number > 1 else ''}"
+            f"{f', of which {ended} were ended early' if ended else ''})"
         )
 
     def _size_of_round(self) -> int:
         tune, done = self.tune, len(self.told)
         if tune.sampler == "grid":
-            return _MOST
-        size = _FIRST_ROUND if done == 0 or tune.sampler == "random" else _ROUND
-        if tune.trials and tune.sampler == "random" and not (tune.train_seconds or tune.flops):
+            return ROUND if tune.pruner else _MOST
+        size = FIRST_ROUND if done == 0 or tune.sampler == "random" else ROUND
+        if tune.pruner:
+            size = tune.first_round if done == 0 else ROUND
+        elif tune.trials and tune.sampler == "random" and not (tune.train_seconds or tune.flops):
             size = tune.trials
         left = [(tune.trials or _MOST) - done]
         for key, cost in (("train_seconds", "seconds"), ("flops", "flops")):
@@ -268,7 +272,7 @@ class _Study:
             optuna.samplers.RandomSampler(seed=seed)
             if tune.sampler == "random"
             else optuna.samplers.TPESampler(
-                seed=seed, n_startup_trials=_FIRST_ROUND, constant_liar=True
+                seed=seed, n_startup_trials=FIRST_ROUND, constant_liar=True
             )
         )
         self._study = optuna.create_study(sampler=sampler, direction="maximize")
@@ -283,13 +287,18 @@ class _Study:
 
     def tell(self, trials: list[TrialRuns]) -> None:
         """What came of them."""
-        failed = import_optuna().trial.TrialState.FAIL
+        states = import_optuna().trial.TrialState
         for asked, trial in zip(self._asked, trials, strict=True):
             if (value := trial.value) is None:
-                self._study.tell(asked, state=failed)
+                self._study.tell(asked, state=states.FAIL)
+                continue
+            if not measure_of(trial_records([trial])).higher_is_better:
+                value = -value
+            if trial.is_pruned:
+                asked.report(value, step=trial.evaluations)
+                self._study.tell(asked, state=states.PRUNED)
             else:
-                better_up = measure_of(trial_records([trial])).higher_is_better
-                self._study.tell(asked, value if better_up else -value)
+                self._study.tell(asked, value)
 
     def _settings(self, drawn: dict[str, Any]) -> Settings:
         settings: Settings = {}

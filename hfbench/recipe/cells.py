@@ -123,7 +123,7 @@ def plan_pretraining(recipe: Recipe) -> list[Cell]:
             continue
         # what becomes of the model later has no part in it
         none = dict.fromkeys(("optimizer", "lora", "probe", "prompt"))
-        changes: dict[str, Any] = {"training_arguments": {}, "tuned": {}, **none}
+        changes: dict[str, Any] = {"training_arguments": {}, "tuned": {}, "hurdles": {}, **none}
         model = _write_out(entry, recipe).model_copy(update=changes)
         settings = _settings(recipe.by_fold[0], model)  # the same in every fold
         cells.append(Cell("pretraining", model, None, None, settings, recipe.task_name))
@@ -216,8 +216,9 @@ def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
         entry.get("pretrain", {}).get("training_arguments", {}).pop(name, None)
     entry.get("predictions", {}).pop("seeds", None)  # the recipe's own says which one
     del entry["tune"]  # a cell has its settings
-    if not entry["tuned"]:
-        del entry["tuned"]
+    for name in ("tuned", "hurdles"):
+        if not entry[name]:
+            del entry[name]
     settings: dict[str, Any] = {"models": [entry]}
     if recipe.imports:
         settings["imports"] = recipe.imports

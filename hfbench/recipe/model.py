@@ -179,6 +179,9 @@ class Model(Section):
     ``{config.attention_dropout: [0.0, 0.1]}``, of a control ``{config.C: {log: [0.01, 100]}}``."""
     tuned: dict[str, Any] = {}
     """What tuning gave it, key -> value; hfbench writes this into records."""
+    hurdles: dict[float, float] = {}
+    """Of a trial, by the recipe's ``tune.pruner``: epoch -> the value of ``task.metric`` at which
+    it ends there if it was never as good; hfbench writes this into records."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Model":

@@ -292,14 +292,16 @@ class Recipe(Section):
                 f"{key}: {rule} chooses on the validation examples, so the table needs others: "
                 f"give {(without or ['task'])[0]}.test_split"
             )
-        if self.selection == "last":
+        pruner = self.tune and self.tune.pruner
+        if self.selection == "last" and not pruner:
             return self
+        looks = f"tune.pruner: {pruner}" if pruner else f"selection: {self.selection}"
         of_tasks = [task.training_arguments for task in self.tasks] or [{}]
         for model, own in itertools.product(self.models, of_tasks):
             arguments = {**self.training_arguments, **model.training_arguments, **own}
             if arguments.get("eval_strategy") == "no" and model.is_trained:
                 raise ValueError(
-                    f"selection: {self.selection} needs evaluations during training, but model "
+                    f"{looks} needs evaluations during training, but model "
                     f"{model.name!r} has eval_strategy: no; give epoch or steps"
                 )
         return self

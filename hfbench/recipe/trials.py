@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hfbench.recipe.schema import TUNING, Recipe
 from hfbench.recipe.task import Task
@@ -20,6 +20,8 @@ class Trial:
     number: int
     """From 0, in the order in which they were found."""
     settings: Settings
+    hurdles: dict[str, dict[float, float]] = field(default_factory=dict)
+    """Last part of the name of a part of the trials -> `Model.hurdles` there."""
 
     @property
     def name(self) -> str:
@@ -76,12 +78,8 @@ def _parts_of(recipe: Recipe, trials: list[Trial]) -> list[Recipe]:
     assert recipe.tune is not None
     assert recipe.task is not None
     entries = {model.name: model for model in recipe.models}
-    models = [
-        entries[trial.model].with_settings(trial.settings).model_copy(update={"name": trial.name})
-        for trial in trials
-    ]
+    models = [(trial, entries[trial.model].with_settings(trial.settings)) for trial in trials]
     common = {
-        "models": models,
         "seeds": tuning_seeds(recipe.tune, recipe.seeds),
         "looks": [],
         "questions": [],
@@ -97,7 +95,20 @@ def _parts_of(recipe: Recipe, trials: list[Trial]) -> list[Recipe]:
         ]
     return [
         recipe.model_copy(
-            update={**common, "name": name, "task": recipe.task.model_copy(update={"trial": part})}
+            update={
+                **common,
+                "name": name,
+                "task": recipe.task.model_copy(update={"trial": part}),
+                "models": [
+                    model.model_copy(
+                        update={
+                            "name": trial.name,
+                            "hurdles": trial.hurdles.get(name.rpartition("/")[2], {}),
+                        }
+                    )
+                    for trial, model in models
+                ],
+            }
         )
         for name, part in seen
     ]

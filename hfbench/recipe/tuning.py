@@ -16,6 +16,10 @@ Settings = dict[str, Any]
 """Key of a space -> value."""
 Scale = Literal["log", "uniform", "int"]
 _SCALES: tuple[Scale, ...] = ("log", "uniform", "int")
+FIRST_ROUND = 10
+"""Trials whose settings are drawn at random, before results say where to look."""
+ROUND = 5
+"""Trials that follow from the same results."""
 OWNERS = ("config", "lora")
 """Mappings of a model's entry whose keys can be tuned, written with a dot: ``lora.r``."""
 
@@ -140,6 +144,10 @@ class Tune(Section):
     """As ``train_seconds``: a budget of floating-point operations; controls have none."""
     seeds: PositiveInt = 1
     """Runs of a trial, whose mean counts. Their seeds are none of the recipe's."""
+    pruner: Literal["median"] | None = None
+    """``median``: a trial is ended after an evaluation during training where its best value so far
+    is worse than the median of the trials that were finished before it, at the same epoch (the rule
+    of Optuna's ``MedianPruner``). It is not chosen. The first trials run to the end."""
     folds: Annotated[int, Field(ge=2, le=100)] | None = None
     """Each trial runs so many times, each time on the train split without one part, on which it is
     measured. Default: on the validation split, or 5 where the table reports that."""
@@ -150,11 +158,21 @@ class Tune(Section):
             raise ValueError(f"{next(iter(self.budget))}: the sampler grid tries all combinations")
         if self.sampler != "grid" and not self.budget:
             raise ValueError("give a budget: trials, train_seconds or flops")
+        if self.pruner and self.trials and self.trials <= self.first_round:
+            raise ValueError(
+                f"pruner: none of {self.trials} trials would be ended, since the first "
+                f"{self.first_round} run to the end"
+            )
         if of_one := [key for key in self.space if key.startswith("config.")]:
             raise ValueError(
                 f"space: {of_one[0]} is a field of one architecture: give it as tune of that model"
             )
         return self
+
+    @property
+    def first_round(self) -> int:
+        """Trials of a model before results of any have a part in the next."""
+        return FIRST_ROUND if self.sampler == "tpe" else ROUND
 
     @property
     def budget(self) -> dict[str, float]:

@@ -186,7 +186,11 @@ class TrainingFacts(RecordPart):
     )
     planned_steps: int | None = Field(
         default=None,
-        description="With early stopping: the steps that it would have taken at most.",
+        description="Where it may end early: the steps that it would have taken at most.",
+    )
+    pruned_at: float | None = Field(
+        default=None,
+        description="Of a trial that was behind those before it: the epoch at which it was ended.",
     )
     examples_seen: int = Field(description="Training examples seen, repetitions included.")
     tokens_seen: int = Field(description="Their tokens, padding apart.")

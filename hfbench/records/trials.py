@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import mean, median
 
 from hfbench.metrics.built_in import DEFAULTS
 from hfbench.metrics.registry import Metric, find_metric
@@ -15,6 +16,8 @@ from hfbench.records.schema import (
 )
 from hfbench.records.store import ResultsFolder, load_records
 
+EPOCH_DIGITS = 4
+"""To which epochs are rounded, to be known again."""
 _DIGITS = 9  # equal means of other runs differ in the last bits, and are to be equal
 
 
@@ -38,6 +41,21 @@ class TrialRuns:
         return round(sum(known) / len(known), _DIGITS)
 
     @property
+    def is_pruned(self) -> bool:
+        """Whether a run of it was ended because it was behind those before it."""
+        return any(record.training.pruned_at is not None for record in self.trained)
+
+    @property
+    def trained(self) -> list[ClassificationRecord]:
+        """Its runs that trained a network."""
+        return [record for _, record in self.runs if isinstance(record, ClassificationRecord)]
+
+    @property
+    def evaluations(self) -> int:
+        """During training, of the run that has most."""
+        return max((len(record.curves["validation"]) for record in self.trained), default=0)
+
+    @property
     def seconds(self) -> float:
         """Of training, of all runs; of one that failed all of its time."""
         return sum(_seconds(record) for _, record in self.runs) + sum(
@@ -47,8 +65,7 @@ class TrialRuns:
     @property
     def flops(self) -> float:
         """Of training, of all runs, as far as they were counted."""
-        trained = [record for _, record in self.runs if isinstance(record, ClassificationRecord)]
-        return float(sum(record.training.flops or 0 for record in trained))
+        return float(sum(record.training.flops or 0 for record in self.trained))
 
 
 def load_trials(folder: ResultsFolder) -> dict[str, list[TrialRuns]]:
@@ -79,12 +96,54 @@ def add_run(trials: dict[str, dict[int, TrialRuns]], folder: ResultsFolder, reco
 
 
 def best_of(trials: Sequence[TrialRuns]) -> TrialRuns | None:
-    """The one with the best value, the first among equals; None where none has any."""
-    known = [(trial, value) for trial in trials if (value := trial.value) is not None]
+    """The one with the best value, the first among equals; None where none has any.
+
+    One that was ended early is none of them.
+    """
+    known = [
+        (trial, value)
+        for trial in trials
+        if (value := trial.value) is not None and not trial.is_pruned
+    ]
     if not known:
         return None
     sign = 1 if measure_of(trial_records(trials)).higher_is_better else -1
     return max(known, key=lambda one: sign * one[1])[0]
+
+
+def hurdles(trials: Sequence[TrialRuns]) -> dict[str, dict[float, float]]:
+    """Folder of runs -> epoch -> the value below which the next trials end there.
+
+    It is the median, over the trials that ran to their end, of the value at that epoch: the rule of
+    `optuna.pruners.MedianPruner`. A trial of several seeds counts with their mean.
+
+    Args:
+        trials: of one model, those before.
+    """
+    found: dict[str, dict[float, list[float]]] = {}
+    for trial in trials:
+        if trial.value is None or trial.is_pruned:
+            continue
+        for folder, points in _curves(trial).items():
+            for epoch, values in points.items():
+                found.setdefault(folder, {}).setdefault(epoch, []).append(mean(values))
+    return {
+        folder: {epoch: median(values) for epoch, values in points.items()}
+        for folder, points in found.items()
+    }
+
+
+def _curves(trial: TrialRuns) -> dict[str, dict[float, list[float]]]:
+    """Folder -> epoch -> the values of the measure that its runs had after it."""
+    name = measure_of(trial_records([trial])).name
+    found: dict[str, dict[float, list[float]]] = {}
+    for folder, record in trial.runs:
+        points = record.curves["validation"] if isinstance(record, ClassificationRecord) else []
+        for point in points:
+            if name in point:
+                of_folder = found.setdefault(folder.path.name, {})
+                of_folder.setdefault(round(point["epoch"], EPOCH_DIGITS), []).append(point[name])
+    return found
 
 
 def within_budget(tune: Tune, trials: list[TrialRuns]) -> list[TrialRuns]:

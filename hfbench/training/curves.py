@@ -11,7 +11,7 @@ _TRAIN = ("step", "epoch", "loss", "accuracy", "grad_norm", "learning_rate")
 
 def training_curves(trainer: FairTrainer) -> Curves:
     """The Trainer's log as two curves; float16 training may log an infinite norm, left out."""
-    names = ("loss", *METRICS)
+    names = dict.fromkeys(["loss", *METRICS, *(metric.name for metric in trainer.also)])
     train, validation = [], []
     for entry in trainer.state.log_history:
         if "loss" in entry:

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 
+import optuna
 import pytest
 
 from hfbench import compare, load_comparison, load_recipe, load_records, plan
@@ -13,6 +14,7 @@ from hfbench.execution.tuning import look_at_tuning
 from hfbench.records.store import ResultsFolder
 from hfbench.records.trials import load_trials
 
+PRUNED = optuna.trial.TrialState.PRUNED
 MINE = {"name": "mine", "preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
 TFIDF = {"name": "tfidf", "control": "tfidf-logreg"}
 C = {"config.C": {"log": [0.01, 100]}}
@@ -231,3 +233,35 @@ def test_who_runs_the_trials_does_not_matter(with_exam, tmp_path, other):
     ]
     assert runs[0] == runs[1]
     shutil.rmtree(tmp_path / "other")
+
+
+def test_a_trial_behind_the_median_of_those_before_ends_early(with_exam, tmp_path):
+    """Which ones, Optuna's own pruner says as well."""
+    rates = [1e-2, 9e-3, 8e-3, 7e-3, 6e-3, 1e-9, 1e-8, 5e-3]
+    tune = {"sampler": "grid", "pruner": "median", "space": {"learning_rate": rates}}
+    arguments = {"num_train_epochs": 3, "per_device_train_batch_size": 8}
+    task = {"metric": "mcc"}  # no usual column of a curve
+    recipe = load_recipe(
+        with_exam(tune=tune, models=[MINE, FLOOR], seeds=[0], training_arguments=arguments)
+    )
+    recipe = recipe.model_copy(update={"task": recipe.task.model_copy(update=task)})
+    compare(recipe, tmp_path)
+    trials = load_trials(ResultsFolder(tmp_path / "tiny"))["mine"]
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(5))
+    for trial in trials:
+        training, curves = trial.trained[0].training, trial.trained[0].curves["validation"]
+        asked, pruned_at = study.ask(), None
+        for number, point in enumerate(curves, start=1):
+            asked.report(point["mcc"], number)
+            if asked.should_prune() and number < 3:
+                pruned_at = number
+                break
+        assert training.pruned_at == pruned_at
+        assert training.planned_steps in (None, 3 * training.steps / len(curves))
+        state = optuna.trial.TrialState.COMPLETE if pruned_at is None else None
+        study.tell(asked, trial.value if state else None, state=state or PRUNED)
+    ended = [trial.number for trial in trials if trial.is_pruned]
+    assert set(ended) >= {5, 6}
+    page = as_markdown(Findings.of(load_comparison(tmp_path / "tiny")))
+    assert f"behind the median of those before: {len(ended)} of mine." in page
+    assert compare(recipe, tmp_path).ran == []  # known again, with the hurdles they had

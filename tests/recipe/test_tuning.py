@@ -81,6 +81,12 @@ def test_what_a_model_gives_itself_is_not_tried_for_it_and_its_own_space_goes_be
         (of("lora.r", [1, 2]), {}, "no model has anything to tune"),
         ({"space": {**RATE, "lora.r": [1, 2]}, "trials": 4}, {}, "lora.r: no model has it"),
         ({"space": RATE, "trials": 4, "folds": 1}, {}, "tune.folds"),
+        ({**SOME, "sampler": "random", "pruner": "median"}, {}, "the first 5 run to the end"),
+        (
+            {"space": RATE, "trials": 20, "pruner": "median"},
+            {"training_arguments": {"eval_strategy": "no"}},
+            "tune.pruner: median needs evaluations during training, but model 'mine' has",
+        ),
         (SOME, {"train_sizes": [20]}, "tune: settings would be chosen with more"),
         (SOME, {"models": [{**MINE, "name": "m" * 60}]}, "up to 58 characters"),
         (

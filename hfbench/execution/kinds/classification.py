@@ -57,16 +57,19 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
             "max_length": inputs.max_length(cell.model),
             "selection": inputs.recipe.selection,
             "lora": cell.model.lora.model_dump() if cell.model.lora else None,
-            **_patience(inputs),
+            **_ends_early(cell, inputs),
             **describe_truncation(cell, inputs),
         },
     }
 
 
-def _patience(inputs: Inputs) -> dict[str, int]:
+def _ends_early(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """Said where it is not what every result was from before there was a choice."""
-    stopping = inputs.recipe.early_stopping
-    return {"patience": stopping.patience} if stopping else {}
+    stopping, hurdles = inputs.recipe.early_stopping, cell.model.hurdles
+    return {
+        **({"patience": stopping.patience} if stopping else {}),
+        **({"hurdles": {str(epoch): value for epoch, value in hurdles.items()}} if hurdles else {}),
+    }
 
 
 def run(cell: Cell, surroundings: Surroundings) -> Run:

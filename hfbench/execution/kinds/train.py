@@ -21,12 +21,14 @@ from hfbench.models.flops import count_flops, total_flops
 from hfbench.models.lengths import NO_LIMIT
 from hfbench.recipe.cells import Cell
 from hfbench.records.schema import Curves, ModelFacts, TrainingFacts
+from hfbench.records.trials import EPOCH_DIGITS
 from hfbench.system.environment import device_names, peak_memory, reset_peak_memory
 from hfbench.system.hashes import hash_tensors
 from hfbench.training.arguments import training_arguments
 from hfbench.training.build import build_trainer
 from hfbench.training.curves import training_curves
 from hfbench.training.limits import TimeLimit, divide_batch, in_parts
+from hfbench.training.pruning import Pruning
 from hfbench.training.seeds import Streams
 from hfbench.training.selection import WeightSelection
 from hfbench.training.trainer import FairTrainer
@@ -58,6 +60,9 @@ class Training:
         key = f"models.{cell.model.name}.training_arguments"
         args = training_arguments(cell.training_arguments, streams, run_folder, key)
         divide_batch(args, parts)
+        self.pruning = None
+        if cell.model.hurdles:
+            self.pruning = Pruning(self.inputs.metric, cell.model.hurdles, EPOCH_DIGITS)
         self.trainer = build_trainer(
             cell.head,
             model,
@@ -66,7 +71,7 @@ class Training:
             args,
             cell.optimizer,
             streams,
-            [surroundings.bar, limit, self.selection],
+            [surroundings.bar, limit, self.selection, *filter(None, [self.pruning])],
             loss=self.inputs.loss(cell),
             cuda_graphs=self.inputs.recipe.cuda_graphs,
         )
@@ -76,9 +81,12 @@ class Training:
         )
         if self.selection.measure not in ("last", "loss"):
             facts = self.inputs.task.facts
-            self.trainer.also = (
-                find_metric(self.selection.measure, facts.problem_type, facts.labels, "selection"),
+            chosen_by = self.selection.measure
+            self.trainer.also += (
+                find_metric(chosen_by, facts.problem_type, facts.labels, "selection"),
             )
+        if cell.head == "classifier" and task and task.trial:  # later trials look at its curve
+            self.trainer.also += (self.inputs.metric,)
 
     def run(self, checkpoint: Path | None = None) -> tuple[TrainingFacts, Curves]:
         """Train, from ``checkpoint`` if there is one; then the model has the selected weights."""
@@ -93,6 +101,7 @@ class Training:
         selected_step = self.selection.load_into(trainer.model, steps)
         seen = lengths[trainer.sampler.rows_seen(steps)]
         # where files lie, and what concerns publishing, is no part of how a model was trained
+        may_end_early = self.selection.patience or self.pruning
         private = ("output_dir", "run_name", "hub_", "push_to_hub", "logging_dir")
         facts = TrainingFacts(
             arguments={k: v for k, v in args.to_dict().items() if not k.startswith(private)},
@@ -104,7 +113,8 @@ class Training:
             selection=self.selection.selection,
             selected_step=selected_step,
             patience=self.selection.patience,
-            planned_steps=trainer.state.max_steps if self.selection.patience else None,
+            planned_steps=trainer.state.max_steps if may_end_early else None,
+            pruned_at=self.pruning and self.pruning.pruned_at,
             examples_seen=len(seen),
             tokens_seen=int(seen.sum()),
             tokens=self.data.tokens,
