@@ -413,7 +413,8 @@ class Table:
         self, variances: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """As of shares: of the place between the bounds, at the number of independent examples
-        that has its variance; all of them where nothing varies, as with no error at all.
+        that has its variance; all of them where nothing varies, as with no error at all. What seeds
+        add shrinks towards the bounds, too: a run cannot be as much better as another is worse.
         """
         size = self.bounds[1] - self.bounds[0]
         place = np.clip((self.means - self.bounds[0]) / size, 0.0, 1.0)
@@ -422,7 +423,7 @@ class Table:
         effective = place * (1 - place) / np.where(nothing, 1.0, found)
         all_of_them = self.examples if self.weight is None else self.weight
         effective = np.where(nothing | (effective <= 0), float(all_of_them), effective)
-        ends = score_interval(place, effective, variances / size**2, weights, ALPHA)
+        ends = score_interval(place, effective, variances / size**2, weights, ALPHA, shrinking=True)
         return self.bounds[0] + size * ends[0], self.bounds[0] + size * ends[1]
 
     def p_of_share(self, share: float) -> np.ndarray:

@@ -102,14 +102,30 @@ def score_interval(
     variances: np.ndarray,
     weights: np.ndarray,
     level: float,
+    *,
+    shrinking: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All shares that `score_p_value` leaves at ``level`` or above: lower and upper ends, (n,)."""
+    """All shares that `score_p_value` leaves at ``level`` or above: lower and upper ends, (n,).
+
+    Args:
+        share: that was found, shape (n,).
+        examples: independent ones that have the variance of the share, shape (n,).
+        variances: beside the examples', shape (n, components).
+        weights: of these, shape (n, components).
+        level: of the test.
+        shrinking: whether ``variances`` shrink towards the ends as that of an answer does: they are
+            then those at the share that was found, moved from its end as Agresti and Coull (1998)
+            do.
+    """
+    moved = (share * examples + 2) / (examples + 4)
 
     def end(outer: float) -> np.ndarray:
         outside, inside = np.full_like(share, outer), share
         for _ in range(45):
             middle = (outside + inside) / 2
-            kept = score_p_value(share, middle, examples, variances, weights) >= level
+            factor = middle * (1 - middle) / (moved * (1 - moved)) if shrinking else np.ones(1)
+            there = factor[:, None] * variances
+            kept = score_p_value(share, middle, examples, there, weights) >= level
             outside, inside = np.where(kept, outside, middle), np.where(kept, middle, inside)
         # within rounding of 0 or 1 it is that
         return np.where(np.abs(inside - outer) < _ROOM, outer, inside)

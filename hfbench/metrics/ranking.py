@@ -64,22 +64,39 @@ def binary_auroc(scores: np.ndarray, positive: np.ndarray) -> Estimate:
 
 
 def binary_average_precision(scores: np.ndarray, positive: np.ndarray) -> Estimate:
-    """Mean over the positive examples of the precision at their score (no interpolation)."""
-    share = positive.mean()
-    if share == 0:
+    """Mean over the positive examples of the precision at their score (no interpolation).
+
+    The influence is the jackknife's (Tukey 1958), of each example left out once: with few positive
+    examples the derivative is too small by much.
+    """
+    number_positive = int(positive.sum())
+    if number_positive == 0:
         raise UndefinedMeasureError("no label is of this class")
-    examples = len(scores)
     levels, number = np.unique(-scores, return_inverse=True)  # the highest score first
-    positives = np.bincount(number, positive, len(levels))
-    at_or_above = np.cumsum(np.bincount(number, minlength=len(levels))) / examples
-    found = np.cumsum(positives) / examples
-    precision = found / at_or_above  # (levels,)
-    value = float((positives * precision).sum() / positives.sum())
-    # an example changes the precision at its own level and at all lower ones
-    lower = (positives / examples / at_or_above)[::-1].cumsum()[::-1]
-    lower_found = (positives / examples * precision / at_or_above)[::-1].cumsum()[::-1]
-    influence = positive * (precision[number] - value) + positive * lower[number]
-    return Estimate(value, (influence - lower_found[number]) / share)
+    own = np.bincount(number, positive, len(levels))  # positives at each level
+    above, found = np.cumsum(np.bincount(number, minlength=len(levels))), np.cumsum(own)
+    terms = own * found / above  # of the sum of precisions, by level
+    value = float(terms.sum()) / number_positive
+    higher = np.cumsum(terms) - terms
+    # one less above a level that is lower than the example's, and at its own
+    without_negative = own * found / np.maximum(above - 1, 1)
+    without_positive = own * (found - 1) / np.maximum(above - 1, 1)
+    left = {
+        False: higher + without_negative[::-1].cumsum()[::-1],
+        True: higher
+        + (own - 1) * (found - 1) / np.maximum(above - 1, 1)
+        + without_positive[::-1].cumsum()[::-1]
+        - without_positive,
+    }
+    left_out = np.where(
+        positive,
+        left[True][number] / max(number_positive - 1, 1),
+        left[False][number] / number_positive,
+    )
+    if number_positive == 1:  # nothing is left to measure
+        left_out[positive] = value
+    influence = (len(scores) - 1) * (value - left_out)
+    return Estimate(value, influence - influence.mean())
 
 
 def _below(ordered: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -45,6 +45,15 @@ def test_a_share_without_seeds_has_wilson_s_interval(right, n):
     assert [end[0] for end in found] == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize(("right", "n"), [(80, 100), (971, 1000)])
+def test_a_variance_that_shrinks_towards_the_ends_is_that_of_so_many_answers_more(right, n):
+    share = np.array([right / n])
+    variances = np.array([[share[0] * (1 - share[0]) / n]])
+    found = score_interval(share, np.array([1e12]), variances, ALL, 0.05, shrinking=True)
+    expected = proportion_confint(right, n, method="wilson")
+    assert [end[0] for end in found] == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize(("right", "n", "share"), [(70, 120, 0.5), (3, 30, 1 / 3), (66, 120, 0.55)])
 def test_against_a_share_it_is_the_score_test_of_statsmodels(right, n, share):
     found = score_p_value(np.array([right / n]), np.array([share]), np.array([n]), NONE, ALL)

@@ -174,6 +174,15 @@ def test_its_influence_is_what_leaving_an_example_out_shows(kind, name):
     assert by_formula.std() == pytest.approx(left_out.std(), rel=0.03)
 
 
+@pytest.mark.parametrize("kind", ["single_label_classification", "multi_label_classification"])
+def test_the_influence_on_average_precision_is_the_jackknife_s_with_few_examples_and_ties(kind):
+    outputs, labels = table(kind, 7, examples=25)
+    metric = metric_of(kind, "average_precision")
+    for scores in (outputs, np.round(outputs)):
+        left_out = jackknife(metric.compute, scores, labels)
+        np.testing.assert_allclose(metric.pseudo_values(scores, labels), left_out, atol=1e-9)
+
+
 @pytest.mark.filterwarnings("error")
 def test_one_number_for_every_text_correlates_with_nothing():
     labels = np.random.default_rng(0).normal(size=30)
