@@ -20,8 +20,17 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 import pytest
+from hypothesis import settings
 
 gc.disable()  # while all test files are imported
+settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("whole", deadline=None, max_examples=100)
+
+
+def pytest_configure(config):
+    """Properties are asked of more examples with the slow tests."""
+    marks = config.option.markexpr
+    settings.load_profile("whole" if "slow" in marks and "not slow" not in marks else "quick")
 
 
 def pytest_collection_finish():
