@@ -13,7 +13,7 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow or hypothesis"
 
 # What leans on the inside of transformers, with the oldest and the newest that pyproject.toml allows,
 # each in a folder that comes before the environment. The oldest wants a huggingface_hub below 2, and
@@ -21,8 +21,8 @@ test-slow: $(VENV)/installed
 # hfbench/training/trainer_contract.py.
 OLDEST := transformers==5.17.0 huggingface_hub==1.33.0 httpx==0.28.1 httpcore==1.0.9
 NEWEST := transformers==5.24.0
-LEANING := tests/training --ignore=tests/training/test_limits.py \
-	tests/models/test_custom_gpt.py tests/models/test_custom_gpt_generation.py
+LEANING := $(addprefix tests/training/test_, trainer_contract.py trainer.py checkpoints.py build.py \
+	packing.py) tests/models/test_custom_gpt.py tests/models/test_custom_gpt_generation.py
 
 test-versions: $(VENV)/installed build/oldest/installed build/newest/installed
 	PYTHONPATH=$(CURDIR)/build/oldest $(BIN)/python -m pytest -n auto --maxprocesses 4 $(LEANING)

@@ -1,5 +1,6 @@
 """What all tests share: no network, and a comparison small enough to run in a second."""
 
+import gc
 import importlib
 import json
 import os
@@ -19,6 +20,33 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 import pytest
+from hypothesis import settings
+
+gc.disable()  # while all test files are imported
+settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("whole", deadline=None, max_examples=100)
+
+
+def pytest_configure(config):
+    """Properties are asked of more examples with the slow tests."""
+    marks = config.option.markexpr
+    settings.load_profile("whole" if "slow" in marks and "not slow" not in marks else "quick")
+
+
+def pytest_collection_finish():
+    gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """What is there outlasts the test: it is no garbage to be looked for.
+
+    A Trainer collects garbage as it starts, and would look at all that the libraries have made,
+    which takes half a second.
+    """
+    gc.collect(1)
+    gc.freeze()
+
 
 GOOD, BAD = ["good", "fine", "great", "lovely"], ["bad", "poor", "awful", "dull"]
 
@@ -36,34 +64,48 @@ def rows() -> list[dict]:
     return rows
 
 
+@pytest.fixture(scope="session")
+def recipe_writer(rows):
+    """A function that writes data into a folder, and gives one that writes a recipe there.
+
+    That one gives the recipe's path; its arguments change the recipe.
+    """
+
+    def writer_of(folder: Path):
+        data = "\n".join(map(json.dumps, rows))
+        (folder / "train.jsonl").write_text(data, encoding="utf-8")
+
+        def write(**changes) -> Path:
+            recipe = {
+                "name": "tiny",
+                "task": {"data_files": {"train": "train.jsonl"}, "validation_size": 0.25},
+                "tokenizer": {"train_on": "task", "vocab_size": 300},
+                "models": [
+                    {
+                        "name": "mine",
+                        "preset": "gpt-nano",
+                        "config": {"n_layer": 1, "n_positions": 32},
+                    },
+                    {"name": "floor", "control": "majority"},
+                ],
+                "seeds": [0, 1],
+                "optimizer": "study",
+                "training_arguments": {"per_device_train_batch_size": 16, "num_train_epochs": 2},
+                **changes,
+            }
+            path = folder / "tiny.yaml"
+            path.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
+            return path
+
+        return write
+
+    return writer_of
+
+
 @pytest.fixture
-def write_recipe(tmp_path, rows):
-    """A function that writes data and a recipe (changed by its arguments) and gives its path."""
-    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-
-    def write(**changes) -> Path:
-        recipe = {
-            "name": "tiny",
-            "task": {"data_files": {"train": "train.jsonl"}, "validation_size": 0.25},
-            "tokenizer": {"train_on": "task", "vocab_size": 300},
-            "models": [
-                {
-                    "name": "mine",
-                    "preset": "gpt-nano",
-                    "config": {"n_layer": 1, "n_positions": 32},
-                },
-                {"name": "floor", "control": "majority"},
-            ],
-            "seeds": [0, 1],
-            "optimizer": "study",
-            "training_arguments": {"per_device_train_batch_size": 16, "num_train_epochs": 2},
-            **changes,
-        }
-        path = tmp_path / "tiny.yaml"
-        path.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
-        return path
-
-    return write
+def write_recipe(tmp_path, recipe_writer):
+    """See `recipe_writer`: of the test's folder."""
+    return recipe_writer(tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -174,15 +216,16 @@ def start_hfbench(tmp_path):
     """A function that starts a command in a process of its own, and gives that.
 
     What the process says is in the file ``output``, an attribute of the function. It is a fork of a
-    process that has imported everything, and can be sent any signal.
+    process that has imported everything, works in ``cwd``, and can be sent any signal.
     """
     from hfbench.execution import fork_server
 
     script, processes = Path(__file__).parent / "support" / "run_cli.py", []
 
-    def start(*arguments, kill_at=()):
+    def start(*arguments, kill_at=(), cwd=None):
         given = {
-            "arguments": [*map(str, arguments)], "output": str(start.output), "kill_at": kill_at
+            "arguments": [*map(str, arguments)], "output": str(start.output), "kill_at": kill_at,
+            "cwd": cwd and str(cwd),
         }  # fmt: skip
         process = fork_server.context().Process(
             target=runpy.run_path, args=(str(script), {"given": given}, "__main__")
@@ -196,6 +239,19 @@ def start_hfbench(tmp_path):
     for process in processes:
         process.kill()
         process.join()
+
+
+@pytest.fixture
+def run_hfbench(start_hfbench):
+    """A function that runs a command in a process of its own: its exit code and what it said."""
+
+    def run(*arguments, cwd=None):
+        start_hfbench.output.write_text("")
+        process = start_hfbench(*arguments, cwd=cwd)
+        process.join(300)
+        return process.exitcode, start_hfbench.output.read_text()
+
+    return run
 
 
 @pytest.fixture

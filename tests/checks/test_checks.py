@@ -5,7 +5,6 @@ files, with lines at the end that replace a part of it, so that a process elsewh
 folder gets the fault, too.
 """
 
-import gc
 import importlib
 import json
 import shutil
@@ -41,15 +40,6 @@ OWN_TYPE = '\nCustomGPTConfig.model_type = "own_gpt"\n'
 POOLING_ON_PADDING = """
 def pool_last_real_token(hidden_states, attention_mask): return hidden_states[:, -1]
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_garbage():
-    """The Trainer collects garbage as it starts; without torch's objects it is done four times as
-    fast."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

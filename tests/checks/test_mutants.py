@@ -3,8 +3,6 @@
 The quick half asks one mutant of each check; the slow half asks all mutants all checks.
 """
 
-import gc
-
 import pytest
 from support.checks_page import format_checks, format_clean, format_known, section
 from support.clean_models import KNOWN_FAULTS, MODELS, small_model
@@ -25,15 +23,6 @@ MUTANTS = load_mutants()
 NAMES = {check.name: check for check in CHECKS}
 NO_SIGNS = str.maketrans(", ", "__")
 ONE_EACH = {mutant.caught_by: mutant for mutant in MUTANTS if mutant.caught_by}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_garbage():
-    """The Trainer collects garbage as it starts; without torch's objects it is done four times as
-    fast."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def causes(examination):

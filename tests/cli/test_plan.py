@@ -54,6 +54,7 @@ def test_one_seed_can_show_nothing_by_a_measure_other_than_the_accuracy(write_re
 
 
 def test_time_and_discordance_are_those_of_finished_runs(write_recipe, tmp_path):
+    """Also those of a shard, which are by all that is finished."""
     small = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
     models = [{"name": name, **small} for name in ("mine", "other")]
     models[0]["training_arguments"] = {"num_train_epochs": 3, "learning_rate": 5e-3}  # both learn
@@ -70,6 +71,10 @@ def test_time_and_discordance_are_those_of_finished_runs(write_recipe, tmp_path)
     seconds = sum(record.cell_seconds for record in outcome.ran)
     said = float(re.search(r"about (\d+) s, by finished runs", shown).group(1))
     assert said == pytest.approx(seconds, abs=1)
+    shown = plan(more, tmp_path, shard=Shard(2, 2))
+    assert "shard 2/2: 2 of 4 cells to run" in shown
+    assert "measured on the finished runs" in shown
+    assert "s, by finished runs" in shown
 
 
 def stems(shown):
@@ -78,7 +83,10 @@ def stems(shown):
 
 
 def test_a_shard_shows_what_its_run_runs(write_recipe, tmp_path):
-    recipe = load_recipe(write_recipe())
+    models = [
+        {"name": f"words-{c}", "control": "tfidf-logreg", "config": {"C": c}} for c in (1, 2, 3)
+    ]
+    recipe = load_recipe(write_recipe(models=models))
     for number, count in ((1, 2), (2, 2), (5, 5)):
         shard, results = Shard(number, count), tmp_path / f"{number}-of-{count}"
         shown = plan(recipe, results, shard=shard)
@@ -90,19 +98,6 @@ def test_a_shard_shows_what_its_run_runs(write_recipe, tmp_path):
         again = plan(recipe, results, shard=shard)
         assert stems(again) == [(stem, "finished") for stem in ran]
         assert f"shard {number}/{count}: 0 of {len(ran)} cells to run" in again
-
-
-def test_the_design_and_the_time_of_a_shard_are_by_all_that_is_finished(write_recipe, tmp_path):
-    small = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
-    models = [{"name": name, **small} for name in ("mine", "other")]
-    models[0]["training_arguments"] = {"num_train_epochs": 3, "learning_rate": 5e-3}  # both learn
-    models[1]["training_arguments"] = {"num_train_epochs": 4, "learning_rate": 1e-3}
-    recipe = load_recipe(write_recipe(models=models, seeds=[0, 1, 2, 3]))
-    compare(recipe, tmp_path, shard="1/2", console=Console(quiet=True))
-    shown = plan(recipe, tmp_path, shard=Shard(2, 2))
-    assert "shard 2/2: 4 of 4 cells to run" in shown
-    assert "measured on the finished runs" in shown
-    assert "s, by finished runs" in shown
 
 
 def test_a_shard_whose_pretraining_is_missing_is_refused_as_its_run_is(write_recipe, tmp_path):

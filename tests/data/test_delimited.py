@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hfbench.data.delimited import read_delimited
@@ -71,7 +71,6 @@ def exactly_or_refused(folder, rows, content, ending):
     assert found == rows
 
 
-@settings(deadline=None)
 @given(rows=TABLES, mark=st.sampled_from(["", "\ufeff"]), data=st.data())
 @example(rows=[('"', "a\rb", "\r\n")], mark="\ufeff", data=None)
 @pytest.mark.parametrize("quoting", ["QUOTE_MINIMAL", "QUOTE_ALL", "QUOTE_NONNUMERIC"])
@@ -84,7 +83,6 @@ def test_what_csv_writes_comes_back(folder, dialect, quoting, rows, mark, data):
     exactly_or_refused(folder, rows, text.encode(), ending)
 
 
-@settings(deadline=None)
 @given(rows=TABLES, end=st.sampled_from(["\n", "\r\n"]), sep=st.sampled_from([",", ";", "\t"]))
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
 def test_what_pandas_writes_comes_back(folder, quoting, rows, end, sep):
@@ -95,7 +93,6 @@ def test_what_pandas_writes_comes_back(folder, quoting, rows, end, sep):
     assert read(folder, text.encode(), quoting="minimal", sep=sep) == rows
 
 
-@settings(deadline=None)
 @given(rows=st.lists(st.tuples(PLAIN, PLAIN, PLAIN), min_size=1), end=st.sampled_from("\n\r"))
 def test_what_is_written_without_quoting_comes_back(folder, rows, end):
     if end == "\r":

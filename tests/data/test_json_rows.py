@@ -4,7 +4,7 @@ import json
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hfbench.data.files import DataFile
@@ -48,7 +48,6 @@ def refusal(read):
     return refused
 
 
-@settings(deadline=None)
 @given(rows=ROWS, is_list=st.booleans(), escaped=st.booleans())
 def test_what_is_written_comes_back(read, rows, is_list, escaped):
     if is_list:

@@ -254,14 +254,15 @@ def test_strange_samples_are_refused_without_a_traceback(tmp_path, content, said
         read_logs(tmp_path)
 
 
-def test_strange_archives_are_refused(tmp_path):
+def test_strange_archives_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "log.eval"
     path.write_bytes(b"no zip")
     with pytest.raises(UserError, match=r"no log of inspect_ai"):
         read_logs(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("header.json", json.dumps(inspect_log(RIGHT[0])))
-        archive.writestr("samples/1_epoch_1.json", b"0" * 300_000_000)
+        archive.writestr("samples/1_epoch_1.json", b"0" * 9_000_000)
+    monkeypatch.setattr("hfbench.evidence.logs.inspect_ai.MOST_BYTES", 2_000_000)
     with pytest.raises(UserError, match="more than is read of a sample"):
         read_logs(path)
     log = inspect_log(RIGHT[0]) | {"status": "started"}

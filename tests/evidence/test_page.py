@@ -50,19 +50,24 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-@pytest.fixture
-def results(tmp_path, write_record):
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, write_record):
+    folder, rng = tmp_path_factory.mktemp("results"), np.random.default_rng(0)
     for seed in range(3):
-        write_record(tmp_path, "better", seed, rng.random(80) < 0.9)
-        write_record(tmp_path, "worse", seed, rng.random(80) < 0.6)
-    write_record(tmp_path, "floor", None, np.arange(80) % 2 == 1, control=True)
-    return tmp_path
+        write_record(folder, "better", seed, rng.random(80) < 0.9)
+        write_record(folder, "worse", seed, rng.random(80) < 0.6)
+    write_record(folder, "floor", None, np.arange(80) % 2 == 1, control=True)
+    return folder
 
 
-@pytest.fixture
-def page(results):
-    return Page(render_report(load_findings(results)))
+@pytest.fixture(scope="module")
+def html(results):
+    return render_report(load_findings(results))
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
 
 
 def test_the_question_and_the_answer_come_first(results, page):
@@ -74,9 +79,7 @@ def test_the_question_and_the_answer_come_first(results, page):
     assert text.index(second) < text.index("95 % interval: for the accuracy")
 
 
-def test_it_needs_nothing_else(results):
-    html = render_report(load_findings(results))
-    page = Page(html)
+def test_it_needs_nothing_else(html, page):
     addresses = set(re.findall(r"https?://[^\s\"'<>)]+", html))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
     for tag, attributes in page.elements:
@@ -88,11 +91,10 @@ def test_it_needs_nothing_else(results):
     assert len(html) < 3_000_000
 
 
-def test_only_its_own_script_may_run(results):
-    html = render_report(load_findings(results))
+def test_only_its_own_script_may_run(html, page):
     (script,) = re.findall(r"<script>(.*?)</script>", html, re.S)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    (policy,) = [m["content"] for m in Page(html).all("meta") if m.get("http-equiv")]
+    (policy,) = [m["content"] for m in page.all("meta") if m.get("http-equiv")]
     assert policy.startswith("default-src 'none';")
     assert f"script-src 'sha256-{digest}'" in policy
 
@@ -125,18 +127,16 @@ def test_what_comes_from_data_cannot_run(tmp_path, write_record):
     assert page.text.count("alert('x')") > 20  # it is there, to be read
 
 
-def test_texts_are_shown_on_request_only(results):
-    findings = load_findings(results)
+def test_texts_are_shown_on_request_only(results, html):
     texts = {f"validation/{i}": f"secret words {i}" for i in range(80)}
-    assert "secret words" not in render_report(findings)
-    page = Page(render_report(findings, texts))
+    assert "secret words" not in html
+    page = Page(render_report(load_findings(results), texts))
     assert "secret words" in page.text
     assert "up to 3 words" in page.text
 
 
-def test_it_is_the_same_bytes_each_time(results):
-    first = write_report(load_findings(results), results).read_bytes()
-    assert write_report(load_findings(results), results).read_bytes() == first
+def test_it_is_the_same_bytes_each_time(results, html, tmp_path):
+    assert write_report(load_findings(results), tmp_path).read_bytes() == html.encode()
 
 
 def test_a_screen_reader_finds_headings_captions_scopes_and_descriptions(page):
@@ -155,8 +155,7 @@ def test_a_screen_reader_finds_headings_captions_scopes_and_descriptions(page):
     assert len(identifiers) == len(set(identifiers))
 
 
-def test_figures_take_the_colours_of_the_page(results):
-    html = render_report(load_findings(results))
+def test_figures_take_the_colours_of_the_page(html):
     figures = "".join(re.findall(r"<svg.*?</svg>", html, re.S))
     assert "currentColor" in figures
     assert "var(--model-0)" in figures
@@ -170,15 +169,14 @@ def test_pairs_hold_the_interval_that_goes_with_the_verdict_and_their_own(result
         assert f"{100 * low:+.1f} to {100 * high:+.1f}" in page.text
 
 
-def test_more_pairs_than_fit_a_page_are_folded(results, write_record):
-    def differences():
-        html = render_report(load_findings(results))
+def test_more_pairs_than_fit_a_page_are_folded(results, html, monkeypatch):
+    def differences(html):
         return html[html.index('<section id="differences">') :].split("</section>")[0]
 
-    assert "<details open>\n<summary>All 3 pairs" in differences()
-    for number in range(6):
-        write_record(results, f"other-{number}", 0, np.arange(80) < 40 + number)
-    assert "<details>\n<summary>All 36 pairs" in differences()
+    assert "<details open>\n<summary>All 3 pairs" in differences(html)
+    monkeypatch.setattr("hfbench.evidence.page.PAIRS", 2)
+    folded = render_report(load_findings(results))
+    assert "<details>\n<summary>All 3 pairs" in differences(folded)
 
 
 def test_every_record_has_its_line(results, page):
@@ -205,8 +203,15 @@ PINNED = re.search(
 @pytest.mark.skipif(matplotlib.__version__ != PINNED, reason="another matplotlib draws otherwise")
 @pytest.mark.parametrize(
     "report",
-    sorted(p for p in ROOT.glob("results/**/report.html") if not ResultsFolder(p.parent).tasks),
-    ids=lambda p: p.parent.name,
+    [
+        # of one task and of several, with few labels and with many
+        pytest.param(
+            path, marks=[] if name in ("quickstart", "trec") else pytest.mark.slow, id=name
+        )
+        for path in sorted(ROOT.glob("results/**/report.html"))
+        if not ResultsFolder(path.parent).tasks
+        for name in [path.parent.name]
+    ],
 )
 def test_committed_reports_regenerate_byte_for_byte(report):
     assert report.read_bytes() == render_report(load_findings(report.parent)).encode()

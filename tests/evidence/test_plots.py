@@ -7,27 +7,31 @@ from matplotlib.text import Text
 from PIL import Image
 
 from hfbench.evidence.comparison import load_comparison
-from hfbench.evidence.plots import PALETTE, draw_plots, pareto_front, write_plots
+from hfbench.evidence.plots import PALETTE, draw_plots, pareto_front, save_figure, write_plots
 
 
-@pytest.fixture
-def results(tmp_path, write_record):
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, write_record):
+    folder, rng = tmp_path_factory.mktemp("results"), np.random.default_rng(0)
     for size in (20, 80):
         for seed in range(2):
-            write_record(tmp_path, "mine", seed, rng.random(80) < 0.8, train_size=size)
-            write_record(tmp_path, "theirs", seed, rng.random(80) < 0.6, train_size=size)
-    return tmp_path
+            write_record(folder, "mine", seed, rng.random(80) < 0.8, train_size=size)
+            write_record(folder, "theirs", seed, rng.random(80) < 0.6, train_size=size)
+    return folder
 
 
-def test_every_figure_is_written_as_png_and_svg_the_same_each_time(results, tmp_path):
+@pytest.fixture(scope="module")
+def written(results, tmp_path_factory):
+    """The files of all figures."""
+    return write_plots(load_comparison(results), tmp_path_factory.mktemp("plots"))
+
+
+def test_every_figure_is_written_as_png_and_svg_the_same_each_time(results, written, tmp_path):
     paths = write_plots(load_comparison(results), tmp_path / "plots")
     names = ["accuracy", "differences", "training_loss", "training_accuracy", "learning_curve",
              "reliability", "cost"]  # fmt: skip
     assert [path.name for path in paths] == [f"{n}.{e}" for n in names for e in ("png", "svg")]
-    first = [path.read_bytes() for path in paths]
-    write_plots(load_comparison(results), tmp_path / "plots")
-    assert [path.read_bytes() for path in paths] == first
+    assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in written]
     for path in paths[::2]:
         image = np.asarray(Image.open(path).convert("L"))
         assert image.std() > 5  # something is drawn
@@ -35,11 +39,11 @@ def test_every_figure_is_written_as_png_and_svg_the_same_each_time(results, tmp_
         assert image[-1].min() > 250
 
 
-def test_letters_stay_letters_and_are_escaped(results, write_record):
-    write_record(results, "a<b>&$c$", 0, np.ones(80, bool), train_size=80)
-    plots = {plot.name: plot for plot in draw_plots(load_comparison(results))}
-    paths = write_plots(load_comparison(results), results / "plots")
-    svg = next(p for p in paths if p.name == "accuracy.svg").read_text("utf-8")
+def test_letters_stay_letters_and_are_escaped(tmp_path, write_record):
+    write_record(tmp_path, "a<b>&$c$", 0, np.ones(80, bool))
+    plots = {plot.name: plot for plot in draw_plots(load_comparison(tmp_path))}
+    save_figure(plots["accuracy"], tmp_path / "accuracy.svg")
+    svg = (tmp_path / "accuracy.svg").read_text("utf-8")
     assert "a&lt;b&gt;&amp;$c$" in svg
     assert "a<b>&$c$ 100.0 %" in plots["accuracy"].alt
 
@@ -56,10 +60,9 @@ def test_descriptions_state_the_finding(results):
     assert "from 20 to 80 training examples" in plots["learning_curve"]
 
 
-def test_a_model_has_one_colour_in_all_figures(results, tmp_path):
-    write_plots(load_comparison(results), tmp_path / "plots")
+def test_a_model_has_one_colour_in_all_figures(written):
     for name in ("accuracy", "training_loss", "learning_curve", "cost"):
-        svg = (tmp_path / "plots" / f"{name}.svg").read_text("utf-8")
+        svg = (written[0].parent / f"{name}.svg").read_text("utf-8")
         assert PALETTE[0] in svg
         assert PALETTE[1] in svg
 

@@ -14,7 +14,7 @@ from hfbench.evidence.stats import ALPHA, holm, mcnemar, split_variance
 from hfbench.metrics.calibration import class_scores, confusion_matrix
 from hfbench.metrics.registry import score
 
-quick = settings(derandomize=True, deadline=None, database=None, max_examples=60)
+quick = settings(derandomize=True, database=None)
 
 CLOSE = {"rel": 1e-7, "abs": 1e-9}
 runs, examples = st.integers(1, 5), st.integers(2, 25)

@@ -21,8 +21,8 @@ from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import as_csv, as_latex, as_markdown, latex
 from hfbench.records.schema import Failure
 
-quick = settings(derandomize=True, deadline=None, database=None, max_examples=60)
-slower = settings(quick, max_examples=10)
+quick = settings(derandomize=True, database=None)
+slower = settings(quick, max_examples=quick.max_examples // 4)
 
 FRAGMENTS = [
     *"|\\$&<>\"'`_*~[](){}!#:;-+=.,^%@ \n\t\r\0a7é", "\u2028", "\x1b[1m", "नि", "אב", "👍",

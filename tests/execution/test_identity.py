@@ -279,6 +279,7 @@ def test_a_raised_version_of_adapters_is_noticed_by_cells_that_have_them(
     assert found == {"adapted--seed0": ["code.models.lora"]}
 
 
+@pytest.mark.slow
 def test_a_changed_comment_in_any_file_is_no_part(identities, tmp_path):
     before = identities()
     package = tmp_path / "copy" / "hfbench"
@@ -357,12 +358,16 @@ def train(write_recipe, tmp_path):
 
 
 OBSERVERS = [
-    {"logging_strategy": "steps", "logging_steps": 1, "logging_first_step": True},
-    {"per_device_eval_batch_size": 5, "eval_accumulation_steps": 1},
-    {"dataloader_num_workers": 2, "dataloader_prefetch_factor": 3},
-    {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1},
-    {"report_to": "none", "run_name": "another", "log_level": "error"},
-    {"include_num_input_tokens_seen": "all", "skip_memory_metrics": False},
+    {
+        **{"logging_strategy": "steps", "logging_steps": 1, "logging_first_step": True},
+        **{"per_device_eval_batch_size": 5, "eval_accumulation_steps": 1},
+        **{"report_to": "none", "run_name": "another", "log_level": "error"},
+        **{"include_num_input_tokens_seen": "all", "skip_memory_metrics": False},
+    },
+    {
+        **{"dataloader_num_workers": 2, "dataloader_prefetch_factor": 3},
+        **{"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1},
+    },
 ]
 
 

@@ -43,10 +43,17 @@ def recipe(write_recipe):
     return write_recipe(models=MODELS, seeds=[0])
 
 
+@pytest.fixture(scope="module")
+def finished(recipe_writer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    run(recipe_writer(folder)(models=MODELS, seeds=[0]), folder / "results")
+    return folder / "results"
+
+
 @pytest.fixture
-def results(recipe, tmp_path):
-    run(recipe, tmp_path / "results")
-    return tmp_path / "results"
+def results(recipe, finished, tmp_path):
+    """What the recipe's run gave, for a test to change."""
+    return shutil.copytree(finished, tmp_path / "results")
 
 
 def test_a_renamed_recipe_and_model_are_found_and_nothing_runs(write_recipe, results, timeless):
@@ -197,11 +204,11 @@ def test_what_failed_says_so_and_runs_again(write_recipe, tmp_path):
     assert len(run(path, tmp_path)[0].ran) == 1
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"status": "finished"}', "\xff"])
-def test_what_is_no_record_elsewhere_is_passed_over(recipe, tmp_path, content):
+def test_what_is_no_record_elsewhere_is_passed_over(recipe, tmp_path):
     folder = tmp_path / "results" / "somebody" / "records"
     folder.mkdir(parents=True)
-    (folder / "mine.json").write_bytes(content.encode("latin-1"))
+    for number, content in enumerate(["{", "[]", '{"status": "finished"}', "\xff"]):
+        (folder / f"mine-{number}.json").write_bytes(content.encode("latin-1"))
     outcome, _ = run(recipe, tmp_path / "results")
     assert len(outcome.ran) == 3
 

@@ -140,19 +140,16 @@ def test_a_comparison_goes_from_data_to_pages(compared, call):
     call("verify", results, "--cells", "mine--seed0", "--cells", "words")
     if kind != "regression":
         assert "mine relative to words" in call("flips", results, "words", "mine")
-
-
-def test_only_what_is_given_is_in_the_identity(compared):
-    kind, path, _, _ = compared
-    recipe = load_recipe(path)
-    cells = cells_to_look_at(recipe, only_pretraining=False)
-    described = load_records(path.parent / "results" / kind)[0].identity["task"]
+    # only what is given is in the identity
     extra = {
         "multi": {"problem_type", "class_weights", "threshold"},
         "regression": {"problem_type"},
         "single": {"class_weights", "threshold"},
     }[kind]
+    described = records[0].identity["task"]
     assert set(described) - {"labels", "train", "validation", "test"} == extra
+    recipe = load_recipe(path)
+    cells = cells_to_look_at(recipe, only_pretraining=False)
     assert Inputs(recipe, cells).task.facts.problem_type == KINDS[kind]
 
 

@@ -158,12 +158,19 @@ def test_your_recipe_with_other_values_runs_as_written(mine, tmp_path):
     assert "5 cells ran, 2 were finished before" in again
 
 
-def test_what_is_made_from_records_runs_as_written(tmp_path):
-    assert "gpt-nano" in run("hfbench list")
+def test_what_is_made_from_records_runs_as_written(tmp_path, run_hfbench):
+    def run(command, cwd):
+        name, *arguments = shlex.split(command)
+        assert name == "hfbench"
+        code, said = run_hfbench(*arguments, cwd=cwd)
+        assert code == 0, said
+        return said
+
+    assert "gpt-nano" in run("hfbench list", ROOT)
     shutil.copytree(ROOT / "results" / "quickstart", tmp_path / "results" / "quickstart")
     made = [c for c in COMMANDS if " results/quickstart" in c]
     assert len(made) == 5
-    said = [run(command, cwd=tmp_path) for command in made]
+    said = [run(command, tmp_path) for command in made]
     assert "NLL" in said[1]
     assert said[-1].startswith("gpt-nano relative to tfidf-logreg:")
     for name in ("README.md", "accuracy.csv", "accuracy.tex", "report.html", "plots/accuracy.png"):

@@ -45,25 +45,25 @@ fork_server.start = leave
 """
 
 
-def run(script, *arguments, cwd=None):
+def run(script, *arguments, code=0):
     """Standard error of a script."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stderr[-2000:]
     return done.stderr
 
 
-def imported(script, *arguments, cwd=None):
+def imported(script, *arguments, code=0):
     """Modules that a script has imported when it ends, by its last line."""
-    return set(run(script, *arguments, cwd=cwd).splitlines()[-1].split())
+    return set(run(script, *arguments, code=code).splitlines()[-1].split())
 
 
-def processor_seconds(script, *arguments, cwd=None, repeats=3):
-    """The least that a process which runs the script needs."""
+def processor_seconds(script, *arguments):
+    """The least of two times that a process which runs the script needs."""
     needed = []
-    for _ in range(repeats):
+    for _ in range(2):
         before = os.times()
-        run(script, *arguments, cwd=cwd)
+        run(script, *arguments)
         after = os.times()
         needed.append(
             after.children_user + after.children_system
@@ -82,6 +82,13 @@ def results(write_record, tmp_path_factory):
         for seed in range(10):
             write_record(folder, f"model-{model}", seed, rng.random(872) < skill)
     return folder
+
+
+def test_a_mistaken_recipe_is_told_without_torch(tmp_path):
+    (tmp_path / "bad.yaml").write_text("nam: x")
+    found = imported(VERB, "compare", tmp_path / "bad.yaml", code=2)
+    assert "hfbench.recipe.schema" in found
+    assert found.isdisjoint({*TORCH_SIDE})
 
 
 def test_help_imports_nothing_that_computes():

@@ -20,6 +20,10 @@ from hfbench.models import (
 
 MODEL_CLASSES = (CustomGPTModel, CustomGPTForCausalLM, CustomGPTForSequenceClassification)
 HEADS = (CustomGPTForCausalLM, CustomGPTForSequenceClassification)
+ONE_OF_THEM = (  # the compiler takes seconds
+    CustomGPTForSequenceClassification,
+    pytest.param(CustomGPTForCausalLM, marks=pytest.mark.slow),
+)
 
 
 def build(model_class, **overrides):
@@ -94,7 +98,7 @@ def test_flash_attention_is_declared_and_gets_what_it_needs(monkeypatch):
 # --- compile and export
 
 
-@pytest.mark.parametrize("model_class", HEADS)
+@pytest.mark.parametrize("model_class", ONE_OF_THEM)
 def test_the_forward_is_one_graph_and_is_compiled_once_for_a_bucket_of_lengths(model_class):
     # the classifier's loss would fill in the type at the first call, a reason to compile again
     model = build(model_class, problem_type="single_label_classification")
@@ -131,7 +135,7 @@ def test_a_step_with_a_static_cache_is_compiled_once():
     assert counter.frame_count == 1
 
 
-@pytest.mark.parametrize("model_class", HEADS)
+@pytest.mark.parametrize("model_class", ONE_OF_THEM)
 def test_an_exported_program_takes_every_batch_and_length(model_class):
     model = build(model_class)
     dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}

@@ -71,6 +71,7 @@ def test_a_padded_batch_has_the_loss_of_its_tokens():
         assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_compiled_it_is_the_same():
     torch.manual_seed(0)
     sizes = {"n_layer": 1, "n_head": 2, "n_embd": 8, "n_positions": 16, "vocab_size": 40}

@@ -33,8 +33,8 @@ from hfbench.records.schema import (
 )
 from hfbench.records.store import ResultsFolder
 
-quick = settings(derandomize=True, deadline=None, database=None, max_examples=60)
-slower = settings(quick, max_examples=15)
+quick = settings(derandomize=True, database=None)
+slower = settings(quick, max_examples=quick.max_examples // 4)
 
 slugs = st.from_regex(r"[A-Za-z0-9]((-?[A-Za-z0-9._]){0,7}[A-Za-z0-9_])?", fullmatch=True).filter(
     lambda name: not re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.IGNORECASE)

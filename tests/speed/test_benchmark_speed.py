@@ -15,7 +15,7 @@ import torch
 import hfbench.execution.compare  # noqa: F401
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-ROWS = ["lm-small-corpus", "finetune-tiny-gpt2"]
+ROWS = ["lm-small-corpus", pytest.param("finetune-tiny-gpt2", marks=pytest.mark.slow)]
 FEW = ["--steps", "3", "--repetitions", "1", "--epochs", "1", "--seeds", "1"]
 
 
@@ -37,11 +37,16 @@ def benchmark():
     sys.path.remove(str(RECIPES))
 
 
+@pytest.fixture(scope="module", params=ROWS)
+def row(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def out(benchmark, tmp_path_factory):
-    """Where two rows of a few steps were written to."""
+def out(benchmark, row, tmp_path_factory):
+    """Where a row of a few steps was written to."""
     out = tmp_path_factory.mktemp("speed")
-    assert benchmark("--rows", *ROWS, *FEW, "--out", out) == 0
+    assert benchmark("--rows", row, *FEW, "--out", out) == 0
     return out
 
 
@@ -53,17 +58,16 @@ def test_committed_findings_are_those_of_the_records(benchmark):
 
 
 @pytest.mark.slow
-def test_findings_are_the_numbers_of_the_table(benchmark, out):
+def test_findings_are_the_numbers_of_the_table(benchmark, out, row):
     from speed.findings import Row
     from speed.records import table
 
-    for name in ROWS:
-        row = Row("cpu", name, out)
-        lines = [line.split(" | ") for line in table("cpu", [row.record]).splitlines()[-3:]]
-        for _, side, median, _, ratio, tokens, _, _, memory, *_ in lines:
-            assert f"{row.median(side)} a step" == median
-            assert float(row.times(side)) == pytest.approx(float(ratio), abs=0.006)
-            assert (row.tokens(side), row.memory(side)) == (tokens, memory)
+    found = Row("cpu", row, out)
+    lines = [line.split(" | ") for line in table("cpu", [found.record]).splitlines()[-3:]]
+    for _, side, median, _, ratio, tokens, _, _, memory, *_ in lines:
+        assert f"{found.median(side)} a step" == median
+        assert float(found.times(side)) == pytest.approx(float(ratio), abs=0.006)
+        assert (found.tokens(side), found.memory(side)) == (tokens, memory)
 
 
 @pytest.mark.parametrize("name", ["lm-124m-ddp", "finetune-bert-base-ddp", "comparison"])
@@ -117,7 +121,6 @@ def read(out, row):
     return json.loads((out / "cpu" / f"{row}.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("row", ROWS)
 def test_a_record_has_every_run_of_every_side(out, row):
     record = read(out, row)
     assert (record["suite"], record["row"], record["unit"]) == ("cpu", row, "step")
@@ -135,7 +138,6 @@ def test_a_record_has_every_run_of_every_side(out, row):
     assert run["details"]["record_train_seconds"] > run["seconds"]
 
 
-@pytest.mark.parametrize("row", ROWS)
 def test_losses_are_those_of_the_stock_model_in_a_bare_loop(out, row):
     check = read(out, row)["check"]
     assert check["passed"]
@@ -145,18 +147,18 @@ def test_losses_are_those_of_the_stock_model_in_a_bare_loop(out, row):
     assert found["first_difference"] < 1e-5
 
 
-def test_the_table_has_a_line_for_each_side(out):
+def test_the_table_has_a_line_for_each_side(out, row):
     lines = (out / "cpu.md").read_text("utf-8").splitlines()
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
-    assert len(table) == 2 + 3 * len(ROWS)
+    assert len(table) == 2 + 3
     assert {len(cells) for cells in table} == {len(table[0])}
-    assert [cells[0] for cells in table[2:]] == [row for row in ROWS for _ in range(3)]
+    assert [cells[0] for cells in table[2:]] == [row] * 3
     hfbench_line, stock_line = table[2], table[3]
     assert hfbench_line[1] == "hfbench"
     assert hfbench_line[4] == "1.00"
-    assert hfbench_line[-1] == read(out, ROWS[0])["check"]["summary"]
+    assert hfbench_line[-1] == read(out, row)["check"]["summary"]
     median = {
-        name: record_side[1]["seconds"] for name, record_side in read(out, ROWS[0])["sides"].items()
+        name: record_side[1]["seconds"] for name, record_side in read(out, row)["sides"].items()
     }
     assert float(stock_line[4]) == pytest.approx(
         median[stock_line[1]] / median["hfbench"], abs=0.01

@@ -23,7 +23,14 @@ from hfbench.records.schema import TrainedRecord
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "study"
 RECIPES = sorted(path for path in RESULTS.iterdir() if path.is_dir())
-FIGURES = sorted(RESULTS.glob("*/plots"))
+FIGURES = [
+    pytest.param(
+        folder,
+        marks=[] if folder.parent.name == "study_08_sst2_sizes" else pytest.mark.slow,
+        id=folder.parent.name,
+    )
+    for folder in sorted(RESULTS.glob("*/plots"))
+]
 PINNED = (ROOT / "constraints.txt").read_text("utf-8")
 FINDINGS = (RESULTS / "README.md").read_text("utf-8")
 SAME_MATPLOTLIB = f"matplotlib=={matplotlib.__version__}" in PINNED
@@ -38,7 +45,7 @@ def test_every_recipe_ran_and_so_did_the_tuning():
 
 
 @pytest.mark.skipif(not SAME_MATPLOTLIB, reason="another matplotlib draws otherwise")
-@pytest.mark.parametrize("folder", FIGURES, ids=lambda folder: folder.parent.name)
+@pytest.mark.parametrize("folder", FIGURES)
 def test_figures_come_from_the_records(folder, tmp_path):
     plots = {plot.name: plot for plot in draw_plots(load_comparison(folder.parent))}
     for figure in folder.iterdir():
@@ -66,7 +73,9 @@ def read_generations(path):
 
 
 @pytest.mark.skipif(not SAME_MATPLOTLIB, reason="another matplotlib draws otherwise")
-@pytest.mark.parametrize("step", ["01_small_corpus", "02_larger_corpus"])
+@pytest.mark.parametrize(
+    "step", ["01_small_corpus", pytest.param("02_larger_corpus", marks=pytest.mark.slow)]
+)
 def test_tables_of_probabilities_and_their_figures_come_from_the_listed_numbers(step, tmp_path):
     folder = RESULTS / f"study_{step}" / "generations"
     generations = read_generations(folder / "generation.csv")

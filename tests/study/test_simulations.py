@@ -35,6 +35,7 @@ def test_records_hold_all_settings_of_their_grids():
         assert record["tables"] >= 200
 
 
+@pytest.mark.slow
 def test_a_record_is_what_its_command_gives():
     record = json.loads((RESULTS / "equal.json").read_text("utf-8"))
     kept = next(s for s in record["settings"] if s["name"] == "2 runs, 60 examples, sd 3")

@@ -1,7 +1,8 @@
 """Body of a process that a test starts, by `runpy` with a dictionary ``given`` among its globals.
 
-It holds ``arguments`` of the command line; ``output``, a file for what is said; and ``kill_at``: a
-module, the name of what it calls and the number of the call before which the process is killed.
+It holds ``arguments`` of the command line; ``cwd``, a folder or None; ``output``, a file for what
+is said; and ``kill_at``: a module, the name of what it calls and the number of the call before
+which the process is killed.
 """
 
 import importlib
@@ -34,6 +35,9 @@ if __name__ == "__main__":
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     sys.argv = ["hfbench", *given["arguments"]]
+    if given["cwd"]:
+        os.chdir(given["cwd"])
+        sys.path.insert(0, given["cwd"])  # as of `python -m hfbench`
     from hfbench.cli.app import main
 
     if given["kill_at"]:

@@ -15,8 +15,8 @@ from recipes.sweep.table import PAGE, write_page
 
 CONTENT = json.loads(OUTCOMES.read_text("utf-8"))
 FEW = {
-    "classifier": ["canine", "layoutlmv2", "qwen3_5"],
-    "language model": ["bart", "bert", "mamba"],
+    "classifier": ["canine", "qwen3_5"],
+    "language model": ["bart", "mamba"],
 }
 
 

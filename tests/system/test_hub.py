@@ -43,6 +43,7 @@ def client(endpoint, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_a_cut_down_study_runs_through_the_real_client(client, tmp_path):
     overrides = ["seeds=[0]", "training_arguments.max_steps=5"]
     recipe = ROOT / "recipes" / "sst2_1200.yaml"

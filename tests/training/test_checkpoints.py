@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -30,16 +31,16 @@ class Stopped(BaseException):
     """Like KeyboardInterrupt, nothing that becomes a record."""
 
 
-@pytest.fixture
-def pretrain(write_recipe, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def pretrain_in(recipe_writer):
     """A function that pretrains into a folder, to the end or until a step begins."""
 
-    def run(name, stop=None, **arguments):
+    def run(folder, name, stop=None, **arguments):
         model = {"name": "mine", "preset": "gpt-nano"}
         model["config"] = {"n_layer": 1, "n_embd": 12, "n_positions": 32, "resid_pdrop": 0.3}
         arguments = {**ARGUMENTS, **arguments}
         model["pretrain"] = {"corpus": {"builtin": "pets"}, "training_arguments": arguments}
-        recipe = load_recipe(write_recipe(models=[model]))
+        recipe = load_recipe(recipe_writer(folder)(models=[model]))
         seen, train = [], FairTrainer.training_step
 
         def step(self, model, inputs, *args, **kwargs):
@@ -49,16 +50,35 @@ def pretrain(write_recipe, tmp_path, monkeypatch):
             return train(self, model, inputs, *args, **kwargs)
 
         console = Console(file=io.StringIO())
-        with monkeypatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(FairTrainer, "training_step", step)
             if stop is not None:
                 with pytest.raises(Stopped):
-                    compare(recipe, tmp_path / name, only_pretraining=True, console=console)
+                    compare(recipe, folder / name, only_pretraining=True, console=console)
                 return None, console.file.getvalue(), seen
-            outcome = compare(recipe, tmp_path / name, only_pretraining=True, console=console)
+            outcome = compare(recipe, folder / name, only_pretraining=True, console=console)
         return outcome, console.file.getvalue(), seen
 
     return run
+
+
+@pytest.fixture
+def pretrain(pretrain_in, tmp_path):
+    """The same, in the test's folder."""
+    return partial(pretrain_in, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pretrain_in, tmp_path_factory):
+    """What an undisturbed run with the usual arguments gave."""
+    return pretrain_in(tmp_path_factory.mktemp("undisturbed"), "whole")
+
+
+@pytest.fixture
+def stopped(pretrain_in, tmp_path):
+    """The folder of a run that was stopped at step 24; its newest checkpoint is of 21."""
+    pretrain_in(tmp_path, "stopped", 24)
+    return tmp_path / "stopped" / "tiny" / "runs" / "pretrain--mine"
 
 
 def assert_same_result(resumed, undisturbed):
@@ -80,22 +100,31 @@ BY_EPOCH = {"eval_strategy": "epoch", "logging_strategy": "epoch"}
     ("stop", "step", "arguments"),
     [
         (18, 14, {}),  # in the middle of the first epoch; the last log was of step 12
-        (33, 28, {}),  # in the middle of the second
+        pytest.param(33, 28, {}, marks=pytest.mark.slow),  # in the middle of the second
         (32, 28, {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4}),
         # an epoch's last step is also one to save: 7 * 3 = 21
-        (24, 21, BY_EPOCH),
+        pytest.param(24, 21, BY_EPOCH, marks=pytest.mark.slow),
         (40, 21, {"save_strategy": "epoch", "eval_on_start": True}),
-        (52 - 1, 49, {"lr_scheduler_type": "cosine", "warmup_steps": 10}),
+        pytest.param(
+            52 - 1, 49, {"lr_scheduler_type": "cosine", "warmup_steps": 10}, marks=pytest.mark.slow
+        ),
     ],
 )
-def test_a_stopped_pretraining_ends_as_an_undisturbed_one(pretrain, stop, step, arguments):
-    whole, said, all_seen = pretrain("whole", **arguments)
+def test_a_stopped_pretraining_ends_as_an_undisturbed_one(
+    pretrain, undisturbed, tmp_path, stop, step, arguments
+):
+    whole, said, all_seen = pretrain("whole", **arguments) if arguments else undisturbed
     assert "resumes" not in said
     pretrain("stopped", stop, **arguments)
+    runs = tmp_path / "stopped" / "tiny" / "runs" / "pretrain--mine"
+    left = {path.name for path in runs.iterdir()}
+    assert {"cell.txt", f"checkpoint-{step}"} <= left
+    assert len(left) <= 3  # two checkpoints are kept
     resumed, said, seen = pretrain("stopped", **arguments)
     assert f"pretrain--mine: resumes from its checkpoint of step {step}\n" in said
     assert seen == [entry for entry in all_seen if entry[0] >= step]
     assert_same_result(resumed, whole)
+    assert not runs.exists()
 
 
 def test_it_may_be_stopped_again_and_after_its_last_step(pretrain, monkeypatch):
@@ -116,16 +145,8 @@ def test_it_may_be_stopped_again_and_after_its_last_step(pretrain, monkeypatch):
     assert_same_result(resumed, whole)
 
 
-def test_the_checkpoints_of_a_finished_pretraining_are_removed(pretrain, tmp_path):
-    pretrain("stopped", 18)
-    runs = tmp_path / "stopped" / "tiny" / "runs" / "pretrain--mine"
-    assert sorted(p.name for p in runs.iterdir()) == ["cell.txt", "checkpoint-14", "checkpoint-7"]
-    pretrain("stopped")
-    assert not runs.exists()
-
-
-def test_the_checkpoints_of_another_cell_or_of_nobody_are_not_used(pretrain, tmp_path):
-    whole, _, _ = pretrain("whole")
+def test_the_checkpoints_of_another_cell_or_of_nobody_are_not_used(pretrain, undisturbed, tmp_path):
+    whole, _, _ = undisturbed
     pretrain("stopped", 18, learning_rate=0.1)
     resumed, said, seen = pretrain("stopped", 3)
     assert "resumes" not in said
@@ -140,10 +161,8 @@ def test_the_checkpoints_of_another_cell_or_of_nobody_are_not_used(pretrain, tmp
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut off", "no optimizer"])
-def test_an_incomplete_checkpoint_is_passed_over(pretrain, tmp_path, damage):
-    whole, _, _ = pretrain("whole")
-    pretrain("stopped", 24)
-    newest = tmp_path / "stopped" / "tiny" / "runs" / "pretrain--mine" / "checkpoint-21"
+def test_an_incomplete_checkpoint_is_passed_over(pretrain, undisturbed, stopped, damage):
+    newest = stopped / "checkpoint-21"
     state = newest / "trainer_state.json"
     if damage == "missing":
         state.unlink()
@@ -153,13 +172,11 @@ def test_an_incomplete_checkpoint_is_passed_over(pretrain, tmp_path, damage):
         (newest / "optimizer.pt").unlink()
     resumed, said, _ = pretrain("stopped")
     assert "step 14" in said
-    assert_same_result(resumed, whole)
+    assert_same_result(resumed, undisturbed[0])
 
 
-def test_train_seconds_cover_what_was_kept_of_every_start(pretrain, tmp_path):
-    pretrain("stopped", 33)
-    runs = tmp_path / "stopped" / "tiny" / "runs" / "pretrain--mine"
-    state = runs / "checkpoint-28" / "trainer_state.json"
+def test_train_seconds_cover_what_was_kept_of_every_start(pretrain, stopped):
+    state = stopped / "checkpoint-21" / "trainer_state.json"
     values = json.loads(state.read_text())
     values["stateful_callbacks"]["hfbench"]["seconds"] += 1000
     state.write_text(json.dumps(values))

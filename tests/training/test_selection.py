@@ -61,7 +61,7 @@ def scores(logits, selection):
     }
 
 
-@pytest.mark.parametrize("name", ["custom", "gpt2"])
+@pytest.mark.parametrize("name", ["custom", pytest.param("gpt2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("selection", ["best_loss", "best_accuracy"])
 def test_the_weights_evaluated_are_those_of_the_best_evaluation(tmp_path, name, selection):
     step, predicted, logits = train(tmp_path, selection, name, [Spoil()])
@@ -104,7 +104,7 @@ def test_a_training_too_short_for_an_evaluation_says_so(tmp_path):
         train(tmp_path, "best_loss", eval_delay=100)
 
 
-@pytest.mark.parametrize("name", ["custom", "gpt2"])
+@pytest.mark.parametrize("name", ["custom", pytest.param("gpt2", marks=pytest.mark.slow)])
 def test_a_training_ends_when_evaluations_get_no_better(tmp_path, name):
     """The same steps as without it, as far as they go; and the weights of the best evaluation."""
     _, _, whole = train(tmp_path, "best_accuracy", name, num_train_epochs=20)

@@ -1,9 +1,8 @@
 import copy
 import json
 import math
-import os
-import subprocess
-import sys
+import runpy
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +14,7 @@ from support import probe
 from hfbench.data.builtin import pets
 from hfbench.data.tokens import tokenize_corpus
 from hfbench.errors import UserError
+from hfbench.execution import fork_server
 from hfbench.models.custom_gpt import (
     CustomGPTConfig,
     CustomGPTForSequenceClassification,
@@ -31,21 +31,42 @@ from hfbench.training.trainer import predict
 PROBE = Path(probe.__file__)
 
 
-def launch(processes: int, *arguments: str) -> None:
-    """Run the probe in several processes, as `torchrun` does."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc_per_node", str(processes), str(PROBE), *arguments]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr[-3000:]
+def launch(folder: Path, *arguments: str) -> dict:
+    """What the probe finds in two processes, as `torchrun` starts them.
+
+    They are forks of a process that has imported everything; a launcher's are in tests/flows.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said, found = folder / "said.txt", folder / "out.json"
+    processes = []
+    for rank in ("0", "1"):
+        given = {
+            "command": [str(PROBE), *arguments[:3], str(found), *arguments[3:]],
+            "environment": {
+                "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+            },
+            "output": str(said),
+        }  # fmt: skip
+        script = str(PROBE.with_name("run_rank.py"))
+        target = (script, {"given": given}, "__main__")
+        processes.append(fork_server.context().Process(target=runpy.run_path, args=target))
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        process.kill()
+    assert [process.exitcode for process in processes] == [0, 0], said.read_text()[-3000:]
+    return json.loads(found.read_text())
 
 
 @pytest.mark.parametrize("name", ["custom", pytest.param("gpt2", marks=pytest.mark.slow)])
 def test_training_does_not_depend_on_how_the_batch_is_cut(name, tmp_path):
     whole = probe.run(name, 16, 1, tmp_path)
     halves = probe.run(name, 8, 2, tmp_path)
-    launch(2, name, "8", "1", str(tmp_path / "out.json"))
-    two_processes = json.loads((tmp_path / "out.json").read_text())
+    two_processes = launch(tmp_path, name, "8", "1")
     assert whole.pop("world_size") == halves.pop("world_size") == 1
     assert two_processes.pop("world_size") == 2
     assert len(whole["loss"]) == 6  # 40 examples: two steps of 16 and one of 8, twice
@@ -66,8 +87,7 @@ def test_nor_does_it_for_other_answers_and_weights(kind, tmp_path):
     whole = probe.run("custom", 16, 1, tmp_path, kind)
     others = [probe.run("custom", batch, 16 // batch, tmp_path, kind) for batch in (8, 2)]
     if kind == "single, weighted":  # where the pieces' denominators differ
-        launch(2, "custom", "8", "1", str(tmp_path / "out.json"), "2", kind)
-        others.append(json.loads((tmp_path / "out.json").read_text()))
+        others.append(launch(tmp_path, "custom", "8", "1", "2", kind))
     for other in others:
         for key in ("loss", "grad_norm", "eval_loss", "weights"):
             assert other[key] == pytest.approx(whole[key], abs=1e-5, rel=1e-5), key

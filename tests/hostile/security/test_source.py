@@ -65,9 +65,10 @@ def offences_of_call(call: ast.Call) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_source_runs_nothing_that_it_reads(path):
-    assert offences(path.read_text("utf-8")) == []
+def test_the_source_runs_nothing_that_it_reads():
+    assert len(SOURCES) > 300
+    found = {str(path.relative_to(ROOT)): offences(path.read_text("utf-8")) for path in SOURCES}
+    assert {path: offence for path, offence in found.items() if offence} == {}
 
 
 @pytest.mark.parametrize(
