@@ -13,11 +13,10 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from transformers import PreTrainedModel, TrainingArguments
 
-_ALIGNMENT = 64  # elements: kernels read several at once where a tensor begins at such a place
+from hfbench.training.gradients import Gradients
 
 # Recording takes as long as about so many plain calls: who stops right after it lost little. Once
 # there is a graph, more are likely to pay for themselves.
@@ -29,15 +28,13 @@ def can_replay(model: PreTrainedModel, args: TrainingArguments) -> bool:
     """Whether it is worth trying to replay steps from CUDA graphs.
 
     It takes a GPU for each process, a model whose parameters are of one type, and nothing between
-    forward pass and update but clipping. Whether the model's passes can be recorded is found by
-    trying, see `replay_trial`.
+    forward pass and update but clipping and the scaling of losses. Whether the model's passes can
+    be recorded is found by trying, see `replay_trial`.
     """
     return (
         args.device.type == "cuda"
         and args.n_gpu == 1
-        and args.gradient_accumulation_steps == 1
         and args.optim == "adamw_torch_fused"
-        and not (args.fp16 or args.gradient_checkpointing)
         and args.neftune_noise_alpha is None
         and args.include_num_input_tokens_seen == "no"
         and args.lr_scheduler_type not in ("reduce_lr_on_plateau", "greedy")
@@ -101,19 +98,28 @@ def record(function: Callable[[], object], pool: Any = None) -> torch.cuda.CUDAG
 class ReplayedAdamW(torch.optim.AdamW):
     """Clipping and AdamW, as a part of a replayed step.
 
-    A backward pass in a graph leaves its gradients in that graph's memory. One process lets
-    `update` follow in the same graph, and `step` has nothing to do. Where several train together,
-    `collect` copies gradients to where `add_up` and the `update` of `step` find them.
+    A backward pass in a graph leaves its gradients in that graph's memory. Where a step is one
+    batch, `update` follows in the same graph, and `step` has nothing to do; of several processes
+    the backward pass is within `adding_up`. Where it is several, each is followed by `collect`, and
+    `step` updates.
     """
 
-    def __init__(self, params: Any, max_grad_norm: float, **kwargs: Any) -> None:
-        """As AdamW, fused; ``max_grad_norm`` of 0 does not clip."""
+    def __init__(
+        self,
+        params: Any,
+        max_grad_norm: float,
+        scaler: "ReplayedScaler | None" = None,
+        **kwargs: Any,
+    ) -> None:
+        """As AdamW, fused; ``max_grad_norm`` of 0 does not clip; ``scaler`` scaled the losses."""
         super().__init__(params, **{**kwargs, "fused": True})
         self.max_grad_norm = max_grad_norm or float("inf")
+        self.scaler = scaler
+        self.found_inf: Tensor | None = None
+        """As `GradScaler` tells a fused optimizer; after an overflow it changes nothing."""
         self._parameters = [p for group in self.param_groups for p in group["params"]]
-        self._trained: list[Tensor] = []
-        self._gradients: list[Tensor] = []
-        self._all_gradients = torch.empty(0)  # which are parts of this
+        self._gradients: Gradients | None = None
+        self._is_collected = False
         device = self._parameters[0].device
         self.grad_norm = torch.zeros((), device=device)
         """Before clipping, of the last step."""
@@ -131,41 +137,52 @@ class ReplayedAdamW(torch.optim.AdamW):
     def update(self) -> None:
         """Clip the gradients, update the parameters, and let go of the gradients."""
         trained = [p for p in self._parameters if p.grad is not None]
+        if self.scaler:
+            self.found_inf = self.scaler.unscale([p.grad for p in trained])
         norm = torch.nn.utils.clip_grad_norm_(trained, self.max_grad_norm, foreach=True)
         self.grad_norm.copy_(norm)
         with self._rates_on_device():
             super().step()
-        self._let_go()
+        if self.scaler and self.found_inf is not None:
+            self.scaler.adapt(self.found_inf)
+        for parameter in self._parameters:  # so that the next backward pass writes and does not add
+            parameter.grad = None
 
-    def collect(self) -> None:
-        """Take the gradients of a backward pass from the parameters.
+    @contextmanager
+    def adding_up(self) -> Iterator[None]:
+        """Within, a backward pass; after it the gradients are the sums of all processes'."""
+        if self._gradients is None:
+            yield
+            self._kept().take(adds=False)
+            self._kept().add_up()
+        else:
+            with self._gradients.added_up_as_they_come():
+                yield
+        self._kept().give()
 
-        One that has none in the first step never gets one.
-        """
-        if not self._trained:
-            self._trained = [p for p in self._parameters if p.grad is not None]
-            self._all_gradients, self._gradients = _in_one(self._trained)
-        torch._foreach_copy_(self._gradients, [p.grad for p in self._trained if p.grad is not None])
-        self._let_go()
+    def collect(self, *, adds: bool) -> None:
+        """Take the gradients of a backward pass, and ``adds`` them to those of the last ones."""
+        self._kept().take(adds=adds)
+        self._is_collected = True
 
-    def add_up(self) -> None:
-        """Let each process have the sum of the gradients that they collected."""
-        dist.all_reduce(self._all_gradients)
+    def add_up_collected(self) -> None:
+        """Let each process have the sums of what they collected."""
+        self._kept().add_up()
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update from the gradients that were collected, if any were."""
-        if self._trained:
+        if self._is_collected:
             self._replayed_update()
 
-    def _update_from_collected(self) -> None:
-        for parameter, gradient in zip(self._trained, self._gradients, strict=True):
-            parameter.grad = gradient
-        self.update()
+    def _kept(self) -> Gradients:
+        """Memory for gradients; what has none after the first backward pass never gets one."""
+        if self._gradients is None:
+            self._gradients = Gradients([p for p in self._parameters if p.grad is not None])
+        return self._gradients
 
-    def _let_go(self) -> None:
-        """Of the gradients, so that the next backward pass writes and does not add."""
-        for parameter in self._parameters:
-            parameter.grad = None
+    def _update_from_collected(self) -> None:
+        self._kept().give()
+        self.update()
 
     @contextmanager
     def _rates_on_device(self) -> Iterator[None]:
@@ -180,12 +197,36 @@ class ReplayedAdamW(torch.optim.AdamW):
                 group["lr"], group["capturable"] = rate, False
 
 
-def _in_one(tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """A tensor of zeros, and parts of it with the shapes of ``tensors``, which are of one type."""
-    sizes = [-(-tensor.numel() // _ALIGNMENT) * _ALIGNMENT for tensor in tensors]
-    whole = tensors[0].new_zeros(sum(sizes))
-    parts = [
-        part[: tensor.numel()].view(tensor.shape)
-        for part, tensor in zip(whole.split(sizes), tensors, strict=True)
-    ]
-    return whole, parts
+class ReplayedScaler(torch.amp.GradScaler):
+    """Scales losses in float16, where `ReplayedAdamW` unscales gradients and lets the scale adapt.
+
+    What `GradScaler` does for a fused optimizer; nothing of it is decided on the host.
+    """
+
+    def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        """Of the optimizer, which knows the scale."""
+        optimizer.step(*args, **kwargs)
+
+    def update(self, new_scale: Any = None) -> None:
+        """Nothing: the optimizer has let the scale adapt."""
+
+    def unscale(self, gradients: list[Tensor]) -> Tensor:
+        """Divide them by the scale; 1.0 if one is not finite, else 0.0."""
+        assert self._scale is not None  # a loss was scaled
+        overflow = torch.zeros_like(self._scale)
+        inverse = self._scale.double().reciprocal().float()
+        torch._amp_foreach_non_finite_check_and_unscale_(gradients, overflow, inverse)
+        return overflow
+
+    def adapt(self, overflow: Tensor) -> None:
+        """Halve the scale after an overflow, double it after many steps without one."""
+        assert self._scale is not None
+        assert self._growth_tracker is not None
+        torch._amp_update_scale_(
+            self._scale,
+            self._growth_tracker,
+            overflow,
+            self._growth_factor,
+            self._backoff_factor,
+            self._growth_interval,
+        )
