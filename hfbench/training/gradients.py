@@ -44,8 +44,7 @@ class Gradients:
     def added_up_as_they_come(self) -> Iterator[None]:
         """Within, a backward pass; after it each process has the sums of all gradients.
 
-        Pieces go in their order, in whatever order they are filled: the same in each process, of
-        which one may replay another graph than the others.
+        Pieces go in their order, in whatever order they are filled: the same in each process.
         """
         missing = [len(piece.parameters) for piece in self._pieces]
         works: list[Any] = []

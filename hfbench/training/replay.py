@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hfbench.data.batches import IGNORED, round_tokens, round_widely
+from hfbench.training.agreement import largest_of_all
 from hfbench.training.cuda_graphs import ReplayedAdamW, ReplayedFunction, ReplayedScaler
 from hfbench.training.packing import RealTokens, pays
 from hfbench.training.reduced_weights import reduced_weights
@@ -121,15 +122,22 @@ class ReplayingTrainer(SkippingTrainer):
         return self._loss
 
     def _place(self, rows: np.ndarray) -> tuple[int, bool, int]:
-        """Let a step find the numbers ``rows``; gives what it is called with."""
-        length, is_padded = self.train_dataset.shape(rows)
+        """Let a step find the numbers ``rows``; gives what it is called with.
+
+        That is the same in all processes. So they record at once, where each would let the others
+        wait, and NCCL finds all of them recording.
+        """
+        data, lengths = self.train_dataset, self.train_dataset.lengths[rows]
+        length, shortest, tokens = largest_of_all(
+            data.shape(rows)[0], -int(lengths.min()), int(lengths.sum())
+        )
+        is_padded, slots = -shortest < length, round_tokens(tokens)
         self._rows.copy_(torch.from_numpy(rows), non_blocking=True)
-        slots = round_tokens(int(self.train_dataset.lengths[rows].sum()))
         if not (self.packs and is_padded and pays(slots, len(rows), length)):
             return length, is_padded, 0
         # little is computed for padding now, and each shape is recorded
-        length = min(round_widely(length), self.train_dataset.longest)
-        index = self.train_dataset.real_tokens(rows, length)[:slots]
+        length = min(round_widely(length), data.longest)
+        index = data.real_tokens(rows, length)[:slots]
         self._index[:slots].copy_(torch.from_numpy(index), non_blocking=True)
         return length, is_padded, slots
 
@@ -175,13 +183,13 @@ class ReplayingTrainer(SkippingTrainer):
     def _why_not_replayed(
         self, length: int, is_padded: bool, slots: int, begins_step: bool
     ) -> str | None:
-        """The reason, found by trying once for each kind of batch."""
+        """The reason, found by trying once for each kind of batch, in all processes at once."""
         kind = (is_padded, slots > 0)
         if kind in self._tried:
             return None
         self._tried.add(kind)
         rows = self._rows.cpu().numpy()
-        return why_not_replayed(
+        reason = why_not_replayed(
             lambda: self._passes(self._batch(length, is_padded), length, slots),
             [partial(self._place, np.roll(rows, 1)), partial(self._place, rows)],
             [p for p in self.model.parameters() if p.requires_grad],
@@ -189,6 +197,11 @@ class ReplayingTrainer(SkippingTrainer):
             is_reduced=self.args.bf16
             or self.args.fp16
             or next(self.model.parameters()).dtype != torch.float32,
+            computes_again=bool(self.args.gradient_checkpointing),
+        )
+        (one_refuses,) = largest_of_all(reason is not None)
+        return reason or (
+            "its passes cannot be replayed in another process" if one_refuses else None
         )
 
     def _count_items(self, length: int, is_padded: bool, slots: int) -> None:

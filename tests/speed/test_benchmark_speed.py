@@ -431,3 +431,9 @@ def test_models_that_people_use_are_compared_with_scripts(benchmark, tmp_path, m
     assert all(0 < start < start + seconds < ours.seconds for start, seconds in cells)
     (taken,) = scripts[0].details["scripts"]["tiny-bert"]
     assert scripts[0].seconds == 2 * taken
+    (tmp_path / "seeds").mkdir()
+    together = real.SeedsTogether("tiny-bert", texts=100, seeds=2, repetitions=1)
+    measured = together.measure(tmp_path / "seeds")
+    (one,), (two,) = measured.sides.values()
+    assert (len(one.details["accuracies"]), len(two.details["accuracies"])) == (1, 2)
+    assert measured.settings["steps"] == 4

@@ -225,15 +225,17 @@ def test_a_loss_that_overflows_in_float16_changes_nothing_but_the_scale(tmp_path
 
 @needs_cuda
 def test_layers_that_are_computed_again_are_replayed_where_they_draw_nothing(tmp_path):
-    """Torch keeps the state of random numbers for them, which a graph does not let it see."""
-    kept = {"gradient_checkpointing": True}
     found = {}
-    for preserves in (True, False):
-        kept["gradient_checkpointing_kwargs"] = {"preserve_rng_state": preserves}
-        found[preserves] = trained(tmp_path, "gpt2", True, dropout=0.0, **kept)
-    plain = trained(tmp_path, "gpt2", False, dropout=0.0)
-    assert_same_numbers(found[False], plain, atol=2e-5, rtol=1e-3)
-    assert "cannot be recorded" in found[True].replay_refusal
+    for rate in (0.0, 0.1):
+        trainer = make(tmp_path, "gpt2", True, gradient_checkpointing=True)
+        for module in trainer.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = rate
+        trainer.train()
+        found[rate] = trainer
+    assert_same_numbers(found[0.0], trained(tmp_path, "gpt2", False), atol=2e-5, rtol=1e-3)
+    assert found[0.0]._replayed_step._graphs
+    assert "computed again draw random numbers" in found[0.1].replay_refusal
 
 
 @needs_cuda
