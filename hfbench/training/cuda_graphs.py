@@ -71,6 +71,10 @@ class ReplayedFunction:
         else:
             self.function(*key)
 
+    def forget(self) -> None:
+        """Let go of the graphs."""
+        self._graphs.clear()
+
     def _is_time(self, key: Hashable) -> bool:
         plain_calls = _PLAIN_CALLS_LATER if self._graphs else _PLAIN_CALLS
         return self.refusal is None and self._calls[key] > plain_calls

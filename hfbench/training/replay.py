@@ -67,9 +67,13 @@ class ReplayingTrainer(SkippingTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train; several processes stay together from here on."""
-        if self.args.world_size > 1:
-            self._stay_together()
-        return super().train(*args, **kwargs)
+        if self.args.world_size == 1:
+            return super().train(*args, **kwargs)
+        self._stay_together()
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            self._replayed_step.forget()  # NCCL takes no leave while a graph holds work of it
 
     def _stay_together(self) -> None:
         """Let all processes start from the same weights, without DistributedDataParallel.
