@@ -16,7 +16,7 @@ def largest_of_all(*values: int) -> list[int]:
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return [*values]
-    told = torch.tensor(values)
+    told = torch.tensor([int(value) for value in values])
     dist.all_reduce(told, dist.ReduceOp.MAX, group=_on_cpus())
     return told.tolist()
 

@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from transformers import PreTrainedModel, TrainingArguments
 
-from hfbench.training.gradients import Gradients
+_ALIGNMENT = 64  # elements: kernels read several at once where a tensor begins at such a place
 
 # Recording takes as long as about so many plain calls: who stops right after it lost little. Once
 # there is a graph, more are likely to pay for themselves.
@@ -71,10 +72,6 @@ class ReplayedFunction:
         else:
             self.function(*key)
 
-    def forget(self) -> None:
-        """Let go of the graphs."""
-        self._graphs.clear()
-
     def _is_time(self, key: Hashable) -> bool:
         plain_calls = _PLAIN_CALLS_LATER if self._graphs else _PLAIN_CALLS
         return self.refusal is None and self._calls[key] > plain_calls
@@ -103,9 +100,9 @@ class ReplayedAdamW(torch.optim.AdamW):
     """Clipping and AdamW, as a part of a replayed step.
 
     A backward pass in a graph leaves its gradients in that graph's memory. Where a step is one
-    batch, `update` follows in the same graph, and `step` has nothing to do; of several processes
-    the backward pass is within `adding_up`. Where it is several, each is followed by `collect`, and
-    `step` updates.
+    batch of one process, `update` follows in the same graph, and `step` has nothing to do. Where it
+    is several, each is followed by `collect`, which copies gradients to where `add_up` and the
+    `update` of `step` find them.
     """
 
     def __init__(
@@ -122,8 +119,9 @@ class ReplayedAdamW(torch.optim.AdamW):
         self.found_inf: Tensor | None = None
         """As `GradScaler` tells a fused optimizer; after an overflow it changes nothing."""
         self._parameters = [p for group in self.param_groups for p in group["params"]]
-        self._gradients: Gradients | None = None
-        self._is_collected = False
+        self._trained: list[Tensor] = []
+        self._gradients: list[Tensor] = []
+        self._all_gradients = torch.empty(0)  # which are parts of this
         device = self._parameters[0].device
         self.grad_norm = torch.zeros((), device=device)
         """Before clipping, of the last step."""
@@ -149,44 +147,38 @@ class ReplayedAdamW(torch.optim.AdamW):
             super().step()
         if self.scaler and self.found_inf is not None:
             self.scaler.adapt(self.found_inf)
-        for parameter in self._parameters:  # so that the next backward pass writes and does not add
-            parameter.grad = None
-
-    @contextmanager
-    def adding_up(self) -> Iterator[None]:
-        """Within, a backward pass; after it the gradients are the sums of all processes'."""
-        if self._gradients is None:
-            yield
-            self._kept().take(adds=False)
-            self._kept().add_up()
-        else:
-            with self._gradients.added_up_as_they_come():
-                yield
-        self._kept().give()
+        self._let_go()
 
     def collect(self, *, adds: bool) -> None:
-        """Take the gradients of a backward pass, and ``adds`` them to those of the last ones."""
-        self._kept().take(adds=adds)
-        self._is_collected = True
+        """Take the gradients of a backward pass, and ``adds`` them to those of the last ones.
 
-    def add_up_collected(self) -> None:
-        """Let each process have the sums of what they collected."""
-        self._kept().add_up()
+        A parameter that has none in the first step never gets one.
+        """
+        if not self._trained:
+            self._trained = [p for p in self._parameters if p.grad is not None]
+            self._all_gradients, self._gradients = _in_one(self._trained)
+        gradients = [p.grad for p in self._trained if p.grad is not None]
+        (torch._foreach_add_ if adds else torch._foreach_copy_)(self._gradients, gradients)
+        self._let_go()
+
+    def add_up(self) -> None:
+        """Let each process have the sum of the gradients that they collected."""
+        dist.all_reduce(self._all_gradients)
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update from the gradients that were collected, if any were."""
-        if self._is_collected:
+        if self._trained:
             self._replayed_update()
 
-    def _kept(self) -> Gradients:
-        """Memory for gradients; what has none after the first backward pass never gets one."""
-        if self._gradients is None:
-            self._gradients = Gradients([p for p in self._parameters if p.grad is not None])
-        return self._gradients
-
     def _update_from_collected(self) -> None:
-        self._kept().give()
+        for parameter, gradient in zip(self._trained, self._gradients, strict=True):
+            parameter.grad = gradient
         self.update()
+
+    def _let_go(self) -> None:
+        """Of the gradients, so that the next backward pass writes and does not add."""
+        for parameter in self._parameters:
+            parameter.grad = None
 
     @contextmanager
     def _rates_on_device(self) -> Iterator[None]:
@@ -234,3 +226,14 @@ class ReplayedScaler(torch.amp.GradScaler):
             self._backoff_factor,
             self._growth_interval,
         )
+
+
+def _in_one(tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """A tensor of zeros, and parts of it with the shapes of ``tensors``, which are of one type."""
+    sizes = [-(-tensor.numel() // _ALIGNMENT) * _ALIGNMENT for tensor in tensors]
+    whole = tensors[0].new_zeros(sum(sizes))
+    parts = [
+        part[: tensor.numel()].view(tensor.shape)
+        for part, tensor in zip(whole.split(sizes), tensors, strict=True)
+    ]
+    return whole, parts

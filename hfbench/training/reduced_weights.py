@@ -16,11 +16,10 @@ _CAST_BY_AUTOCAST = (nn.Linear, Conv1D)
 
 
 @contextmanager
-def reduced_weights(model: nn.Module, parts: int = 1) -> Iterator[None]:
+def reduced_weights(model: nn.Module) -> Iterator[None]:
     """Within, linear layers of ``model`` have the bfloat16 of their float32 weights and biases.
 
-    Gradients arrive at the weights themselves, in so many ``parts`` one after the other. For models
-    that do not ask for a weight's type.
+    Gradients arrive at the weights themselves. For models that do not ask for a weight's type.
     """
     places = [
         (module, name, parameter)
@@ -29,11 +28,9 @@ def reduced_weights(model: nn.Module, parts: int = 1) -> Iterator[None]:
         for name, parameter in module._parameters.items()
         if parameter is not None and parameter.requires_grad and parameter.dtype == torch.float32
     ]
-    size = max(1, -(-len(places) // parts))
-    for part in (places[begin : begin + size] for begin in range(0, len(places), size)):
-        cast = _Cast.apply(*(parameter for _, _, parameter in part))
-        for (module, name, _), weight in zip(part, cast, strict=True):
-            module._parameters[name] = weight
+    cast = _Cast.apply(*(parameter for _, _, parameter in places))
+    for (module, name, _), weight in zip(places, cast, strict=True):
+        module._parameters[name] = weight
     try:
         yield
     finally:

@@ -18,18 +18,14 @@ from hfbench.training.reduced_weights import reduced_weights
 from hfbench.training.replay_trial import why_not_replayed
 from hfbench.training.skipping import SkippingTrainer
 
-# In which weights are cast, where processes add up their gradients: a part's arrive when all of it
-# has one.
-_PARTS_CAST = 8
-
 
 class ReplayingTrainer(SkippingTrainer):
     """The same training with steps that are recorded once and launched at once.
 
     For what `cuda_graphs.can_replay` allows. Batches are made on the GPU, from the numbers of their
-    rows. Where a step is one batch it is one graph, in which processes add up their gradients, too;
-    where it is several, each is one, and the update another. A model whose passes turn out not to
-    be the same in a replay takes plain steps.
+    rows. Where a step is one batch of one process it is one graph, its update included. Where it is
+    several, each is one, and the update another, before which processes add up their gradients. A
+    model whose passes turn out not to be the same in a replay takes plain steps.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -45,7 +41,7 @@ class ReplayingTrainer(SkippingTrainer):
         self._tried: set[tuple[bool, bool]] = set()
         self._items = torch.zeros((), device=device)
         self._loss = torch.zeros((), device=device)
-        self._accumulates = self.args.gradient_accumulation_steps > 1
+        self._collects = self.args.gradient_accumulation_steps * self.args.world_size > 1
         self._begins_step = True
         self._replayed_count = ReplayedFunction(self._count_items)
         self._replayed_step = ReplayedFunction(self._step_on_rows, self._why_not_replayed)
@@ -67,18 +63,15 @@ class ReplayingTrainer(SkippingTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train; several processes stay together from here on."""
-        if self.args.world_size == 1:
-            return super().train(*args, **kwargs)
-        self._stay_together()
-        try:
-            return super().train(*args, **kwargs)
-        finally:
-            self._replayed_step.forget()  # NCCL takes no leave while a graph holds work of it
+        if self.args.world_size > 1:
+            self._stay_together()
+        return super().train(*args, **kwargs)
 
     def _stay_together(self) -> None:
         """Let all processes start from the same weights, without DistributedDataParallel.
 
-        See `gradients` for what is in its place.
+        It would compile a model in parts, one for each bucket of gradients, and its communication
+        cannot be recorded; gradients are added up between replays instead.
         """
         for tensor in self.model.state_dict().values():
             dist.broadcast(tensor, 0)
@@ -99,11 +92,11 @@ class ReplayingTrainer(SkippingTrainer):
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """The batches of a step, whose items are counted on the device.
 
-        A step of one batch counts them itself.
+        A step of one batch of one process counts them itself.
         """
         batches = [next(epoch_iterator) for _ in range(num_batches)]
         self._begins_step = True
-        if self._accumulates:
+        if self._collects:
             self._items.zero_()
             for rows in batches:
                 self._replayed_count(*self._place(rows.numpy()))
@@ -121,15 +114,15 @@ class ReplayingTrainer(SkippingTrainer):
         optimizer.update_rates()
         self._replayed_step(*shape, self._begins_step)
         self._begins_step = False
-        if self._accumulates and self.args.world_size > 1 and self.accelerator.sync_gradients:
-            optimizer.add_up_collected()
+        if self.args.world_size > 1 and self.accelerator.sync_gradients:
+            optimizer.add_up()
         return self._loss
 
     def _place(self, rows: np.ndarray) -> tuple[int, bool, int]:
         """Let a step find the numbers ``rows``; gives what it is called with.
 
-        That is the same in all processes. So they record at once, where each would let the others
-        wait, and NCCL finds all of them recording.
+        That is the same in all processes, so that they record at once, where each would let the
+        others wait.
         """
         data, lengths = self.train_dataset, self.train_dataset.lengths[rows]
         length, shortest, tokens = largest_of_all(
@@ -148,20 +141,17 @@ class ReplayingTrainer(SkippingTrainer):
     def _step_on_rows(self, length: int, is_padded: bool, slots: int, begins_step: bool) -> None:
         """A step on the rows in ``_rows``, or a batch of one; leaves the loss in ``_loss``.
 
-        Layers see ``slots`` tokens, if it is not 0. Of a step of several batches gradients are
-        collected, and this one ``begins_step`` or does not.
+        Layers see ``slots`` tokens, if it is not 0. Where gradients are collected, the batch
+        ``begins_step`` or does not.
         """
         optimizer = self.optimizer.optimizer
         inputs = self._batch(length, is_padded)
-        if self._accumulates:
+        if self._collects:
             loss = self._passes(inputs, length, slots)
             optimizer.collect(adds=not begins_step)
         else:
             self._items.copy_(self._counted(inputs["labels"]))
-            if self.args.world_size > 1:
-                dist.all_reduce(self._items)
-            with optimizer.adding_up() if self.args.world_size > 1 else nullcontext():
-                loss = self._passes(inputs, length, slots)
+            loss = self._passes(inputs, length, slots)
             optimizer.update()
         self.watch.see(loss)
         self._loss.copy_(loss)
@@ -175,8 +165,7 @@ class ReplayingTrainer(SkippingTrainer):
         tokens = RealTokens(self._index[:slots], len(self._rows), length) if slots else None
         # what is cast is cast at once, in those models in which nothing asks for a weight's type
         casts = self.packs and self.args.bf16
-        parts = 1 if self.args.world_size == 1 else _PARTS_CAST
-        reduced = reduced_weights(self.model, parts) if casts else nullcontext()
+        reduced = reduced_weights(self.model) if casts else nullcontext()
         with self.compute_loss_context_manager(), reduced, self.without_padding(tokens):
             loss = self.compute_loss(self.model_wrapped, inputs, num_items_in_batch=self._items)
         if self.head == "language model" and not self.model_accepts_loss_kwargs:

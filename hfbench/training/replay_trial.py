@@ -106,8 +106,8 @@ def _unchanged(parameters: Sequence[Tensor], state: Sequence[Tensor]) -> Iterato
     def restore() -> None:
         for tensor, value in zip(state, kept, strict=True):
             tensor.copy_(value)
-        for device, value in zip(devices, drawn, strict=True):
-            torch.cuda.set_rng_state(torch.tensor(value, dtype=torch.uint8), device)
+        for device, numbers in zip(devices, drawn, strict=True):
+            torch.cuda.set_rng_state(torch.tensor(numbers, dtype=torch.uint8), device)
         torch.set_rng_state(host[0])
         random.setstate(host[1])
         np.random.set_state(host[2])

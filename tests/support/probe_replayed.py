@@ -19,9 +19,6 @@ class Unrecorded:
     def __call__(self, *key):
         self.function(*key)
 
-    def forget(self):
-        pass
-
 
 def record_nothing(set_attribute):
     """Let steps go the way of replayed ones, unrecorded; ``set_attribute`` is as `setattr`."""
