@@ -33,7 +33,8 @@ _ASKED_BEYOND = 512
 _ASKED_WITHOUT_LIMIT = 2048
 _LARGE = 5_000_000  # tokens times width times layers; then a twin of two layers is asked
 
-_known: dict[tuple[str, ...], int] = {}
+FOUND: dict[tuple[str, ...], int] = {}
+"""What models said in this process, by all that decides it; another process may be told."""
 
 
 def find_max_length(
@@ -61,9 +62,9 @@ def find_max_length(
         str(len(tokenizer)),
         entry.source,
     )
-    if key not in _known:
-        _known[key] = _find(entry, config, tokenizer, rows)
-    return _known[key]
+    if key not in FOUND:
+        FOUND[key] = _find(entry, config, tokenizer, rows)
+    return FOUND[key]
 
 
 def _find(

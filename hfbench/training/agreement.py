@@ -1,4 +1,4 @@
-"""What the processes of a launcher must decide alike: at which step they leave."""
+"""What the processes of a launcher must decide alike: at which step they leave, for example."""
 
 from functools import cache
 
@@ -9,16 +9,16 @@ EVERY_STEPS = 10
 """At which they ask each other, so that it costs nothing."""
 
 
-def largest_of_all(value: int) -> int:
-    """The largest ``value`` of all processes, each of which calls this; with one, its own.
+def largest_of_all(*values: int) -> list[int]:
+    """The largest of each of these values of all processes, each of which calls this.
 
-    They meet on their CPUs, so that no device waits.
+    With one, its own. They meet on their CPUs, so that no device waits.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return value
-    told = torch.tensor(value)
+        return [*values]
+    told = torch.tensor([int(value) for value in values])
     dist.all_reduce(told, dist.ReduceOp.MAX, group=_on_cpus())
-    return int(told)
+    return told.tolist()
 
 
 @cache

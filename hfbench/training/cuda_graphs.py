@@ -29,15 +29,13 @@ def can_replay(model: PreTrainedModel, args: TrainingArguments) -> bool:
     """Whether it is worth trying to replay steps from CUDA graphs.
 
     It takes a GPU for each process, a model whose parameters are of one type, and nothing between
-    forward pass and update but clipping. Whether the model's passes can be recorded is found by
-    trying, see `replay_trial`.
+    forward pass and update but clipping and the scaling of losses. Whether the model's passes can
+    be recorded is found by trying, see `replay_trial`.
     """
     return (
         args.device.type == "cuda"
         and args.n_gpu == 1
-        and args.gradient_accumulation_steps == 1
         and args.optim == "adamw_torch_fused"
-        and not (args.fp16 or args.gradient_checkpointing)
         and args.neftune_noise_alpha is None
         and args.include_num_input_tokens_seen == "no"
         and args.lr_scheduler_type not in ("reduce_lr_on_plateau", "greedy")
@@ -101,15 +99,25 @@ def record(function: Callable[[], object], pool: Any = None) -> torch.cuda.CUDAG
 class ReplayedAdamW(torch.optim.AdamW):
     """Clipping and AdamW, as a part of a replayed step.
 
-    A backward pass in a graph leaves its gradients in that graph's memory. One process lets
-    `update` follow in the same graph, and `step` has nothing to do. Where several train together,
-    `collect` copies gradients to where `add_up` and the `update` of `step` find them.
+    A backward pass in a graph leaves its gradients in that graph's memory. Where a step is one
+    batch of one process, `update` follows in the same graph, and `step` has nothing to do. Where it
+    is several, each is followed by `collect`, which copies gradients to where `add_up` and the
+    `update` of `step` find them.
     """
 
-    def __init__(self, params: Any, max_grad_norm: float, **kwargs: Any) -> None:
-        """As AdamW, fused; ``max_grad_norm`` of 0 does not clip."""
+    def __init__(
+        self,
+        params: Any,
+        max_grad_norm: float,
+        scaler: "ReplayedScaler | None" = None,
+        **kwargs: Any,
+    ) -> None:
+        """As AdamW, fused; ``max_grad_norm`` of 0 does not clip; ``scaler`` scaled the losses."""
         super().__init__(params, **{**kwargs, "fused": True})
         self.max_grad_norm = max_grad_norm or float("inf")
+        self.scaler = scaler
+        self.found_inf: Tensor | None = None
+        """As `GradScaler` tells a fused optimizer; after an overflow it changes nothing."""
         self._parameters = [p for group in self.param_groups for p in group["params"]]
         self._trained: list[Tensor] = []
         self._gradients: list[Tensor] = []
@@ -131,21 +139,26 @@ class ReplayedAdamW(torch.optim.AdamW):
     def update(self) -> None:
         """Clip the gradients, update the parameters, and let go of the gradients."""
         trained = [p for p in self._parameters if p.grad is not None]
+        if self.scaler:
+            self.found_inf = self.scaler.unscale([p.grad for p in trained])
         norm = torch.nn.utils.clip_grad_norm_(trained, self.max_grad_norm, foreach=True)
         self.grad_norm.copy_(norm)
         with self._rates_on_device():
             super().step()
+        if self.scaler and self.found_inf is not None:
+            self.scaler.adapt(self.found_inf)
         self._let_go()
 
-    def collect(self) -> None:
-        """Take the gradients of a backward pass from the parameters.
+    def collect(self, *, adds: bool) -> None:
+        """Take the gradients of a backward pass, and ``adds`` them to those of the last ones.
 
-        One that has none in the first step never gets one.
+        A parameter that has none in the first step never gets one.
         """
         if not self._trained:
             self._trained = [p for p in self._parameters if p.grad is not None]
             self._all_gradients, self._gradients = _in_one(self._trained)
-        torch._foreach_copy_(self._gradients, [p.grad for p in self._trained if p.grad is not None])
+        gradients = [p.grad for p in self._trained if p.grad is not None]
+        (torch._foreach_add_ if adds else torch._foreach_copy_)(self._gradients, gradients)
         self._let_go()
 
     def add_up(self) -> None:
@@ -178,6 +191,41 @@ class ReplayedAdamW(torch.optim.AdamW):
         finally:
             for group, rate in zip(self.param_groups, rates, strict=True):
                 group["lr"], group["capturable"] = rate, False
+
+
+class ReplayedScaler(torch.amp.GradScaler):
+    """Scales losses in float16, where `ReplayedAdamW` unscales gradients and lets the scale adapt.
+
+    What `GradScaler` does for a fused optimizer; nothing of it is decided on the host.
+    """
+
+    def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        """Of the optimizer, which knows the scale."""
+        optimizer.step(*args, **kwargs)
+
+    def update(self, new_scale: Any = None) -> None:
+        """Nothing: the optimizer has let the scale adapt."""
+
+    def unscale(self, gradients: list[Tensor]) -> Tensor:
+        """Divide them by the scale; 1.0 if one is not finite, else 0.0."""
+        assert self._scale is not None  # a loss was scaled
+        overflow = torch.zeros_like(self._scale)
+        inverse = self._scale.double().reciprocal().float()
+        torch._amp_foreach_non_finite_check_and_unscale_(gradients, overflow, inverse)
+        return overflow
+
+    def adapt(self, overflow: Tensor) -> None:
+        """Halve the scale after an overflow, double it after many steps without one."""
+        assert self._scale is not None
+        assert self._growth_tracker is not None
+        torch._amp_update_scale_(
+            self._scale,
+            self._growth_tracker,
+            overflow,
+            self._growth_factor,
+            self._backoff_factor,
+            self._growth_interval,
+        )
 
 
 def _in_one(tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:

@@ -40,7 +40,8 @@ class TimeLimit(TrainerCallback):
         leave_between_steps()
         if self.seconds is None or not is_time_to_ask(state.global_step):
             return
-        if largest_of_all(self._is_over()):
+        (is_over,) = largest_of_all(self._is_over())
+        if is_over:
             raise TimeLimitError(self.seconds, state.global_step)
 
     def on_prediction_step(

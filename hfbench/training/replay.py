@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hfbench.data.batches import IGNORED, round_tokens, round_widely
-from hfbench.training.cuda_graphs import ReplayedAdamW, ReplayedFunction
+from hfbench.training.agreement import largest_of_all
+from hfbench.training.cuda_graphs import ReplayedAdamW, ReplayedFunction, ReplayedScaler
 from hfbench.training.packing import RealTokens, pays
 from hfbench.training.reduced_weights import reduced_weights
 from hfbench.training.replay_trial import why_not_replayed
@@ -22,8 +23,9 @@ class ReplayingTrainer(SkippingTrainer):
     """The same training with steps that are recorded once and launched at once.
 
     For what `cuda_graphs.can_replay` allows. Batches are made on the GPU, from the numbers of their
-    rows; a step of one process updates the parameters, too. Processes add up gradients between
-    replays. A model whose passes turn out not to be the same in a replay takes plain steps.
+    rows. Where a step is one batch of one process it is one graph, its update included. Where it is
+    several, each is one, and the update another, before which processes add up their gradients. A
+    model whose passes turn out not to be the same in a replay takes plain steps.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -39,10 +41,14 @@ class ReplayingTrainer(SkippingTrainer):
         self._tried: set[tuple[bool, bool]] = set()
         self._items = torch.zeros((), device=device)
         self._loss = torch.zeros((), device=device)
+        self._collects = self.args.gradient_accumulation_steps * self.args.world_size > 1
+        self._begins_step = True
         self._replayed_count = ReplayedFunction(self._count_items)
         self._replayed_step = ReplayedFunction(self._step_on_rows, self._why_not_replayed)
         _, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
         options["max_grad_norm"] = self.args.max_grad_norm
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler = options["scaler"] = ReplayedScaler(device.type)
         self.optimizer_cls_and_kwargs = (ReplayedAdamW, options)
 
     @property
@@ -84,84 +90,116 @@ class ReplayingTrainer(SkippingTrainer):
         return self.accelerator.prepare_data_loader(loader, device_placement=False)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
-        """The one batch of a step, whose items the step itself counts on the device."""
-        return [next(epoch_iterator)], None
+        """The batches of a step, whose items are counted on the device.
+
+        A step of one batch of one process counts them itself.
+        """
+        batches = [next(epoch_iterator) for _ in range(num_batches)]
+        self._begins_step = True
+        if self._collects:
+            self._items.zero_()
+            for rows in batches:
+                self._replayed_count(*self._place(rows.numpy()))
+            if self.args.world_size > 1:
+                dist.all_reduce(self._items)
+        return batches, None
 
     def training_step(self, model: nn.Module, inputs: Any, *args: Any) -> Tensor:
-        """Replay a step on the rows ``inputs``."""
+        """Replay a step, or a batch of one, on the rows ``inputs``."""
         self.watch.begin(self.state.global_step + 1)
         if not model.training:
             model.train()
         shape = self._place(inputs.numpy())
-        self.optimizer.optimizer.update_rates()
-        if self.args.world_size == 1:
-            self._replayed_step(*shape)
-        else:
-            self._replayed_count(*shape)
-            dist.all_reduce(self._items)
-            self._replayed_step(*shape)
-            self.optimizer.optimizer.add_up()
+        optimizer = self.optimizer.optimizer
+        optimizer.update_rates()
+        self._replayed_step(*shape, self._begins_step)
+        self._begins_step = False
+        if self.args.world_size > 1 and self.accelerator.sync_gradients:
+            optimizer.add_up()
         return self._loss
 
     def _place(self, rows: np.ndarray) -> tuple[int, bool, int]:
-        """Let a step find the numbers ``rows``; gives what it is called with."""
-        length, is_padded = self.train_dataset.shape(rows)
+        """Let a step find the numbers ``rows``; gives what it is called with.
+
+        That is the same in all processes, so that they record at once, where each would let the
+        others wait.
+        """
+        data, lengths = self.train_dataset, self.train_dataset.lengths[rows]
+        length, shortest, tokens = largest_of_all(
+            data.shape(rows)[0], -int(lengths.min()), int(lengths.sum())
+        )
+        is_padded, slots = -shortest < length, round_tokens(tokens)
         self._rows.copy_(torch.from_numpy(rows), non_blocking=True)
-        slots = round_tokens(int(self.train_dataset.lengths[rows].sum()))
         if not (self.packs and is_padded and pays(slots, len(rows), length)):
             return length, is_padded, 0
         # little is computed for padding now, and each shape is recorded
-        length = min(round_widely(length), self.train_dataset.longest)
-        index = self.train_dataset.real_tokens(rows, length)[:slots]
+        length = min(round_widely(length), data.longest)
+        index = data.real_tokens(rows, length)[:slots]
         self._index[:slots].copy_(torch.from_numpy(index), non_blocking=True)
         return length, is_padded, slots
 
-    def _step_on_rows(self, length: int, is_padded: bool, slots: int) -> None:
-        """A step on the rows in ``_rows``; leaves the loss in ``_loss``.
+    def _step_on_rows(self, length: int, is_padded: bool, slots: int, begins_step: bool) -> None:
+        """A step on the rows in ``_rows``, or a batch of one; leaves the loss in ``_loss``.
 
-        Of several processes each does forward and backward pass, and collects its gradients.
-        Layers see ``slots`` tokens, if it is not 0.
+        Layers see ``slots`` tokens, if it is not 0. Where gradients are collected, the batch
+        ``begins_step`` or does not.
         """
-        loss = self._passes(length, is_padded, slots)
-        if self.args.world_size == 1:
-            self.optimizer.optimizer.update()
+        optimizer = self.optimizer.optimizer
+        inputs = self._batch(length, is_padded)
+        if self._collects:
+            loss = self._passes(inputs, length, slots)
+            optimizer.collect(adds=not begins_step)
         else:
-            self.optimizer.optimizer.collect()
+            self._items.copy_(self._counted(inputs["labels"]))
+            loss = self._passes(inputs, length, slots)
+            optimizer.update()
         self.watch.see(loss)
         self._loss.copy_(loss)
 
-    def _passes(self, length: int, is_padded: bool, slots: int) -> Tensor:
-        """Forward and backward pass; gives the loss."""
-        inputs = self._rows_on_device.pad(self._rows, length, with_mask=is_padded)
-        if self.args.world_size == 1:
-            self._items.copy_(self._counted(inputs["labels"]))
+    def _batch(self, length: int, is_padded: bool) -> dict[str, Tensor]:
+        """The rows in ``_rows``."""
+        return self._rows_on_device.pad(self._rows, length, with_mask=is_padded)
+
+    def _passes(self, inputs: dict[str, Tensor], length: int, slots: int) -> Tensor:
+        """Forward and backward pass; gives the loss, divided by ``_items``."""
         tokens = RealTokens(self._index[:slots], len(self._rows), length) if slots else None
         # what is cast is cast at once, in those models in which nothing asks for a weight's type
-        reduced = reduced_weights(self.model) if self.packs and self.args.bf16 else nullcontext()
+        casts = self.packs and self.args.bf16
+        reduced = reduced_weights(self.model) if casts else nullcontext()
         with self.compute_loss_context_manager(), reduced, self.without_padding(tokens):
             loss = self.compute_loss(self.model_wrapped, inputs, num_items_in_batch=self._items)
+        if self.head == "language model" and not self.model_accepts_loss_kwargs:
+            loss = loss / self.args.gradient_accumulation_steps  # as `Trainer` does it
         self.accelerator.backward(loss / self.args.world_size)
         return loss.detach()
 
-    def _why_not_replayed(self, length: int, is_padded: bool, slots: int) -> str | None:
-        """The reason, found by trying once for each kind of batch."""
+    def _why_not_replayed(
+        self, length: int, is_padded: bool, slots: int, begins_step: bool
+    ) -> str | None:
+        """The reason, found by trying once for each kind of batch, in all processes at once."""
         kind = (is_padded, slots > 0)
         if kind in self._tried:
             return None
         self._tried.add(kind)
         rows = self._rows.cpu().numpy()
-        return why_not_replayed(
-            partial(self._passes, length, is_padded, slots),
+        reason = why_not_replayed(
+            lambda: self._passes(self._batch(length, is_padded), length, slots),
             [partial(self._place, np.roll(rows, 1)), partial(self._place, rows)],
             [p for p in self.model.parameters() if p.requires_grad],
             [*self.model.buffers(), self._right_and_seen],
-            is_reduced=self.args.bf16 or next(self.model.parameters()).dtype != torch.float32,
+            is_reduced=self.args.bf16
+            or self.args.fp16
+            or next(self.model.parameters()).dtype != torch.float32,
+            computes_again=bool(self.args.gradient_checkpointing),
+        )
+        (one_refuses,) = largest_of_all(reason is not None)
+        return reason or (
+            "its passes cannot be replayed in another process" if one_refuses else None
         )
 
     def _count_items(self, length: int, is_padded: bool, slots: int) -> None:
-        """Leaves in ``_items`` how many items of the rows in ``_rows`` the loss counts."""
-        inputs = self._rows_on_device.pad(self._rows, length, with_mask=is_padded)
-        self._items.copy_(self._counted(inputs["labels"]))
+        """Adds to ``_items`` how many items of the rows in ``_rows`` the loss counts."""
+        self._items += self._counted(self._batch(length, is_padded)["labels"])
 
     def _counted(self, labels: Tensor) -> Tensor:
         if self.head == "language model":

@@ -27,7 +27,8 @@ class SaveBeforeLeaving(TrainerCallback):
         """
         if not is_time_to_ask(state.global_step):
             return
-        if number := largest_of_all(signal_that_came() or 0):
+        (number,) = largest_of_all(signal_that_came() or 0)
+        if number:
             note_signal(number)
             control.should_save = True
             control.should_training_stop = True

@@ -8,7 +8,7 @@ from typing import Protocol
 from speed.generation import Generating
 from speed.measure import Measured
 from speed.processes import Comparison, StartUp
-from speed.real import RealComparison
+from speed.real import RealComparison, SeedsTogether
 from speed.scaling import ONE, Scaling, SpreadComparison, Way
 from speed.training import (
     CLASSIFIER,
@@ -74,6 +74,12 @@ def _real(models: tuple[str, ...], texts: int, epochs: int, seeds: int) -> Calla
         options.seeds or seeds,
         options.scripts or len(models),
         options.repetitions or 2,
+    )
+
+
+def _seeds(model: str, texts: int, seeds: int) -> Callable[[Options], Row]:
+    return lambda options: SeedsTogether(
+        model, texts, options.seeds or seeds, options.repetitions or 2
     )
 
 
@@ -236,6 +242,7 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
         },
         "epoch-sst2-bert-base": _real(("bert-base",), SST2_TRAIN, epochs=1, seeds=1),
         "comparison-real": _real(_REAL_MODELS, 10_000, epochs=3, seeds=5),
+        "seeds-distilbert": _seeds("distilbert", 600 * 32, seeds=5),
         "lm-124m": _training(_GPT2_124M, COMPILED, repetitions=2),
         "generate-gpt-nano": _generating("gpt-nano"),
         "generate-124m": _generating("gpt2"),

@@ -24,7 +24,7 @@ _CONFIGS = Path(__file__).parents[1] / "accelerate"
 _LARGEST_DIFFERENCE = 1e-3  # of the losses of the same steps in nats
 
 # of a record, what another run of the same may have otherwise
-_TIMES = {"started", "cell_seconds", "fit_seconds"}
+_TIMES = {"started", "cell_seconds", "fit_seconds", "use"}
 _TRAINING_TIMES = {"train_seconds", "peak_memory_bytes"}
 
 

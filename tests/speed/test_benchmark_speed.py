@@ -322,7 +322,7 @@ def two_gpus(monkeypatch):
 def test_a_pretraining_on_more_and_more_gpus_is_measured(
     benchmark, two_gpus, tmp_path, config, kind
 ):
-    from speed.scaling import Scaling
+    from speed.scaling import ONE, Scaling, Way
     from speed.texts import VOCAB_SIZE
     from speed.work import Work
 
@@ -331,11 +331,12 @@ def test_a_pretraining_on_more_and_more_gpus_is_measured(
         corpus="book", texts=300, train_share=0.9, block_size=32, tied=True, dropout=0.0,
         loss_steps=12,
     )  # fmt: skip
-    measured = Scaling(work, config).measure(tmp_path)
-    pair = f"2 GPUs, {kind}"
-    assert list(measured.sides) == ["1 GPU", pair]
+    one_way = Way(1, config) if config == "fsdp2" else ONE  # as of gpt2-xl
+    measured = Scaling(work, config, alone=one_way).measure(tmp_path)
+    alone, pair = one_way.name, f"2 GPUs, {kind}"
+    assert list(measured.sides) == [alone, pair]
     assert [len(runs) for runs in measured.sides.values()] == [3, 2]  # laps of 3 steps
-    assert measured.settings["world_sizes"] == {"1 GPU": 1, pair: 2}
+    assert measured.settings["world_sizes"] == {alone: 1, pair: 2}
     assert measured.settings["devices"][pair].startswith("2 x ")
     assert "--nproc_per_node 2" in measured.settings["commands"][pair]
     assert measured.tokens == 8 * 32
@@ -343,8 +344,8 @@ def test_a_pretraining_on_more_and_more_gpus_is_measured(
     assert measured.flops == pytest.approx(6 * parameters * measured.tokens, rel=0.02)
     assert measured.check.passed
     losses = measured.check.details["losses"]
-    assert len(losses["1 GPU"]) == len(losses[pair]) == 1 + 4  # the first step, laps
-    assert losses["1 GPU"][-1] < losses["1 GPU"][0] - 0.1
+    assert len(losses[alone]) == len(losses[pair]) == 1 + 4  # the first step, laps
+    assert losses[alone][-1] < losses[alone][0] - 0.1
 
 
 @pytest.mark.slow
@@ -433,3 +434,9 @@ def test_models_that_people_use_are_compared_with_scripts(benchmark, tmp_path, m
     assert all(0 < start < start + seconds < ours.seconds for start, seconds in cells)
     (taken,) = scripts[0].details["scripts"]["tiny-bert"]
     assert scripts[0].seconds == 2 * taken
+    (tmp_path / "seeds").mkdir()
+    together = real.SeedsTogether("tiny-bert", texts=100, seeds=2, repetitions=1)
+    measured = together.measure(tmp_path / "seeds")
+    (one,), (two,) = measured.sides.values()
+    assert (len(one.details["accuracies"]), len(two.details["accuracies"])) == (1, 2)
+    assert measured.settings["steps"] == 4

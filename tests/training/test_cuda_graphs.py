@@ -16,8 +16,9 @@ from transformers import set_seed
 from hfbench.data.builtin import pets
 from hfbench.data.tokens import tokenize_corpus
 from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM
+from hfbench.models.lora import add_adapters
 from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.model import Corpus
+from hfbench.recipe.model import Corpus, Lora
 from hfbench.training.arguments import training_arguments
 from hfbench.training.build import build_trainer
 from hfbench.training.cuda_graphs import can_replay
@@ -31,10 +32,7 @@ def arguments(**changes):
     values = {
         "device": torch.device("cuda"),
         "n_gpu": 1,
-        "gradient_accumulation_steps": 1,
         "optim": "adamw_torch_fused",
-        "fp16": False,
-        "gradient_checkpointing": False,
         "neftune_noise_alpha": None,
         "include_num_input_tokens_seen": "no",
         "lr_scheduler_type": "linear",
@@ -47,10 +45,7 @@ def arguments(**changes):
     [
         ("device", torch.device("cpu")),
         ("n_gpu", 2),
-        ("gradient_accumulation_steps", 2),
         ("optim", "adafactor"),
-        ("fp16", True),
-        ("gradient_checkpointing", True),
         ("neftune_noise_alpha", 5.0),
         ("include_num_input_tokens_seen", "all"),
         ("lr_scheduler_type", "reduce_lr_on_plateau"),
@@ -68,8 +63,8 @@ def test_a_model_of_several_types_is_not_replayed():
     assert not can_replay(model, arguments())
 
 
-def launch(script, processes, batch, out, visible, epochs=2):
-    """A probe's findings, of so many processes with ``batch`` examples each."""
+def launch(script, processes, batch, out, visible, epochs=2, accumulation=1):
+    """A probe's findings, of so many processes with ``batch`` examples each at once."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [
         "--nproc_per_node",
@@ -78,7 +73,7 @@ def launch(script, processes, batch, out, visible, epochs=2):
     ]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": visible}
     run = subprocess.run(
-        [*command, "custom", str(batch), "1", str(out), str(epochs)],
+        [*command, "custom", str(batch), str(accumulation), str(out), str(epochs)],
         env=env, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
@@ -86,21 +81,28 @@ def launch(script, processes, batch, out, visible, epochs=2):
 
 
 @pytest.mark.slow
-def test_replayed_steps_add_up_what_processes_have(tmp_path):
+@pytest.mark.parametrize(("batch", "accumulation"), [(8, 1), (4, 2)])
+def test_replayed_steps_add_up_what_processes_have(tmp_path, batch, accumulation):
     """On a CPU, where nothing is recorded: the arithmetic alone."""
     plain = launch("probe.py", 1, 16, tmp_path / "plain.json", visible="")
-    found = launch("probe_replayed.py", 2, 8, tmp_path / "out.json", visible="")
+    out = tmp_path / "out.json"
+    found = launch("probe_replayed.py", 2, batch, out, visible="", accumulation=accumulation)
     assert (plain.pop("world_size"), found.pop("world_size")) == (1, 2)
     for name, values in plain.items():
         assert found[name] == pytest.approx(values, abs=1e-5, rel=1e-5), name
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
-def test_two_gpus_replay_the_steps_of_one(tmp_path):
+@pytest.mark.parametrize(("batch", "accumulation"), [(8, 1), (4, 2)])
+def test_two_gpus_replay_the_steps_of_one(tmp_path, batch, accumulation):
     # 60 steps: those after the tenth of a length are replayed
     one = launch("probe.py", 1, 16, tmp_path / "one.json", visible="0", epochs=20)
-    two = launch("probe.py", 2, 8, tmp_path / "two.json", visible="0,1", epochs=20)
+    out = tmp_path / "two.json"
+    two = launch("probe.py", 2, batch, out, visible="0,1", epochs=20, accumulation=accumulation)
     assert (one.pop("world_size"), two.pop("world_size")) == (1, 2)
+    # gradients of later steps show most of the sums that were rounded otherwise: 1.2e-4 was seen
+    norms = [found.pop("grad_norm") for found in (one, two)]
+    assert norms[1] == pytest.approx(norms[0], rel=1e-3)
     for name, values in one.items():
         assert two[name] == pytest.approx(values, abs=1e-4, rel=1e-4), name
 
@@ -165,6 +167,9 @@ def test_a_step_that_updates_gives_the_numbers_of_a_plain_one(tmp_path, kind, mo
     probe_replayed.record_nothing(monkeypatch.setattr)
     replayed = trained(tmp_path, kind, True, dropout=0.0, max_steps=12)
     assert_same_numbers(replayed, plain, atol=2e-5, rtol=1e-3)
+    pieces = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+    in_pieces = trained(tmp_path, kind, True, dropout=0.0, max_steps=12, **pieces)
+    assert_same_numbers(in_pieces, plain, atol=2e-5, rtol=1e-3)
 
 
 @needs_cuda
@@ -175,6 +180,81 @@ def test_replayed_steps_give_the_numbers_of_plain_ones(tmp_path, kind):
     assert replayed._replayed_step._graphs
     # the rate is a float32 on the device; in a plain step it is a number of Python's
     assert_same_numbers(replayed, plain, atol=2e-5, rtol=1e-3)
+
+
+WAYS = {
+    "accumulation": {"gradient_accumulation_steps": 3},
+    "float16": {"fp16": True},
+    "float16, accumulation": {"fp16": True, "gradient_accumulation_steps": 2},
+    "smoothing": {"label_smoothing_factor": 0.1},
+}
+
+
+@needs_cuda
+@pytest.mark.parametrize("way", WAYS)
+def test_replayed_steps_of_other_ways_give_the_numbers_of_plain_ones(tmp_path, way):
+    plain, replayed = (
+        trained(tmp_path, "custom", cuda_graphs, dropout=0.0, **WAYS[way])
+        for cuda_graphs in (False, True)
+    )
+    assert replayed._replayed_step._graphs
+    if "fp16" not in WAYS[way]:
+        assert_same_numbers(replayed, plain, atol=2e-5, rtol=1e-3)
+        return
+    scales = [trainer.accelerator.scaler.state_dict() for trainer in (replayed, plain)]
+    assert scales[0] == scales[1]
+    losses = [[e["loss"] for e in t.state.log_history if "loss" in e] for t in (replayed, plain)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+
+
+@needs_cuda
+def test_a_loss_that_overflows_in_float16_changes_nothing_but_the_scale(tmp_path):
+    trainer = make(tmp_path, "custom", True, fp16=True, max_steps=30)
+    trainer.train()
+    graphs = dict(trainer._replayed_step._graphs)
+    assert graphs
+    before = {name: w.clone() for name, w in trainer.model.state_dict().items()}
+    scaler = trainer.accelerator.scaler
+    scaler._scale.fill_(1e30)
+    key = next(iter(graphs))
+    graphs[key].replay()
+    assert scaler.get_scale() == pytest.approx(5e29)
+    for name, weight in trainer.model.state_dict().items():
+        assert torch.equal(weight, before[name]), name
+
+
+@needs_cuda
+def test_layers_that_are_computed_again_are_replayed_where_they_draw_nothing(tmp_path):
+    found = {}
+    for rate in (0.0, 0.1):
+        trainer = make(tmp_path, "gpt2", True, gradient_checkpointing=True)
+        for module in trainer.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = rate
+        trainer.train()
+        found[rate] = trainer
+    assert_same_numbers(found[0.0], trained(tmp_path, "gpt2", False), atol=2e-5, rtol=1e-3)
+    assert found[0.0]._replayed_step._graphs
+    assert "computed again draw random numbers" in found[0.1].replay_refusal
+
+
+@needs_cuda
+def test_adapters_are_replayed(tmp_path):
+    losses = []
+    for cuda_graphs in (False, True):
+        args = training_arguments(
+            {"per_device_train_batch_size": 8, "max_steps": 40, "logging_steps": 1},
+            probe.STREAMS, tmp_path, "m",
+        )  # fmt: skip
+        model = probe.build_model("bert")
+        add_adapters(model, Lora(r=4, target_modules=["query", "value"]), set(), "lora")
+        tools = (pad_tokenizer(), probe.build_data(80), args, "study", probe.STREAMS, [])
+        trainer = build_trainer("classifier", model, *tools, cuda_graphs=cuda_graphs)
+        trainer.train()
+        assert trainer.replays == cuda_graphs
+        losses.append([e["loss"] for e in trainer.state.log_history if "loss" in e])
+    assert trainer._replayed_step._graphs
+    assert losses[1] == pytest.approx(losses[0], rel=2e-3, abs=1e-4)
 
 
 def forward_hook(model, look):

@@ -20,6 +20,7 @@ from rich.progress import TaskID
 from hfbench.errors import HfbenchError, WorkerError
 from hfbench.execution import fork_server
 from hfbench.execution.cell import CellResult, Session, run_cell
+from hfbench.execution.inputs import arguments
 from hfbench.execution.progress import Reporter
 from hfbench.execution.schedule import (
     SharedGpus,
@@ -30,6 +31,7 @@ from hfbench.execution.schedule import (
     seconds_to_wait,
 )
 from hfbench.execution.tasks import AllInputs, load_inputs
+from hfbench.models import lengths
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.schema import Recipe
 from hfbench.system.interruption import STOPPING, Interrupted, interruptible, leave
@@ -50,6 +52,9 @@ class _Setup:
     threads: int
     """Of torch, at most."""
     environment: dict[str, str]
+    max_lengths: dict[tuple[str, ...], int]
+    """What models were asked already, see `lengths.FOUND`."""
+    trains_on_gpu: bool
 
 
 class Workers:
@@ -68,7 +73,16 @@ class Workers:
         """See `engine.Engine`; also raises UserError for what cannot be had a second time."""
         waiting = line_up(cells, inputs, self.jobs)
         cell_of = {cell.name: cell for cell in cells}
-        setup = _Setup(inputs.recipe, cells, session, torch.get_num_threads(), dict(os.environ))
+        devices = {arguments(c, inputs.of(c)).device.type for c in cells if c.has_network}
+        setup = _Setup(
+            inputs.recipe,
+            cells,
+            session,
+            torch.get_num_threads(),
+            dict(os.environ),
+            dict(lengths.FOUND),
+            "cuda" in devices,
+        )
         gpus = visible_gpus()
         shared = SharedGpus(gpus, len(cells)) if gpus else None
         session.publishers(cells)  # before the first cell runs: whether the Hub will take them
@@ -223,6 +237,9 @@ def _serve(connection: Connection, setup: _Setup) -> None:
     os.environ.update(setup.environment)
     torch.set_num_threads(setup.threads)
     quiet_libraries()
+    lengths.FOUND.update(setup.max_lengths)
+    if setup.trains_on_gpu:
+        threading.Thread(target=_wake_gpu, daemon=True).start()
     lock = threading.Lock()
 
     def send(message: Any) -> None:
@@ -247,3 +264,9 @@ def _serve(connection: Connection, setup: _Setup) -> None:
             send(run_cell(cell, inputs, setup.session, bar, publisher))
         except HfbenchError as error:
             send(error)
+
+
+def _wake_gpu() -> None:
+    """CUDA takes a second to start, in which the inputs are loaded."""
+    with suppress(RuntimeError):  # the first cell says so
+        torch.zeros(1, device="cuda")

@@ -31,7 +31,7 @@ from hfbench.execution.jobs import (
 )
 from hfbench.execution.schedule import SharedGpus, Waiting, line_up, ready, slots
 from hfbench.execution.survey import Survey
-from hfbench.models import CustomGPTConfig
+from hfbench.models import CustomGPTConfig, lengths
 from hfbench.recipe.cells import Shard, plan_comparison, plan_pretraining
 from hfbench.recipe.load import load_recipe
 from hfbench.records.predictions import load_predictions
@@ -76,6 +76,17 @@ def test_records_of_two_jobs_are_those_of_one(write_recipe, tmp_path, timeless):
     assert [line.split()[0] for line in said_by_two.splitlines()] == [
         f"[{n}/4]" for n in (1, 2, 3, 4)
     ]
+
+
+def test_workers_are_told_how_long_texts_may_be(write_recipe, tmp_path, monkeypatch):
+    mine, once = [{"name": "mine", **SMALL}], {"max_steps": 1}
+    path = write_recipe(models=mine, seeds=[0], training_arguments=once)
+    recipe = load_recipe(path)
+    assert Inputs(recipe, plan_comparison(recipe)).prepared["mine"].max_length == 32
+    for key in lengths.FOUND:
+        monkeypatch.setitem(lengths.FOUND, key, 5)
+    outcome, _ = run(path, tmp_path, jobs=2)
+    assert {record.model_facts.max_length for record in outcome.ran} == {5}
 
 
 def _endings(said):
