@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hfbench.cli.data import data
+from hfbench.cli.first import list_known, quickstart
 from hfbench.cli.fsck import fsck
+from hfbench.cli.init import init
 from hfbench.cli.judge import judge
 from hfbench.cli.models import check, convert, generate
+from hfbench.cli.output import Json, Quiet, Verbose, reset, speak, speaking
 from hfbench.cli.pack import pack
 from hfbench.cli.publish import push
 from hfbench.cli.results import flips, report, table
@@ -26,11 +29,16 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Compare text classifiers honestly: one Trainer, many seeds, tables with intervals.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-RecipePath = Annotated[Path, typer.Argument(help="A recipe: a YAML file.", metavar="RECIPE")]
+RecipePath = Annotated[
+    Path,
+    typer.Argument(
+        help="A recipe: a YAML file, or the name of one that `hfbench list` shows.",
+        metavar="RECIPE",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
@@ -78,7 +86,11 @@ def _options(
             metavar="MODULE",
         ),
     ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
+    speak(quiet=quiet, verbose=verbose, as_json=as_json)
     if imports:
         from hfbench.models.imports import import_modules
 
@@ -176,27 +188,8 @@ def pretrain(
         run_pretraining(loaded, results_dir, rerun=rerun, jobs=jobs, fail_fast=fail_fast)
 
 
-def list_known() -> None:
-    """List the presets of the custom GPT, the built-in data, and the recipes in ./recipes."""
-    from hfbench.recipe.fields import custom_gpt_presets
-    from hfbench.recipe.load import load_recipe
-    from hfbench.recipe.model import BUILTIN_CORPORA
-    from hfbench.recipe.task import BUILTIN_TASKS
-
-    console = Console(highlight=False)
-    console.print("[bold]Presets of the custom GPT[/bold] (layers/heads/width)")
-    for name, sizes in custom_gpt_presets().items():
-        console.print(f"  {name:<12} {sizes['n_layer']}/{sizes['n_head']}/{sizes['n_embd']}")
-    console.print("[bold]Built-in tasks[/bold]  " + ", ".join(BUILTIN_TASKS))
-    console.print("[bold]Built-in corpora[/bold]  " + ", ".join(BUILTIN_CORPORA))
-    console.print("[bold]Recipes[/bold]")
-    for path in sorted(Path("recipes").glob("*.yaml")):
-        description = " ".join(load_recipe(path).description.split())
-        console.print(f"  {path}: {description}", markup=False)
-
-
 _VERBS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Compare": (compare, plan, pretrain, data, judge, list_known),
+    "Compare": (quickstart, init, compare, plan, pretrain, data, judge, list_known),
     "Results": (table, report, flips, verify, fsck, pack),
     "Models": (check, convert, generate),
     "Publish": (push,),
@@ -205,11 +198,12 @@ _VERBS: dict[str, tuple[Callable[..., None], ...]] = {
 for _group, _verbs in _VERBS.items():
     for _verb in _verbs:
         _name = "list" if _verb is list_known else None
-        app.command(_name, rich_help_panel=_group)(_verb)
+        app.command(_name, rich_help_panel=_group)(speaking(_verb))
 
 
 def main() -> None:
     """Entry point: what can be expected to go wrong is one message, never a traceback."""
+    reset()
     with exit_on_user_error():
         app()
 

@@ -1,5 +1,6 @@
 """The verbs about one model. Heavy imports are inside them, as in `cli.app`."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,7 +8,7 @@ import typer
 
 from hfbench.cli.results import say_written
 from hfbench.system.quiet import quiet_libraries
-from hfbench.system.terminal import Console, show
+from hfbench.system.terminal import SPEECH, Console, show, tell
 
 
 def check(
@@ -18,7 +19,6 @@ def check(
             metavar="MODEL",
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run the code that comes with MODEL.")
     ] = False,
@@ -29,11 +29,12 @@ def check(
     """
     quiet_libraries()
     from hfbench.checks import find_checked_model, run_checks
-    from hfbench.checks.report import exit_code, format_json, format_report
+    from hfbench.checks.report import as_values, exit_code, format_report
 
     checked = find_checked_model(model, trust_remote_code=trust_remote_code)
-    found = run_checks(checked, show_progress=not as_json)
-    show(format_json(checked, found) if as_json else format_report(checked, found))
+    found = run_checks(checked, show_progress=not (SPEECH.json or SPEECH.quiet))
+    tell(as_values(checked, found))
+    show(format_report(checked, found))
     if exit_code(found):
         raise SystemExit(exit_code(found))
 
@@ -58,6 +59,7 @@ def convert(
     )
     for line in lines:
         show(line)
+    tell({"source": source, "destination": destination, **vars(made)})
 
 
 def generate(
@@ -114,6 +116,8 @@ def generate(
 
         next_words = [compare_next_words(loaded, tokenizer, text) for text in prompt]
     print_generations(generations, Console(), next_words)
+    for one in generations:
+        tell(dataclasses.asdict(one))
     if output:
         from hfbench.generation.plot import write_generation_plot
 

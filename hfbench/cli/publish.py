@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from hfbench.errors import UserError
-from hfbench.system.terminal import show
+from hfbench.system.terminal import Console, note, show, tell
 
 if TYPE_CHECKING:
-    from hfbench.publish.push import Pushed
+    from hfbench.publish.push import Pushed, Staged
 
 RepoId = Annotated[str, typer.Option("--repo-id", help="Where to on the Hub: user/name.")]
 Private = Annotated[
@@ -114,7 +113,7 @@ def push(
         )
         assert staged.probe is not None
         show(f"{staged.what}\n{staged.listing()}\nproven: {staged.probe.hash}")
-        _say_unpublished(folder, private)
+        _say_unpublished(folder, private, staged)
         return
     pushed = push_model(
         results,
@@ -126,7 +125,7 @@ def push(
         create_pr=create_pr,
         licence=licence,
         trust_remote_code=trust_remote_code,
-        say=print,
+        say=note,
     )
     show(f"proven after the upload: {pushed.proof}")
     _say_published(pushed)
@@ -149,7 +148,7 @@ def _push_results(
         folder = _empty(results, repo_id, prefix="datasets--")
         staged = stage_results(results, folder, repo_id, licence=licence)
         show(f"{staged.what}\n{staged.listing()}")
-        _say_unpublished(folder, private)
+        _say_unpublished(folder, private, staged)
         return
     for pushed in push_results(
         results,
@@ -159,7 +158,7 @@ def _push_results(
         create_pr=create_pr,
         licence=licence,
         space=space,
-        say=print,
+        say=note,
     ):
         _say_published(pushed)
 
@@ -172,6 +171,7 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
     """
     import tempfile
 
+    from hfbench.cli.results import result_of
     from hfbench.errors import HubError
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
@@ -186,6 +186,7 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
         comparison = load_comparison(Path(folder), measures=check_columns(columns))
         findings = Findings.of(comparison)
     print_table(findings, console, columns)
+    tell({**result_of(findings, address), "commit": commit})
     if differing:
         raise HubError(f"{address}: {', '.join(differing)} there are not those of its records")
     same = f"{', '.join(rebuilt(findings))} there are those of its records, byte for byte."
@@ -221,12 +222,22 @@ def _empty(results: Path, repo_id: str, prefix: str = "") -> Path:
     return folder
 
 
-def _say_unpublished(folder: Path, private: bool | None) -> None:
+def _say_unpublished(folder: Path, private: bool | None, staged: "Staged") -> None:
     who = "public" if private is False else "private"
     show(f"Nothing was uploaded; a new repo would be {who}. The folder: {folder}")
+    tell({"uploaded": False, "folder": folder, "files": staged.sizes})
 
 
 def _say_published(pushed: "Pushed") -> None:
-    show(
-        f"Published ({'private' if pushed.destination.private else 'PUBLIC'}): {pushed.commit.url}"
+    destination = pushed.destination
+    tell(
+        {
+            "uploaded": True,
+            "repo_id": destination.repo_id,
+            "private": destination.private,
+            "commit": pushed.commit.oid,
+            "url": pushed.commit.url,
+            "logits": pushed.proof,
+        }
     )
+    show(f"Published ({'private' if destination.private else 'PUBLIC'}): {pushed.commit.url}")

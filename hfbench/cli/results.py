@@ -1,16 +1,17 @@
 """The verbs that look at results. Heavy imports are inside them, as in `cli.app`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hfbench.cli.publish import print_remote_table
 from hfbench.errors import UserError
-from hfbench.system.terminal import Console
+from hfbench.system.terminal import Console, note, tell
 
 if TYPE_CHECKING:
     from hfbench.evidence.compared import ModelRuns
+    from hfbench.evidence.findings import Findings
 
 ResultsFolders = Annotated[
     list[Path], typer.Argument(help="Results folders, e.g. results/quickstart.", metavar="RESULTS")
@@ -80,7 +81,7 @@ def table(
             paths = write_table(findings, one, chosen)
             if not tasks:
                 print_table(findings, console, chosen)
-            say_written(paths)
+            say_written(paths, **result_of(findings, one))
         if tasks:
             say_written(write_overall_table(tasks, folder, console))
     if overall:
@@ -144,6 +145,17 @@ def flips(
     found = find_flips(*models)
     loaded = _load_texts(texts, models) if texts else None
     print_flips(found, Console(), loaded)
+    tell(
+        {
+            "first": first,
+            "second": second,
+            "seeds": found.seeds,
+            "examples": [
+                {"id": found.first.ids[i], "fixed": found.fixed[i], "broken": found.broken[i]}
+                for i in found.examples
+            ],
+        }
+    )
 
 
 def _tasks_in(folder: Path) -> list[Path]:
@@ -163,5 +175,14 @@ def _load_texts(recipe: Path, models: "list[ModelRuns]") -> dict[str, str]:
     return load_texts(load_recipe(recipe), models)
 
 
-def say_written(paths: list[Path]) -> None:
-    Console().print(f"Written: {', '.join(map(str, paths))}", highlight=False, soft_wrap=True)
+def say_written(paths: list[Path], **result: Any) -> None:
+    """Which files were written, and in JSON with them what is in them."""
+    note(f"Written: {', '.join(map(str, paths))}")
+    tell({**result, "written": paths})
+
+
+def result_of(findings: "Findings", folder: Path | str) -> dict[str, Any]:
+    """A comparison's result for JSON: a row for each model as in the CSV file, and the answer."""
+    from hfbench.evidence.table import all_values
+
+    return {"results": folder, "answer": findings.answer, "models": all_values(findings)}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hfbench.errors import UserError
-from hfbench.system.terminal import show
+from hfbench.system.terminal import show, tell
 
 
 def verify(
@@ -87,8 +87,10 @@ def _verify_model(target: str, revision: str | None, *, trust_remote_code: bool)
         commit, found = verify_push(target, revision, trust_remote_code=trust_remote_code)
     except NotTheModelError as error:
         show(f"NOT PROVEN: {target}: {error}")
+        tell({"model": target, "proven": False, "reason": str(error)})
         raise SystemExit(1) from None
     if trust_remote_code and (reason := no_sandbox()):
         show(f"its code ran outside a sandbox: {reason}")
     at = f" at {commit}" if commit else ""
+    tell({"model": target, "proven": True, "commit": commit, "logits": found})
     show(f"proven: {target}{at} gives the logits of its record, bit for bit: {found}")

@@ -65,7 +65,7 @@ def test_no_heavy_import_for_help_list_and_a_mistaken_recipe(tmp_path):
 def test_list_names_presets_built_ins_and_recipes():
     run = hfbench_command("list")
     assert run.returncode == 0
-    for name in ("gpt-nano", "gpt2-xl", "sentiment", "pets", "recipes/quickstart.yaml"):
+    for name in ("gpt-nano", "gpt2-xl", "sentiment", "pets", "quickstart: Synthetic", "lora"):
         assert name in run.stdout
 
 
@@ -127,7 +127,9 @@ def test_failed_cells_are_told_with_exit_code_1(write_recipe, tmp_path, call):
     code, shown, _ = call("compare", path, "--results-dir", tmp_path / "r")
     assert code == 1
     assert "2 FAILED" in shown
-    assert "mine--seed0: NonFiniteLossError" in shown
+    line = "2 runs failed at step 2: NonFiniteLossError: the training loss is not finite: mine (2)"
+    assert line in shown
+    assert "mine--seed1: FAILED as mine--seed0" in shown
 
 
 def test_a_worker_that_died_is_a_message_and_exit_code_1(write_recipe, tmp_path, monkeypatch, call):

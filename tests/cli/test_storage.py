@@ -69,7 +69,7 @@ def test_a_comparison_whose_table_cannot_be_written(write_recipe, tmp_path, call
     in_the_way.mkdir(parents=True)
     assert refused(call(*arguments), in_the_way, "Is a directory")
     in_the_way.rmdir()
-    assert "1 were finished before" in call(*arguments)[1]
+    assert "1 was finished before" in call(*arguments)[1]
 
 
 def test_a_comparison_whose_weights_cannot_be_written(write_recipe, tmp_path, call):

@@ -5,6 +5,7 @@ one after another. An import of seconds is paid once, see `fork_server`.
 """
 
 import gc
+import logging
 import os
 import signal
 import threading
@@ -15,7 +16,6 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
-from rich.progress import TaskID
 
 from hfbench.errors import HfbenchError, WorkerError
 from hfbench.execution import fork_server
@@ -34,6 +34,7 @@ from hfbench.recipe.cells import Cell
 from hfbench.recipe.schema import Recipe
 from hfbench.system.interruption import STOPPING, Interrupted, interruptible, leave
 from hfbench.system.launch import gpu_of_worker, visible_gpus
+from hfbench.system.log import is_verbose, log_to_terminal
 from hfbench.system.quiet import quiet_libraries
 from hfbench.training.progress import StepBar
 
@@ -50,6 +51,8 @@ class _Setup:
     threads: int
     """Of torch, at most."""
     environment: dict[str, str]
+    verbose: bool
+    """Whether what is logged is shown."""
 
 
 class Workers:
@@ -68,7 +71,14 @@ class Workers:
         """See `engine.Engine`; also raises UserError for what cannot be had a second time."""
         waiting = line_up(cells, inputs, self.jobs)
         cell_of = {cell.name: cell for cell in cells}
-        setup = _Setup(inputs.recipe, cells, session, torch.get_num_threads(), dict(os.environ))
+        setup = _Setup(
+            inputs.recipe,
+            cells,
+            session,
+            torch.get_num_threads(),
+            dict(os.environ),
+            is_verbose(),
+        )
         gpus = visible_gpus()
         shared = SharedGpus(gpus, len(cells)) if gpus else None
         session.publishers(cells)  # before the first cell runs: whether the Hub will take them
@@ -103,6 +113,7 @@ class Workers:
                         if result:
                             yield result
                         elif given and not worker.given:  # another process has the cell
+                            reporter.put_off(given.name)
                             waiting.append(put_off(given))
         finally:
             for worker in workers:
@@ -135,7 +146,6 @@ class Worker:
     def __init__(self, number: int, setup: "_Setup", reporter: Reporter) -> None:
         self.reporter = reporter
         self.given: Waiting | None = None
-        self._bar: TaskID  # of the cell that it was given
         if gpus := visible_gpus():
             gpu = gpu_of_worker(number, gpus)
             environment = {**setup.environment, "CUDA_VISIBLE_DEVICES": gpu}
@@ -152,7 +162,8 @@ class Worker:
 
     def start(self, chosen: Waiting, cell: Cell) -> None:
         """Give it a cell."""
-        self.given, self._bar = chosen, self.reporter.start(chosen.name)
+        self.given = chosen
+        self.reporter.start(chosen.name)
         with suppress(OSError):  # it has died: `receive` says so
             self.connection.send(cell)
 
@@ -168,11 +179,12 @@ class Worker:
             raise EOFError from None
         match message:
             case CellResult() | None:
-                self._remove_bar()
+                self._stop()
                 self.given = None
                 return message
             case (step, total):
-                self.reporter.step(self._bar, step, total)
+                assert self.given
+                self.reporter.step(self.given.name, step, total)
             case str():
                 self.reporter.say(message)
             case _:
@@ -182,7 +194,7 @@ class Worker:
     def bury(self) -> str:
         """How its cell was lost, in words."""
         assert self.given
-        self._remove_bar()
+        self._stop()
         self.process.join(_PATIENCE)
         code = self.process.exitcode
         if code is not None and code < 0:
@@ -195,7 +207,7 @@ class Worker:
         """Tell it to end, whatever it does."""
         self.connection.close()  # one that is idle waits for this
         if self.given:
-            self._remove_bar()
+            self._stop()
             self.process.terminate()
 
     def end(self) -> None:
@@ -205,8 +217,9 @@ class Worker:
             self.process.kill()
             self.process.join()
 
-    def _remove_bar(self) -> None:
-        self.reporter.progress.remove_task(self._bar)
+    def _stop(self) -> None:
+        assert self.given
+        self.reporter.stop(self.given.name)
 
 
 def _work(connection: Connection, setup: _Setup) -> None:
@@ -223,6 +236,8 @@ def _serve(connection: Connection, setup: _Setup) -> None:
     os.environ.update(setup.environment)
     torch.set_num_threads(setup.threads)
     quiet_libraries()
+    if setup.verbose:
+        log_to_terminal(logging.DEBUG)
     lock = threading.Lock()
 
     def send(message: Any) -> None:
