@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hfbench.recipe.shipped import shipped_recipes
 from hfbench.system.terminal import show, tell
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ def data(
     """
     from hfbench.errors import UserError
     from hfbench.recipe.load import load_recipe
+    from hfbench.recipe.shipped import shipped_recipes
 
     if target.suffix.lower() in _RECIPES or str(target) in shipped_recipes():
         recipe = load_recipe(target, overrides)

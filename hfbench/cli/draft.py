@@ -4,15 +4,16 @@ import json
 import re
 import textwrap
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hfbench.recipe.types import ProblemType
+if TYPE_CHECKING:
+    from hfbench.recipe.types import ProblemType
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 ROBERTA = "FacebookAI/roberta-base"
 
-_KINDS: dict[ProblemType, str] = {
+_KINDS: "dict[ProblemType, str]" = {
     "single_label_classification": "one of the classes",
     "multi_label_classification": "any number of labels",
     "regression": "a number",
@@ -31,7 +32,7 @@ class Facts:
     name: str
     task: dict[str, Any]
     """Keys of the task."""
-    kind: ProblemType
+    kind: "ProblemType"
     train_rows: int
     classes: int
     tokens: int

@@ -1,5 +1,6 @@
 """The verb `hfbench init`: from data to a recipe that runs."""
 
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -51,8 +52,13 @@ def init(
     if not path.parent.is_dir():
         raise UserError(f"--output {path}: there is no folder {str(path.parent)!r}")
     note(f"{data}: loading ...")
-    written = _Draft(data, keys or [], path)
-    text = written.text()
+    doctor = logging.getLogger("hfbench.data")
+    doctor.setLevel(logging.ERROR)  # what it warns of stands in the recipe
+    try:
+        written = _Draft(data, keys or [], path)
+        text = written.text()
+    finally:
+        doctor.setLevel(logging.NOTSET)
     from hfbench.system.files import atomic, writing
 
     with writing(str(path)), atomic(path) as temporary:

@@ -1,6 +1,7 @@
 """A comparison that runs, on a terminal or in a notebook: bars, time, and the table so far."""
 
 import io
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,8 +22,9 @@ SoFar = Callable[[Header, Sequence[Record], int], RenderableType | None]
 
 _PATIENCE = 20
 """The table is made again when this many times the seconds have passed that it took."""
-_BETWEEN = 1.0
-"""Seconds between two pictures in a notebook, at least."""
+_BETWEEN_IN_NOTEBOOK = 1.0
+_BETWEEN_ON_TERMINAL = 0.2
+"""Seconds between two pictures, at least."""
 
 
 def view_on(console: Console, so_far: SoFar | None = None) -> View:
@@ -50,6 +52,17 @@ class Picture(View):
         self._bars = _bars()
         self._whole: TaskID | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._rows = 12
+        self._drawn = 0.0
+
+    def draw(self, *, now: bool = False) -> None:
+        """Show the picture again; unless ``now``, only if the last one is old enough."""
+
+    def _is_due(self, seconds: float, *, now: bool) -> bool:
+        due = now or time.monotonic() - self._drawn >= seconds
+        if due:
+            self._drawn = time.monotonic()
+        return due
 
     def begin(self, header: Header) -> None:
         """See `View`."""
@@ -63,14 +76,17 @@ class Picture(View):
     def start(self, name: str) -> None:
         """See `View`."""
         self._tasks[name] = self._bars.add_task(name, total=None, unit="steps", left="")
+        self.draw(now=True)
 
     def step(self, name: str, step: int, total: int) -> None:
         """See `View`."""
         self._bars.update(self._tasks[name], completed=step, total=total)
+        self.draw()
 
     def stop(self, name: str) -> None:
         """See `View`."""
         self._bars.remove_task(self._tasks.pop(name))
+        self.draw(now=True)
 
     def end(self, ended: Ended) -> None:
         """See `View`."""
@@ -81,11 +97,13 @@ class Picture(View):
             self._bars.update(self._whole, completed=ended.number, total=ended.total)
         self.say(f"[{ended.number}/{ended.total}] {ended.name}: {self.failures.words(ended)}")
         self._make_table()
+        self.draw(now=True)
 
     def left(self, seconds: float | None) -> None:
         """See `View`."""
         if self._whole is not None and seconds is not None:
             self._bars.update(self._whole, left=f"about {in_words(seconds)} left")
+            self.draw()
 
     def picture(self, rows: int) -> RenderableType:
         """All of it, with at most so many rows of the table."""
@@ -95,8 +113,6 @@ class Picture(View):
             parts += [self._table, Text()]
         parts += [Text(line, style="red") for line in group_failures(self.failed)]
         return Group(*parts, self._bars)
-
-    _rows = 12
 
     def _make_table(self) -> None:
         """Where it is due: it costs a part of a second, or more of many records."""
@@ -113,13 +129,16 @@ class Terminal(Picture):
     def __init__(self, console: Console, so_far: SoFar | None) -> None:
         super().__init__(so_far)
         self.console = console
+        # drawn when something has happened: rich's own thread could draw fewer lines between the
+        # place where a message is to stand and the message, which then hides one before it
         self._live = Live(
             console=console,
             get_renderable=self._now,
+            auto_refresh=False,
             transient=True,
-            refresh_per_second=4,
             vertical_overflow="crop",
         )
+        self._lock = threading.RLock()  # a push speaks from a thread of its own
         self._live.start()
 
     def close(self) -> None:
@@ -128,7 +147,15 @@ class Terminal(Picture):
 
     def say(self, message: str) -> None:
         """See `View`."""
-        self.console.print(message, highlight=False, markup=False)
+        with self._lock:
+            self.console.print(message, highlight=False, markup=False)
+            self.draw(now=True)
+
+    def draw(self, *, now: bool = False) -> None:
+        """See `Picture`."""
+        with self._lock:
+            if self._is_due(_BETWEEN_ON_TERMINAL, now=now):
+                self._live.refresh()
 
     def _now(self) -> RenderableType:
         others = len(self._tasks) + 6  # header, bars, a free line, and one to write in
@@ -143,26 +170,20 @@ class Notebook(Picture):
 
         super().__init__(so_far)
         self._lines: list[str] = []
-        self._drawn = 0.0
         self._display: Any = display(self._html(), display_id=True)
 
     def say(self, message: str) -> None:
         """See `View`."""
         self._lines.append(message)
-        self._draw()
-
-    def left(self, seconds: float | None) -> None:
-        """See `View`."""
-        super().left(seconds)
-        self._draw()
+        self.draw()
 
     def close(self) -> None:
         """See `View`."""
-        self._draw(now=True)
+        self.draw(now=True)
 
-    def _draw(self, *, now: bool = False) -> None:
-        if now or time.monotonic() - self._drawn >= _BETWEEN:
-            self._drawn = time.monotonic()
+    def draw(self, *, now: bool = False) -> None:
+        """See `Picture`."""
+        if self._is_due(_BETWEEN_IN_NOTEBOOK, now=now):
             self._display.update(self._html())
 
     def _html(self) -> Any:
