@@ -118,11 +118,13 @@ def compare(
     )
     if recipe.tune:
         from hfbench.execution.tuning import tune
-        from hfbench.system.terminal import Console
+        from hfbench.system.terminal import SPEECH, Console
 
         # a rate with which a training diverges is a result of the tuning, no fault
         run_trials = partial(run, fail_fast=False)
-        recipe = tune(recipe, Path(results), run_trials, console or Console())
+        recipe = tune(
+            recipe, Path(results), run_trials, console or Console(quiet=SPEECH.quiet or SPEECH.json)
+        )
     return _look_by_look(recipe, run) if recipe.looks else run(recipe)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hfbench.system.terminal import Console, show, tell
+from hfbench.system.terminal import Console, note, tell
 
 _EXTRAS = {
     "lora": "peft",
@@ -41,7 +41,7 @@ def quickstart(
 
     run_comparison(load_recipe("quickstart", overrides), results_dir, jobs=jobs)
     report = f"hfbench report {results_dir / 'quickstart'}"
-    show(
+    note(
         f"Next: `{report}` makes one page of it; `hfbench init reviews.csv` writes a recipe for "
         "data of your own."
     )
