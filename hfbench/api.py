@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 from hfbench.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from hfbench.checks import Verdict
     from hfbench.execution.compare import Outcome
     from hfbench.execution.engines import Engine, EngineName
+    from hfbench.execution.progress import Header, View
     from hfbench.execution.survey import Status
     from hfbench.execution.verify import Repetition
     from hfbench.recipe.schema import Recipe
+    from hfbench.records.schema import Record
     from hfbench.system.terminal import Console
 
 
@@ -62,6 +66,7 @@ def compare(
     shard: str | None = None,
     engine: "EngineName | Engine" = "local",
     console: "Console | None" = None,
+    view: "View | None" = None,
 ) -> "Outcome":
     """Run the cells of ``recipe`` that have no result yet; pretraining comes first.
 
@@ -78,6 +83,8 @@ def compare(
         engine: "ray" spreads the cells over a Ray cluster, whatever ``jobs`` is; or an engine of
             one's own, see docs/extending.md.
         console: where progress goes; default: standard output.
+        view: what shows it; default: bars and the table so far on a terminal or in a notebook,
+            else a line a cell.
 
     Raises:
         UserError: before anything runs, if data cannot be had, do not fit, or no model can run.
@@ -106,15 +113,28 @@ def compare(
         open_publishers=open_publishers,
         begin=partial(_keep_asked, Path(results), recipe),
         console=console,
+        view=view,
+        so_far=partial(_so_far, Path(results)),
     )
     if recipe.tune:
         from hfbench.execution.tuning import tune
-        from hfbench.system.terminal import Console
+        from hfbench.system.terminal import SPEECH, Console
 
         # a rate with which a training diverges is a result of the tuning, no fault
         run_trials = partial(run, fail_fast=False)
-        recipe = tune(recipe, Path(results), run_trials, console or Console())
+        recipe = tune(
+            recipe, Path(results), run_trials, console or Console(quiet=SPEECH.quiet or SPEECH.json)
+        )
     return _look_by_look(recipe, run) if recipe.looks else run(recipe)
+
+
+def _so_far(
+    results: Path, header: "Header", records: "Sequence[Record]", rows: int
+) -> "RenderableType | None":
+    """The table of a comparison that runs."""
+    from hfbench.evidence.so_far import table_so_far
+
+    return table_so_far(records, results, header.runs, rows)
 
 
 def _keep_asked(results: Path, recipe: "Recipe") -> None:
@@ -166,6 +186,7 @@ def pretrain(
     fail_fast: bool = False,
     jobs: int | None = 1,
     console: "Console | None" = None,
+    view: "View | None" = None,
 ) -> "Outcome":
     """Only pretrain the models of ``recipe`` that have a pretrain block; see `compare`."""
     from hfbench.execution.compare import compare
@@ -180,6 +201,7 @@ def pretrain(
         jobs=jobs,
         open_publishers=open_publishers,
         console=console,
+        view=view,
     )
 
 

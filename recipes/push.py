@@ -1,6 +1,7 @@
-"""Publish a trained model of a comparison on the Hub; `hfbench push` as a script.
+"""Publish a trained model, or the results, of a comparison on the Hub; `hfbench push` as a script.
 
 python recipes/push.py results/local/quickstart gpt-nano --repo-id user/name [--dry-run]
+python recipes/push.py results/local/quickstart --repo-id user/name [--space] [--dry-run]
 """
 
 import typer

@@ -1,7 +1,5 @@
-"""What the checks found, as lines of 80 columns or as JSON."""
+"""What the checks found, as lines of 80 columns or as values."""
 
-import json
-import math
 import textwrap
 from typing import Any, get_args
 
@@ -35,8 +33,8 @@ def format_report(checked: CheckedModel, found: dict[str, list[Verdict]]) -> str
     return "\n".join([*lines, f"{len(states)} checks: {', '.join(counts)}"])
 
 
-def format_json(checked: CheckedModel, found: dict[str, list[Verdict]]) -> str:
-    """``{"model", "families", "missing", "failed", "exit_code", "checks"}``.
+def as_values(checked: CheckedModel, found: dict[str, list[Verdict]]) -> dict[str, Any]:
+    """``{"model", "families", "missing", "failed", "exit_code", "checks"}``, for JSON.
 
     ``failed`` names the causes; the last has an entry for each check and head.
     """
@@ -48,13 +46,13 @@ def format_json(checked: CheckedModel, found: dict[str, list[Verdict]]) -> str:
             "status": verdict.status,
             "level": verdict.level,
             "follows_from": verdict.follows_from,
-            "value": _finite(verdict.value),
+            "value": verdict.value,
             "note": verdict.note,
         }
         for check in _asked(found)
         for verdict in found[check.name]
     ]
-    result = {
+    return {
         "model": checked.name,
         "families": {head: checked.family(head) for head in checked.heads},
         "missing": checked.missing,
@@ -62,7 +60,6 @@ def format_json(checked: CheckedModel, found: dict[str, list[Verdict]]) -> str:
         "exit_code": exit_code(found),
         "checks": entries,
     }
-    return json.dumps(result, indent=2)
 
 
 def failed_checks(found: dict[str, list[Verdict]]) -> list[str]:
@@ -136,7 +133,3 @@ def _wrap(notes: list[str], indent: int) -> list[str]:
             note, _WIDTH, initial_indent=spaces, subsequent_indent=spaces, break_on_hyphens=False
         )
     ]
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

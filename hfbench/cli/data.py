@@ -1,11 +1,12 @@
 """The verb `hfbench data`: what is odd about data, before anything is trained on them."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hfbench.system.terminal import show
+from hfbench.system.terminal import show, tell
 
 if TYPE_CHECKING:
     from hfbench.recipe.schema import Recipe
@@ -29,7 +30,6 @@ def data(
             metavar="[KEY=VALUE]...",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Look at data: encoding, rows, classes, duplicates, groups, lengths; train nothing.
 
@@ -38,8 +38,9 @@ def data(
     """
     from hfbench.errors import UserError
     from hfbench.recipe.load import load_recipe
+    from hfbench.recipe.shipped import shipped_recipes
 
-    if target.suffix.lower() in _RECIPES:
+    if target.suffix.lower() in _RECIPES or str(target) in shipped_recipes():
         recipe = load_recipe(target, overrides)
     else:
         recipe = _recipe_of(target, overrides or [])
@@ -48,17 +49,15 @@ def data(
     import datasets
 
     from hfbench.data.doctor import diagnose
-    from hfbench.data.doctor.report import format_json, format_report
+    from hfbench.data.doctor.report import format_report
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # its errors are raised, too
     parts = recipe.by_task
     found = [diagnose(_name(target, part), part) for part in parts]
-    if as_json:
-        texts = [format_json(one) for one in found]
-        show(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
-    else:
-        show("\n\n".join(map(format_report, found)))
+    for one in found:
+        tell(dataclasses.asdict(one))
+    show("\n\n".join(map(format_report, found)))
     if any(finding.severity == "high" for one in found for finding in one.findings):
         raise SystemExit(1)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hfbench.system.terminal import show
+from hfbench.system.terminal import show, tell
 
 
 def fsck(
@@ -40,10 +40,14 @@ def fsck(
         for damage in found:
             damaged += 1
             show(damage.what)
+            moved = None
             if repair:
                 with writing(str(folder.path)):
-                    show(f"  moved to {damage.set_aside()}")
+                    moved = damage.set_aside()
+                show(f"  moved to {moved}")
+            tell({"event": "damage", "what": damage.what, "moved_to": moved})
     verb = "set aside" if repair else "damaged"
     show(f"{checked:,} records looked at, {damaged:,} {verb}")
+    tell({"results": results, "records": checked, "damaged": damaged, "repaired": repair})
     if damaged and not repair:
         raise SystemExit(1)

@@ -1,12 +1,14 @@
 """`hfbench judge`: what other tools' logs say of models, with intervals and paired tests."""
 
+import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hfbench.errors import UserError
-from hfbench.system.terminal import Console
+from hfbench.system.terminal import Console, tell
 
 if TYPE_CHECKING:
     from hfbench.evidence.logs import JudgedTask, LoggedRun
@@ -42,6 +44,7 @@ def judge(
     console = Console()
     for one in judged:
         _print_task(one, console)
+        tell(dataclasses.asdict(replace(one, judgement=replace(one.judgement, table=None))))
 
 
 def _rows(places: list[str]) -> "dict[str, list[LoggedRun]]":

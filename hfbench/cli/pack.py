@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hfbench.system.terminal import show
+from hfbench.system.terminal import show, tell
 
 
 def pack(
@@ -36,8 +36,10 @@ def pack(
         if undo:
             for problem in unpack(folder):
                 show(problem)
-            show(f"{folder.path}: {len(folder.stems):,} records unpacked")
+            records = len(folder.stems)
         else:
-            show(f"{folder.path}: {pack_records(folder):,} records packed")
+            records = pack_records(folder)
+        show(f"{folder.path}: {records:,} records {'un' if undo else ''}packed")
+        tell({"results": folder.path, "records": records, "packed": not undo})
     if not done:
         show(f"{results}: nothing to {'unpack' if undo else 'pack'}")

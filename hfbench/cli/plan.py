@@ -2,9 +2,11 @@
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -25,9 +27,18 @@ from hfbench.evidence.stats import ALPHA
 from hfbench.evidence.words import enumerate_names, gap_text, list_labels
 from hfbench.execution.estimates import optimizer_steps, parameters
 from hfbench.execution.inputs import Inputs, arguments
+from hfbench.execution.jobs import choose_jobs
 from hfbench.execution.sanity import doubtful_settings
-from hfbench.execution.survey import NEW, Status, Survey, SurveyOfParts, cells_to_look_at
+from hfbench.execution.survey import (
+    NEW,
+    Status,
+    Survey,
+    SurveyOfParts,
+    cells_to_look_at,
+    runs_before,
+)
 from hfbench.execution.tasks import load_inputs
+from hfbench.execution.timing import Expected, expect, forecast, in_words, side_by_side
 from hfbench.execution.tuning import Look, look_at_tuning
 from hfbench.metrics.registry import Metric
 from hfbench.models.lengths import NO_LIMIT
@@ -36,6 +47,7 @@ from hfbench.recipe.schema import Recipe
 from hfbench.recipe.trials import parse_trial
 from hfbench.records.asked import Asked
 from hfbench.records.schema import Record
+from hfbench.system.terminal import tell
 
 _OF_SHARES = ("accuracy", "subset_accuracy")
 """Measures of which single runs are compared, see `evidence.judge.Table.seeds_unknown`."""
@@ -90,7 +102,10 @@ def print_plan(
     folder = survey.folder.path
     say(f"{part}{len(to_run)} of {len(statuses)} cells to run; results would go to {folder}")
     finished = [s for s in planned if s.record and not s.reasons]
-    say(_time(to_run, [(s.cell.task, s.record) for s in finished if s.record]))
+    jobs = choose_jobs(None, to_run, survey.inputs) if to_run else 1
+    expected = expect(to_run, survey.inputs, runs_before(planned))
+    say(_time(to_run, expected, jobs))
+    tell(_values(statuses, expected, folder, jobs))
     for parts in survey.by_task if len(recipe.models) > 1 and not only_pretraining else []:
         records = [s.record for s in finished if s.record and survey.of(s.cell) in parts]
         one = parts[0]
@@ -117,7 +132,7 @@ def _tuning(look: Look) -> list[str]:
     means = [sum(times) / len(times) for times in seconds.values()]
     if means:
         left = open_runs * sum(means) / len(means)
-        lines.append(f"Time of these {open_runs:,} more: about {_duration(left)}, by finished runs")
+        lines.append(f"Time of these {open_runs:,} more: about {in_words(left)}, by finished runs")
     lines.append(
         "Settings are not chosen yet: the cells below are shown with those of the recipe, and each "
         "trial takes about as long as one of them"
@@ -238,31 +253,33 @@ def _length(tokens: int) -> str:
     return "none" if tokens == NO_LIMIT else f"{tokens:,}"
 
 
-def _time(to_run: list[Cell], finished: list[tuple[str | None, Record]]) -> str:
-    """How long the open cells would take, by finished runs of the same model, size and task."""
+def _time(to_run: list[Cell], expected: Mapping[str, Expected], jobs: int) -> str:
+    """How long the open cells would take."""
     if not to_run:
         return "Time: nothing is left to run"
-    timed: dict[tuple[str | None, str, str, int | None], list[float]] = {}
-    for task, record in finished:
-        key = (task, record.kind, record.model, record.train_size)
-        timed.setdefault(key, []).append(record.cell_seconds)
-    seconds, unknown = 0.0, set()
-    for cell in to_run:
-        if times := timed.get((cell.task, cell.kind, cell.model.name, cell.train_size)):
-            seconds += sum(times) / len(times)
-        elif cell.model.has_network:  # seconds, whatever the control
-            unknown.add(cell.model.name)
-    known = f"Time: about {_duration(seconds)}, by finished runs" if seconds else "Time: not known"
-    if unknown:
-        return f"{known}; no run was timed yet of {', '.join(sorted(unknown))}"
-    return known if seconds else "Time: seconds"
+    many = f", {jobs} cells side by side" if jobs > 1 else ""
+    return f"Time: {forecast(list(expected.values()), jobs)}{many}"
 
 
-def _duration(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
+def _values(
+    statuses: list[Status], expected: Mapping[str, Expected], folder: Path, jobs: int
+) -> dict[str, Any]:
+    """The plan for JSON."""
+    seconds = {name: one.seconds for name, one in expected.items()}
+    return {
+        "results": folder,
+        "cells": [
+            {
+                "cell": status.cell.name,
+                "state": _state(status),
+                "reasons": status.reasons,
+                "expected_seconds": seconds.get(status.cell.name),
+            }
+            for status in statuses
+        ],
+        "side_by_side": jobs,
+        "expected_seconds": side_by_side([*seconds.values()], jobs),
+    }
 
 
 def _small_classes(inputs: Inputs) -> list[str]:

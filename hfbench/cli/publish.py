@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from hfbench.system.terminal import show
+from hfbench.errors import UserError
+from hfbench.system.terminal import Console, note, show, tell
 
 if TYPE_CHECKING:
-    from hfbench.publish.push import Pushed
+    from hfbench.publish.push import Pushed, Staged
 
 RepoId = Annotated[str, typer.Option("--repo-id", help="Where to on the Hub: user/name.")]
 Private = Annotated[
@@ -46,26 +46,60 @@ ResultsFolder = Annotated[
 
 def push(
     results: ResultsFolder,
-    model: Annotated[str, typer.Argument(help="A model of the recipe.", metavar="MODEL")],
     repo_id: RepoId,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="A model of the recipe; without it the results themselves are published.",
+            metavar="[MODEL]",
+        ),
+    ] = None,
     seed: Annotated[
-        str, typer.Option(help="Which run: a seed, or the best on the validation examples.")
-    ] = "best-of-validation",
+        str | None,
+        typer.Option(
+            help="Which run of MODEL: a seed, or the best on the validation examples.",
+            show_default="best-of-validation",
+        ),
+    ] = None,
     private: Private = None,
     revision: Revision = None,
     create_pr: CreatePr = False,
     licence: License = None,
     trust_remote_code: TrustRemoteCode = False,
+    space: Annotated[
+        bool,
+        typer.Option("--space", help="Of results: also publish the report as a static Space."),
+    ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Publish a trained model with its card, if a stranger's process proves it before and after.
+    """Publish a trained model with its card, or the results as a data set.
 
-    It must give, bit for bit, the logits of the process that trained it.
+    A model must give, bit for bit, the logits of the process that trained it, in a process of its
+    own before the upload and after it. Of results the records, predictions, tables and report are
+    published, which load_dataset and `hfbench table hf://datasets/USER/NAME` read.
     """
-    from hfbench.publish.push import push_model, stage_model
+    quiet_client()
+    if model is None:
+        of_a_model = {"--seed": seed is not None, "--trust-remote-code": trust_remote_code}
+        for option, is_given in of_a_model.items():
+            if is_given:
+                raise UserError(f"{option} is of a MODEL: hfbench push {results} MODEL ...")
+        _push_results(
+            results,
+            repo_id,
+            private=private,
+            revision=revision,
+            create_pr=create_pr,
+            licence=licence,
+            space=space,
+            dry_run=dry_run,
+        )
+        return
+    if space:
+        raise UserError("--space is of results: leave MODEL out")
+    from hfbench.publish.push import BEST_OF_VALIDATION, push_model, stage_model
 
-    _quiet_client()
-
+    seed = seed or BEST_OF_VALIDATION
     if dry_run:
         folder = _empty(results, repo_id)
         staged = stage_model(
@@ -79,7 +113,7 @@ def push(
         )
         assert staged.probe is not None
         show(f"{staged.what}\n{staged.listing()}\nproven: {staged.probe.hash}")
-        _say_unpublished(folder, private)
+        _say_unpublished(folder, private, staged)
         return
     pushed = push_model(
         results,
@@ -91,37 +125,32 @@ def push(
         create_pr=create_pr,
         licence=licence,
         trust_remote_code=trust_remote_code,
-        say=print,
+        say=note,
     )
     show(f"proven after the upload: {pushed.proof}")
     _say_published(pushed)
 
 
-def push_results(
-    results: ResultsFolder,
-    repo_id: RepoId,
-    private: Private = None,
-    revision: Revision = None,
-    create_pr: CreatePr = False,
-    licence: License = None,
-    space: Annotated[
-        bool, typer.Option("--space", help="Also publish the report as a static Space.")
-    ] = False,
-    dry_run: DryRun = False,
+def _push_results(
+    results: Path,
+    repo_id: str,
+    *,
+    private: bool | None,
+    revision: str | None,
+    create_pr: bool,
+    licence: str | None,
+    space: bool,
+    dry_run: bool,
 ) -> None:
-    """Publish records, predictions, tables and report as a data set that load_dataset opens."""
-    from hfbench.publish.results import push_results as publish
-    from hfbench.publish.results import stage_results
-
-    _quiet_client()
+    from hfbench.publish.results import push_results, stage_results
 
     if dry_run:
         folder = _empty(results, repo_id, prefix="datasets--")
         staged = stage_results(results, folder, repo_id, licence=licence)
         show(f"{staged.what}\n{staged.listing()}")
-        _say_unpublished(folder, private)
+        _say_unpublished(folder, private, staged)
         return
-    for pushed in publish(
+    for pushed in push_results(
         results,
         repo_id,
         private=private,
@@ -129,31 +158,9 @@ def push_results(
         create_pr=create_pr,
         licence=licence,
         space=space,
-        say=print,
+        say=note,
     ):
         _say_published(pushed)
-
-
-def verify_push(
-    repo_id: Annotated[str, typer.Argument(help="A model that was pushed.", metavar="USER/NAME")],
-    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.")] = None,
-    trust_remote_code: TrustRemoteCode = False,
-) -> None:
-    """Repeat the proof of a published model. Exit code 1 if it is not what its record says."""
-    from hfbench.publish.proof import NotTheModelError
-    from hfbench.publish.push import verify_push as verify
-    from hfbench.system.sandbox import no_sandbox
-
-    _quiet_client()
-
-    try:
-        commit, found = verify(repo_id, revision, trust_remote_code=trust_remote_code)
-    except NotTheModelError as error:
-        show(f"NOT PROVEN: {repo_id}: {error}")
-        raise SystemExit(1) from None
-    if trust_remote_code and (reason := no_sandbox()):
-        show(f"its code ran outside a sandbox: {reason}")
-    show(f"proven: {repo_id} at {commit} gives the logits of its record, bit for bit: {found}")
 
 
 def print_remote_table(address: str, columns: Sequence[str], console: Console) -> None:
@@ -164,13 +171,14 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
     """
     import tempfile
 
+    from hfbench.cli.results import result_of
     from hfbench.errors import HubError
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
     from hfbench.evidence.table import check_columns, print_table
     from hfbench.publish.results import differing_tables, fetch_results, rebuilt
 
-    _quiet_client()
+    quiet_client()
 
     with tempfile.TemporaryDirectory() as folder:
         commit = fetch_results(address, Path(folder))
@@ -178,13 +186,14 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
         comparison = load_comparison(Path(folder), measures=check_columns(columns))
         findings = Findings.of(comparison)
     print_table(findings, console, columns)
+    tell({**result_of(findings, address), "commit": commit})
     if differing:
         raise HubError(f"{address}: {', '.join(differing)} there are not those of its records")
     same = f"{', '.join(rebuilt(findings))} there are those of its records, byte for byte."
     console.print(f"{address} at {commit}: {same}", highlight=False, soft_wrap=True)
 
 
-def _quiet_client() -> None:
+def quiet_client() -> None:
     """Bars of uploads and downloads only where somebody watches, and no notices between lines."""
     import huggingface_hub
 
@@ -213,12 +222,22 @@ def _empty(results: Path, repo_id: str, prefix: str = "") -> Path:
     return folder
 
 
-def _say_unpublished(folder: Path, private: bool | None) -> None:
+def _say_unpublished(folder: Path, private: bool | None, staged: "Staged") -> None:
     who = "public" if private is False else "private"
     show(f"Nothing was uploaded; a new repo would be {who}. The folder: {folder}")
+    tell({"uploaded": False, "folder": folder, "files": staged.sizes})
 
 
 def _say_published(pushed: "Pushed") -> None:
-    show(
-        f"Published ({'private' if pushed.destination.private else 'PUBLIC'}): {pushed.commit.url}"
+    destination = pushed.destination
+    tell(
+        {
+            "uploaded": True,
+            "repo_id": destination.repo_id,
+            "private": destination.private,
+            "commit": pushed.commit.oid,
+            "url": pushed.commit.url,
+            "logits": pushed.proof,
+        }
     )
+    show(f"Published ({'private' if destination.private else 'PUBLIC'}): {pushed.commit.url}")

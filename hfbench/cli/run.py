@@ -9,16 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hfbench import api
 from hfbench.errors import UserError
 from hfbench.system.launch import is_launched, is_main_process
 from hfbench.system.quiet import quiet_libraries
-from hfbench.system.terminal import Console, show
+from hfbench.system.terminal import SPEECH, Console, note, show, tell
 
 if TYPE_CHECKING:
     from hfbench.execution.compare import Outcome
+    from hfbench.execution.progress import View
     from hfbench.recipe.schema import Recipe
     from hfbench.records.store import ResultsFolder
 
@@ -46,6 +47,7 @@ def run_comparison(
         raise UserError(
             "--jobs is for this machine; with --engine ray, Ray decides where cells run"
         )
+    say_loading(recipe)
     if engine == "local":
         _expect_workers(recipe, results_dir, jobs)
     quiet_libraries()
@@ -53,6 +55,7 @@ def run_comparison(
         outcome = api.compare(
             recipe,
             results_dir,
+            view=_events(),
             rerun=rerun,
             jobs=jobs,
             fail_fast=fail_fast,
@@ -116,11 +119,14 @@ def run_pretraining(
     Raises:
         SystemExit: with code 1, if one failed.
     """
+    say_loading(recipe)
     _expect_workers(recipe, results_dir, jobs, only_pretraining=True)
     quiet_libraries()
     with _stoppable(), _process_group():
-        outcome = api.pretrain(recipe, results_dir, rerun=rerun, jobs=jobs, fail_fast=fail_fast)
-    _summarise(outcome, "weights: models/; evidence: records/")
+        outcome = api.pretrain(
+            recipe, results_dir, rerun=rerun, jobs=jobs, fail_fast=fail_fast, view=_events()
+        )
+    _summarise(outcome, "weights: models/; evidence: records/", only_pretraining=True)
 
 
 def run_verification(
@@ -147,12 +153,35 @@ def run_verification(
             found = (
                 f"differs first at {verdict.difference}" if verdict.difference else "bit-identical"
             )
+            tell(
+                {
+                    "cell": verdict.record.stem,
+                    "identical": verdict.difference is None,
+                    "difference": verdict.difference,
+                    "changes": verdict.changes,
+                }
+            )
             say(f"{verdict.record.stem}: {found}")
             for change in verdict.changes:
                 say(f"  not as recorded: {change}")
     say(f"{sum(equal)} of {len(equal)} cells are bit-identical.")
     if not all(equal):
         raise SystemExit(1)
+
+
+def say_loading(recipe: "Recipe") -> None:
+    """Say at once what takes seconds: torch is imported, data and tokenizers are read."""
+    if is_main_process():
+        note(f"{recipe.name}: loading libraries, data and models ...")
+
+
+def _events() -> "View | None":
+    """What shows the events of a comparison, where JSON is wanted."""
+    if not SPEECH.json:
+        return None
+    from hfbench.cli.events import Events
+
+    return Events()
 
 
 def _expect_workers(
@@ -209,23 +238,56 @@ def _process_group() -> Iterator[None]:
             torch.distributed.destroy_process_group()
 
 
-def _summarise(outcome: "Outcome", what: str) -> None:
+def _were(number: int) -> str:
+    return f"{number:,} {'was' if number == 1 else 'were'}"
+
+
+def _tables_of(outcome: "Outcome") -> dict[str, Any]:
+    """For JSON: the result of the comparison, or that of each task."""
+    if not SPEECH.json or not (outcome.results or outcome.kept):
+        return {}
+    from hfbench.cli.results import result_of
+    from hfbench.evidence.comparison import load_comparison
+    from hfbench.evidence.findings import Findings
+
+    folders = outcome.results_folder.tasks or [outcome.results_folder]
+    found = [result_of(Findings.of(load_comparison(one.path)), one.path) for one in folders]
+    return {"tasks": found} if outcome.results_folder.tasks else found[0]
+
+
+def _summarise(outcome: "Outcome", what: str, *, only_pretraining: bool = False) -> None:
+    from hfbench.execution.progress import cells_in_words, group_failures
+
     failed = outcome.failed
     if is_main_process():
         ran = [record for record in outcome.ran if record.status == "finished"]
-        counts = [f"{len(ran)} cells ran", f"{outcome.kept} were finished before"]
+        counts = [f"{cells_in_words(len(ran))} ran", f"{_were(outcome.kept)} finished before"]
         if outcome.by_others:
-            counts.append(f"{outcome.by_others} were run by other processes")
+            counts.append(f"{_were(outcome.by_others)} run by other processes")
         if failed:
             counts.append(f"{len(failed)} FAILED")
         if outcome.not_run:
-            counts.append(f"{outcome.not_run} were not run")
-        for record in failed:
-            show(f"  {record.cell_name}: {record.failure.text}")
+            counts.append(f"{_were(outcome.not_run)} not run")
+        for line in group_failures(failed):
+            show(f"  {line}")
         for problem in outcome.unpublished:
             show(f"  {problem}")
-        say = Console(highlight=False).print
-        say(f"Results in {outcome.folder} ({what}).")
-        say(f"{', '.join(counts)}.")
+        if not SPEECH.quiet:
+            say = Console(highlight=False).print
+            say(f"Results in {outcome.folder} ({what}).", markup=False)
+        show(f"{', '.join(counts)}.")
+        tell(
+            {
+                "event": "result",
+                "results": outcome.folder,
+                "ran": len(ran),
+                "finished_before": outcome.kept,
+                "run_by_others": outcome.by_others,
+                "failed": [record.cell_name for record in failed],
+                "not_run": outcome.not_run,
+                "unpublished": outcome.unpublished,
+                **(_tables_of(outcome) if not only_pretraining else {}),
+            }
+        )
     if failed or outcome.unpublished:
         raise SystemExit(1)

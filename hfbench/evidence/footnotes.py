@@ -6,8 +6,8 @@ from hfbench.evidence.data_notes import describe_overlap, overlaps
 from hfbench.evidence.rivals import describe_rival
 from hfbench.evidence.stats import at_most
 from hfbench.evidence.tuning_words import tuned_footnote
-from hfbench.evidence.words import gap_text, percent
-from hfbench.records.schema import ControlRecord
+from hfbench.evidence.words import enumerate_names, gap_text, percent
+from hfbench.records.schema import ControlRecord, FailedRecord
 
 
 def footnotes(comparison: ComparedModels) -> dict[str, str]:
@@ -74,13 +74,23 @@ def _one_pretraining(model: ModelRuns) -> str | None:
 
 
 def failures(model: ModelRuns) -> list[str]:
-    """Each failed run with its reason."""
-    lines = []
+    """The failed runs with their reasons; those that failed for the same are told together."""
+    alike: dict[tuple[str, str], list[FailedRecord]] = {}
     for record in model.failed:
-        step = f" at step {record.failure.step}" if record.failure.step is not None else ""
-        seed = "" if record.seed is None else f"seed {record.seed} "
-        lines.append(f"{seed}failed{step} ({record.failure.type}: {record.failure.message})")
-    return lines
+        alike.setdefault(record.failure.likeness, []).append(record)
+    return [_failed_alike(records) for records in alike.values()]
+
+
+def _failed_alike(records: list[FailedRecord]) -> str:
+    failure = records[0].failure
+    steps = sorted({one.failure.step for one in records if one.failure.step is not None})
+    step = f" at step {' or '.join(map(str, steps))}" if 0 < len(steps) < 3 else ""
+    if len(steps) > 2:
+        step = f" at steps {steps[0]} to {steps[-1]}"
+    seeds = [str(one.seed) for one in records if one.seed is not None]
+    whose = f"seed{'s' * (len(seeds) > 1)} {enumerate_names(seeds)} " if seeds else ""
+    reason = f"{failure.type}: {failure.message}" if len(records) == 1 else failure.what
+    return f"{whose}failed{step} ({reason})"
 
 
 def _pretrained_on(model: ModelRuns) -> str | None:

@@ -14,7 +14,7 @@ import torch
 from hfbench.execution.estimates import threads_of, using_threads
 from hfbench.execution.identity import cell_id_of, identify
 from hfbench.execution.kinds import KINDS, Run, Surroundings
-from hfbench.execution.kinds.train import free_memory
+from hfbench.execution.kinds.train import free_memory, run_labels
 from hfbench.execution.publisher import OpenPublishers, Publisher
 from hfbench.execution.tasks import AllInputs
 from hfbench.recipe.cells import Cell
@@ -31,6 +31,7 @@ from hfbench.training.determinism import determinism_of_its_own
 from hfbench.training.limits import TimeLimitError
 from hfbench.training.losses import NonFiniteLossError
 from hfbench.training.progress import StepBar
+from hfbench.training.trackers import tracked
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,8 @@ def _run_and_describe(
     started, start = datetime.now(timezone.utc), time.perf_counter()
     kind, failure = KINDS[cell.kind], None
     try:
-        run = kind.run(cell, surroundings)
+        with tracked(run_labels(cell, surroundings)):
+            run = kind.run(cell, surroundings)
     # whatever it is: models and their libraries raise what they like (tokenizers a plain Exception,
     # where the disk is full), and one cell must not take the others of a night with it
     except Exception as error:

@@ -1,7 +1,7 @@
 """A comparison from its recipe to its records: the page that holds the whole flow."""
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,21 +11,30 @@ from hfbench.data.doctor import alarms
 from hfbench.data.doctor.report import format_finding
 from hfbench.errors import UserError
 from hfbench.execution.cell import CellResult, Session, refused_record
-from hfbench.execution.engines import Engine, EngineName, choose_engine
+from hfbench.execution.engines import Engine, EngineName, choose_engine, places_of
 from hfbench.execution.inputs import Inputs, refusal
 from hfbench.execution.kinds import KINDS
-from hfbench.execution.progress import Reporter
+from hfbench.execution.live import SoFar, view_on
+from hfbench.execution.progress import Header, Reporter, View
 from hfbench.execution.publisher import OpenPublishers
 from hfbench.execution.sanity import doubtful_settings
-from hfbench.execution.survey import Status, Survey, SurveyOfParts, cells_to_look_at
+from hfbench.execution.survey import (
+    Status,
+    Survey,
+    SurveyOfParts,
+    cells_to_look_at,
+    runs_before,
+)
 from hfbench.execution.tasks import each_part, load_inputs
+from hfbench.execution.timing import Clock, Expected, expect, forecast, side_by_side
 from hfbench.models.questions import refuse_unfit
 from hfbench.recipe.cells import Cell, Shard
 from hfbench.recipe.schema import Recipe
 from hfbench.records.schema import FailedRecord, FinishedRecord, Record
 from hfbench.records.store import ResultsFolder
 from hfbench.system.launch import is_main_process, shards_models
-from hfbench.system.terminal import Console
+from hfbench.system.log import log_to_file
+from hfbench.system.terminal import SPEECH, Console
 
 _ASKED_OF_PROMPTED = 128  # tokens about which a language model is asked before it is prompted
 
@@ -82,6 +91,8 @@ def compare(
     open_publishers: OpenPublishers | None = None,
     begin: Callable[[], None] | None = None,
     console: Console | None = None,
+    view: View | None = None,
+    so_far: SoFar | None = None,
 ) -> Outcome:
     """Run the cells of ``recipe`` that have no result yet; pretraining comes first.
 
@@ -105,6 +116,8 @@ def compare(
         begin: is called by the first process before the first cell runs, when nothing is refused
             any more.
         console: where progress goes; default: standard output.
+        view: what shows it; default: bars on a terminal or in a notebook, else a line a cell.
+        so_far: makes the table that stands with the bars.
 
     Raises:
         UserError: before anything runs, if data cannot be had, do not fit, or no model can run.
@@ -112,7 +125,7 @@ def compare(
         WorkerError: if a process that ran a cell died.
     """
     _refuse(recipe, only_pretraining=only_pretraining, publishes=open_publishers is not None)
-    console = console or Console()
+    console = console or Console(quiet=SPEECH.json or SPEECH.quiet)
     inputs = load_inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
     survey = SurveyOfParts(inputs, results)
     statuses = survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=shard)
@@ -134,18 +147,29 @@ def compare(
         survey.unpack(statuses, console)
         _say_refusals(refused, console)
         survey.adopt_and_set_aside([s for s in statuses if not s.refused], console)
+        _say_adopted(statuses, console)
         for own, of_part in each_part(inputs, cells):
             if own.is_first_fold:
                 _say_alarms(of_part, own, console)
     ended = {s.cell.name: _keep_refused(s, survey.of(s.cell)) for s in refused}
-    with (
-        Reporter(console, len(cells), quiet=not is_main_process()) as reporter,
-        closing(chosen.run(cells, inputs, session, reporter)) as coming,
-    ):
+    names = [cell.name for cell in cells]
+    expected = expect(cells, inputs, runs_before(statuses))
+    places = places_of(chosen)
+    clock = Clock(expected, {cell.name: cell.model.name for cell in cells}, places)
+    with ExitStack() as stack:
+        if not (is_main_process() and cells):
+            view = View()
+        else:
+            view = view or view_on(console, so_far)
+            stack.enter_context(log_to_file(survey.folder.log))
+        reporter = stack.enter_context(Reporter(view, names, clock))
+        coming = stack.enter_context(closing(chosen.run(cells, inputs, session, reporter)))
+        if cells:
+            reporter.begin(_header(recipe, survey, statuses, cells, expected, places))
         for result in coming:
             name = result.record.cell_name
             ended[name] = result
-            reporter.finish(f"{name}: {_in_words(result)}")
+            reporter.finish(name, result.record, _in_words(result), is_ours=result.is_ours)
             if is_main_process():
                 survey.share(name, statuses)
             if fail_fast and isinstance(result.record, FailedRecord):
@@ -239,6 +263,53 @@ def _say_alarms(cells: list[Cell], inputs: Inputs, console: Console) -> None:
         console.print(said, highlight=False, markup=False, soft_wrap=True)
     for line in doubtful_settings(cells, inputs):
         console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _header(
+    recipe: Recipe,
+    survey: SurveyOfParts,
+    statuses: list[Status],
+    cells: list[Cell],
+    expected: dict[str, Expected],
+    jobs: int,
+) -> Header:
+    kept = [s for s in statuses if not (s.reasons or s.awaits or s.refused)]
+    runs: dict[tuple[str, str], int] = {}
+    for status in statuses:
+        if status.cell.is_compared:
+            key = (survey.of(status.cell).inputs.recipe.name, status.cell.model.name)
+            runs[key] = runs.get(key, 0) + 1
+    jobs = min(jobs, len(cells))
+    return Header(
+        recipe=recipe.name,
+        cells=len(cells),
+        kept=len(kept),
+        jobs=jobs,
+        time=forecast(list(expected.values()), jobs),
+        seconds=side_by_side([one.seconds for one in expected.values()], jobs),
+        folder=survey.folder.path,
+        finished=[record for s in kept if (record := _record_of(s, survey))],
+        runs=runs,
+    )
+
+
+def _record_of(status: Status, survey: SurveyOfParts) -> Record | None:
+    """As it stands now: what was elsewhere has been adopted."""
+    if status.elsewhere:
+        return survey.of(status.cell).folder.record(status.cell.stem)
+    return status.record
+
+
+def _say_adopted(statuses: list[Status], console: Console) -> None:
+    """Which results were found under another name, and are this recipe's now."""
+    adopted = [s for s in statuses if s.elsewhere and not (s.awaits or s.reasons or s.refused)]
+    if not adopted:
+        return
+    first = adopted[0]
+    others = f" and {len(adopted) - 1:,} more" if len(adopted) > 1 else ""
+    results = "1 result" if len(adopted) == 1 else f"{len(adopted):,} results"
+    said = f"{results} taken over: {first.cell.name} from {first.elsewhere}{others}"
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _count_kept(statuses: list[Status], only_pretraining: bool) -> int:

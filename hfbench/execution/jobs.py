@@ -22,6 +22,7 @@ _START_SECONDS = 5.0
 # Nothing is known of other devices: their cells run one after another.
 _STEP_SECONDS = {"cpu": 5e-3, "cuda": 2e-3}
 _FLOPS_PER_SECOND = {"cpu": 3e10, "cuda": 1e13}
+_CONTROL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,24 @@ def _cells_that_fit(demand: Demand, machine: Machine) -> int:
 
 
 def _demand(cell: Cell, inputs: Inputs) -> Demand:
-    device, work = arguments(cell, inputs).device.type, estimate(cell, inputs)
-    seconds = 0.0
-    if device in _STEP_SECONDS:
-        step = _STEP_SECONDS[device] + work.pass_flops / _FLOPS_PER_SECOND[device]
-        seconds = work.passes * step
+    device = arguments(cell, inputs).device.type
+    seconds = expected_seconds(cell, inputs)
     return Demand(device, threads_of(cell, inputs), seconds, parameters(cell, inputs))
+
+
+def expected_seconds(cell: Cell, inputs: Inputs) -> float:
+    """Of one cell, roughly, by its size; 0 where nothing is known of the device.
+
+    A control takes a fraction of a second, or a few, whatever it is.
+    """
+    if not cell.has_network:
+        return _CONTROL_SECONDS
+    device = arguments(cell, inputs).device.type
+    if device not in _STEP_SECONDS:
+        return 0.0
+    work = estimate(cell, inputs)
+    step = _STEP_SECONDS[device] + work.pass_flops / _FLOPS_PER_SECOND[device]
+    return work.passes * step
 
 
 def _this_machine() -> Machine:

@@ -255,7 +255,7 @@ class SurveyOfParts:
     def __init__(self, inputs: AllInputs, results: Path) -> None:
         """As of `Survey`; the inputs of each part are loaded here."""
         self.folder = ResultsFolder(results / inputs.recipe.name)
-        self._inputs = inputs
+        self.inputs = inputs
         cells = cells_to_look_at(inputs.recipe, only_pretraining=False)
         self._order = {cell.name: place for place, cell in enumerate(cells)}
         self._surveys = {id(own): Survey(own, results) for own, _ in each_part(inputs, cells)}
@@ -275,7 +275,7 @@ class SurveyOfParts:
 
     def of(self, cell: Cell) -> Survey:
         """That of its part."""
-        return self._surveys[id(self._inputs.of(cell))]
+        return self._surveys[id(self.inputs.of(cell))]
 
     def statuses(
         self, *, rerun: bool = False, only_pretraining: bool = False, shard: Shard | None = None
@@ -346,3 +346,12 @@ class SurveyOfParts:
 def cells_to_look_at(recipe: Recipe, *, only_pretraining: bool) -> list[Cell]:
     """All cells whose status a comparison asks for."""
     return plan_pretraining(recipe) + ([] if only_pretraining else plan_comparison(recipe))
+
+
+def runs_before(statuses: list[Status]) -> list[tuple[str | None, Record]]:
+    """Each with its task: those of which a time can be learnt, whatever their settings were."""
+    return [
+        (status.cell.task, status.record)
+        for status in statuses
+        if isinstance(status.record, FinishedRecord)
+    ]

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
-from rich.console import Console
 
 from hfbench.errors import UserError
 from hfbench.execution.cell import Session, run_cell
 from hfbench.execution.estimates import using_threads
 from hfbench.execution.identity import cell_id_of
 from hfbench.execution.inputs import Inputs
+from hfbench.execution.live import view_on
 from hfbench.execution.progress import Reporter
 from hfbench.recipe.cells import Cell, plan_comparison, plan_pretraining, pretraining_of
 from hfbench.recipe.load import describe_mistakes
@@ -35,6 +35,7 @@ from hfbench.records.schema import (
     TrainedRecord,
 )
 from hfbench.records.store import ResultsFolder, load_records
+from hfbench.system.terminal import Console
 from hfbench.training.progress import StepBar
 
 OLD = "an older hfbench did not record all that decides a result"
@@ -87,7 +88,7 @@ def verify(
             brings code that may not run.
     """
     records = _choose(load_records(results), patterns, results)
-    with Reporter(console, len(records), quiet=False) as reporter:
+    with Reporter(view_on(console), [record.stem for record in records]) as reporter:
         for record in records:
             with tempfile.TemporaryDirectory() as temporary, reporter.cell(record.stem) as bar:
                 again = _Rerun(record, results, folder, Path(temporary), trust_remote_code)

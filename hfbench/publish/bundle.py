@@ -46,6 +46,11 @@ def is_ours(name: str) -> bool:
     return bool(_ALLOWED.fullmatch(name) or _OURS.fullmatch(name))
 
 
+def is_published_model(folder: Path) -> bool:
+    """Whether it holds a model as a push puts it together, by its record."""
+    return (folder / RECORD).is_file()
+
+
 def choose_run(model: ModelRuns, seed: str, results: Path) -> Choice:
     """The finished run of ``seed``, or the one that is best on the validation examples.
 

@@ -19,6 +19,7 @@ from hfbench.publish.bundle import (
     choose_run,
     foreign_code,
     is_ours,
+    is_published_model,
     stage_files,
 )
 from hfbench.publish.card import eval_results_yaml, mark_broken, render_model_card
@@ -28,7 +29,7 @@ from hfbench.publish.published_run import PublishedRun
 from hfbench.publish.repos import Commit, Destination, check_repo_id, hub_errors, look_at, upload
 from hfbench.records.asked import load_asked
 from hfbench.records.record_file import as_json, load_record
-from hfbench.records.schema import ClassificationRecord, Probe
+from hfbench.records.schema import ClassificationRecord, Probe, Record
 from hfbench.records.store import ResultsFolder, load_records
 from hfbench.system.files import make_folder, writing
 from hfbench.system.hub import refuse_code_elsewhere
@@ -205,9 +206,15 @@ def push_model(
 
 
 def verify_push(
-    repo_id: str, revision: str | None = None, *, trust_remote_code: bool = False
-) -> tuple[str, str]:
+    model: str | Path, revision: str | None = None, *, trust_remote_code: bool = False
+) -> tuple[str | None, str]:
     """Repeat the proof of a published model; gives the commit and the hash of its logits.
+
+    Args:
+        model: ``user/name`` of the Hub, or a folder, such as a download or what a dry run wrote;
+            of a folder there is no commit.
+        revision: a branch, tag or commit of the Hub.
+        trust_remote_code: run the code that comes with it.
 
     Raises:
         UserError: if there is no such repo, hfbench did not publish it, or it brings code that may
@@ -215,7 +222,30 @@ def verify_push(
         NotTheModelError: if it is not the model that its record is of.
         HubError: if the Hub cannot be asked.
     """
-    check_repo_id(repo_id)
+    name = str(model)
+    if is_published_model(Path(model)):
+        if revision is not None:
+            raise UserError(f"--revision is of a model of the Hub, and {name} is a folder")
+        commit, names = None, {path.name for path in Path(model).iterdir()}
+        record = load_record(Path(model) / RECORD)
+        source = Source(str(Path(model).resolve()), None, trust_remote_code=trust_remote_code)
+    else:
+        commit, names, record = _published(name, revision)
+        source = Source(name, commit, trust_remote_code=trust_remote_code)
+    if any(file.endswith(".py") for file in names) and not trust_remote_code:
+        raise UserError(
+            f"{name} brings code of its own: read it, then allow it with --trust-remote-code"
+        )
+    if not isinstance(record, ClassificationRecord) or record.probe is None:
+        raise UserError(f"{name}: its {RECORD} has no logits to compare with")
+    if trust_remote_code:
+        refuse_code_elsewhere(name, commit, name)
+    return commit, prove(source, record.probe)
+
+
+def _published(repo_id: str, revision: str | None) -> tuple[str, set[str], Record]:
+    """The commit of a model on the Hub, the names of its files and its record."""
+    check_repo_id(repo_id, "verify")
     with tempfile.TemporaryDirectory() as folder:
         with hub_errors(repo_id):
             info = HfApi().model_info(repo_id, revision=revision)
@@ -224,17 +254,8 @@ def verify_push(
                 raise UserError(f"{repo_id}: there is no {RECORD}: hfbench did not publish it")
             HfApi().hf_hub_download(repo_id, RECORD, revision=info.sha, local_dir=folder)
         record = load_record(Path(folder) / RECORD)
-    if any(name.endswith(".py") for name in names) and not trust_remote_code:
-        raise UserError(
-            f"{repo_id} brings code of its own: read it, then allow it with --trust-remote-code"
-        )
-    if not isinstance(record, ClassificationRecord) or record.probe is None:
-        raise UserError(f"{repo_id}: its {RECORD} has no logits to compare with")
     assert info.sha is not None
-    if trust_remote_code:
-        refuse_code_elsewhere(repo_id, info.sha, repo_id)
-    source = Source(repo_id, info.sha, trust_remote_code=trust_remote_code)
-    return info.sha, prove(source, record.probe)
+    return info.sha, names, record
 
 
 def _refuse_closed_base(

@@ -163,14 +163,14 @@ def upload(destination: Destination, folder: Path, message: str, stale: list[str
     return Commit(made.oid, url, made.pr_revision or destination.revision)
 
 
-def check_repo_id(repo_id: str) -> None:
+def check_repo_id(repo_id: str, given_as: str = "--repo-id") -> None:
     """Raises UserError if the Hub would not allow this name."""
     try:
         huggingface_hub.utils.validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise UserError(f"--repo-id {repo_id!r}: {error}") from None
+        raise UserError(f"{given_as} {repo_id!r}: {error}") from None
     if repo_id.count("/") != 1:
-        raise UserError(f"--repo-id {repo_id!r}: write it as user/name")
+        raise UserError(f"{given_as} {repo_id!r}: write it as user/name")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from hfbench.errors import UserError, nearest
 from hfbench.recipe.fields import shown
 from hfbench.recipe.schema import Recipe
 from hfbench.recipe.section import Section
+from hfbench.recipe.shipped import shipped_recipes
 from hfbench.system.redaction import find_secrets
 
 # Fifty times what a long recipe has; of such a file the YAML parser, which is Python, makes a
@@ -27,6 +28,8 @@ _DEEPEST = 30
 _MOST_DIGITS = 100
 # Control characters and lone halves of a surrogate pair, which "\0" and "\ud800" stand for.
 _NO_CHARACTERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_DATA = (".csv", ".tsv", ".jsonl", ".parquet")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?<!\.yaml)(?<!\.yml)")
 _KINDS = ("str", "int", "float", "bool", "null", "seq", "map", "merge")
 
 
@@ -40,8 +43,49 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     Raises:
         UserError: for each mistake, with the file, the key path, the value and what would be right.
     """
-    path = Path(path)
+    path = _find(Path(path))
     return check_recipe(_read_yaml(path), overrides or [], path)
+
+
+def _find(path: Path) -> Path:
+    """The file itself or, where there is none of this name, the recipe that comes with hfbench.
+
+    Raises:
+        UserError: if it is data, or there is no such recipe.
+    """
+    if path.suffix.lower() in _DATA and path.is_file():
+        raise UserError(
+            f"{path} holds data and is no recipe: `hfbench init {path}` writes one for it"
+        )
+    if path.exists():
+        return path
+    if str(path) in shipped_recipes():
+        return shipped_recipes()[str(path)]
+    siblings = [file.name for file in path.parent.glob("*.yaml")]
+    hint = nearest(str(path), [*siblings, *shipped_recipes()])
+    if not hint and _HUB_ID.fullmatch(str(path)):
+        hint = f"; for the data set {path} of the Hub `hfbench init {path}` writes one"
+    raise UserError(f"there is no recipe {str(path)!r}{hint}")
+
+
+def parse_recipe(text: str, path: Path) -> Recipe:
+    """A recipe from the text that a file at ``path`` would hold.
+
+    Raises:
+        UserError: as `load_recipe`.
+    """
+    return check_recipe(_parse_yaml(text, str(path)), [], path)
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """``key=value`` of one level as key and YAML value.
+
+    Raises:
+        UserError: if it is nothing like that.
+    """
+    values: dict[str, Any] = {}
+    _apply_override(values, override)
+    return next(iter(values.items()))
 
 
 def check_recipe(values: dict[str, Any], overrides: list[str], path: Path) -> Recipe:
@@ -82,9 +126,6 @@ def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             start = file.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
-        siblings = [file.name for file in path.parent.glob("*.yaml")]
-        raise UserError(f"there is no recipe {str(path)!r}{nearest(path.name, siblings)}") from None
     except (OSError, ValueError) as error:  # a name with a NUL byte is a ValueError
         raise UserError(f"{shown(str(path))} cannot be read: {error}") from None
     if len(start) > _MOST_BYTES:

@@ -22,7 +22,9 @@ from hfbench.recipe.types import Line, ModuleName, Name, Seed, Selection, is_pat
 
 TUNING = "tuning"
 """The folder of a recipe's trials, in its results."""
-FOLDERS = frozenset({"records", "models", "runs", "features", "locks", "push", "plots", TUNING})
+FOLDERS = frozenset(
+    {"records", "models", "runs", "features", "locks", "push", "plots", "tensorboard", TUNING}
+)
 """Beside the folders of tasks in a results folder, so that no task is called so."""
 _LONGEST_TUNED = 58
 

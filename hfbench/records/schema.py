@@ -277,6 +277,16 @@ class Failure(RecordPart):
         where = f" ({self.module}, line {self.line})" if self.module else ""
         return f"{self.type}: {self.message}{where}"
 
+    @property
+    def what(self) -> str:
+        """What was raised, without the step."""
+        return f"{self.type}: {self.message.removesuffix(f' at optimizer step {self.step}')}"
+
+    @property
+    def likeness(self) -> tuple[str, str]:
+        """Equal where runs failed for the same reason, at whatever step."""
+        return self.what, f"{self.module}:{self.line}"
+
 
 class RunRecord(RecordPart):
     """What every record says: whose run it is, what decides its result, where it ran."""

@@ -152,6 +152,16 @@ class ResultsFolder:
         """Features of a split that networks computed, by the hash of all that decides them."""
         return self.path / "features" / f"{key}.safetensors"
 
+    @property
+    def log(self) -> Path:
+        """What was said of each start in which a cell ran."""
+        return self.path / "hfbench.log"
+
+    @property
+    def tensorboard(self) -> Path:
+        """A folder for each cell, of what it told TensorBoard."""
+        return self.path / "tensorboard"
+
     def push(self, name: str) -> Path:
         """What is about to be published under this name."""
         return self.path / "push" / name

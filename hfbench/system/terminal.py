@@ -6,11 +6,14 @@ one would show a text in another order (Unicode Standard Annex 9; "Trojan Source
 Anderson 2021).
 """
 
+import json
+import math
 import os
 import re
 import sys
-from collections.abc import Iterable
-from typing import IO, TextIO
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, TextIO
 
 from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, RenderableType
@@ -19,21 +22,73 @@ from rich.segment import Segment
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
+@dataclass
+class Speech:
+    """How this process speaks on standard output; see `hfbench.cli.output`."""
+
+    quiet: bool = False
+    """Results only, no progress and no notes."""
+    json: bool = False
+    """A JSON object a line in place of all that is for people."""
+
+
+SPEECH = Speech()
+"""Of this process; the command line sets it."""
+
+
 def clean(text: str) -> str:
     """``text`` with a picture of each control character: ``␛`` of ESC; tabs and line ends stay."""
     return _UNSAFE.sub(_picture, text)
 
 
 def show(text: str, file: TextIO | None = None) -> None:
-    """Print a text that may hold what somebody else wrote, by default to standard output."""
+    """Print a text that may hold what somebody else wrote, by default to standard output.
+
+    There it is for people, and not printed where JSON is wanted.
+    """
+    if SPEECH.json and file is None:
+        return
+    _print(clean(text), file)
+
+
+def note(text: str) -> None:
+    """Print what is not the result: not where that alone is wanted."""
+    if not SPEECH.quiet:
+        show(text)
+
+
+def tell(values: Mapping[str, Any]) -> None:
+    """Print a line of JSON, where that is wanted; what is no finite number is null."""
+    if SPEECH.json:
+        _print(json.dumps(_plain(values), allow_nan=False), None)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: NumPy's numbers and paths, too."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(one) for one in value]
+    if hasattr(value, "tolist"):  # of NumPy
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, bool | int | float | str | None) else str(value)
+
+
+def _print(text: str, file: TextIO | None) -> None:
     try:
-        print(clean(text), file=file, flush=True)
+        print(text, file=file, flush=True)
     except BrokenPipeError:
         _hush(file or sys.stdout)
 
 
 class Console(RichConsole):
-    """One whose own commands alone reach the terminal."""
+    """One whose own commands alone reach the terminal; silent where JSON is wanted."""
+
+    def __init__(self, **options: Any) -> None:
+        to_output = not options.get("stderr") and options.get("file") is None
+        super().__init__(**{"quiet": SPEECH.json and to_output, **options})
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

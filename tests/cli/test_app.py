@@ -1,4 +1,5 @@
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,13 +26,14 @@ def test_help_names_the_verbs(call):
         "check",
     ):
         assert verb in shown
+    assert len(re.findall("^│ [a-z]+ ", shown, re.M)) <= 20  # one guess leads to each
 
 
 def test_list_names_presets_built_ins_and_recipes(call, monkeypatch):
     monkeypatch.chdir(ROOT)
     code, shown, _ = call("list")
     assert code == 0
-    for name in ("gpt-nano", "gpt2-xl", "sentiment", "pets", "recipes/quickstart.yaml"):
+    for name in ("gpt-nano", "gpt2-xl", "sentiment", "pets", "quickstart: Synthetic", "lora"):
         assert name in shown
 
 
@@ -88,7 +90,9 @@ def test_failed_cells_are_told_with_exit_code_1(write_recipe, tmp_path, call):
     code, shown, _ = call("compare", path, "--results-dir", tmp_path / "r")
     assert code == 1
     assert "2 FAILED" in shown
-    assert "mine--seed0: NonFiniteLossError" in shown
+    line = "2 runs failed at step 2: NonFiniteLossError: the training loss is not finite: mine (2)"
+    assert line in shown
+    assert "mine--seed1: FAILED as mine--seed0" in shown
 
 
 def test_a_worker_that_died_is_a_message_and_exit_code_1(write_recipe, tmp_path, monkeypatch, call):

@@ -1,5 +1,6 @@
-"""The verbs as they are typed: what they print, their exit codes, README's lines."""
+"""The verbs as they are typed: what they print, their exit codes, the lines of docs."""
 
+import json
 import re
 import runpy
 import shlex
@@ -12,7 +13,7 @@ import pytest
 from hfbench.cli import app as cli
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "publishing.md").read_text("utf-8")
 
 
 @pytest.fixture
@@ -44,7 +45,13 @@ def test_a_dry_run_writes_the_folder_and_asks_nobody(call, tmp_path, reach):
         assert re.search(rf"^ +{size:,}  {name}$", out, re.M)
     assert f"{sum(sizes.values()):,}  bytes in 6 files" in out
     assert "Nothing was uploaded; a new repo would be private." in out
-    code, out, _ = call("push-results tiny --repo-id ada/r --dry-run --public")
+    code, out, err = call(f"verify {folder}")
+    assert (code, out.startswith(f"proven: {folder} gives")) == (0, True), err
+    record = json.loads((folder / "record.json").read_text("utf-8"))
+    record["probe"]["logits"][0][0] += 1
+    (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    assert call(f"verify {folder}")[0] == 2  # its checksum
+    code, out, _ = call("push tiny --repo-id ada/r --dry-run --public")
     assert code == 0
     assert "a new repo would be public" in out
     made = tmp_path / "work" / "tiny" / "push" / "datasets--ada--r"
@@ -58,8 +65,13 @@ def test_exit_codes_tell_a_mistake_from_a_failure(call, hub, faults):
         ("push tiny tuned --repo-id tuned", "write it as user/name"),
         ("push nowhere tuned --repo-id ada/m", "nowhere: no records here"),
         ("push tiny tuned --repo-id ada/m --seed 9", "no finished run of tuned has it"),
-        ("push-results tiny --repo-id bob/r", "belongs to 'bob'"),
-        ("verify-push ada/none", "not on"),
+        ("push tiny --repo-id bob/r", "belongs to 'bob'"),
+        ("push tiny --repo-id ada/r --seed 1", "--seed is of a MODEL"),
+        ("push tiny tuned --repo-id ada/m --space", "--space is of results"),
+        ("verify tiny --revision main", "tiny is a results folder"),
+        ("verify ada/none --cells x", "--cells is of a results folder"),
+        ("verify ada", "ada: no records here"),
+        ("verify ada/none", "not on"),
         ("table hf://datasets/ada/none", "not on"),
     ]
     for line, message in mistake:
@@ -67,31 +79,31 @@ def test_exit_codes_tell_a_mistake_from_a_failure(call, hub, faults):
         assert (code, message in err) == (2, True), (line, err)
         assert err.startswith("error: ")
     hub.faults.append(faults.Fault("POST", "/commit/", faults.limit(7)))
-    code, _, err = call("push-results tiny --repo-id ada/r")
+    code, _, err = call("push tiny --repo-id ada/r")
     assert (code, "run the same command in 7 seconds" in err) == (1, True)
 
 
 @pytest.mark.slow  # four proofs
-def test_readmes_lines_run_as_written(call, hub, tmp_path):
+def test_the_lines_of_docs_run_as_written(call, hub, tmp_path):
     lines = [
         line.split("#")[0].replace("results/local/quickstart", "tiny").strip()
-        for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+        for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S)
         for line in block.splitlines()
-        if re.search(r"hfbench (push|verify-push|table hf:)", line)
+        if re.search(r"hfbench (push|verify user|table hf:)", line)
     ]
     verbs = [line.split()[1] for line in lines]
-    assert verbs == ["push", "push", "push-results", "verify-push", "table"]
+    assert verbs == ["push", "push", "push", "verify", "table"]
     for line in lines:
         words = line.replace("user/", "ada/").replace("gpt-nano-pretrained", "mine").split()[1:]
         code, out, err = call(" ".join(words))
         assert code == 0, (line, err)
-        if words[0] == "verify-push":
+        if words[0] == "verify":
             assert out.startswith("proven: ada/")
     assert {repo for _, repo in hub.repos} == {"ada/my-gpt", "ada/my-results"}
 
 
 def test_the_scripts_are_the_verbs(call, hub):
-    code, out, _ = call("tiny --repo-id ada/r", ROOT / "recipes" / "push_results.py")
+    code, out, _ = call("tiny --repo-id ada/r", ROOT / "recipes" / "push.py")
     assert code == 0
     assert "Published (private)" in out
     code, _, err = call("tiny floor --repo-id ada/m", ROOT / "recipes" / "push.py")

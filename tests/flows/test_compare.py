@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -105,9 +106,10 @@ def test_a_terminal_shows_a_bar_that_ends_with_its_cell(write_recipe, tmp_path):
     console = Console(file=screen, force_terminal=True, width=80)
     compare(load_recipe(write_recipe()), tmp_path / "results", console=console)
     shown = screen.getvalue()
-    assert "1/3 mine--seed0" in shown
+    assert "3 cells to run; " in shown
     assert "0/?" in shown  # before the number of steps is known
     assert "[1/3] mine--seed0: validation accuracy" in shown
+    assert "3/3 cells" in re.sub(r"\x1b\[[\d;]*m", "", shown)
 
 
 def test_flops_are_those_of_the_examples_seen_by_hand(finished, rows):

@@ -81,7 +81,7 @@ def test_what_was_stopped_goes_on_where_folds_are_missing(
     assert "Runs left out because folds are missing: words (1)." in " ".join(
         (call("table", folder.path), (folder.path / "README.md").read_text())
     )
-    assert "1 cells ran, 11 were finished before" in call("compare", path)
+    assert "1 cell ran, 11 were finished before" in call("compare", path)
 
 
 @pytest.mark.parametrize(

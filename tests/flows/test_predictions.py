@@ -103,7 +103,7 @@ def test_other_answers_run_again_and_the_same_in_another_file_do_not(recipe, cal
     said = call("plan", recipe)
     assert "production to run again: answers.validation:" in said
     assert "logits of" in call("verify", "results/tiny", "--cells", "production", code=1)
-    assert "1 cells ran, 4 were finished before" in call("compare", recipe)
+    assert "1 cell ran, 4 were finished before" in call("compare", recipe)
 
 
 def test_a_file_that_does_not_fit_costs_its_own_row_and_no_other(recipe, call, tmp_path):

@@ -211,7 +211,7 @@ def test_every_key_of_a_recipe_is_explained_where_the_readme_says():
 def test_quickstart_runs_as_written(tmp_path):
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     pretrain = next(command for command in COMMANDS if command.startswith("hfbench pretrain"))
-    assert "1 cells ran" in run(pretrain, cwd=tmp_path)
+    assert "1 cell ran" in run(pretrain, cwd=tmp_path)
     compare = next(command for command in COMMANDS if "bin/hfbench compare" in command)
     assert "11 cells ran" in run(compare.removeprefix(".venv/bin/"), cwd=tmp_path)
     results = tmp_path / "results" / "local" / "quickstart"

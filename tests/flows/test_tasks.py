@@ -162,7 +162,7 @@ def test_every_verb_knows_several_tasks(write_tasks, tmp_path, monkeypatch, caps
     assert hfbench("report", folder, "--texts", path)[0] == 0
     assert 'href="rows/report.html"' in (folder / "report.html").read_text(encoding="utf-8")
     assert (folder / "sentiment" / "report.html").is_file()
-    assert hfbench("plots", folder)[0] == 0
+    assert hfbench("report", folder, "--plots")[0] == 0
     assert {p.name for p in (folder / "plots").glob("*.png")} == {"tasks.png", "mean.png"} | (
         {"ranks.png"} if (folder / "plots" / "ranks.png").exists() else set()
     )
@@ -173,7 +173,7 @@ def test_every_verb_knows_several_tasks(write_tasks, tmp_path, monkeypatch, caps
         hfbench("verify", folder / "sentiment", "--cells", "floor", "--relative-to", tmp_path)[0]
         == 0
     )
-    for words in (("verify", folder), ("push-results", folder, "--repo-id", "a/b", "--dry-run")):
+    for words in (("verify", folder), ("push", folder, "--repo-id", "a/b", "--dry-run")):
         code, said = hfbench(*words)
         assert code == 2
         assert "holds the results of several tasks; name one" in " ".join(said.split())

@@ -115,10 +115,10 @@ VERBS = [
     ["check", "ada/m"],
     ["convert", "ada/m", "converted"],
     ["table", "hf://datasets/ada/m"],
-    ["verify-push", "ada/m"],
+    ["verify", "ada/m"],
     ["compare", "tiny.yaml"],
     ["plan", "tiny.yaml"],
-    ["push-results", "tiny", "--repo-id", "ada/m"],
+    ["push", "tiny", "--repo-id", "ada/m"],
     ["push", "tiny", "tuned", "--repo-id", "ada/m"],
 ]
 

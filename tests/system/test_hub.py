@@ -88,7 +88,7 @@ def test_the_studys_models_are_pushed_and_load_for_a_stranger(client, tmp_path):
         assert run.returncode == 0, run.stderr[-3000:]
         assert run.stdout.count("proven") == 2
         assert "hf_planted_token" not in run.stdout + run.stderr
-    run = client("push-results", results, "--repo-id", "tester/results")
+    run = client("push", results, "--repo-id", "tester/results")
     assert run.returncode == 0, run.stderr[-3000:]
     run = client("table", "hf://datasets/tester/results")
     assert "byte for byte" in " ".join(run.stdout.split())

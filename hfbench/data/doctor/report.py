@@ -1,4 +1,4 @@
-"""A diagnosis as lines of 80 columns, or as JSON."""
+"""A diagnosis as lines of 80 columns."""
 
 import dataclasses
 import json
@@ -47,11 +47,6 @@ def format_finding(finding: Finding) -> list[str]:
     """The finding as lines, beginning with its severity; the key that cures it comes last."""
     key = f" [key: {finding.key}]" if finding.key else ""
     return _wrapped(f"{finding.severity.upper():<7}{finding.sentence}{key}", after=" " * 7)
-
-
-def format_json(found: Diagnosis) -> str:
-    """The fields of `Diagnosis`, in ASCII: labels may hold what a terminal would obey."""
-    return json.dumps(dataclasses.asdict(found), indent=2)
 
 
 def _file(facts: FileFacts) -> str:

@@ -29,4 +29,9 @@ def choose_engine(
     return Serial() if jobs == 1 else Workers(jobs)
 
 
-__all__ = ["Engine", "EngineName", "RayCluster", "Serial", "Workers", "choose_engine"]
+def places_of(engine: Engine) -> int:
+    """Cells that it runs side by side, at most; 1 where only the engine knows."""
+    return engine.jobs if isinstance(engine, Workers) else 1
+
+
+__all__ = ["Engine", "EngineName", "RayCluster", "Serial", "Workers", "choose_engine", "places_of"]

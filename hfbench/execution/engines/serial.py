@@ -34,6 +34,7 @@ class Serial:
                 if result:
                     yield result
                 else:
+                    reporter.put_off(cell.name)
                     waiting.append(put_off(chosen[0]))
         finally:
             gc.unfreeze()

@@ -5,6 +5,7 @@ one after another. An import of seconds is paid once, see `fork_server`.
 """
 
 import gc
+import logging
 import os
 import signal
 import threading
@@ -15,7 +16,6 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
-from rich.progress import TaskID
 
 from hfbench.errors import HfbenchError, WorkerError
 from hfbench.execution import fork_server
@@ -36,6 +36,7 @@ from hfbench.recipe.cells import Cell
 from hfbench.recipe.schema import Recipe
 from hfbench.system.interruption import STOPPING, Interrupted, interruptible, leave
 from hfbench.system.launch import gpu_of_worker, visible_gpus
+from hfbench.system.log import is_verbose, log_to_terminal
 from hfbench.system.quiet import quiet_libraries
 from hfbench.training.progress import StepBar
 
@@ -55,6 +56,8 @@ class _Setup:
     max_lengths: dict[tuple[str, ...], int]
     """What models were asked already, see `lengths.FOUND`."""
     trains_on_gpu: bool
+    verbose: bool
+    """Whether what is logged is shown."""
 
 
 class Workers:
@@ -82,6 +85,7 @@ class Workers:
             dict(os.environ),
             dict(lengths.FOUND),
             "cuda" in devices,
+            is_verbose(),
         )
         gpus = visible_gpus()
         shared = SharedGpus(gpus, len(cells)) if gpus else None
@@ -117,6 +121,7 @@ class Workers:
                         if result:
                             yield result
                         elif given and not worker.given:  # another process has the cell
+                            reporter.put_off(given.name)
                             waiting.append(put_off(given))
         finally:
             for worker in workers:
@@ -149,7 +154,6 @@ class Worker:
     def __init__(self, number: int, setup: "_Setup", reporter: Reporter) -> None:
         self.reporter = reporter
         self.given: Waiting | None = None
-        self._bar: TaskID  # of the cell that it was given
         if gpus := visible_gpus():
             gpu = gpu_of_worker(number, gpus)
             environment = {**setup.environment, "CUDA_VISIBLE_DEVICES": gpu}
@@ -166,7 +170,8 @@ class Worker:
 
     def start(self, chosen: Waiting, cell: Cell) -> None:
         """Give it a cell."""
-        self.given, self._bar = chosen, self.reporter.start(chosen.name)
+        self.given = chosen
+        self.reporter.start(chosen.name)
         with suppress(OSError):  # it has died: `receive` says so
             self.connection.send(cell)
 
@@ -182,11 +187,12 @@ class Worker:
             raise EOFError from None
         match message:
             case CellResult() | None:
-                self._remove_bar()
+                self._stop()
                 self.given = None
                 return message
             case (step, total):
-                self.reporter.step(self._bar, step, total)
+                assert self.given
+                self.reporter.step(self.given.name, step, total)
             case str():
                 self.reporter.say(message)
             case _:
@@ -196,7 +202,7 @@ class Worker:
     def bury(self) -> str:
         """How its cell was lost, in words."""
         assert self.given
-        self._remove_bar()
+        self._stop()
         self.process.join(_PATIENCE)
         code = self.process.exitcode
         if code is not None and code < 0:
@@ -209,7 +215,7 @@ class Worker:
         """Tell it to end, whatever it does."""
         self.connection.close()  # one that is idle waits for this
         if self.given:
-            self._remove_bar()
+            self._stop()
             self.process.terminate()
 
     def end(self) -> None:
@@ -219,8 +225,9 @@ class Worker:
             self.process.kill()
             self.process.join()
 
-    def _remove_bar(self) -> None:
-        self.reporter.progress.remove_task(self._bar)
+    def _stop(self) -> None:
+        assert self.given
+        self.reporter.stop(self.given.name)
 
 
 def _work(connection: Connection, setup: _Setup) -> None:
@@ -240,6 +247,8 @@ def _serve(connection: Connection, setup: _Setup) -> None:
     lengths.FOUND.update(setup.max_lengths)
     if setup.trains_on_gpu:
         threading.Thread(target=_wake_gpu, daemon=True).start()
+    if setup.verbose:
+        log_to_terminal(logging.DEBUG)
     lock = threading.Lock()
 
     def send(message: Any) -> None:

@@ -31,7 +31,14 @@ from hfbench.training.limits import TimeLimit, divide_batch, in_parts
 from hfbench.training.pruning import Pruning
 from hfbench.training.seeds import Streams
 from hfbench.training.selection import WeightSelection
+from hfbench.training.trackers import RunLabels
 from hfbench.training.trainer import FairTrainer
+
+
+def run_labels(cell: Cell, surroundings: Surroundings) -> RunLabels:
+    """By which a tracker knows the run of a cell."""
+    recipe, place = surroundings.inputs.recipe.name, surroundings.folder.tensorboard
+    return RunLabels(recipe, cell.model.name, cell.stem, cell.seed, place)
 
 
 class Training:
@@ -58,7 +65,9 @@ class Training:
         if parts > 1:  # another way of training: its checkpoints are others
             run_folder /= f"in-{parts}-parts"
         key = f"models.{cell.model.name}.training_arguments"
-        args = training_arguments(cell.training_arguments, streams, run_folder, key)
+        labels = run_labels(cell, surroundings)
+        values = {**cell.training_arguments, **labels.arguments(cell.training_arguments)}
+        args = training_arguments(values, streams, run_folder, key)
         divide_batch(args, parts)
         self.pruning = None
         if cell.model.hurdles:
