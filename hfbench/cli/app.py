@@ -8,6 +8,7 @@ import typer
 
 from hfbench.cli import publish as commands
 from hfbench.cli.data import data
+from hfbench.cli.decide import decide, gate
 from hfbench.cli.fsck import fsck
 from hfbench.cli.judge import judge
 from hfbench.cli.pack import pack
@@ -468,7 +469,7 @@ def verify(
 
 _VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     "Compare": (compare, plan, pretrain, data, judge, list_known),
-    "Results": (table, report, plots, flips, verify, fsck, pack),
+    "Results": (decide, gate, table, report, plots, flips, verify, fsck, pack),
     "Models": (check, convert, generate),
     "Publish": (commands.push, commands.push_results, commands.verify_push),
 }
