@@ -91,7 +91,13 @@ def compare(
     from hfbench.execution.compare import compare
     from hfbench.publish.checkpoint_push import open_publishers
     from hfbench.recipe.cells import Shard
+    from hfbench.system.quiet import quietly
 
+    if recipe.bound_to_process and (engine != "local" or jobs not in (1, None)):
+        raise UserError(
+            f"{recipe.bound_to_process[0]}, which no worker has: leave jobs and engine as they are"
+        )
+    jobs = 1 if recipe.bound_to_process else jobs
     if shard and (recipe.looks or recipe.tune):
         what = (
             "seeds run depends on results (looks)"
@@ -111,14 +117,15 @@ def compare(
         begin=partial(_keep_asked, Path(results), recipe),
         console=console,
     )
-    if recipe.tune:
-        from hfbench.execution.tuning import tune
-        from hfbench.system.terminal import Console
+    with quietly():
+        if recipe.tune:
+            from hfbench.execution.tuning import tune
+            from hfbench.system.terminal import Console
 
-        # a rate with which a training diverges is a result of the tuning, no fault
-        run_trials = partial(run, fail_fast=False)
-        recipe = tune(recipe, Path(results), run_trials, console or Console())
-    return _look_by_look(recipe, run) if recipe.looks else run(recipe)
+            # a rate with which a training diverges is a result of the tuning, no fault
+            run_trials = partial(run, fail_fast=False)
+            recipe = tune(recipe, Path(results), run_trials, console or Console())
+        return _look_by_look(recipe, run) if recipe.looks else run(recipe)
 
 
 def _keep_asked(results: Path, recipe: "Recipe") -> None:

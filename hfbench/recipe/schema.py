@@ -15,6 +15,7 @@ from pydantic import Field, PositiveInt, PrivateAttr, field_validator, model_val
 from hfbench.errors import nearest
 from hfbench.recipe.arguments import Optimizer, TrainingArgumentsDict
 from hfbench.recipe.model import BUILTIN_CONTROLS, Model, Tokenizer
+from hfbench.recipe.objects import take_objects
 from hfbench.recipe.section import Section
 from hfbench.recipe.task import NamedTask, Task
 from hfbench.recipe.tuning import Tune, combinations
@@ -104,6 +105,19 @@ class Recipe(Section):
     """Keep the weights of every cell under ``<results>/<name>/models/``."""
     _folder: Path = PrivateAttr(default=Path())
     _parts: "list[Recipe] | None" = PrivateAttr(default=None)
+    _bound: list[str] = PrivateAttr(default=[])
+
+    def __init__(self, /, **values: Any) -> None:
+        """From keywords, as YAML has them, with objects where they are handy; see docs/python.md.
+
+        Raises:
+            UserError: listing every mistake, each with its key.
+        """
+        from hfbench.recipe.load import checked_recipe  # which imports this
+
+        values, bound = take_objects(values)
+        checked_recipe(lambda: super(Recipe, self).__init__(**values), values, "Recipe")
+        self._bound = bound
 
     @model_validator(mode="before")
     @classmethod
@@ -377,7 +391,8 @@ class Recipe(Section):
         Raises:
             pydantic.ValidationError: listing every mistake.
         """
-        recipe = cls.model_validate(values)
+        # without __init__, whose messages are a program's
+        recipe = cls.__pydantic_validator__.validate_python(values, self_instance=cls.__new__(cls))
         recipe._folder = folder
         return recipe
 
@@ -385,6 +400,11 @@ class Recipe(Section):
     def folder(self) -> Path:
         """The recipe file's folder; relative paths start there."""
         return self._folder
+
+    @property
+    def bound_to_process(self) -> list[str]:
+        """Why it can run in this process alone; empty where any other can run it, too."""
+        return self._bound
 
     @property
     def all_tasks(self) -> dict[str, Task]:

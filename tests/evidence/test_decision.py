@@ -114,9 +114,7 @@ def test_clocks_are_asked_where_seconds_count(compared):
 
 def test_clocks_of_different_devices_are_refused(compared):
     uses = {"large": use(2, "GPU"), "small": use(8)}
-    with pytest.raises(
-        UserError, match="large on GPU and small on CPU|small on CPU and large on GPU"
-    ):
+    with pytest.raises(UserError, match=r"(large on GPU|small on CPU) and "):
         decide({"": compared(uses=uses)}, 0.05, "latency")
     with pytest.raises(UserError, match="no row has it"):
         decide({"": compared()}, 0.05, "latency")
@@ -132,7 +130,7 @@ def test_where_lower_is_better_the_lowest_is_the_best(compared):
     comparison = compared(metric="nll")
     found = decide({"": comparison}, 1.0)
     assert comparison.finished[0].name == "large"
-    assert [one.bound for one in found.options if one.name == "tiny"][0] > 0
+    assert next(one.bound for one in found.options if one.name == "tiny") > 0
 
 
 def test_on_several_tasks_a_row_must_do_on_each(compared):

@@ -21,6 +21,10 @@ def write_rows(write_record, folder, **rows):
             write_record(folder, name.replace("_", "-"), seed, 0.9 * difficulty + 0.1 * own < share)
 
 
+def failed(message):
+    return {"type": "OSError", "step": None, "message": message}
+
+
 @pytest.fixture
 def base(tmp_path, write_record):
     write_rows(write_record, tmp_path / "base", mine=(0.8, 1), other=(0.6, 2))
@@ -94,7 +98,7 @@ def test_a_row_that_lost_more_runs_does_not_pass(base, candidate, write_record):
             "mine",
             seed,
             np.ones(N),
-            failure={"type": "OSError", "step": None, "message": "out of memory"},
+            failure=failed("out of memory"),
         )
     found = gate(base, folder, 0.03)
     assert found.rows[0].verdict == "undecided"
@@ -107,7 +111,7 @@ def test_a_candidate_without_a_result_fails(base, tmp_path, write_record):
         "mine",
         0,
         np.ones(N),
-        failure={"type": "OSError", "step": None, "message": "no such file"},
+        failure=failed("no such file"),
     )
     write_record(tmp_path / "candidate", "fine", 0, np.arange(N) % 3 > 0)
     found = gate(base, f"{tmp_path / 'candidate'}:mine", 0.03)
