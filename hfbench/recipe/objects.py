@@ -41,6 +41,12 @@ def take_objects(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     tokenizer = values.get("tokenizer")
     if _is(tokenizer, "transformers", "PreTrainedTokenizerBase"):
         values["tokenizer"] = {"name_or_path": str(_kept(tokenizer, "tokenizers"))}
+    if callable(values.get("loss")):
+        values["loss"] = _path(values["loss"], "loss")
+    if isinstance(values.get("callbacks"), list):
+        values["callbacks"] = [
+            one if isinstance(one, str) else _path(one, "callbacks") for one in values["callbacks"]
+        ]
     if isinstance(values.get("models"), list):
         values["models"] = [
             _model(model, f"models[{place}]") if isinstance(model, dict) else model
@@ -101,6 +107,22 @@ def _model(values: dict[str, Any], key: str) -> dict[str, Any]:
 _NO_FIELDS = ("transformers_version", "model_type", "architectures", "_name_or_path", "dtype",
               "vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")  # fmt: skip
 """Of a configuration: what says where it comes from, and what the tokenizer says."""
+
+
+def _path(value: Any, key: str) -> str:
+    """``module:name`` of a function or class, by which any process finds it."""
+    name = getattr(value, "__qualname__", None)
+    if name is None:
+        raise UserError(
+            f"{key}: an object of {type(value).__name__} cannot be used: give its class, or a "
+            "function that makes one, since each training has its own"
+        )
+    if value.__module__ == "__main__" or not name.isidentifier():
+        raise UserError(
+            f"{key}: {name} is defined in a notebook, a script or another function, where a record "
+            "cannot find it again: put it into a module (a .py file) and import that"
+        )
+    return f"{value.__module__}:{name}"
 
 
 def _is(value: Any, package: str, name: str) -> bool:

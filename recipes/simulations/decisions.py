@@ -88,8 +88,8 @@ def as_claims(folder: Path) -> str:
 
     what = (
         f"{len(found)} settings, {record['tables']} tables of each: 2 to 12 rows, 2 and 5 seeds, "
-        "240 and 2,000 examples, seeds that vary by 1 and 3 points, margins of 1 and 3 points; up to "
-        "ten rows are worse by just the margin"
+        "240 and 2,000 examples, seeds that vary by 1 and 3 points, margins of 1 and 3 points; up "
+        "to ten rows are worse by just the margin"
     )
     rows = [
         ["any row that is worse by the margin is called good enough", shares("false")],

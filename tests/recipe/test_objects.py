@@ -1,5 +1,8 @@
 """A recipe of keywords and objects: what it becomes, and what it refuses."""
 
+import importlib
+import sys
+
 import pytest
 from datasets import Dataset, DatasetDict
 from transformers import AutoModelForSequenceClassification, GPT2Config, PreTrainedConfig
@@ -112,3 +115,64 @@ def test_a_comparison_of_objects_runs_in_this_process(tmp_path, monkeypatch):
     settings = load_records(outcome.folder)[0].settings
     again = Recipe.from_values({"name": "again", **settings}, tmp_path)
     assert compare(again, tmp_path, console=quiet).kept == 1
+
+
+OWN = """
+import torch.nn.functional as F
+from transformers import TrainerCallback
+
+STEPS = []
+
+
+def doubled(logits, labels):
+    return 2 * F.cross_entropy(logits, labels, reduction="none")
+
+
+def mean(logits, labels):
+    return F.cross_entropy(logits, labels)
+
+
+class Stop(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        STEPS.append(state.global_step)
+        control.should_training_stop = state.global_step == 2
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "own_code_of_a_test.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("own_code_of_a_test")
+    del sys.modules["own_code_of_a_test"]
+
+
+def test_a_loss_and_callbacks_train_and_are_in_the_record(own, tmp_path):
+    quiet, models = Console(quiet=True), [{"name": "mine", "model": SMALL}]
+    values = recipe(models).model_dump(exclude_unset=True) | {"seeds": [0]}
+    plain, changed = Recipe(**values), Recipe(**values, loss=own.doubled, callbacks=[own.Stop])
+    records = [compare(one, tmp_path / "r", console=quiet).ran[0] for one in (plain, changed)]
+    assert [record.training.steps for record in records] == [3, 2]
+    assert own.STEPS == [1, 2]
+    first = [record.curves["train"][0]["loss"] for record in records]
+    assert first[1] == pytest.approx(2 * first[0], rel=0.2)
+    assert records[1].settings["loss"] == "own_code_of_a_test:doubled"
+    assert records[1].settings["callbacks"] == ["own_code_of_a_test:Stop"]
+    assert records[0].cell_id != records[1].cell_id
+    assert "loss" not in records[0].settings
+    (failed,) = compare(Recipe(**values, loss=own.mean), tmp_path / "r", console=quiet).ran
+    assert "must return a loss for each" in failed.failure.message
+
+
+def test_what_no_record_could_find_again_is_refused(own):
+    for values, said in [
+        ({"loss": lambda logits, labels: labels}, "is defined in a notebook, a script or another"),
+        ({"callbacks": [own.Stop()]}, "give its class"),
+        (
+            {"loss": own.doubled, "training_arguments": {"label_smoothing_factor": 0.1}},
+            "no meaning",
+        ),
+    ]:
+        with pytest.raises(UserError, match=said):
+            Recipe(name="a", task={"builtin": "sentiment", "validation_split": "validation"},
+                   models=[FLOOR], **values)  # fmt: skip
