@@ -16,7 +16,8 @@ from hfbench.evidence.table import MAIN, build_rows, text_table
 class ComparisonPlots:
     """The figures of a comparison, each as matplotlib's Axes to go on with.
 
-    Where the last line of a notebook's cell is ``comparison.plot.accuracy().figure``, it is shown.
+    In a notebook with ``%matplotlib inline`` the figure is shown where the last line of a cell is
+    ``comparison.plot.accuracy().figure``.
     """
 
     def __init__(self, comparison: ComparedModels) -> None:
