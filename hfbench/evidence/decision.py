@@ -105,8 +105,8 @@ def decide(
         comparisons: by the names of their tasks, one or more.
         margin: the loss that does not matter, above 0, in units of the measure: of an accuracy a
             fraction.
-        prefer: what is to be small: ``parameters``, ``latency`` (median seconds of one text, where
-            it was measured: docs/results.md), or ``train_seconds`` (of one training).
+        prefer: what is to be small: ``parameters``, ``latency`` (median seconds of one text, see
+            `records.use`), or ``train_seconds`` (of one training).
 
     Raises:
         UserError: if the margin is not above 0, models answered different examples, tasks have
@@ -212,8 +212,8 @@ def _refuse_different_devices(comparisons: Mapping[str, ComparedModels], prefer:
         raise UserError(f"--prefer {prefer}: seconds of different devices say nothing: {where}")
     if prefer == "latency" and not devices:
         raise UserError(
-            "--prefer latency: no row has it; it is measured in a run of `hfbench compare` on a "
-            "task with texts"
+            "--prefer latency: no row has it, since these results are from before it was measured: "
+            "`hfbench compare --rerun` measures it"
         )
 
 
