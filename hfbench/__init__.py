@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hfbench.version import __version__
 
 if TYPE_CHECKING:
-    from hfbench.api import check, compare, plan, pretrain, verify
+    from hfbench.api import check, compare, decide, gate, plan, pretrain, verify
     from hfbench.errors import HfbenchError, HubError, UserError
     from hfbench.evidence.comparison import Comparison, load_comparison
     from hfbench.evidence.judge import Judgement, judge
@@ -36,6 +36,8 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "decide",
+    "gate",
     "judge",
     "load_comparison",
     "load_recipe",
@@ -59,6 +61,8 @@ _HOMES = {
     "UserError": "errors",
     "check": "api",
     "compare": "api",
+    "decide": "api",
+    "gate": "api",
     "judge": "evidence.judge",
     "load_comparison": "evidence.comparison",
     "load_recipe": "recipe.load",

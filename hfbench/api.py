@@ -4,6 +4,7 @@ Each function imports what it needs when it is called: who reads results waits f
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from hfbench.checks import Verdict
+    from hfbench.evidence.comparison import Comparison
+    from hfbench.evidence.decision import Decision, Prefer
+    from hfbench.evidence.gate import Gate, Side
     from hfbench.execution.compare import Outcome
     from hfbench.execution.engines import Engine, EngineName
     from hfbench.execution.progress import Header, View
@@ -94,7 +98,13 @@ def compare(
     from hfbench.execution.compare import compare
     from hfbench.publish.checkpoint_push import open_publishers
     from hfbench.recipe.cells import Shard
+    from hfbench.system.quiet import quietly
 
+    if recipe.bound_to_process and (engine != "local" or jobs not in (1, None)):
+        raise UserError(
+            f"{recipe.bound_to_process[0]}, which no worker has: leave jobs and engine as they are"
+        )
+    jobs = 1 if recipe.bound_to_process else jobs
     if shard and (recipe.looks or recipe.tune):
         what = (
             "seeds run depends on results (looks)"
@@ -116,16 +126,16 @@ def compare(
         view=view,
         so_far=partial(_so_far, Path(results)),
     )
-    if recipe.tune:
-        from hfbench.execution.tuning import tune
-        from hfbench.system.terminal import SPEECH, Console
+    with quietly():
+        if recipe.tune:
+            from hfbench.execution.tuning import tune
+            from hfbench.system.terminal import SPEECH, Console
 
-        # a rate with which a training diverges is a result of the tuning, no fault
-        run_trials = partial(run, fail_fast=False)
-        recipe = tune(
-            recipe, Path(results), run_trials, console or Console(quiet=SPEECH.quiet or SPEECH.json)
-        )
-    return _look_by_look(recipe, run) if recipe.looks else run(recipe)
+            # a rate with which a training diverges is a result of the tuning, no fault
+            run_trials = partial(run, fail_fast=False)
+            speaks = console or Console(quiet=SPEECH.quiet or SPEECH.json)
+            recipe = tune(recipe, Path(results), run_trials, speaks)
+        return _look_by_look(recipe, run) if recipe.looks else run(recipe)
 
 
 def _so_far(
@@ -252,3 +262,72 @@ def check(model: str | Path, *, trust_remote_code: bool = False) -> "dict[str, l
     from hfbench.checks import find_checked_model, run_checks
 
     return run_checks(find_checked_model(str(model), trust_remote_code=trust_remote_code))
+
+
+def decide(results: str | Path, margin: float, prefer: "Prefer" = "parameters") -> "Decision":
+    """Choose the cheapest row of ``results`` that is worse than the best by less than ``margin``.
+
+    Args:
+        results: a results folder, of one task or of several, or ``hf://datasets/user/name``.
+        margin: the loss that does not matter, above 0, in units of the measure: ``0.01`` is a point
+            of accuracy.
+        prefer: what is to be small, see `hfbench.evidence.decision.decide`, which says how sure it
+            is.
+
+    Raises:
+        UserError: as there, or if there are no results.
+    """
+    from hfbench.evidence.decision import decide
+
+    return decide(load_tasks(results), margin, prefer)
+
+
+def gate(base: str | Path, candidate: str | Path, margin: float) -> "Gate":
+    """Whether ``candidate`` may take the place of ``base``.
+
+    Args:
+        base: a results folder or ``hf://datasets/user/name``; with ``:model`` behind it that row
+            alone, e.g. ``results/mine:gpt-nano``.
+        candidate: likewise, of the same evaluation examples. Without a model on either side all
+            rows that both have are compared.
+        margin: the loss that does not matter, above 0, in units of the measure.
+
+    Raises:
+        UserError: if a row is not there, or the two have other examples or another measure.
+    """
+    from hfbench.evidence.gate import gate
+
+    return gate(load_side(base), load_side(candidate), margin)
+
+
+def load_side(place: str | Path) -> "Side":
+    """What `gate` compares, from a folder or an address, with or without a model."""
+    from hfbench.evidence.gate import Side
+
+    text, model = str(place), None
+    if not Path(text).exists() and (found := re.fullmatch(r"(.+):([\w.-]+)", text)):
+        text, model = found.groups()
+    return Side(text, model, load_tasks(text))
+
+
+def load_tasks(place: str | Path) -> "dict[str, Comparison]":
+    """Task -> its comparison, of a results folder or an address; of one task under ``""``.
+
+    Raises:
+        UserError: if there are no results.
+        HubError: if the Hub cannot be asked.
+    """
+    import tempfile
+
+    from hfbench.evidence.comparison import load_comparison
+    from hfbench.publish.results import fetch_results
+    from hfbench.records.store import ResultsFolder
+
+    if str(place).startswith("hf:"):
+        with tempfile.TemporaryDirectory() as folder:
+            fetch_results(str(place), Path(folder))
+            return {"": load_comparison(folder)}
+    tasks = ResultsFolder(Path(place)).tasks
+    return {task.path.name: load_comparison(task.path) for task in tasks} or {
+        "": load_comparison(place)
+    }

@@ -22,8 +22,9 @@ FLOOR = {"name": "floor", "control": "majority"}
 
 def test_the_surface_is_this():
     assert set(hfbench.__all__) - CLASSES == {
-        "__version__", "check", "compare", "judge", "load_comparison", "load_recipe",
-        "load_records", "plan", "pretrain", "push_model", "push_results", "verify", "verify_push",
+        "__version__", "check", "compare", "decide", "gate", "judge", "load_comparison",
+        "load_recipe", "load_records", "plan", "pretrain", "push_model", "push_results",
+        "verify", "verify_push",
     }  # fmt: skip
     for name in hfbench.__all__:
         assert getattr(hfbench, name) is not None

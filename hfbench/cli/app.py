@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hfbench.cli.data import data
+from hfbench.cli.decide import decide, gate
 from hfbench.cli.first import list_known, quickstart
 from hfbench.cli.fsck import fsck
 from hfbench.cli.init import init
@@ -190,7 +191,7 @@ def pretrain(
 
 _VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     "Compare": (quickstart, init, compare, plan, pretrain, data, judge, list_known),
-    "Results": (table, report, flips, verify, fsck, pack),
+    "Results": (decide, gate, table, report, flips, verify, fsck, pack),
     "Models": (check, convert, generate),
     "Publish": (push,),
 }

@@ -124,13 +124,13 @@ def _about_the_best(comparison: ComparedModels) -> str:
     pairs = [pair for pair in comparison.pairs if pair.first is best]
     if not pairs:
         return f"{leads}; there is no other model to compare it with."
-    if not comparison.best:
+    if not comparison.best_set:
         return f"{leads}; models that answered other examples are not compared with it."
     if pairs[0].difference.withheld:
         return f"{leads}; {UNKNOWN}, so that no model is claimed to be better."
-    others = [name for name in comparison.best if name != best.name]
+    others = [name for name in comparison.best_set if name != best.name]
     if others:
-        beaten = len(comparison.finished) - len(comparison.best)
+        beaten = len(comparison.finished) - len(comparison.best_set)
         rest = f"; the other {beaten} are not" if beaten else ""
         rest = "; the other is not" if beaten == 1 else rest
         return f"{leads}, but {few_names(others)} may be the best as well (95 % confidence){rest}."

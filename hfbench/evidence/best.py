@@ -1,6 +1,7 @@
 """Which rows may be the best: a confidence set."""
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 _POINTS = np.linspace(-8, 8, 401)
@@ -29,13 +30,39 @@ def best_p_values(p_greater: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     return np.array([_best_p(p_greater[row], covariance, row) for row in range(rows)])
 
 
+def levels_against_all(covariance: np.ndarray, alpha: float) -> np.ndarray:
+    """Of each row the level at which to test it against each other one; shape (rows,).
+
+    All of a row's one-sided tests together then have the error ``alpha``, by the same max-T as
+    `best_p_values`.
+
+    Args:
+        covariance: of the rows' means, shape (rows, rows), of two rows or more.
+        alpha: below 0.5.
+    """
+    rows = len(covariance)
+    found = []
+    for row in range(rows):
+        loadings = _loadings(covariance, row, np.delete(np.arange(rows), row))
+        # between those of a single test and of Bonferroni
+        low, high = -ndtri(alpha), -ndtri(alpha / (2 * rows))
+        largest = brentq(lambda z, own=loadings: _exceeds(z, own) - alpha, low - 0.1, high)
+        found.append(ndtr(-largest))
+    return np.array(found)
+
+
 def _best_p(p_greater: np.ndarray, covariance: np.ndarray, row: int) -> float:
     others = np.delete(np.arange(len(p_greater)), row)
     largest = -ndtri(np.clip(p_greater[others].min(), 1e-300, 1.0 - 1e-16))
-    loadings = _loadings(covariance, row, others)
+    found = _exceeds(largest, _loadings(covariance, row, others))
+    return float(np.clip(found, p_greater[others].min(), 1.0))
+
+
+def _exceeds(largest: float, loadings: np.ndarray) -> float:
+    """Probability that any of the normal deviates with these loadings is above ``largest``."""
     rest = np.sqrt(1 - np.square(loadings))
     below = ndtr((largest - loadings * _POINTS[:, None]) / rest).prod(1)
-    return float(np.clip(1 - _WEIGHTS @ below, p_greater[others].min(), 1.0))
+    return float(1 - _WEIGHTS @ below)
 
 
 def _loadings(covariance: np.ndarray, row: int, others: np.ndarray) -> np.ndarray:

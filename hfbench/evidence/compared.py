@@ -93,6 +93,11 @@ class ModelRuns:
     left_out: dict[str, str] = field(default_factory=dict)
     """Other measures -> why they have none."""
 
+    def __repr__(self) -> str:
+        """In a line, without its answers."""
+        value = f", {self.metric.label} {self.metric.text(self.value)}" if self.judged else ""
+        return f"<ModelRuns {self.name}: {self.runs} runs{value}>"
+
     @property
     def kind(self) -> ProblemType:
         """What the model was asked."""
@@ -316,7 +321,7 @@ class Standing:
     """All that answered the same examples, the better first: a family of tests."""
     questions: list[Pair]
     """Those that the recipe asks: another family."""
-    best: list[str]
+    best_set: list[str]
     """The 95 % confidence set for the best; empty where models answered different examples."""
     letters: dict[str, str]
     """Model -> groups; models that share a letter cannot be told apart."""
@@ -406,7 +411,7 @@ def stand(records: Sequence[_Row], results: Path, asked: Asked | None = None) ->
         models=models,
         pairs=[Pair(by_name[p.first], by_name[p.second], p) for p in pairs],
         questions=[Pair(by_name[p.first], by_name[p.second], p) for p in questions],
-        best=judged[0].judgement.best if len(judged) == 1 else [],
+        best_set=judged[0].judgement.best if len(judged) == 1 else [],
         letters=dict(zip(names, letters_of(names, pairs), strict=True)),
         floors={name: floor for part in judged for name, floor in part.floors().items()},
         table=judged[0].judgement.table if len(judged) == 1 else None,

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfbench.errors import RecordError, UserError
-from hfbench.evidence.compared import ComparedModels, by_model, stand
+from hfbench.errors import RecordError, UserError, nearest
+from hfbench.evidence.compared import ComparedModels, Pair, by_model, stand
 from hfbench.evidence.fairness import refuse_different_examples, unlike
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.folds import whole_runs
-from hfbench.evidence.table import all_values
+from hfbench.evidence.table import all_values, as_latex, as_markdown
 from hfbench.evidence.tuning import find_tuning
-from hfbench.evidence.words import enumerate_names
+from hfbench.evidence.words import enumerate_names, few_names
 from hfbench.metrics.registry import METRICS
 from hfbench.records.asked import Asked, load_asked
 from hfbench.records.consistency import contradiction
@@ -24,15 +24,82 @@ from hfbench.records.store import ResultsFolder, load_records
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hfbench.evidence.decision import Decision, Prefer
+    from hfbench.evidence.notebook import ComparisonPlots
+
 
 class Comparison(ComparedModels):
     """A comparison of models, from its records alone."""
+
+    def __repr__(self) -> str:
+        """In a line; the table is `to_markdown`, or what a notebook shows."""
+        source = f" on {self.task.source}" if self.task else ""
+        said = f"; may be the best: {few_names(self.best())}" if self.best_set else ""
+        return f"<Comparison {self.recipe}: {len(self.models)} models{source}{said}>"
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: the answer, the table and a chart."""
+        from hfbench.evidence.notebook import as_html  # here: matplotlib
+
+        return as_html(self)
+
+    @property
+    def plot(self) -> "ComparisonPlots":
+        """Its figures: ``comparison.plot.accuracy()`` is matplotlib's Axes."""
+        from hfbench.evidence.notebook import ComparisonPlots  # here: matplotlib
+
+        return ComparisonPlots(self)
+
+    def best(self) -> list[str]:
+        """Names of the models that may be the best, with 95 % confidence; the best result first.
+
+        One name where a model is shown to be the best; empty where models answered different
+        examples.
+        """
+        return [model.name for model in self.finished if model.name in self.best_set]
+
+    def pair(self, first: str, second: str) -> Pair:
+        """What is known of two models: by how much the first is better, and how sure that is.
+
+        Its p-value and interval are for all pairs of the table together (Holm's method).
+
+        Raises:
+            UserError: if one has no result, or they answered different examples.
+        """
+        names = [model.name for model in self.finished]
+        for name in (first, second):
+            if name not in names:
+                known = ", ".join(names)
+                raise UserError(f"no model {name!r} has a result{nearest(name, names)} ({known})")
+        for pair in self.pairs:
+            if (pair.first.name, pair.second.name) == (first, second):
+                return pair
+            if (pair.second.name, pair.first.name) == (first, second):
+                return Pair(pair.second, pair.first, -pair.difference)
+        raise UserError(f"{first!r} and {second!r} are not two models of the same examples")
+
+    def decide(self, margin: float, prefer: "Prefer" = "parameters") -> "Decision":
+        """The cheapest model that is worse than the best by less than ``margin``, if at all.
+
+        The arguments are those of `evidence.decision.decide`, where it stands how sure it is.
+        """
+        from hfbench.evidence.decision import decide
+
+        return decide({"": self}, margin, prefer)
 
     def to_dataframe(self) -> "pd.DataFrame":
         """A row for each model, with the columns of the CSV file."""
         import pandas as pd  # here: tables are made without it
 
         return pd.DataFrame(all_values(Findings.of(self)))
+
+    def to_markdown(self) -> str:
+        """The page that `hfbench table` writes: the answer, all tables and their notes."""
+        return as_markdown(Findings.of(self))
+
+    def to_latex(self) -> str:
+        """The first table, as `hfbench table` writes it; needs the package booktabs."""
+        return as_latex(Findings.of(self))
 
 
 def load_comparison(
@@ -107,7 +174,7 @@ def compare_records(
         models=standing.models,
         pairs=standing.pairs,
         questions=standing.questions,
-        best=standing.best,
+        best_set=standing.best_set,
         letters=standing.letters,
         recipe=compared[0].recipe,
         floors=standing.floors,

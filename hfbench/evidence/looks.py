@@ -12,4 +12,4 @@ def still_open(standing: Standing) -> set[str]:
     if standing.questions:
         undecided = [p for p in standing.questions if p.difference.verdict == "undecided"]
         return {model.name for pair in undecided for model in (pair.first, pair.second)}
-    return {*standing.best} if len(standing.best) > 1 else set()
+    return {*standing.best_set} if len(standing.best_set) > 1 else set()

@@ -225,7 +225,7 @@ def _rows(tasks: Sequence[TaskResults], models: Sequence[str], means: bool) -> l
             _mean(tasks, model) if means else None,
             Interval(float(ranks[:, place].mean()), float(low[place]), float(high[place])),
             int((values.max(1) <= values[:, place] + 1e-9).sum()),
-            sum(model in task.comparison.best for task in tasks),
+            sum(model in task.comparison.best_set for task in tasks),
         )
         for place, model in enumerate(models)
     ]

@@ -463,7 +463,7 @@ def _row(model: ModelRuns, comparison: ComparedModels, note: str) -> Row:
         low=model.interval[0],
         high=model.interval[1],
         group=comparison.letters[model.name],
-        may_be_best=model.name in comparison.best,
+        may_be_best=model.name in comparison.best_set,
         seed_sd=model.judged.seed_sd if model.judged else None,
         above_majority=floor.majority.mean if floor.majority else None,
         p_majority=floor.p_majority if floor.majority and not floor.majority.withheld else None,

@@ -36,7 +36,7 @@ def cheaper(comparison: ComparedModels) -> str | None:
     those that may be the best. None where fewer than two were measured, or on different devices.
     """
     uses = measured(comparison)
-    if not comparison.best or len(uses) < 2 or len({use.device for use in uses.values()}) > 1:
+    if not comparison.best_set or len(uses) < 2 or len({use.device for use in uses.values()}) > 1:
         return None
     best = comparison.finished[0]
     if best.name not in uses:
@@ -49,7 +49,7 @@ def cheaper(comparison: ComparedModels) -> str | None:
         for name, use in uses.items()
         if name in against
         and use.latency_p50 < _CLEARLY * own
-        and (against[name].not_worse if margin is not None else name in comparison.best)
+        and (against[name].not_worse if margin is not None else name in comparison.best_set)
     }
     less = None if margin is None else gap_text(best.metric, margin)
     if not fit:

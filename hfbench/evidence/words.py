@@ -1,7 +1,9 @@
 """Words for numbers and names, as all that is written of a comparison has them."""
 
+import math
 from collections.abc import Sequence
 
+from hfbench.errors import UserError
 from hfbench.metrics.registry import Metric
 
 _NAMED = 6
@@ -47,6 +49,17 @@ def ends_text(metric: Metric, low: float, high: float) -> str:
 def gap_text(metric: Metric, difference: float) -> str:
     """A difference of a measure: ``3.2 points``, or ``0.032``."""
     return in_points(difference) if metric.is_percentage else _raw(metric, difference)
+
+
+def as_in_tables(metric: Metric, number: float) -> float:
+    """A difference as people write it, in units of the measure: of an accuracy points as fraction.
+
+    Raises:
+        UserError: if it is not above 0.
+    """
+    if not 0 < number < math.inf:
+        raise UserError(f"--margin must be above 0, not {number:g}")
+    return number / 100 if metric.is_percentage else number
 
 
 def gap_and_interval(metric: Metric, difference: float, low: float, high: float) -> str:

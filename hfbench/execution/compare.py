@@ -51,6 +51,11 @@ class Outcome:
     not_run: int
     """Cells that were left because one failed."""
 
+    def __repr__(self) -> str:
+        """In a line, without the records."""
+        counts = f"{len(self.ran)} ran, {self.kept} kept, {len(self.failed)} failed"
+        return f"<Outcome of cells: {counts}; {self.folder}>"
+
     @property
     def folder(self) -> Path:
         """``<results>/<recipe>``: its records and models."""

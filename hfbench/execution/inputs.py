@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from hfbench.data.answers import Answers, load_answers
 from hfbench.data.contamination import count_corpus_overlaps
@@ -30,7 +30,7 @@ from hfbench.metrics.built_in import DEFAULTS
 from hfbench.metrics.estimate import UndefinedMeasureError
 from hfbench.metrics.registry import Metric, find_metric
 from hfbench.models.controls import refuse_unfit_control
-from hfbench.models.imports import import_code
+from hfbench.models.imports import find_function, import_code
 from hfbench.models.prepare import PreparedModel, check_head, check_lora, prepare_model
 from hfbench.models.rivals.estimators import make_estimator
 from hfbench.models.rivals.features import check_body, choose_poolings
@@ -268,7 +268,26 @@ class Inputs:
         """By which a classifier is trained; a language model has its own."""
         if cell.head != "classifier":
             return SequenceLoss()
-        return SequenceLoss(self.task.facts.problem_type, self.class_weights(cell))
+        own = self.recipe.loss
+        function = find_function(own, "loss") if own else None
+        return SequenceLoss(self.task.facts.problem_type, self.class_weights(cell), function)
+
+    def callbacks(self) -> list[TrainerCallback]:
+        """New ones of the recipe's, for one training.
+
+        Raises:
+            UserError: if one of ``callbacks`` gives something else.
+        """
+        found = []
+        for path in self.recipe.callbacks:
+            made = find_function(path, "callbacks")()
+            if not isinstance(made, TrainerCallback):
+                raise UserError(
+                    f"callbacks: {path} gave a {type(made).__name__}, and must give a "
+                    "transformers.TrainerCallback"
+                )
+            found.append(made)
+        return found
 
     def _refuse_unfit_keys(self, cells: Sequence[Cell]) -> None:
         """Refuse what means nothing for the task's problem type, which its data may have said."""

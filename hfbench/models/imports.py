@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from hfbench.errors import UserError
+from hfbench.errors import UserError, nearest
 from hfbench.models.controls import refuse_unknown_control
 from hfbench.recipe.schema import Recipe
 from hfbench.system.hashes import hash_file, hash_files
@@ -71,6 +72,21 @@ def import_module(name: str, key: str, where: str = "") -> ModuleType:
     except Exception as error:  # a stranger's code runs, and may raise anything
         reason = f"{type(error).__name__}: {error}{_line_of(error)}"
         raise UserError(f"{key}: {name} cannot be imported: {reason}") from error
+
+
+def find_function(path: str, key: str) -> Any:
+    """What ``package.module:name`` names; its module is imported already.
+
+    Raises:
+        UserError: with ``key``, if there is no such function or class.
+    """
+    module_name, _, name = path.partition(":")
+    module = sys.modules[module_name]
+    found = vars(module).get(name)
+    if not callable(found):
+        names = [one for one, value in vars(module).items() if callable(value)]
+        raise UserError(f"{key}: {module_name} has no function {name!r}{nearest(name, names)}")
+    return found
 
 
 def hash_module(name: str) -> str:

@@ -169,6 +169,8 @@ def _compared_cell(recipe: Recipe, model: Model, train_size: int | None, seed: i
         settings["train_sizes"] = [train_size]
     if model.is_trained:
         settings["selection"] = recipe.selection
+        own = {"loss": recipe.loss, "callbacks": recipe.callbacks}
+        settings |= {key: value for key, value in own.items() if value}
         if recipe.early_stopping:
             settings["early_stopping"] = recipe.early_stopping.model_dump(mode="json")
     folds = recipe.task and recipe.task.folds

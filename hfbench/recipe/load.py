@@ -1,10 +1,11 @@
 """A YAML file and overrides -> a checked recipe, or errors that name file, key and value."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -18,6 +19,8 @@ from hfbench.recipe.schema import Recipe
 from hfbench.recipe.section import Section
 from hfbench.recipe.shipped import shipped_recipes
 from hfbench.system.redaction import find_secrets
+
+Made = TypeVar("Made")
 
 # Fifty times what a long recipe has; of such a file the YAML parser, which is Python, makes a
 # mapping in a few seconds, and data given for a recipe by mistake are refused unread.
@@ -96,21 +99,31 @@ def check_recipe(values: dict[str, Any], overrides: list[str], path: Path) -> Re
     """
     for override in overrides:
         _apply_override(values, override)
-    try:
-        recipe = Recipe.from_values(values, path.parent)
-    except ValidationError as error:
-        raise UserError("\n".join(describe_mistakes(str(path), error))) from None
-    if secrets := [f"{path}: {key}: holds {what}" for key, what in find_secrets(values)]:
-        raise UserError(
-            "\n".join(secrets) + "\nA secret never belongs into a recipe, which is copied into "
-            "records; for the Hub log in with `hf auth login`"
-        )
+    recipe = checked_recipe(partial(Recipe.from_values, values, path.parent), values, str(path))
     for key, file in recipe.file_paths.items():
         if file.is_dir() and ".data_files." not in key:
             raise UserError(f"{path}: {key}: {str(file)!r} is a folder; a file is wanted")
         if not file.exists():
             raise UserError(f"{path}: {key}: there is no file {str(file)!r}")
     return recipe
+
+
+def checked_recipe(make: Callable[[], Made], values: dict[str, Any], source: str) -> Made:
+    """What ``make`` makes of ``values``, or a message with every mistake.
+
+    Raises:
+        UserError: beginning each line with ``source``; also for a secret in the values.
+    """
+    try:
+        made = make()
+    except ValidationError as error:
+        raise UserError("\n".join(describe_mistakes(source, error))) from None
+    if secrets := [f"{source}: {key}: holds {what}" for key, what in find_secrets(values)]:
+        raise UserError(
+            "\n".join(secrets) + "\nA secret never belongs into a recipe, which is copied into "
+            "records; for the Hub log in with `hf auth login`"
+        )
+    return made
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

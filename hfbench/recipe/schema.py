@@ -15,10 +15,11 @@ from pydantic import Field, PositiveInt, PrivateAttr, field_validator, model_val
 from hfbench.errors import nearest
 from hfbench.recipe.arguments import Optimizer, TrainingArgumentsDict
 from hfbench.recipe.model import BUILTIN_CONTROLS, Model, Tokenizer
+from hfbench.recipe.objects import take_objects
 from hfbench.recipe.section import Section
 from hfbench.recipe.task import NamedTask, Task
 from hfbench.recipe.tuning import Tune, combinations
-from hfbench.recipe.types import Line, ModuleName, Name, Seed, Selection, is_pattern
+from hfbench.recipe.types import FunctionPath, Line, ModuleName, Name, Seed, Selection, is_pattern
 
 TUNING = "tuning"
 """The folder of a recipe's trials, in its results."""
@@ -97,6 +98,14 @@ class Recipe(Section):
     """Verbatim fields of TrainingArguments. ``per_device_train_batch_size`` times
     ``gradient_accumulation_steps`` is the batch of an optimizer step;
     several processes share it."""
+    loss: FunctionPath | None = None
+    """A training loss of your own, ``package.module:function``: of logits (rows, labels) in float32
+    and of labels it returns the loss of each row, shape (rows,). hfbench adds them up, so that it
+    does not depend on how a batch is cut; evaluations keep the usual loss. The module is found as
+    those of ``imports`` are."""
+    callbacks: list[FunctionPath] = []
+    """Classes, or functions without arguments, that give a ``TrainerCallback``, e.g.
+    ``[my_package.my_callbacks:Freeze]``; every training of a classifier has its own ones."""
     cuda_graphs: bool = True
     """On one GPU, replay training steps where the model allows it: the same numbers within
     rounding, several times faster for a small model. It has no part in a cell's identity."""
@@ -106,6 +115,19 @@ class Recipe(Section):
     """Keep the weights of every cell under ``<results>/<name>/models/``."""
     _folder: Path = PrivateAttr(default=Path())
     _parts: "list[Recipe] | None" = PrivateAttr(default=None)
+    _bound: list[str] = PrivateAttr(default=[])
+
+    def __init__(self, /, **values: Any) -> None:
+        """From keywords, as YAML has them, with objects where they are handy; see docs/python.md.
+
+        Raises:
+            UserError: listing every mistake, each with its key.
+        """
+        from hfbench.recipe.load import checked_recipe  # which imports this
+
+        values, bound = take_objects(values)
+        checked_recipe(lambda: super(Recipe, self).__init__(**values), values, "Recipe")
+        self._bound = bound
 
     @model_validator(mode="before")
     @classmethod
@@ -241,6 +263,21 @@ class Recipe(Section):
                     "the task is another one in each fold, and the pretraining is one for all; "
                     "give `tokenizer: {train_on: corpus}` or a tokenizer by name"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _one_loss(self) -> "Recipe":
+        if self.loss is None:
+            return self
+        if weighted := [key for key, task in self.all_tasks.items() if task.class_weights]:
+            raise ValueError(
+                f"loss: {weighted[0]}.class_weights has no meaning for a loss of yours"
+            )
+        for model in self.models:
+            if {**self.training_arguments, **model.training_arguments}.get(
+                "label_smoothing_factor"
+            ):
+                raise ValueError("loss: label_smoothing_factor has no meaning for your own")
         return self
 
     @model_validator(mode="after")
@@ -381,7 +418,8 @@ class Recipe(Section):
         Raises:
             pydantic.ValidationError: listing every mistake.
         """
-        recipe = cls.model_validate(values)
+        # without __init__, whose messages are a program's
+        recipe = cls.__pydantic_validator__.validate_python(values, self_instance=cls.__new__(cls))
         recipe._folder = folder
         return recipe
 
@@ -389,6 +427,11 @@ class Recipe(Section):
     def folder(self) -> Path:
         """The recipe file's folder; relative paths start there."""
         return self._folder
+
+    @property
+    def bound_to_process(self) -> list[str]:
+        """Why it can run in this process alone; empty where any other can run it, too."""
+        return self._bound
 
     @property
     def all_tasks(self) -> dict[str, Task]:
@@ -456,6 +499,8 @@ class Recipe(Section):
     def modules(self) -> dict[str, str]:
         """Module -> the key that names it, of every module whose code this recipe runs."""
         modules = dict.fromkeys(self.imports, "imports")
+        for key, paths in {"loss": [self.loss or ""], "callbacks": self.callbacks}.items():
+            modules |= {path.partition(":")[0]: key for path in paths if path}
         for model in self.models:
             for key in ("model", "estimator"):
                 if path := getattr(model, key):

@@ -10,6 +10,7 @@ Shapes:
     L: labels; 1 output of a regression
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -34,6 +35,8 @@ class SequenceLoss:
     """Single label: of each class, as `CrossEntropyLoss` has them: the mean is weighted, its
     denominator is the sum of the examples' weights. Multi-label: `pos_weight` of each label, the
     factor of its loss where it is there; the denominator stays the number of labels."""
+    function: Callable[[Tensor, Tensor], Tensor] | None = None
+    """In place of torch's: of logits (B, L) and labels, the loss of each row, (B,)."""
 
     def total(self, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
         """Sum of the rows' losses, a scalar.
@@ -44,6 +47,8 @@ class SequenceLoss:
             smoothing: share of a label's weight that all classes share; multi-label: between there
                 and not there.
         """
+        if self.function is not None:
+            return self._by_function(logits, labels)
         if self.problem_type == "regression":
             errors = torch.where(_counts(labels), logits.squeeze(-1) - labels, 0.0)
             return errors.square().sum()
@@ -66,12 +71,30 @@ class SequenceLoss:
     def items(self, labels: Tensor) -> Tensor:
         """By what sums are divided: the rows or labels that count, or the sum of their weights."""
         counts = _counts(labels)
+        if self.function is not None:
+            return _rows(counts).sum()
         if self.problem_type != "single_label_classification":
             return counts.sum()
         weights = self._weights_on(labels.device)
         if weights is None:
             return counts.sum()
         return torch.where(counts, weights[labels.clamp(min=0)], 0.0).sum()
+
+    def _by_function(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Sum of the rows' losses; what stands for a row that does not count is of no matter.
+
+        Raises:
+            ValueError: if it gives anything but a number for each row.
+        """
+        assert self.function is not None
+        counts = _counts(labels)
+        losses = self.function(logits, torch.where(counts, labels, torch.zeros_like(labels)))
+        if losses.shape != logits.shape[:1]:
+            raise ValueError(
+                f"loss: it returned the shape {tuple(losses.shape)} for {len(logits)} rows, and "
+                f"must return a loss for each, ({len(logits)},)"
+            )
+        return torch.where(_rows(counts), losses, 0.0).sum()
 
     def _weights_on(self, device: torch.device) -> Tensor | None:
         return None if self.weights is None else _tensor(self.weights, device)
@@ -81,6 +104,11 @@ class SequenceLoss:
 def _tensor(weights: tuple[float, ...], device: torch.device) -> Tensor:
     """Made once: a recorded step may not copy from the CPU."""
     return torch.tensor(weights, device=device)
+
+
+def _rows(counts: Tensor) -> Tensor:
+    """Whether each row counts, of whether each label does."""
+    return counts.any(-1) if counts.ndim == 2 else counts
 
 
 def _counts(labels: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def test_the_table_is_what_judge_says_of_the_answers(results):
     expected = judged(comparison)
     assert [model.judged for model in comparison.models] == expected.rows
     assert [pair.difference for pair in comparison.pairs] == expected.pairs
-    assert comparison.best == expected.best == ["good"]
+    assert comparison.best_set == expected.best == ["good"]
     assert comparison.letters == {row.name: row.group for row in expected.rows}
     accuracies = [model.value for model in comparison.models]
     assert accuracies == sorted(accuracies, reverse=True)
@@ -141,3 +141,35 @@ def test_every_row_that_always_gives_the_commonest_class_is_the_floor(results, w
         'Every other model is better than always answering "y"; collapsed does just that.',
         "2 of 2 runs of collapsed collapsed.",
     ]
+
+
+def test_a_notebook_shows_answer_table_and_chart(tmp_path, write_record):
+    for name, share in (("good", 5), ("bad", 3)):
+        for seed in range(3):
+            write_record(tmp_path, name, seed, np.arange(90) % share > 0)
+    comparison = load_comparison(str(tmp_path))
+    assert len(repr(comparison)) < 200
+    assert "good" in repr(comparison)
+    page = comparison._repr_html_()
+    assert page.count("<tr>") == 3
+    assert "<svg" in page
+    assert "<script" not in page
+    assert "may be the best" in page or "the best" in page
+    assert comparison.to_markdown().startswith("# r\n")
+    assert "\\begin{tabular}" in comparison.to_latex()
+    axes = comparison.plot.accuracy()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "bad"]
+
+
+def test_a_pair_may_be_asked_for_in_either_order(tmp_path, write_record):
+    for name, share in (("good", 5), ("bad", 2)):
+        for seed in range(3):
+            write_record(tmp_path, name, seed, np.arange(90) % share > 0)
+    comparison = load_comparison(tmp_path)
+    found, turned = comparison.pair("good", "bad"), comparison.pair("bad", "good")
+    assert found.difference.mean == -turned.difference.mean > 0
+    assert (turned.first.name, turned.difference.first) == ("bad", "bad")
+    assert comparison.best() == ["good"]
+    assert comparison.decide(0.9).chosen.name in ("good", "bad")
+    with pytest.raises(UserError, match="no model 'god' has a result; did you mean 'good'"):
+        comparison.pair("god", "bad")

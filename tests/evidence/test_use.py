@@ -45,7 +45,7 @@ def compare(tmp_path, write_record):
 
 def test_of_those_that_may_be_the_best_the_cheapest_is_named(compare):
     findings = compare(best=use(8), alike=use(2), poor=use(1))
-    assert set(findings.comparison.best) == {"best", "alike"}
+    assert set(findings.comparison.best_set) == {"best", "alike"}
     assert findings.comparison.finished[0].name == "best"
     said = cheaper(findings.comparison)
     cheapest = "of those that may be the best alike is the cheapest to ask"

@@ -169,7 +169,7 @@ def test_what_is_made_from_records_runs_as_written(tmp_path, run_hfbench):
     assert "gpt-nano" in run("hfbench list", ROOT)
     shutil.copytree(ROOT / "results" / "quickstart", tmp_path / "results" / "quickstart")
     made = [c for c in COMMANDS if " results/quickstart" in c]
-    assert len(made) == 5
+    assert len(made) == 6
     said = [run(command, tmp_path) for command in made]
     assert "NLL" in said[1]
     assert said[-1].startswith("gpt-nano relative to tfidf-logreg:")

@@ -19,6 +19,7 @@ from hfbench.execution.kinds.start import (
 )
 from hfbench.execution.kinds.train import Training, in_parts_that_fit, save_model
 from hfbench.execution.use import is_measured, measure_network
+from hfbench.models.imports import hash_module
 from hfbench.models.load import load_classifier
 from hfbench.models.lora import merge_adapters
 from hfbench.models.probe import probe_model
@@ -58,6 +59,7 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
             "selection": inputs.recipe.selection,
             "lora": cell.model.lora.model_dump() if cell.model.lora else None,
             **_ends_early(cell, inputs),
+            **_own_code(inputs),
             **describe_truncation(cell, inputs),
         },
     }
@@ -69,6 +71,16 @@ def _ends_early(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     return {
         **({"patience": stopping.patience} if stopping else {}),
         **({"hurdles": {str(epoch): value for epoch, value in hurdles.items()}} if hurdles else {}),
+    }
+
+
+def _own_code(inputs: Inputs) -> dict[str, Any]:
+    """The code of a loss and of callbacks, by content; empty without any."""
+    paths = {"loss": [inputs.recipe.loss or ""], "callbacks": inputs.recipe.callbacks}
+    return {
+        key: [[path.partition(":")[2], hash_module(path.partition(":")[0])] for path in own if path]
+        for key, own in paths.items()
+        if any(own)
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback
 
 from hfbench.data.tokens import TokenizedData
 from hfbench.execution.inputs import Inputs, arguments, once_a_model
@@ -80,9 +80,16 @@ class Training:
             args,
             cell.optimizer,
             streams,
-            [surroundings.bar, limit, self.selection, *filter(None, [self.pruning])],
+            [
+                surroundings.bar,
+                limit,
+                self.selection,
+                *filter(None, [self.pruning]),
+                *self._own_callbacks(),
+            ],
             loss=self.inputs.loss(cell),
-            cuda_graphs=self.inputs.recipe.cuda_graphs,
+            # what a loss of anybody's does may be no part of a graph
+            cuda_graphs=self.inputs.recipe.cuda_graphs and self.inputs.recipe.loss is None,
         )
         task = self.inputs.recipe.task
         self.trainer.chooses_thresholds = cell.head == "classifier" and bool(
@@ -165,6 +172,9 @@ class Training:
             max_length=None if max_length == NO_LIMIT else max_length,
             notes=[*prepared.notes, *notes],
         )
+
+    def _own_callbacks(self) -> list[TrainerCallback]:
+        return self.inputs.callbacks() if self.cell.head == "classifier" else []
 
     def _class_weights(self) -> dict[str, float] | None:
         weights = self.trainer.loss.weights

@@ -1,7 +1,6 @@
 """Any estimator of scikit-learn's kind as a control: it fits texts, and says how sure it is."""
 
 import json
-import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
@@ -9,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hfbench.errors import UserError, nearest
-from hfbench.models.imports import hash_module
+from hfbench.errors import UserError
+from hfbench.models.imports import find_function, hash_module
 from hfbench.models.rivals import ESTIMATOR_VERSION
 from hfbench.recipe.types import ProblemType
 
@@ -23,12 +22,7 @@ def make_estimator(path: str, key: str) -> Any:
     Raises:
         UserError: with ``key``, if there is no such function, or it returns no estimator.
     """
-    module_name, _, name = path.partition(":")
-    module = sys.modules[module_name]
-    make = getattr(module, name, None)
-    if not callable(make):
-        names = [one for one, value in vars(module).items() if callable(value)]
-        raise UserError(f"{key}: {module_name} has no function {name!r}{nearest(name, names)}")
+    make = find_function(path, key)
     try:
         estimator = make()
     except Exception as error:  # a stranger's code runs, and may raise anything
