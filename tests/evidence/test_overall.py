@@ -140,7 +140,7 @@ def test_where_a_task_has_single_runs_by_a_real_measure_nothing_is_claimed_over_
         assert (pair.these.adjusted_p, pair.these.differ) == (1.0, False)
     text = as_markdown(findings, Path())
     assert "Not told: on some task the models have one run each" in text
-    assert "| not told |" in text
+    assert "| not known |" in text
     assert not any(pair.these.withheld for pair in load_overall(shown, "r").pairs)
 
 

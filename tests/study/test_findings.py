@@ -57,7 +57,7 @@ def test_numbers_in_the_findings_are_those_of_the_comparison(study):
     assert study.difference("bad", "good") == f"-{mean:.1f} points ({-high:.1f} to {-low:.1f})"
     assert study.relation("good", "bad") == "is better than"
     assert study.relation("bad", "good") == "is worse than"
-    assert study.relation("bad", "majority") == "cannot be told from"
+    assert study.relation("bad", "majority") == "cannot be distinguished from"
     assert study.place(low_of_good - 0.1, "good") == "lies below"
     assert study.place(100 * good.value, "good") == "lies in"
     assert study.place(high_of_good + 0.1, "good") == "lies above"
