@@ -2,9 +2,11 @@
 
 - the reference of recipe and record, from their classes and the lines that explain each field;
 - the Python API, as mkdocstrings reads it;
+- notebooks of this folder, with their outputs;
 - the README as the first page, and the files of the repository that pages link to.
 """
 
+import json
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
@@ -43,6 +45,14 @@ SECTIONS = (
 )  # fmt: skip
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Give notebooks a place in the navigation, in its first part."""
+    first = next(part for part in config.nav or [] if isinstance(part, dict))
+    (pages,) = first.values()
+    pages += [path.with_suffix(".md").name for path in _notebooks()]
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are generated, and what they and the others link to."""
     pages = {
@@ -51,6 +61,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/record.md": record_page(),
         "reference/python.md": python_page(),
     }
+    pages |= {path.with_suffix(".md").name: notebook_page(path) for path in _notebooks()}
     for uri, content in pages.items():
         files.append(File.generated(config, uri, content=content))
     for path in sorted(_linked()):
@@ -119,6 +130,38 @@ def _targets(page: Path) -> Iterator[Path]:
         path = path / "README.md" if path.is_dir() else path
         if path.is_file():  # else mkdocs says so
             yield path
+
+
+def _notebooks() -> list[Path]:
+    return sorted((ROOT / "docs").glob("*.ipynb"))
+
+
+def notebook_page(path: Path) -> str:
+    """A notebook as Markdown: text, code, and what came out when it was run."""
+    notebook = json.loads(path.read_text("utf-8"))
+    lines = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            lines.append(source)
+            continue
+        lines.append(f"```python\n{source}\n```")
+        lines += [_output(output) for output in cell["outputs"]]
+    return "\n\n".join(filter(None, lines)) + "\n"
+
+
+def _output(output: dict[str, Any]) -> str:
+    """The richest form of it that a page can show."""
+    data = output.get("data", {})
+    if "text/html" in data:
+        # of one block for Markdown: an empty line would end it
+        html = re.sub(r"\n\s*\n", "\n", "".join(data["text/html"]))
+        return f'<div class="output">\n{html}\n</div>'
+    if "image/png" in data:
+        image = "".join(data["image/png"]).replace("\n", "")
+        return f'<img alt="What the code above draws" src="data:image/png;base64,{image}">'
+    text = "".join(output.get("text", data.get("text/plain", "")))
+    return f"```text\n{text.rstrip()}\n```" if text.strip() else ""
 
 
 def recipe_page() -> str:
@@ -264,5 +307,6 @@ def _paragraphs(kind: type[BaseModel]) -> str:
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Give the theme's search a name, which it lacks for those who do not see it."""
-    return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
+    """What the theme lacks: a name for the search, and code that scrolls by keyboard."""
+    output = output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
+    return output.replace("<pre><span></span><code>", '<pre><span></span><code tabindex="0">')
