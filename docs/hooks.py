@@ -307,6 +307,10 @@ def _paragraphs(kind: type[BaseModel]) -> str:
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """What the theme lacks: a name for the search, and code that scrolls by keyboard."""
-    output = output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
-    return output.replace("<pre><span></span><code>", '<pre><span></span><code tabindex="0">')
+    """Give the theme's search a name, which it lacks for those who do not see it."""
+    return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
+
+
+def on_post_template(output_content: str, template_name: str, config: MkDocsConfig) -> str:
+    """The same for the page that stands where there is none."""
+    return output_content.replace('role="dialog"', 'role="dialog" aria-label="Search"')

@@ -116,7 +116,7 @@ def write_figures(plots: Sequence[Plot], folder: Path) -> list[Path]:
 
 def save_figure(plot: Plot, path: Any, **options: Any) -> None:
     """As matplotlib's ``savefig``, without the date and with ids that do not change."""
-    salt = f"{plot.name} {plot.figure.get_figwidth():g}"  # a page has it in two widths
+    salt = f"{plot.name} wide" if plot.figure.get_figwidth() == WIDE else plot.name
     with mpl.rc_context({**STYLE, "svg.hashsalt": salt}):
         is_svg = str(path).endswith(".svg") or options.get("format") == "svg"
         metadata = {"Date": None, "Creator": None} if is_svg else {"Software": None}

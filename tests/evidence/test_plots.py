@@ -26,8 +26,7 @@ def results(tmp_path, write_record):
 
 def test_every_figure_is_written_as_png_and_svg_the_same_each_time(results, tmp_path):
     paths = write_plots(load_comparison(results), tmp_path / "plots")
-    names = ["accuracy", "training_loss", "training_accuracy", "learning_curve", "reliability",
-             "cost"]  # fmt: skip
+    names = ["accuracy", "training_loss", "training_accuracy", "learning_curve", "cost"]
     assert [path.name for path in paths] == [f"{n}.{e}" for n in names for e in ("png", "svg")]
     first = [path.read_bytes() for path in paths]
     write_plots(load_comparison(results), tmp_path / "plots")
