@@ -179,6 +179,9 @@ def compare(
                 survey.share(name, statuses)
             if fail_fast and isinstance(result.record, FailedRecord):
                 break
+    if is_main_process():
+        for one in survey.surveys:
+            one.folder.tidy()
     in_order = [ended[s.cell.name] for s in statuses if s.cell.name in ended]
     kept = _count_kept(statuses, only_pretraining)
     not_run = len(cells) + len(refused) - len(in_order)

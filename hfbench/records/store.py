@@ -25,7 +25,7 @@ from hfbench.records.record_file import (
 from hfbench.records.schema import WEIGHT_FILES, Compared, Record, TrainedRecord
 from hfbench.system.files import atomic, clear_unfinished, replace_folder, writing
 from hfbench.system.hashes import hash_file, hash_files
-from hfbench.system.locks import hold
+from hfbench.system.locks import clear, hold
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -184,6 +184,14 @@ class ResultsFolder:
 
     def _lock_path(self, stem: str) -> Path:
         return self.path / "locks" / f"{stem}.lock"
+
+    def tidy(self) -> None:
+        """Remove what only served while cells ran: locks that nobody holds, empty run folders."""
+        clear(self.path / "locks")
+        runs = self.path / "runs"
+        for folder in sorted(runs.glob("**/"), reverse=True):  # the inner ones first
+            with suppress(OSError):  # not empty: what a run left there stays
+                folder.rmdir()
 
     def running(self) -> list[str]:
         """The cells that some process holds now."""

@@ -7,33 +7,29 @@ seconds by default). A file system without locks is met by filelock's lock files
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from hfbench.system.files import writing
 
+_ATTEMPTS = 20
+"""To make the folder of a lock and the lock before another process removes the folder."""
+
 
 @contextmanager
 def hold(path: Path) -> Iterator[bool]:
     """Whether this process, and no other, has the lock ``path`` until the end.
 
-    The file is left there, empty: to delete it would break the lock of a process that has just
-    opened it.
+    The file is left there, empty; `clear` removes it.
 
     Raises:
         StorageError: if there can be no lock there.
     """
     lock = FileLock(path, blocking=False)
     with writing(str(path)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire()
-        except Timeout:
-            is_ours = False
-        else:
-            is_ours = True
+        is_ours = _acquire(lock, path)
     if not is_ours:
         yield False
         return
@@ -41,3 +37,32 @@ def hold(path: Path) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def _acquire(lock: FileLock, path: Path) -> bool:
+    for attempt in range(_ATTEMPTS):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            return False
+        except FileNotFoundError:  # another process has just removed the folder, see `clear`
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return True
+    raise AssertionError  # every way through the loop ends it
+
+
+def clear(folder: Path) -> None:
+    """Remove the locks in ``folder`` that no process holds, and the folder where it is then empty.
+
+    Who has opened a file that is removed meanwhile gets no lock of it: filelock asks, once it has
+    the lock, whether the file still has a name.
+    """
+    for path in sorted(folder.glob("*.lock")):
+        with hold(path) as is_ours:
+            if is_ours:
+                path.unlink(missing_ok=True)
+    with suppress(OSError):  # it is gone, or another process has made a lock there
+        folder.rmdir()

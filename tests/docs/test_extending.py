@@ -45,8 +45,9 @@ def test_metric_control_and_architecture_run_in_workers_and_have_their_columns(h
     assert own.metrics["validation"]["worst_recall"] > 0
     assert own.metrics["validation"]["accuracy"] > 0.6
     said = hfbench(
-        "--imports", "my_metric", "table", "results/mine", "--columns", "accuracy,worst_recall"
-    )
+        "--imports", "my_metric", "table", "results/mine", "--columns", "accuracy,worst_recall",
+        "--write",
+    )  # fmt: skip
     assert {"worst", "recall"} <= {*said.split()}  # the title is on two lines
     page = (tmp_path / "results" / "mine" / "README.md").read_text("utf-8")
     assert "Worst recall: of the class that is answered rightly least often." in " ".join(

@@ -43,7 +43,7 @@ def test_eight_processes_share_forty_cells_and_run_each_once(forty, tmp_path, st
     assert len(ran) == 40
     assert "were run by other processes" in said
     left = {path.name for path in (results / "tiny").iterdir()}
-    assert left == {"records", "locks", "asked.json", "README.md", "accuracy.csv", "accuracy.tex"}
+    assert left == {"records", "asked.json", "README.md", "accuracy.csv", "accuracy.tex"}
     assert not list((results / "tiny" / "records").glob(".*"))
 
 
