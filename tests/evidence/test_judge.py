@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from scipy.stats import norm, ttest_rel
 from two_way_anova import accuracy_interval, paired_difference
 
@@ -108,6 +107,8 @@ def test_scores_in_other_units_have_the_same_p_values(table):
 
 
 def test_clusters_have_the_robust_variance_of_statsmodels():
+    import statsmodels.api as sm  # takes a second
+
     rng = np.random.default_rng(0)
     clusters = np.repeat(np.arange(80), 5)
     of_cluster = rng.normal(size=80)[clusters]

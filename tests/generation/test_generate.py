@@ -340,6 +340,7 @@ def test_an_empty_prompt_is_refused(model, tokenizer):
         generate(model, tokenizer, ["a", ""])
 
 
+@pytest.mark.slow
 def test_a_clean_process_loads_a_saved_custom_gpt_by_its_class_without_its_code(folder):
     script = (
         "import sys; from hfbench.generation.generate import load_language_model; "
