@@ -250,7 +250,8 @@ class _Draft:
             kind=self.task.get("problem_type") or "single_label_classification",
             train_rows=min(train.examples, self.task.get("first", train.examples)),
             classes=len(train.classes),
-            tokens=max(8, sum(lengths) // 4),
+            # a small vocabulary has short tokens; positions that no text needs cost next to nothing
+            tokens=max(8, sum(lengths) // 2),
             is_latin=is_latin,
             gpus=gpus,
             cores=usable_cores(),

@@ -7,9 +7,11 @@ from matplotlib.axes import Axes
 
 from hfbench.errors import UserError
 from hfbench.evidence.compared import ComparedModels
+from hfbench.evidence.families import FAMILIES
+from hfbench.evidence.figures import ACCENT, FAINT, Plot
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import inline_svg
-from hfbench.evidence.plots import FAINT, PALETTE, Plot, draw_plots
+from hfbench.evidence.plots import draw_plots
 from hfbench.evidence.table import MAIN, build_rows, text_table
 
 
@@ -64,9 +66,10 @@ def as_html(comparison: ComparedModels) -> str:
     """Answer, table, chart and notes; all that comes from records or data is escaped."""
     findings = Findings.of(comparison)
     table = text_table(build_rows(findings), MAIN, findings.footnotes)
-    colours = "; ".join(f"--model-{n}: {colour}" for n, colour in enumerate(PALETTE))
+    named = {"faint": FAINT, "accent": ACCENT} | {one.name: one.color for one in FAMILIES}
+    colours = "; ".join(f"--{name}: {colour}" for name, colour in named.items())
     parts = [
-        Markup('<div style="{}; --faint: {}; max-width: 46em">').format(colours, FAINT),
+        Markup('<div style="{}; max-width: 46em">').format(colours),
         Markup("<p><strong>{}</strong>: {}</p>").format(
             comparison.recipe, " ".join(findings.answer)
         ),

@@ -85,7 +85,8 @@ class Picture(View):
 
     def stop(self, name: str) -> None:
         """See `View`."""
-        self._bars.remove_task(self._tasks.pop(name))
+        if name in self._tasks:  # a signal may have come just before it was started
+            self._bars.remove_task(self._tasks.pop(name))
         self.draw(now=True)
 
     def end(self, ended: Ended) -> None:

@@ -141,9 +141,10 @@ class Clock:
             self._whole[name] = (self.now() - self._started[name]) * total / step
 
     def stop(self, name: str) -> None:
-        """A cell runs no longer."""
+        """A cell runs no longer; a signal may have come just before it was started."""
         self._whole.pop(name, None)
-        self._took[name] = self.now() - self._started.pop(name)
+        if name in self._started:
+            self._took[name] = self.now() - self._started.pop(name)
 
     def finish(self, name: str) -> None:
         """A cell that ran has a result; of others nothing is learnt."""

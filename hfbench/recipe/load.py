@@ -65,7 +65,7 @@ def _find(path: Path) -> Path:
     if str(path) in shipped_recipes():
         return shipped_recipes()[str(path)]
     siblings = [file.name for file in path.parent.glob("*.yaml")]
-    hint = nearest(str(path), [*siblings, *shipped_recipes()])
+    hint = nearest(path.name, siblings) or nearest(str(path), shipped_recipes())
     if not hint and _HUB_ID.fullmatch(str(path)):
         hint = f"; for the data set {path} of the Hub `hfbench init {path}` writes one"
     raise UserError(f"there is no recipe {str(path)!r}{hint}")

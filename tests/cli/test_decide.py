@@ -59,7 +59,7 @@ def test_mistakes_are_messages(call):
 
 @pytest.mark.slow
 def test_a_base_may_be_on_the_hub(call, results, hub):
-    code, _, err = call("push-results", results, "--repo-id", "ada/r")
+    code, _, err = call("push", results, "--repo-id", "ada/r")
     assert code == 0, err
     code, out, err = call("gate", "hf://datasets/ada/r:mine", results, "--margin", 1)
     assert code == 0, err

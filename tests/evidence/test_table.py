@@ -154,7 +154,7 @@ def test_a_model_that_never_finished_has_a_row_without_numbers(results, write_re
         if x["model"] == "broken"
     ]
     assert (line["accuracy"], line["runs"], line["failed"]) == ("", "0", "2")
-    assert "seed 1 failed (OSError: full)" in line["notes"]
+    assert "seeds 0 and 1 failed (OSError: full)" in line["notes"]
 
 
 def test_collapsed_runs_are_told_and_not_averaged(results, write_record):
