@@ -223,8 +223,15 @@ def table(
         ),
     ],
     columns: Annotated[
-        str | None, typer.Option(help="Columns of the first table, by name, e.g. accuracy,nll.")
+        str | None,
+        typer.Option(
+            help="Columns of the first table, by name, e.g. accuracy,nll. It is only shown, unless "
+            "--write is given."
+        ),
     ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the files with these --columns.")
+    ] = False,
     different_examples: DifferentExamples = False,
     overall: Annotated[
         Path | None,
@@ -238,7 +245,8 @@ def table(
     """Make the tables of results folders again from their records: Markdown, CSV and LaTeX.
 
     Of a recipe with several tasks those of each, and the page over all. Of results on the Hub
-    nothing is written; the tables there must be those of their records.
+    nothing is written; the tables there must be those of their records. With --columns the table is
+    shown and files stay as they are.
     """
     from hfbench.cli.run import write_overall_table
     from hfbench.evidence.comparison import load_comparison
@@ -247,6 +255,7 @@ def table(
 
     chosen = columns.split(",") if columns else MAIN
     measures = check_columns(chosen)
+    writes = write or not columns
     console = Console()
     folders = [Path(place) for place in results if not place.startswith("hf:")]
     if overall and len(folders) < len(results):
@@ -260,11 +269,11 @@ def table(
                 one, different_examples=different_examples, measures=measures
             )
             findings = Findings.of(comparison)
-            paths = write_table(findings, one, chosen)
-            if not tasks:
+            if not tasks or not writes:
                 print_table(findings, console, chosen)
-            _say_written(paths)
-        if tasks:
+            if writes:
+                _say_written(write_table(findings, one, chosen))
+        if tasks and writes:
             _say_written(write_overall_table(tasks, folder, console))
     if overall:
         parts = [one for folder in folders for one in _tasks_in(folder) or [folder]]

@@ -55,7 +55,7 @@ def test_metric_control_and_architecture_run_in_workers(folder):
 def test_the_metric_has_its_column(folder):
     said = run(
         folder, "-m", "hfbench", "--imports", "my_metric",
-        "table", "results/mine", "--columns", "accuracy,worst_recall",
+        "table", "results/mine", "--columns", "accuracy,worst_recall", "--write",
     )  # fmt: skip
     assert {"worst", "recall"} <= {*said.split()}  # the title is on two lines
     page = (folder / "results" / "mine" / "README.md").read_text("utf-8")
