@@ -49,7 +49,10 @@ def answer(comparison: ComparedModels, turns: Sequence[Turn] = ()) -> list[str]:
         of_best = f"{of_best.removesuffix('.')}; {turn_text(comparison.metric, most)}."
     if found := cheaper(comparison):
         of_best = f"{of_best.removesuffix('.')}; {found}."
-    sentences = [*asked, of_best, _about_the_floor(comparison)]
+    of_floor = _about_the_floor(comparison)
+    # where no model beats the floor, which of them is best is of little interest
+    both = [of_best, of_floor] if _some_is_better(comparison) else [of_floor, of_best]
+    sentences = [*asked, *both]
     if lost := _about_lost_runs(comparison.models):
         if len(sentences) == 3:
             sentences[-1] = f"{sentences[-1].removesuffix('.')}; {lost}"
@@ -77,7 +80,7 @@ def verdict_of(metric: Metric, found: Difference) -> str:
         less = gap_and_interval(metric, -found.mean, -found.family_high, -found.family_low)
         return f"{names[0]} is worse than {names[1]} by {less}"
     if found.withheld:
-        return f"{names[0]} cannot be told from {names[1]}: {UNKNOWN}"
+        return f"{names[0]} cannot be distinguished from {names[1]}: {UNKNOWN}"
     excluded = (
         f"that it is worse by more than {gap_text(metric, -found.family_low)}, or better by more "
         f"than {gap_text(metric, found.family_high)}, is excluded"
@@ -85,7 +88,7 @@ def verdict_of(metric: Metric, found: Difference) -> str:
     not_worse = ""
     if found.margin is not None and found.not_worse:
         not_worse = f" (not worse by {gap_text(metric, found.margin)} or more)"
-    return f"{names[0]} cannot be told from {names[1]}{not_worse}: {excluded}"
+    return f"{names[0]} cannot be distinguished from {names[1]}{not_worse}: {excluded}"
 
 
 def turn_text(metric: Metric, turn: Turn) -> str:
@@ -102,7 +105,7 @@ def _about_questions(questions: Sequence[Pair]) -> str:
         "better": "the first is better",
         "worse": "the second is better",
         "equivalent": "they differ by less than the margin",
-        "undecided": "they cannot be told apart",
+        "undecided": "they cannot be distinguished",
     }
     counts = [
         f"in {number} {text}"
@@ -115,7 +118,7 @@ def _about_questions(questions: Sequence[Pair]) -> str:
 def _about_the_best(comparison: ComparedModels) -> str:
     best = comparison.finished[0]
     metric = comparison.metric
-    value = value_text(metric, best.value)
+    value = value_text(metric, best.value) + (f"; {best.lost}" if best.lost else "")
     if metric.name == "accuracy":
         leads = f"{best.name} is the most accurate ({value})"
     else:
@@ -143,6 +146,12 @@ def _about_the_best(comparison: ComparedModels) -> str:
     )
 
 
+def _some_is_better(comparison: ComparedModels) -> bool:
+    """Than always giving the commonest answer; also where that has no number."""
+    floors = [comparison.floors[model.name] for model in comparison.finished]
+    return any(floor.above_majority or floor.value is None for floor in floors)
+
+
 def _about_the_floor(comparison: ComparedModels) -> str:
     """Each model is in just one of three parts: better, not shown to be, or that very answer."""
     floors = {model.name: comparison.floors[model.name] for model in comparison.finished}
@@ -156,7 +165,7 @@ def _about_the_floor(comparison: ComparedModels) -> str:
     no_better = [n for n, f in floors.items() if not (f.is_same or f.above_majority)]
     better = len(floors) - len(same) - len(no_better)
     if not better:
-        return f"No model is shown to be better than {floor}."
+        return f"No model is shown to beat {floor}."
     if no_better:
         verb = "is" if len(no_better) == 1 else "are"
         text = f"{few_names(no_better)} {verb} not shown to be better than {floor}"
@@ -171,12 +180,12 @@ def _about_the_floor(comparison: ComparedModels) -> str:
 
 
 def _about_lost_runs(models: Sequence[ModelRuns]) -> str | None:
-    """Runs that collapsed or failed, which no accuracy speaks of."""
+    """Runs that did not train or failed, which no accuracy speaks of."""
     collapsed = [model for model in models if model.collapsed.any()]
     parts = []
     if collapsed:
         parts.append(
-            _of_models(collapsed, [int(m.collapsed.sum()) for m in collapsed], "collapsed")
+            _of_models(collapsed, [int(m.collapsed.sum()) for m in collapsed], "did not train")
         )
     failed = [model for model in models if model.failed]
     if failed:

@@ -1,4 +1,4 @@
-"""Runs that learnt nothing: told apart from the others, and never averaged with them."""
+"""Runs that learnt nothing: distinguished from the others, and never averaged with them."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Records -> what the models achieved and which of them can be told apart. No torch here."""
+"""Records -> what the models achieved and which of them can be distinguished. No torch here."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -257,6 +257,14 @@ class ModelRuns:
         counted = len(self.finished) - int(self.collapsed.sum())
         return str(total) if counted == total else f"{counted} of {total}"
 
+    @property
+    def lost(self) -> str | None:
+        """``2 of 10 runs did not train``, and how many failed; None where all trained."""
+        total = len(self.finished) + len(self.failed)
+        counts = {"did not train": int(self.collapsed.sum()), "failed": len(self.failed)}
+        told = [f"{count} of {total} runs {what}" for what, count in counts.items() if count]
+        return "; ".join(told) or None
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -269,7 +277,7 @@ class Pair:
 
     @property
     def differ(self) -> bool:
-        """Whether the two can be told apart."""
+        """Whether the two can be distinguished."""
         return self.difference.differ
 
     @property
@@ -285,9 +293,9 @@ class Floor:
     chance: float | None
     """Accuracy of guessing, 1 / number of labels; None of any other measure."""
     above_chance: bool
-    """Whether it is told apart from guessing, upwards; a test of the floor's family."""
+    """Whether it is distinguished from guessing, upwards; a test of the floor's family."""
     below_chance: bool
-    """Whether it is told apart from guessing, downwards, and right less than half as often."""
+    """Whether it is distinguished from guessing, downwards, and right less than half as often."""
     label: str
     """The answer: the commonest class or set of labels of the training examples, or their mean."""
     value: float | None
@@ -302,7 +310,7 @@ class Floor:
 
     @property
     def above_majority(self) -> bool:
-        """Whether it is told apart from always answering ``label``, upwards."""
+        """Whether it is distinguished from always answering ``label``, upwards."""
         return self.majority is not None and self.majority.mean > 0 and self.p_majority < ALPHA
 
 
@@ -319,7 +327,7 @@ class Standing:
     best: list[str]
     """The 95 % confidence set for the best; empty where models answered different examples."""
     letters: dict[str, str]
-    """Model -> groups; models that share a letter cannot be told apart."""
+    """Model -> groups; models that share a letter cannot be distinguished."""
     floors: dict[str, Floor]
     table: Table | None
     """Answers of all that have a result; None where models answered different examples."""

@@ -131,9 +131,9 @@ def _notes(comparison: ComparedModels) -> list[str]:
         f"{what}.",
         f"95 % interval: for the {metric.label} over examples and seeds; how much seeds matter is "
         f"learnt from all rows{_seed_sds(metric, finished)}.",
-        "group: models that share a letter cannot be told apart, which does not say that they are "
-        f"equal (paired differences; Holm's correction, error 5 % for all {len(comparison.pairs)} "
-        "pairs together).",
+        "group: models that share a letter cannot be distinguished, which does not say that they "
+        "are equal (paired differences; Holm's correction, error 5 % for all "
+        f"{len(comparison.pairs)} pairs together).",
         *_about_majority(metric, floor),
         _estimand(finished),
     ]
@@ -276,7 +276,7 @@ def _late_questions(asked: Sequence[Asked]) -> list[str]:
         told = enumerate_names([str(number) for number in dict.fromkeys(numbers)])
         lines.append(
             f"Seeds were added after results were there (to have {told}): whoever goes on until "
-            "models can be told apart is wrong more often than 5 %."
+            "models can be distinguished is wrong more often than 5 %."
         )
     return lines
 
@@ -456,7 +456,7 @@ def _curve_findings(comparison: ComparedModels) -> list[str]:
             if all((first, second) in told[larger] for larger in sizes[number:])
         ]
         lines.append(f"{first} beats {second} from {lasting[0]:,} training examples on.")
-    return lines or [f"With {sizes[-1]:,} training examples no model is told from another."]
+    return lines or [f"With {sizes[-1]:,} training examples no two models can be distinguished."]
 
 
 def _trained(models: Sequence[ModelRuns]) -> list[ClassificationRecord]:

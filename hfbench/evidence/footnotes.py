@@ -43,10 +43,10 @@ def collapse(model: ModelRuns) -> str | None:
         return None
     if count == runs:
         least = 100 * (1 - at_most(0, runs))
-        which = "its only run" if runs == 1 else f"all {runs} runs"
-        return f"{which} collapsed to one answer (rate {least:.0f} % or more)"
+        which = "1 of 1 runs" if runs == 1 else f"{runs} of {runs} runs"
+        return f"{which} did not train but gave one answer (rate {least:.0f} % or more)"
     return (
-        f"{count} of {runs} runs collapsed to one answer ({rate(count, runs)}), the "
+        f"{count} of {runs} runs did not train but gave one answer ({rate(count, runs)}), the "
         f"{model.metric.label} is of the others"
     )
 

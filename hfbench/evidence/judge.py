@@ -70,7 +70,7 @@ class Difference:
 
     @property
     def differ(self) -> bool:
-        """Whether the two can be told apart, with 5 % error for the whole family."""
+        """Whether the two can be distinguished, with 5 % error for the whole family."""
         return self.adjusted_p < ALPHA
 
     @property
@@ -110,7 +110,7 @@ class JudgedRow:
     """Lower end of the 95 % interval, over examples and seeds."""
     high: float
     group: str
-    """Rows that share a letter cannot be told apart; empty if all runs failed."""
+    """Rows that share a letter cannot be distinguished; empty if all runs failed."""
     runs: int
     """That finished, collapsed ones included."""
     collapsed: int
@@ -641,7 +641,7 @@ def intervals(
 
 
 def letters_of(names: Sequence[str], pairs: Iterable[Difference]) -> list[str]:
-    """The letters of rows: two share one where they are not told apart, or were not compared."""
+    """The letters of rows: two share one where they are not distinguished, or were not compared."""
     number = {name: place for place, name in enumerate(names)}
     alike = np.ones((len(names), len(names)), dtype=bool)
     for pair in pairs:

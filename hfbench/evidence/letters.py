@@ -1,4 +1,4 @@
-"""Letters for groups of models that cannot be told apart: a compact letter display."""
+"""Letters for groups of models that cannot be distinguished: a compact letter display."""
 
 from collections.abc import Collection
 
@@ -6,15 +6,15 @@ import numpy as np
 
 
 def group_letters(alike: np.ndarray) -> list[str]:
-    """Letters of each model: two share one just where they cannot be told apart.
+    """Letters of each model: two share one just where they cannot be distinguished.
 
-    Letters are cliques that cover all edges of the graph "cannot be told apart". They are grown one
-    model at a time and made as wide as they go; then what other letters say already is swept away
-    (Piepho 2004; Gramm et al. 2007, who find this close to the fewest).
+    Letters are cliques that cover all edges of the graph "cannot be distinguished". They are grown
+    one model at a time and made as wide as they go; then what other letters say already is swept
+    away (Piepho 2004; Gramm et al. 2007, who find this close to the fewest).
 
     Args:
-        alike: symmetric, whether two models cannot be told apart, shape (models, models); the best
-            first, which has an ``a``.
+        alike: symmetric, whether two models cannot be distinguished, shape (models, models); the
+            best first, which has an ``a``.
 
     Returns:
         For each model its letters; separated by spaces where there are more than 26.

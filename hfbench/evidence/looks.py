@@ -6,7 +6,7 @@ from hfbench.evidence.compared import Standing
 def still_open(standing: Standing) -> set[str]:
     """Names of the models about which something that was asked is not decided yet.
 
-    With questions, those of each pair that cannot be told apart (and are not shown to be
+    With questions, those of each pair that cannot be distinguished (and are not shown to be
     equivalent); without, those that may be the best, if they are more than one.
     """
     if standing.questions:

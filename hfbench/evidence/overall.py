@@ -90,7 +90,7 @@ class PooledPair:
     by_task: list[float]
     """The difference on each task."""
     told_apart: list[int]
-    """On each task whether the two are told apart there: 1 the first is better, -1, or 0."""
+    """On each task whether the two are distinguished there: 1 the first is better, -1, or 0."""
     these: Difference | None
     """The mean over these tasks; None where measures of different scales have none."""
     like_these: Difference | None

@@ -69,11 +69,11 @@ def _about_these(overall: Overall) -> str:
         return f"{leads}; no other model has a result on each."
     alike = [pair.second for pair in pairs if pair.these and not pair.these.differ]
     if alike:
-        return f"{leads}; it cannot be told from {few_names(alike)} there."
+        return f"{leads}; it cannot be distinguished from {few_names(alike)} there."
     nearest = pairs[0].these
     assert nearest is not None
     return (
-        f"{leads}; it is told apart from every other model, and the next, {pairs[0].second}, is "
+        f"{leads}; it is distinguished from every other model, and the next, {pairs[0].second}, is "
         f"{points(nearest.mean, nearest.family_low, nearest.family_high)} below."
     )
 
@@ -137,7 +137,7 @@ def _notes(overall: Overall) -> list[str]:
         notes.append(
             "Mean: over these tasks, each with the same weight; its interval counts the examples "
             "and seeds of every task, and the tasks as given. Models that share a letter (group) "
-            "cannot be told apart by it, with 5 % error for all pairs together (Holm)."
+            "cannot be distinguished by it, with 5 % error for all pairs together (Holm)."
         )
     notes.append(
         "Rank: 1 is the best on a task, equal models share theirs; the interval shows how the "
@@ -214,12 +214,12 @@ def _pooled_notes(overall: Overall) -> list[str]:
     ]
     if any(pair.these and pair.these.withheld for pair in overall.pairs):
         notes.append(
-            "Not told: on some task the models have one run each, and nothing shows how much seeds "
-            "matter there."
+            "Not known: on some task the models have one run each, and nothing shows how much "
+            "seeds matter there."
         )
     if len(overall.tasks) < FEWEST_TASKS:
         notes.append(
-            f"Over tasks like these: not told. With {len(overall.tasks)} tasks the spread of the "
+            f"Over tasks like these: not known. With {len(overall.tasks)} tasks the spread of the "
             "differences between tasks, which decides it, is hardly known; "
             f"{FEWEST_TASKS} tasks or more are needed."
         )
@@ -232,8 +232,8 @@ def _pooled_notes(overall: Overall) -> list[str]:
         )
     notes.append(
         "Intervals and p are those of all pairs together (Holm), for each of the two questions; "
-        "they leave out 0 just where the two models are told apart. Better on: tasks with the "
-        "higher value, and in brackets those on which the two are told apart."
+        "they leave out 0 just where the two models are distinguished. Better on: tasks with the "
+        "higher value, and in brackets those on which the two are distinguished."
     )
     return notes
 
@@ -266,6 +266,6 @@ def _f_text(value: float) -> str:
 
 
 def told_apart(pair: PooledPair) -> str:
-    """On how many tasks each is better, and told apart: ``2:1 (1:0)``."""
+    """On how many tasks each is better, and distinguished: ``2:1 (1:0)``."""
     up, down = pair.told_apart.count(1), pair.told_apart.count(-1)
     return f"{pair.wins}:{pair.losses} ({up}:{down})"

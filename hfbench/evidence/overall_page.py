@@ -8,10 +8,11 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from hfbench.evidence.figures import WIDE, WIDTH
 from hfbench.evidence.overall_findings import OverallFindings
 from hfbench.evidence.overall_plots import draw_overall
 from hfbench.evidence.overall_table import matrix, overall_table, pairs_table, shown_pairs
-from hfbench.evidence.page import inline_svg
+from hfbench.evidence.page import both_widths
 from hfbench.system.files import atomic
 
 
@@ -39,7 +40,7 @@ def render_overall(findings: OverallFindings, folder: Path) -> str:
         told=[bool(pair.these and pair.these.differ) for pair in shown],
         left_out=len(overall.pairs) - len(shown),
         below=[t.name for t in overall.tasks if (folder / t.name / "records").is_dir()],
-        plots={plot.name: (plot, inline_svg(plot)) for plot in draw_overall(overall)},
+        plots=both_widths(draw_overall(overall, WIDE), draw_overall(overall, WIDTH)),
         script=Markup(script),  # ours; its hash is in the page's security policy
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup((templates / "report.css").read_text("utf-8")),

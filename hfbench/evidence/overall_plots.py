@@ -9,24 +9,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from hfbench.evidence.overall import Overall, TaskResults
-from hfbench.evidence.overall_findings import FAILED, has_failed, mean_title
-from hfbench.evidence.overall_table import value_text
-from hfbench.evidence.plots import (
+from hfbench.evidence.figures import (
+    ACCENT,
     FAINT,
     INK,
-    PALETTE,
     STYLE,
     WIDTH,
     Plot,
     cut,
     explain,
+    few,
+    rows_of_dots,
+    short,
     write_figures,
 )
+from hfbench.evidence.overall import Overall, TaskResults
+from hfbench.evidence.overall_findings import FAILED, has_failed, mean_title
+from hfbench.evidence.overall_table import value_text
 from hfbench.evidence.words import decimal, enumerate_names
 
-_NAME = 24
-"""Letters of a model's name that fit."""
 _TASK = 16
 """Letters of a task's."""
 _CELL = 0.62
@@ -35,12 +36,13 @@ _DARKEST = 0.6
 """Of a cell's colour, 1 being opaque: letters on it stay readable, dark or light."""
 
 
-def draw_overall(overall: Overall) -> list[Plot]:
-    """All figures."""
+def draw_overall(overall: Overall, width: float = WIDTH) -> list[Plot]:
+    """All figures, so many inches wide or, with many tasks, wider."""
     with mpl.rc_context(STYLE):
-        means = [_means(overall)] if overall.has_mean else []
-        ranks = [_ranks(overall)] if len(overall.complete) > 1 else []
-        return [_heat_map(overall), *means, *ranks]
+        compared = len(overall.complete) > 1
+        means = [_means(overall, width)] if overall.has_mean and compared else []
+        ranks = [_ranks(overall, width)] if compared else []
+        return [_heat_map(overall, width), *means, *ranks]
 
 
 def write_overall_plots(overall: Overall, folder: Path) -> list[Path]:
@@ -48,9 +50,9 @@ def write_overall_plots(overall: Overall, folder: Path) -> list[Path]:
     return write_figures(draw_overall(overall), folder)
 
 
-def _heat_map(overall: Overall) -> Plot:
+def _heat_map(overall: Overall, least: float) -> Plot:
     models, tasks = [row.model for row in overall.rows], overall.tasks
-    width = max(WIDTH, 1.9 + _CELL * len(tasks))
+    width = max(least, 1.9 + _CELL * len(tasks))
     figure = Figure(figsize=(width, 0.3 * len(models) + 1.3))
     axes = figure.subplots()
     said = []
@@ -70,12 +72,12 @@ def _heat_map(overall: Overall) -> Plot:
         rotation=35 if turned else 0, ha="left" if turned else "center",
     )  # fmt: skip
     axes.xaxis.tick_top()
-    axes.set_yticks(range(len(models)), [cut(model, _NAME) for model in models])
+    axes.set_yticks(range(len(models)), [short(model, width) for model in models])
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
     explain(figure, "stronger colour: better, from the worst to the best model of each task")
-    return Plot("tasks", f"Every model on every task. Best on {'; '.join(said)}.", figure)
+    return Plot("tasks", f"Every model on every task. Best on {few(said)}.", figure)
 
 
 def _cell(axes: Axes, column: int, row: int, task: TaskResults, model: str, share: float) -> None:
@@ -85,7 +87,7 @@ def _cell(axes: Axes, column: int, row: int, task: TaskResults, model: str, shar
         return
     axes.add_patch(
         Rectangle(
-            (column - 0.48, row - 0.46), 0.96, 0.92, lw=0, facecolor=PALETTE[0],
+            (column - 0.48, row - 0.46), 0.96, 0.92, lw=0, facecolor=ACCENT,
             alpha=0.04 + (_DARKEST - 0.04) * float(share),
         )
     )  # fmt: skip
@@ -105,35 +107,35 @@ def _places(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), np.nan, 1.0 if high == low else (values - low) / (high - low))
 
 
-def _means(overall: Overall) -> Plot:
+def _means(overall: Overall, width: float) -> Plot:
     rows = [row for row in overall.rows if row.mean]
-    figure, axes = _rows_of_dots(len(rows))
+    figure, axes = rows_of_dots(width, len(rows), 0.36)
     said = []
     for place, row in enumerate(rows):
         assert row.mean is not None
         low, high = 100 * row.mean.low, 100 * row.mean.high
-        axes.plot([low, high], [place, place], color=PALETTE[0], lw=2)
-        axes.plot(100 * row.mean.value, place, "o", color=PALETTE[0], ms=6)
+        axes.plot([low, high], [place, place], color=ACCENT, lw=2)
+        axes.plot(100 * row.mean.value, place, "o", color=ACCENT, ms=6)
         said.append(f"{row.model} {decimal(row.mean.value)} ({low:.1f} to {high:.1f})")
-    axes.set_yticks(range(len(rows)), [cut(row.model, _NAME) for row in rows])
+    axes.set_yticks(range(len(rows)), [short(row.model, width) for row in rows])
     axes.set_xlabel(mean_title(overall))
     explain(figure, f"mean over these {len(overall.tasks)} tasks with its 95 % interval")
-    return Plot("mean", f"{mean_title(overall)} over these tasks: {'; '.join(said)}.", figure)
+    return Plot("mean", f"{mean_title(overall)} over these tasks: {few(said)}.", figure)
 
 
-def _ranks(overall: Overall) -> Plot:
+def _ranks(overall: Overall, width: float) -> Plot:
     rows = sorted(
         (row for row in overall.rows if row.rank),
         key=lambda row: (row.rank.value if row.rank else 0.0, row.model),
     )
-    figure, axes = _rows_of_dots(len(rows))
+    figure, axes = rows_of_dots(width, len(rows), 0.36)
     said = []
     for place, row in enumerate(rows):
         assert row.rank is not None
-        axes.plot([row.rank.low, row.rank.high], [place, place], color=PALETTE[0], lw=2)
-        axes.plot(row.rank.value, place, "o", color=PALETTE[0], ms=6)
+        axes.plot([row.rank.low, row.rank.high], [place, place], color=ACCENT, lw=2)
+        axes.plot(row.rank.value, place, "o", color=ACCENT, ms=6)
         said.append(f"{row.model} {row.rank.value:.2f}")
-    axes.set_yticks(range(len(rows)), [cut(row.model, _NAME) for row in rows])
+    axes.set_yticks(range(len(rows)), [short(row.model, width) for row in rows])
     axes.set_xlim(0.8, len(rows) + 0.2)
     axes.set_xticks(range(1, len(rows) + 1))
     axes.set_xlabel("average rank (1 is the best)")
@@ -149,13 +151,4 @@ def _ranks(overall: Overall) -> Plot:
             "more than the axis has left"
         )
     explain(figure, how)
-    return Plot("ranks", f"Average rank over the tasks: {'; '.join(said)}.", figure)
-
-
-def _rows_of_dots(number: int) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, 0.34 * number + 1.1))
-    axes = figure.subplots()
-    axes.set_ylim(number - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    return figure, axes
+    return Plot("ranks", f"Average rank over the tasks: {few(said)}.", figure)

@@ -244,7 +244,7 @@ def _difference_texts(found: Difference | None) -> list[str]:
     if found is None:
         return ["", "", ""]
     if found.withheld:
-        return [decimal(found.mean, "+.1f"), "not told", ""]
+        return [decimal(found.mean, "+.1f"), "not known", ""]
     interval = f"{decimal(found.family_low, '+.1f')} to {decimal(found.family_high, '+.1f')}"
     return [decimal(found.mean, "+.1f"), interval, p_text(found.adjusted_p).removeprefix("p ")]
 

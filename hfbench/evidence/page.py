@@ -17,6 +17,8 @@ from markupsafe import Markup
 
 from hfbench.evidence.classes import MEASURES, ClassRow
 from hfbench.evidence.compared import ComparedModels, ModelRuns
+from hfbench.evidence.families import FAMILIES
+from hfbench.evidence.figures import ACCENT, FAINT, INK, WIDE, WIDTH, Plot, save_figure
 from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
 from hfbench.evidence.flips import (
     FlipCounts,
@@ -27,7 +29,7 @@ from hfbench.evidence.flips import (
     find_flips,
     right_label,
 )
-from hfbench.evidence.plots import FAINT, INK, PAIRS, PALETTE, Plot, draw_plots, save_figure
+from hfbench.evidence.plots import PAIRS, draw_plots
 from hfbench.evidence.stats import VarianceSplit
 from hfbench.evidence.table import (
     COST,
@@ -46,6 +48,8 @@ from hfbench.system.files import atomic
 
 _MATRIX = 30
 """Classes of which a matrix can be read."""
+_UNFOLDED = 4
+"""Models whose matrices fit a page beside the rest."""
 _LISTED = 100
 """Flipped examples that are listed for a pair of models."""
 
@@ -84,6 +88,31 @@ class _FlipTable:
     """By label and, where there are texts, by length."""
     lines: list[_FlipLine]
     left_out: int
+
+    @property
+    def fixed(self) -> str:
+        """Of one run on average, and the range of the runs."""
+        return _mean_and_range([test.only_first for test in self.flips.by_seed])
+
+    @property
+    def broken(self) -> str:
+        """As ``fixed``."""
+        return _mean_and_range([test.only_second for test in self.flips.by_seed])
+
+    @property
+    def stable_fixed(self) -> int:
+        """Examples that every run fixes."""
+        return int((self.flips.fixed == len(self.flips.seeds)).sum())
+
+    @property
+    def stable_broken(self) -> int:
+        """Examples that every run breaks."""
+        return int((self.flips.broken == len(self.flips.seeds)).sum())
+
+
+def _mean_and_range(counts: list[int]) -> str:
+    mean = f"{np.mean(counts):.0f}"
+    return mean if len(set(counts)) == 1 else f"{mean} ({min(counts)}-{max(counts)})"
 
 
 def write_report(findings: Findings, results: Path, texts: Mapping[str, str] | None = None) -> Path:
@@ -125,7 +154,7 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         confidence=text_table(rows, [metric.name for metric in comparison.columns], {}),
         curve=curve_table(comparison) if comparison.curve else None,
         tuning=tuning_table(comparison, comparison.tuning) if comparison.tuning else None,
-        plots={plot.name: (plot, inline_svg(plot)) for plot in draw_plots(comparison)},
+        plots=both_widths(draw_plots(comparison, WIDE), draw_plots(comparison, WIDTH)),
         pairs_fit=len(comparison.pairs) <= PAIRS,
         variances=_variances(comparison),
         class_rows=[
@@ -141,6 +170,7 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
             for model in comparison.finished
             if model.kind == "single_label_classification" and model.logits.shape[-1] <= _MATRIX
         ],
+        unfolded=_UNFOLDED,
         flips=_flip_tables(comparison, texts),
         with_texts=texts is not None,
         records=_records(comparison),
@@ -148,6 +178,14 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup((folder / "report.css").read_text("utf-8")),
     )
+
+
+def both_widths(wide: list[Plot], narrow: list[Plot]) -> dict[str, tuple[str, Markup, Markup]]:
+    """Name -> description, the figure as wide as the page, and the one for a phone."""
+    return {
+        one.name: (one.alt, inline_svg(one), inline_svg(other))
+        for one, other in zip(wide, narrow, strict=True)
+    }
 
 
 def inline_svg(plot: Plot) -> Markup:
@@ -162,9 +200,10 @@ def inline_svg(plot: Plot) -> Markup:
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
     # numbered by matplotlib in every figure anew; those that are referred to are hashes
     svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)
-    for number, colour in enumerate(PALETTE):
-        svg = svg.replace(colour, f"var(--model-{number})")
-    svg = svg.replace(INK, "currentColor").replace(FAINT, "var(--faint)")
+    for family in FAMILIES:
+        svg = svg.replace(family.color, f"var(--{family.name})")
+    for colour, name in ((INK, "currentColor"), (FAINT, "var(--faint)"), (ACCENT, "var(--accent)")):
+        svg = svg.replace(colour, name)
     svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1 LABEL>", svg, count=1)
     label = Markup('role="img" aria-label="{}" xmlns="http://www.w3.org/2000/svg" {}').format(
         plot.alt, Markup('xmlns:xlink="http://www.w3.org/1999/xlink"')

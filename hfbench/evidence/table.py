@@ -43,7 +43,7 @@ class Row:
     """Lower end of the 95 % interval over examples and seeds."""
     high: float | None
     group: str
-    """Models that share a letter cannot be told apart."""
+    """Models that share a letter cannot be distinguished."""
     may_be_best: bool | None
     """Whether it is in the 95 % confidence set for the best."""
     seed_sd: float | None
@@ -53,7 +53,7 @@ class Row:
     p_majority: float | None
     """After Holm, for all rows against it and against guessing; None where nothing is claimed."""
     above_chance: bool | None
-    """Told apart from guessing, upwards; None for a measure other than the accuracy."""
+    """Distinguished from guessing, upwards; None for a measure other than the accuracy."""
     runs: int
     failed: int
     collapsed: int

@@ -75,7 +75,7 @@ class Tuning:
     -> why."""
 
     def loses_by_choice(self, pair: Pair) -> bool:
-        """Whether the two are told apart, and would not be, were the choice counted as chance."""
+        """Whether the two are distinguished, and would not be if the choice counted as chance."""
         found = pair.difference
         if not found.differ:
             return False

@@ -72,7 +72,7 @@ def tuning_notes(comparison: ComparedModels, tuning: Tuning) -> list[str]:
     if lost:
         names = [f"{pair.first.name} and {pair.second.name}" for pair in lost]
         lines.append(
-            f"Told apart with these settings, and not if settings were chosen anew: "
+            f"Distinguished with these settings, and not if settings were chosen anew: "
             f"{few_names(names)}."
         )
     if len(tuning.searches) > 1:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hfbench.evidence.plots import INK, STYLE, WIDTH, Plot, cut, explain, write_figures
+from hfbench.evidence.figures import INK, STYLE, WIDTH, Plot, cut, explain, write_figures
 from hfbench.generation.table import token_text, visible
 
 if TYPE_CHECKING:

@@ -198,7 +198,7 @@ def place(run: PublishedRun) -> str:
     parts = [
         f"is beaten by {enumerate_names(better)}" if better else "",
         f"beats {enumerate_names(worse)}" if worse else "",
-        f"cannot be told from {enumerate_names(alike)}" if alike else "",
+        f"cannot be distinguished from {enumerate_names(alike)}" if alike else "",
     ]
     found = enumerate_names([part for part in parts if part])
     place = f"By mean {run.metric.label} over its seeds {name} is number {rank} of {len(finished)}"

@@ -59,7 +59,7 @@ class Recipe(Section):
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     """A list; or ``{at_most: 10, looks: [3, 5, 10]}``: seeds 0 to 9, of which each model runs 3,
     then five and ten if it is still in question. The comparison looks at its results after 3 and 5
-    seeds, and goes on with the models that a question cannot yet tell apart, or without questions
+    seeds, and goes on with the models that a question cannot yet distinguish, or without questions
     those that may be the best. The error allowed is shared by the looks: 5 % for all of them."""
     looks: list[PositiveInt] = []
     """How many seeds there are at each look; written as a part of ``seeds``."""

@@ -197,7 +197,7 @@ def as_page(folder: Path) -> str:
         "<!-- rendered from cross_validation.json by recipes/simulations/cross_validation.py; do "
         "not edit -->",
         f"{tables} tables a row, of two equally good models on new data each. Percentages: how "
-        "often a 95 % interval holds the true accuracy, and how often the two are told apart, "
+        "often a 95 % interval holds the true accuracy, and how often the two are distinguished, "
         "wrongly. *none* takes answers for independent, *hfbench* multiplies the variance over "
         f"examples by {evidence.INFLATION:g}, and *Nadeau and Bengio* by 1 + k / (k - 1) for k "
         "folds. *variance*: of the accuracy over tables, in units of that of as many independent "
@@ -241,7 +241,7 @@ def as_claims(folder: Path) -> str:
             values = [100 * one["found"][name][what] for one in settings]
             shown.append(f"{min(values):.1f} to {max(values):.1f} %")
         rows.append([*shown, f"{100 * np.mean([s['found'][name]['width'] for s in settings]):.1f}"])
-    header = ["factor", "an accuracy is covered", "equal models told apart", "width, points"]
+    header = ["factor", "an accuracy is covered", "equal models distinguished", "width, points"]
     return markdown.table(header, rows)
 
 

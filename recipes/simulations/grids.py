@@ -244,8 +244,8 @@ GRIDS = {
     ),
     "collapse": Grid(
         "six equal rows, a fifth of all runs collapses",
-        "65 % each but for runs that answer one class, which are told apart from the others; 240 "
-        "and 872 examples, seeds that vary by 3 points.",
+        "65 % each but for runs that answer one class, which are distinguished from the others; "
+        "240 and 872 examples, seeds that vary by 3 points.",
         [
             _latent(
                 f"{runs} runs, {examples} examples",

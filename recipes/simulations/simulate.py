@@ -34,7 +34,7 @@ class Found:
     """What the tables of a setting gave; shares are fractions in [0, 1], widths too."""
 
     any_wrong_claim: float
-    """Tables in which rows are told apart that are equal, or in the wrong order."""
+    """Tables in which rows are distinguished that are equal, or in the wrong order."""
     best_left_out: float
     """Tables whose set for the best lacks the best (any of those that are equally good)."""
     difference_covered: float

@@ -84,9 +84,9 @@ class Study:
         return f"{decimal(found.mean, '+.1f')} points ({low} to {high})"
 
     def relation(self, first: str, second: str, step: str = "05_sst2") -> str:
-        """``is better than``, ``is worse than``, ``cannot be told from``; among the questions."""
+        """``is better than``, ``is worse than`` or ``cannot be distinguished from``, if asked."""
         if not self._pair(first, second, step).differ:
-            return "cannot be told from"
+            return "cannot be distinguished from"
         return f"is {'better' if self.paired(first, second, step).mean > 0 else 'worse'} than"
 
     def beats(self, first: str, second: str, examples: int, step: str = "05_sst2") -> str:

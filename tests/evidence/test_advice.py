@@ -27,6 +27,6 @@ def test_the_training_loss_says_in_which_direction(tmp_path, write_record, losse
     write_record(tmp_path, "stuck", 0, right, curves=points(*losses))
     write_record(tmp_path, "good", 0, [True] * 60, curves=points(0.69, 0.1))
     marks = footnotes(load_comparison(tmp_path))
-    assert "collapsed" in marks["stuck"]
+    assert "did not train" in marks["stuck"]
     assert (told or "try a ") in marks["stuck"] if told else "try a " not in marks["stuck"]
     assert "try a " not in marks.get("good", "")

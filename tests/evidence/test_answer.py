@@ -18,7 +18,7 @@ FAILURE = Failure(type="E", message="m", step=None)
 
 
 def draw(seed, share, runs=1, n=200):
-    """Answers that share the difficulty of the examples, so that pairs can be told apart."""
+    """Answers that share the difficulty of the examples, so that pairs can be distinguished."""
     difficulty = np.random.default_rng(0).random(n)
     own = np.random.default_rng(seed).random((runs, n))
     return 0.7 * difficulty + 0.3 * own < share
@@ -68,8 +68,8 @@ def test_a_single_model_and_none(tmp_path, write_record):
     assert findings_of(tmp_path).answer == ["No run of any model finished."]
     write_record(tmp_path, "two", 0, np.arange(50) < 30)
     assert findings_of(tmp_path).answer == [
+        'No model is shown to beat always answering "y".',
         "two is the most accurate (60.0 %); there is no other model to compare it with.",
-        'No model is shown to be better than always answering "y".',
         "1 of 1 runs of one failed.",
     ]
 
@@ -81,8 +81,8 @@ def test_questions_come_first_and_are_their_own_family(results):
     assert findings.question == "Is fair better than alike on d/s?"
     low, high = (100 * pair.difference.family_low, 100 * pair.difference.family_high)
     assert findings.answer[0] == (
-        f"fair cannot be told from alike: that it is worse by more than {-low:.1f} points, or "
-        f"better by more than {high:.1f} points, is excluded."
+        f"fair cannot be distinguished from alike: that it is worse by more than {-low:.1f} "
+        f"points, or better by more than {high:.1f} points, is excluded."
     )
     assert len(findings.answer) == 3
 
@@ -150,10 +150,11 @@ def test_every_sentence_is_true_of_the_table(
     _check_the_best(" ".join(findings.answer), comparison, table)
     _check_the_floor(" ".join(findings.answer), comparison, table)
     for name, row in table.items():
-        lost = [(row.collapsed, "collapsed"), (row.failed, "failed")]
-        for count, what in lost:
+        lost = [("collapsed", "did not train"), ("failed", "failed")]
+        for field, what in lost:
+            count = getattr(row, field)
             said = f"{count} of {row.runs + row.failed} runs of {name}"
-            models = sum(bool(getattr(r, what)) for r in table.values())
+            models = sum(bool(getattr(r, field)) for r in table.values())
             parts = [part for part in findings.answer[-1].split("; ") if what in part]
             assert any(said in part for part in parts) == (count > 0 and models <= 3)
         # a share of letters is what the pairs say
@@ -163,8 +164,12 @@ def test_every_sentence_is_true_of_the_table(
 
 
 def _check_the_best(text, comparison, table):
-    said = re.search(r"(\S+) is the most accurate \((\d+\.\d) %\)(.*?)\.(?: |$)", text)
-    name, percent, rest = said.groups()
+    said = re.search(r"(\S+) is the most accurate \((\d+\.\d) %(.*?)\)(.*?)\.(?: |$)", text)
+    name, percent, lost, rest = said.groups()
+    row = table[name]
+    assert (f"{row.collapsed} of {row.runs + row.failed} runs did not train" in lost) == bool(
+        row.collapsed
+    )
     assert table[name].value == max(row.value for row in table.values())
     assert percent == f"{100 * table[name].value:.1f}"
     in_set = [row.model for row in table.values() if row.may_be_best]
@@ -187,7 +192,7 @@ def _check_the_floor(text, comparison, table):
         said = re.search(r'answering "y"; (.*?) do(?:es)? just that', text)
         named = set(re.findall(r"m\d", said.group(1))) if said else set()
         assert named == same & trained
-    elif "No model is shown to be better" in text:
+    elif "No model is shown to beat" in text:
         assert not better
     elif "are not shown" in text or "is not shown" in text:
         said = re.search(r"\. ([^.]*?) (?:is|are) not shown", f". {text}").group(1)

@@ -9,7 +9,7 @@ from hfbench.evidence.stats import holm
 
 
 def draw(seed, share, runs=1, n=200):
-    """Answers that share the difficulty of the examples, so that pairs can be told apart."""
+    """Answers that share the difficulty of the examples, so that pairs can be distinguished."""
     difficulty = np.random.default_rng(0).random(n)
     own = np.random.default_rng(seed).random((runs, n))
     return 0.7 * difficulty + 0.3 * own < share
@@ -125,7 +125,7 @@ def test_a_learning_curve_says_from_how_many_examples_on_which_model_wins(tmp_pa
     for path in (tmp_path / "records").glob("*n810*"):
         path.unlink()
     assert Findings.of(load_comparison(tmp_path)).curve[:-1] == [
-        "With 90 training examples no model is told from another."
+        "With 90 training examples no two models can be distinguished."
     ]
 
 
@@ -136,8 +136,8 @@ def test_every_row_that_always_gives_the_commonest_class_is_the_floor(results, w
     assert comparison.floors["collapsed"].majority is None
     assert comparison.floors["floor"].majority is None
     assert comparison.letters["collapsed"] == comparison.letters["floor"]
-    # its table has three models that are told from the floor, and one that is the floor
+    # its table has three models that are distinguished from the floor, and one that is the floor
     assert Findings.of(comparison).answer[1:] == [
         'Every other model is better than always answering "y"; collapsed does just that.',
-        "2 of 2 runs of collapsed collapsed.",
+        "2 of 2 runs of collapsed did not train.",
     ]

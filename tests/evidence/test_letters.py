@@ -7,7 +7,7 @@ from hfbench.evidence.letters import group_letters
 
 
 def alike_by(pairs, number):
-    """Models that cannot be told apart, by the pairs that can."""
+    """Models that cannot be distinguished, by the pairs that can."""
     alike = np.ones((number, number), dtype=bool)
     for i, j in pairs:
         alike[i, j] = alike[j, i] = False
@@ -15,7 +15,7 @@ def alike_by(pairs, number):
 
 
 def intervals(rng, number):
-    """Models in the order of their means, of which near ones mostly cannot be told apart."""
+    """Models in the order of their means, of which near ones mostly cannot be distinguished."""
     means = np.sort(rng.normal(size=number))[::-1]
     width = 0.4 + 0.5 * rng.random((number, number))
     alike = np.abs(means[:, None] - means) < (width + width.T) / 2

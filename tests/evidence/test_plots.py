@@ -1,4 +1,6 @@
 import itertools
+import re
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -7,7 +9,9 @@ from matplotlib.text import Text
 from PIL import Image
 
 from hfbench.evidence.comparison import load_comparison
-from hfbench.evidence.plots import PALETTE, draw_plots, pareto_front, write_plots
+from hfbench.evidence.families import CHECKPOINT, CONTROL, FAMILIES, OUTSIDE, SCRATCH, family_of
+from hfbench.evidence.figures import ACCENT, FAINT, INK, WIDE, WIDTH
+from hfbench.evidence.plots import draw_plots, pareto_front, write_plots
 
 
 @pytest.fixture
@@ -22,8 +26,7 @@ def results(tmp_path, write_record):
 
 def test_every_figure_is_written_as_png_and_svg_the_same_each_time(results, tmp_path):
     paths = write_plots(load_comparison(results), tmp_path / "plots")
-    names = ["accuracy", "differences", "training_loss", "training_accuracy", "learning_curve",
-             "reliability", "cost"]  # fmt: skip
+    names = ["accuracy", "training_loss", "training_accuracy", "learning_curve", "cost"]
     assert [path.name for path in paths] == [f"{n}.{e}" for n in names for e in ("png", "svg")]
     first = [path.read_bytes() for path in paths]
     write_plots(load_comparison(results), tmp_path / "plots")
@@ -56,12 +59,83 @@ def test_descriptions_state_the_finding(results):
     assert "from 20 to 80 training examples" in plots["learning_curve"]
 
 
-def test_a_model_has_one_colour_in_all_figures(results, tmp_path):
-    write_plots(load_comparison(results), tmp_path / "plots")
+def test_colours_tell_the_family_in_all_figures(results, write_record, tmp_path):
+    checkpoint = {"models": [{"name": "theirs", "model_name_or_path": "a/b"}]}
+    for size in (20, 80):
+        for seed in range(2):
+            right = np.arange(80) % 3 > 0
+            write_record(results, "theirs", seed, right, train_size=size, settings=checkpoint)
+    comparison = load_comparison(results)
+    assert {m.name: family_of(m) for m in comparison.models} == {
+        "mine": SCRATCH, "theirs": CHECKPOINT
+    }  # fmt: skip
+    write_plots(comparison, tmp_path / "plots")
     for name in ("accuracy", "training_loss", "learning_curve", "cost"):
         svg = (tmp_path / "plots" / f"{name}.svg").read_text("utf-8")
-        assert PALETTE[0] in svg
-        assert PALETTE[1] in svg
+        for family in (SCRATCH, CHECKPOINT):
+            assert family.color in svg
+            assert family.title in svg
+        assert not any(other.color in svg for other in (CONTROL, OUTSIDE))
+
+
+def test_models_of_one_family_have_a_panel_each_and_other_marks(results):
+    plots = {plot.name: plot.figure for plot in draw_plots(load_comparison(results))}
+    assert len([axes for axes in plots["training_loss"].axes if axes.get_visible()]) == 2
+    (axes,) = plots["cost"].axes
+    marks = [line.get_marker() for line in axes.lines if line.get_marker() != "None"]
+    assert len({*marks}) == 2
+
+
+def contrast(one, other):
+    """As WCAG 2 defines it, of two colours ``#rrggbb``."""
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted([luminance(one), luminance(other)], reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_all_that_is_drawn_can_be_seen_on_light_and_dark_pages():
+    css = (files("hfbench.evidence") / "templates" / "report.css").read_text("utf-8")
+    light, dark = (css.split("prefers-color-scheme: dark")[part] for part in (0, 1))
+    for block, paper in ((light, "#ffffff"), (dark, "#14181d")):
+        colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", block.partition("@media")[0]))
+        assert colours["paper"] == paper
+        for name in ("faint", "accent", *(family.name for family in FAMILIES)):
+            assert contrast(colours[name], paper) >= 3, (name, paper)
+    for colour in (INK, FAINT, ACCENT, *(family.color for family in FAMILIES)):
+        assert contrast(colour, "#ffffff") >= 3
+
+
+def test_of_a_single_point_there_is_no_figure(tmp_path, write_record):
+    point = {"step": 5, "epoch": 1.0, "loss": 0.75, "accuracy": 0.5}
+    write_record(tmp_path, "one", 0, np.arange(80) < 60, curves={"validation": [point]})
+    assert draw_plots(load_comparison(tmp_path)) == []
+    write_record(tmp_path, "floor", None, np.arange(80) % 2 == 1, control=True)
+    names = [plot.name for plot in draw_plots(load_comparison(tmp_path))]
+    assert names == ["accuracy", "cost"]
+
+
+def test_the_chart_says_how_many_runs_did_not_train(tmp_path, write_record):
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        write_record(tmp_path, "fine", seed, rng.random(80) < 0.9)
+        write_record(
+            tmp_path, "odd", seed, rng.random(80) < 0.7 if seed else np.arange(80) % 2 == 1
+        )
+    plot = draw_plots(load_comparison(tmp_path))[0]
+    labels = [text.get_text() for text in plot.figure.axes[0].get_yticklabels()]
+    assert labels == ["fine", "odd\n1 of 3 runs did not train"]
+    assert plot.alt.endswith("1 of 3 runs did not train.")
+
+
+def test_a_page_has_figures_as_wide_as_itself_and_as_a_phone(results):
+    comparison = load_comparison(results)
+    for width in (WIDTH, WIDE):
+        assert {p.figure.get_figwidth() for p in draw_plots(comparison, width)} == {width}
 
 
 def test_nothing_finished_is_no_figure(tmp_path, write_record):
@@ -109,5 +183,5 @@ def test_runs_without_a_common_epoch_have_no_curve(tmp_path, write_record):
     for seed in range(2):
         point = {"step": 5, "epoch": 0.5 + seed, "loss": 0.75, "accuracy": 0.5}
         write_record(tmp_path, "one", seed, np.ones(8, bool), curves={"validation": [point]})
-    plots = {plot.name: plot for plot in draw_plots(load_comparison(tmp_path))}
-    assert not plots["training_loss"].figure.axes[0].lines
+    names = [plot.name for plot in draw_plots(load_comparison(tmp_path))]
+    assert not [name for name in names if name.startswith("training")]

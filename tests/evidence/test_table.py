@@ -165,7 +165,10 @@ def test_collapsed_runs_are_told_and_not_averaged(results, write_record):
     row = build_rows(load_findings(results))[1]
     assert (row.runs, row.collapsed, row.value) == (4, 1, before)
     text = as_markdown(load_findings(results))
-    told = "1 of 4 runs collapsed to one answer (rate up to 75 %), the accuracy is of the others"
+    told = (
+        "1 of 4 runs did not train but gave one answer (rate up to 75 %), the accuracy is of the "
+        "others"
+    )
     assert f"[1] worse: {told}" in text
     assert "| worse [1] |" in text
     assert "| 3 of 4 |" in text

@@ -207,5 +207,5 @@ def test_the_table_says_what_a_row_is_not(save, write_recipe, tmp_path):
     assert "the outputs of its head (yes, no) were put in the order of the labels" in notes["left"]
     assert "padding changes its predictions" in notes["left"]
     assert notes["right"].startswith(
-        "[2] right: its only run collapsed to one answer (rate 5 % or more)"
+        "[2] right: 1 of 1 runs did not train but gave one answer (rate 5 % or more)"
     )

@@ -14,7 +14,8 @@ import pytest
 from hfbench import load_records
 from hfbench.data.builtin import pets
 from hfbench.evidence.comparison import load_comparison
-from hfbench.evidence.plots import draw_plots, save_figure
+from hfbench.evidence.figures import save_figure
+from hfbench.evidence.plots import draw_plots
 from hfbench.generation.generate import Candidate, Generation, Step
 from hfbench.generation.plot import write_generation_plot
 from hfbench.generation.table import write_generations

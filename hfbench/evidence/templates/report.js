@@ -1,5 +1,5 @@
 "use strict";
-// The page is complete without this: it sorts tables and filters the flips.
+// The page is complete without this: it sorts tables, filters the flips and says what scrolls.
 
 function sortKey(cell) {
   const text = cell.textContent.trim();
@@ -46,4 +46,18 @@ if (filters) {
     }
   };
   filters.addEventListener("change", apply);
+}
+
+const scrolling = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    target.previousElementSibling.hidden = target.scrollWidth <= target.clientWidth + 1;
+  }
+});
+for (const region of document.querySelectorAll(".scroll")) {
+  const hint = document.createElement("p");
+  hint.className = "hint";
+  hint.textContent = "More columns: scroll the table to the right \u2192";
+  hint.hidden = true;
+  region.before(hint);
+  scrolling.observe(region);
 }
