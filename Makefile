@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 # results/quickstart is committed; a run of one's own goes to results/local.
-.PHONY: quickstart test test-slow test-versions check
+.PHONY: quickstart test test-slow test-versions check docs
 
 quickstart: $(VENV)/installed
 	$(BIN)/hfbench compare recipes/quickstart.yaml --results-dir results/local
@@ -33,6 +33,11 @@ build/oldest/installed build/newest/installed: build/%/installed: Makefile | $(V
 	$(BIN)/python -m pip install --quiet --no-deps --target $(@D) \
 		$(if $(filter oldest,$*),$(OLDEST),$(NEWEST))
 	@touch $@
+
+# The documentation as a site, in build/site. Its tools want Python 3.11, so that .venv lacks them.
+docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

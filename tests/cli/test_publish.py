@@ -1,4 +1,4 @@
-"""The verbs as they are typed: what they print, their exit codes, README's lines."""
+"""The verbs as they are typed: what they print, their exit codes, the lines of the docs."""
 
 import re
 import runpy
@@ -12,7 +12,7 @@ import pytest
 from hfbench.cli import app as cli
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "publishing.md").read_text("utf-8")
 
 
 @pytest.fixture
@@ -72,10 +72,10 @@ def test_exit_codes_tell_a_mistake_from_a_failure(call, hub, faults):
 
 
 @pytest.mark.slow  # four proofs
-def test_readmes_lines_run_as_written(call, hub, tmp_path):
+def test_the_docs_lines_run_as_written(call, hub, tmp_path):
     lines = [
         line.split("#")[0].replace("results/local/quickstart", "tiny").strip()
-        for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+        for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S)
         for line in block.splitlines()
         if re.search(r"hfbench (push|verify-push|table hf:)", line)
     ]

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from hfbench import load_comparison, load_recipe
+from hfbench.cli.app import app
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import as_markdown
 
@@ -28,7 +30,7 @@ def commands_of(text):
     return [line.split("#")[0].strip() for line in lines if line.strip()]
 
 
-COMMANDS = commands_of(ALL)
+COMMANDS = [*dict.fromkeys(commands_of(ALL))]
 
 
 def run(command, cwd=ROOT):
@@ -163,9 +165,11 @@ def test_what_is_made_from_records_runs_as_written(tmp_path):
     shutil.copytree(ROOT / "results" / "quickstart", tmp_path / "results" / "quickstart")
     made = [c for c in COMMANDS if " results/quickstart" in c]
     assert len(made) == 5
-    said = [run(command, cwd=tmp_path) for command in made]
-    assert "NLL" in said[1]
-    assert said[-1].startswith("gpt-nano relative to tfidf-logreg:")
+    said = {command: run(command, cwd=tmp_path) for command in made}
+    (columns,) = [command for command in made if "--columns" in command]
+    assert "NLL" in said[columns]
+    (flips,) = [command for command in made if command.startswith("hfbench flips")]
+    assert said[flips].startswith("gpt-nano relative to tfidf-logreg:")
     for name in ("README.md", "accuracy.csv", "accuracy.tex", "report.html", "plots/accuracy.png"):
         assert (tmp_path / "results" / "quickstart" / name).exists()
 
@@ -185,12 +189,57 @@ def test_a_check_runs_as_written():
     assert "39 checks: 38 ok, 0 FAIL, 0 note, 1 skipped" in run(command)
 
 
-def test_other_commands_name_what_there_is():
-    verbs = {command.split()[1] for command in COMMANDS if command.startswith("hfbench ")}
-    shown = run("hfbench --help")
-    assert {"generate", "convert", "pretrain"} <= verbs
-    for verb in verbs:
-        assert f" {verb} " in shown
+# command, or how it begins -> the test that runs it, or one with other names in their place
+TESTED = {
+    "hfbench data reviews.csv": "flows/test_readme.py::test_your_model_and_data_run_as_written",
+    "hfbench compare mine.yaml --dry-run": "flows/test_readme.py::test_your_model_and_data_run",
+    "hfbench plan mine.yaml": "flows/test_readme.py::mine",
+    "hfbench compare mine.yaml": "flows/test_readme.py::mine",
+    "hfbench report results/mine": "flows/test_readme.py::test_your_model_and_data_run",
+    "hfbench verify results/mine": "flows/test_readme.py::test_your_model_and_data_run",
+    "hfbench table results/quickstart": "flows/test_readme.py::test_what_is_made_from_records",
+    "hfbench report results/quickstart": "flows/test_readme.py::test_what_is_made_from_records",
+    "hfbench plots results/quickstart": "flows/test_readme.py::test_what_is_made_from_records",
+    "hfbench flips results/quickstart": "flows/test_readme.py::test_what_is_made_from_records",
+    "hfbench plan recipes/quickstart.yaml": "flows/test_readme.py::test_plans_run_as_written",
+    "hfbench compare recipes/quickstart.yaml": "flows/test_readme.py::test_quickstart_runs",
+    "hfbench pretrain recipes/quickstart.yaml": "flows/test_readme.py::test_quickstart_runs",
+    "hfbench check transformers:LlamaConfig": "flows/test_readme.py::test_a_check_runs",
+    "hfbench list": "flows/test_readme.py::test_what_is_made_from_records",
+    "hfbench --version": "flows/test_readme.py::test_the_version_is_said",
+    # of the Hub, or of files that only a reader has
+    "hfbench check ": "checks/test_checks.py::test_a_failure_is_an_exit_code_by_its_level",
+    "hfbench judge ": "evidence/test_logs.py::test_the_verb_prints_table_and_sentences",
+    "hfbench push ": "cli/test_publish.py::test_the_docs_lines_run_as_written",
+    "hfbench push-results ": "cli/test_publish.py::test_the_docs_lines_run_as_written",
+    "hfbench verify-push ": "cli/test_publish.py::test_the_docs_lines_run_as_written",
+    "hfbench table hf://": "cli/test_publish.py::test_the_docs_lines_run_as_written",
+    "hfbench plan recipes/sst2_1200.yaml": "system/test_hub.py::test_a_cut_down_study_runs",
+    "hfbench compare recipes/sst2_1200.yaml": "system/test_hub.py::test_a_cut_down_study_runs",
+    "hfbench convert ": "models/test_convert.py::test_the_verb_says_what_it_did",
+    "hfbench pretrain recipes/study": "generation/test_generate.py::test_the_command_prints",
+    "hfbench generate ": "generation/test_generate.py::test_the_command_prints",
+}
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("hfbench ")])
+def test_every_command_is_understood_and_has_its_test(command):
+    _, *words = shlex.split(command)
+    if words[0] != "--version":
+        group = get_command(app)
+        name, verb, arguments = group.resolve_command(
+            group.make_context("hfbench", words[:1]), words
+        )
+        verb.make_context(name, arguments)  # raises where it would be refused
+    tests = [test for start, test in TESTED.items() if command.startswith(start)]
+    assert tests, command
+    for test in tests:
+        file, _, function = test.partition("::")
+        assert f"def {function}" in (ROOT / "tests" / file).read_text("utf-8")
+
+
+def test_the_version_is_said():
+    assert run("hfbench --version").startswith("hfbench ")
 
 
 def test_every_key_of_a_recipe_is_explained_where_the_readme_says():
