@@ -175,6 +175,9 @@ def test_what_is_made_from_records_runs_as_written(tmp_path, run_hfbench):
     said = {command: run(command, cwd=tmp_path) for command in made}
     (columns,) = [command for command in made if "--columns" in command]
     assert "NLL" in said[columns]
+    shown, committed = tmp_path / "results" / "quickstart", ROOT / "results" / "quickstart"
+    for name in ("README.md", "accuracy.csv", "accuracy.tex"):  # --columns has written nothing
+        assert (shown / name).read_bytes() == (committed / name).read_bytes()
     (flips,) = [command for command in made if command.startswith("hfbench flips")]
     assert said[flips].startswith("gpt-nano relative to tfidf-logreg:")
     for name in ("README.md", "accuracy.csv", "accuracy.tex", "report.html", "plots/accuracy.png"):
