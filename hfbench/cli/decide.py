@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hfbench.system.quiet import quiet_libraries
-from hfbench.system.terminal import Console, show
+from hfbench.system.terminal import Console, show, tell
 
 if TYPE_CHECKING:
     from hfbench.evidence.decision import Decision
@@ -54,6 +54,19 @@ def decide(
     say("worse by at most: than the best row, whichever that is (95 % for all rows together).")
     for line in found.cautions:
         say(line)
+    rows = [
+        {
+            "model": option.name,
+            "values": option.values,
+            "cost": option.cost,
+            "worse_by_at_most": option.bound,
+            "standing": option.standing,
+        }
+        for option in found.options
+    ]
+    chosen = found.chosen and found.chosen.name
+    tell({"take": chosen, "text": found.text, "prefer": prefer, "margin": found.margin,
+          "tasks": found.tasks, "models": rows, "cautions": found.cautions})  # fmt: skip
 
 
 def gate(
@@ -98,6 +111,8 @@ def gate(
     show(f"{found.verdict}: {found.candidate} in place of {found.base}")
     for line in found.reasons:
         show(f"  {line}")
+    tell({"verdict": found.verdict, "base": found.base, "candidate": found.candidate,
+          "margin": found.margin, "reasons": found.reasons})  # fmt: skip
     if found.exit_code:
         raise SystemExit(found.exit_code)
 

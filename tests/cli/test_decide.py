@@ -1,5 +1,6 @@
 """The verbs that decide: exit codes, files, and results of the Hub as a base."""
 
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,6 +21,10 @@ def test_the_cheapest_row_is_named_in_the_units_of_the_table(call):
     code, out, _ = call("decide", ROOT / "results" / "three_tasks", "--margin", 3)
     assert code == 0
     assert "on each of the 3 tasks" in " ".join(out.split())
+    told = json.loads(call("decide", QUICKSTART, "--margin", 25, "--json")[1])
+    assert told["take"] == "tfidf-logreg"
+    bounds = {row["model"]: row["worse_by_at_most"] for row in told["models"]}
+    assert bounds["tfidf-logreg"] == pytest.approx(0.227, abs=0.001)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +46,10 @@ def test_the_exit_code_is_the_verdict(call, tmp_path, base, candidate, expected)
     word = {0: "passed", 1: "failed", 3: "undecided"}[code]
     assert out.startswith(f"{word}: ")
     assert page.read_text("utf-8").startswith(f"### hfbench gate: {word}\n")
+    told = json.loads(call(
+        "gate", f"{QUICKSTART}:{base}", f"{QUICKSTART}:{candidate}", "--margin", 0.1, "--json",
+    )[1])  # fmt: skip
+    assert told["verdict"] == word
     assert ElementTree.parse(xml).getroot().get("failures") == str(int(code == 1))
 
 

@@ -84,7 +84,7 @@ def test_exit_codes_tell_a_mistake_from_a_failure(call, hub, faults):
 
 
 @pytest.mark.slow  # four proofs
-def test_the_lines_of_docs_run_as_written(call, hub, tmp_path):
+def test_the_docs_lines_run_as_written(call, hub, tmp_path):
     lines = [
         line.split("#")[0].replace("results/local/quickstart", "tiny").strip()
         for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S)

@@ -209,10 +209,12 @@ TESTED = {
     "hfbench verify results/mine": "flows/test_readme.py::test_your_model_and_data_run",
     "hfbench table results/quickstart": "flows/test_readme.py::test_what_is_made_from_records",
     "hfbench report results/quickstart": "flows/test_readme.py::test_what_is_made_from_records",
-    "hfbench plots results/quickstart": "flows/test_readme.py::test_what_is_made_from_records",
     "hfbench flips results/quickstart": "flows/test_readme.py::test_what_is_made_from_records",
     "hfbench plan recipes/quickstart.yaml": "flows/test_readme.py::test_plans_run_as_written",
-    "hfbench compare recipes/quickstart.yaml": "flows/test_readme.py::test_quickstart_runs",
+    "hfbench quickstart": "flows/test_readme.py::test_quickstart_runs",
+    "hfbench init reviews.csv": "cli/test_init.py::test_the_recipe_that_is_written_runs",
+    "hfbench decide results/three_tasks": "cli/test_decide.py::test_the_cheapest_row_is_named",
+    "hfbench gate results/quickstart": "cli/test_decide.py::test_the_exit_code_is_the_verdict",
     "hfbench pretrain recipes/quickstart.yaml": "flows/test_readme.py::test_quickstart_runs",
     "hfbench check transformers:LlamaConfig": "flows/test_readme.py::test_a_check_runs",
     "hfbench list": "flows/test_readme.py::test_what_is_made_from_records",
@@ -221,8 +223,7 @@ TESTED = {
     "hfbench check ": "checks/test_checks.py::test_a_failure_is_an_exit_code_by_its_level",
     "hfbench judge ": "evidence/test_logs.py::test_the_verb_prints_table_and_sentences",
     "hfbench push ": "cli/test_publish.py::test_the_docs_lines_run_as_written",
-    "hfbench push-results ": "cli/test_publish.py::test_the_docs_lines_run_as_written",
-    "hfbench verify-push ": "cli/test_publish.py::test_the_docs_lines_run_as_written",
+    "hfbench verify user": "cli/test_publish.py::test_the_docs_lines_run_as_written",
     "hfbench table hf://": "cli/test_publish.py::test_the_docs_lines_run_as_written",
     "hfbench plan recipes/sst2_1200.yaml": "system/test_hub.py::test_a_cut_down_study_runs",
     "hfbench compare recipes/sst2_1200.yaml": "system/test_hub.py::test_a_cut_down_study_runs",
@@ -264,8 +265,8 @@ def test_quickstart_runs_as_written(tmp_path):
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     pretrain = next(command for command in COMMANDS if command.startswith("hfbench pretrain"))
     assert "1 cell ran" in run(pretrain, cwd=tmp_path)
-    compare = next(command for command in COMMANDS if "bin/hfbench compare" in command)
-    assert "11 cells ran" in run(compare.removeprefix(".venv/bin/"), cwd=tmp_path)
+    quickstart = next(command for command in COMMANDS if "bin/hfbench quickstart" in command)
+    assert "11 cells ran" in run(quickstart.removeprefix(".venv/bin/"), cwd=tmp_path)
     results = tmp_path / "results" / "local" / "quickstart"
     models = {model.name: model for model in load_comparison(results).models}
     # what the task is built for
