@@ -56,11 +56,15 @@ def _find(path: Path) -> Path:
     Raises:
         UserError: if it is data, or there is no such recipe.
     """
-    if path.suffix.lower() in _DATA and path.is_file():
+    try:
+        is_there = path.exists() or "\0" in str(path)
+    except OSError:
+        is_there = True
+    if is_there and path.suffix.lower() in _DATA:
         raise UserError(
             f"{path} holds data and is no recipe: `hfbench init {path}` writes one for it"
         )
-    if path.exists():
+    if is_there:  # or reading it says what is wrong with its name
         return path
     if str(path) in shipped_recipes():
         return shipped_recipes()[str(path)]

@@ -32,6 +32,10 @@ def test_each_check_is_a_test_with_its_advice(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     arguments = ["-p", "hfbench.cli.pytest_plugin", "-p", "no:cacheprovider", "-k", CHOSEN]
     arguments += ["--hfbench", "leaking:AlibiConfig", "-W", "error", "--junitxml=j.xml"]
+    arguments += [
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    ]  # installed, it is here already
     try:
         ended = pytest.main(arguments)
     finally:

@@ -1,5 +1,6 @@
 import itertools
 import re
+import shutil
 from importlib.resources import files
 
 import numpy as np
@@ -44,6 +45,7 @@ def test_every_figure_is_written_as_png_and_svg_the_same_each_time(results, writ
 
 def test_letters_stay_letters_and_are_escaped(tmp_path, write_record):
     write_record(tmp_path, "a<b>&$c$", 0, np.ones(80, bool))
+    write_record(tmp_path, "other", 0, np.arange(80) < 40)
     plots = {plot.name: plot for plot in draw_plots(load_comparison(tmp_path))}
     save_figure(plots["accuracy"], tmp_path / "accuracy.svg")
     svg = (tmp_path / "accuracy.svg").read_text("utf-8")
@@ -65,6 +67,7 @@ def test_descriptions_state_the_finding(results):
 
 def test_colours_tell_the_family_in_all_figures(results, write_record, tmp_path):
     checkpoint = {"models": [{"name": "theirs", "model_name_or_path": "a/b"}]}
+    results = shutil.copytree(results, tmp_path / "results")
     for size in (20, 80):
         for seed in range(2):
             right = np.arange(80) % 3 > 0
