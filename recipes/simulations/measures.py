@@ -30,7 +30,7 @@ from hfbench.evidence.judge import judge
 from hfbench.metrics.registry import Metric, ProblemType, find_metric
 from hfbench.system.files import atomic
 
-TABLES = 300
+TABLES = 60
 SEED = 0
 _TRUTH = (400, 5_000)
 """Seeds, and examples of each, of which the truth is the mean."""
