@@ -18,7 +18,7 @@ from hfbench.models.lengths import NO_LIMIT
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.trials import parse_trial
 from hfbench.records.use import UseFacts
-from hfbench.system.environment import device_names, peak_memory, reset_peak_memory
+from hfbench.system.environment import device_name, peak_memory, reset_peak_memory
 from hfbench.system.launch import is_worker
 
 Texts = Sequence[tuple[str, ...]]
@@ -102,7 +102,7 @@ def measure_use(
         disk_bytes=held_bytes,
         memory_bytes=held_bytes + max(0, peak - before),
         memory_of=of if is_device else "growth of the process",
-        device=device_names(device),
+        device=device_name(device),  # the first of several processes asks alone
         threads=torch.get_num_threads(),
         alone=not is_worker(),
     )

@@ -96,19 +96,20 @@ def device_names(device: Any) -> str:
     import torch.distributed
 
     if not torch.distributed.is_initialized():
-        return _device_name(device)
+        return device_name(device)
     names: list[str] = [""] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(names, _device_name(device))
+    torch.distributed.all_gather_object(names, device_name(device))
     if len(names) == 1:
         return names[0]
     return ", ".join(f"{count} x {name}" for name, count in Counter(names).items())
 
 
-def _device_name(device: Any) -> str:
+def device_name(device: Any) -> str:
+    """What this process runs on; unlike `device_names` it waits for no other."""
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.getdevice_name(device)
     return _processor() if device.type == "cpu" else device.type
 
 

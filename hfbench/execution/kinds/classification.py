@@ -121,7 +121,9 @@ def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int)
     if kept:
         probe = ask("probe", lambda: probe_model(model, prepared.tokenizer, found.max_length))
     use = None
-    if is_measured(cell, inputs) and is_main_process():
+    # a model that is sharded answers in all processes together only
+    is_asked = is_measured(cell, inputs) and not trainer.is_fsdp_enabled
+    if is_asked and is_main_process():
         use = ask("use", partial(measure_network, model, prepared.tokenizer, max_length, inputs))
     fields = {
         "task": task.facts,
