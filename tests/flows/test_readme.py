@@ -149,7 +149,7 @@ def test_your_model_and_data_run_as_written(mine, tmp_path):
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=500
     )
     assert {line.split()[0] for line in said.stdout.splitlines()} >= {"my-gpt", "baseline", "floor"}
-    verify = next(command for command in COMMANDS if command.startswith("hfbench verify "))
+    verify = next(command for command in COMMANDS if command.startswith("hfbench verify results"))
     assert "1 of 1 cells are bit-identical" in run(verify, cwd=tmp_path)
     assert (tmp_path / "results" / "mine" / "README.md").exists()
 
