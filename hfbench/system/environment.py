@@ -109,7 +109,7 @@ def device_name(device: Any) -> str:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.getdevice_name(device)
+        return torch.cuda.get_device_name(device)
     return _processor() if device.type == "cpu" else device.type
 
 
