@@ -78,20 +78,18 @@ def binary_average_precision(scores: np.ndarray, positive: np.ndarray) -> Estima
     terms = own * found / above  # of the sum of precisions, by level
     value = float(terms.sum()) / number_positive
     higher = np.cumsum(terms) - terms
-    # one less above a level that is lower than the example's, and at its own
-    without_negative = own * found / np.maximum(above - 1, 1)
-    without_positive = own * (found - 1) / np.maximum(above - 1, 1)
-    left = {
-        False: higher + without_negative[::-1].cumsum()[::-1],
-        True: higher
-        + (own - 1) * (found - 1) / np.maximum(above - 1, 1)
-        + without_positive[::-1].cumsum()[::-1]
-        - without_positive,
-    }
+    # an example that is left out is one less at its own level and above all lower ones
+    others = np.maximum(above - 1, 1)
+    without_negative = own * found / others
+    without_positive = own * (found - 1) / others
+    own_without_positive = (own - 1) * (found - 1) / others
+    sum_negative = higher + without_negative[::-1].cumsum()[::-1]
+    lower = without_positive[::-1].cumsum()[::-1] - without_positive
+    sum_positive = higher + own_without_positive + lower
     left_out = np.where(
         positive,
-        left[True][number] / max(number_positive - 1, 1),
-        left[False][number] / number_positive,
+        sum_positive[number] / max(number_positive - 1, 1),
+        sum_negative[number] / number_positive,
     )
     if number_positive == 1:  # nothing is left to measure
         left_out[positive] = value
