@@ -171,7 +171,7 @@ def test_what_is_made_from_records_runs_as_written(tmp_path, run_hfbench):
     assert "gpt-nano" in run("hfbench list", ROOT)
     shutil.copytree(ROOT / "results" / "quickstart", tmp_path / "results" / "quickstart")
     made = [c for c in COMMANDS if " results/quickstart" in c]
-    assert len(made) >= 5
+    assert len(made) == 6
     said = {command: run(command, cwd=tmp_path) for command in made}
     (columns,) = [command for command in made if "--columns" in command]
     assert "NLL" in said[columns]
