@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from textwrap import shorten
 
 
 class HfbenchError(Exception):
@@ -35,6 +36,12 @@ class WorkerError(HfbenchError, RuntimeError):
 
 class StorageError(HfbenchError, RuntimeError):
     """Results cannot be written: the disk is full or fails, or the folder is read-only."""
+
+
+def one_line(message: object) -> str:
+    """What another program said, on one line of at most 300 characters, cut between words."""
+    words = " ".join(str(message).split())
+    return shorten(words, 300, placeholder=" ...") if " " in words[:290] else words[:300]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ import transformers
 
 from hfbench.checks.checked_model import CheckedModel
 from hfbench.checks.outcome import Check, Failed, Skipped, Status, Verdict
+from hfbench.errors import one_line
 from hfbench.recipe.types import Head
 
 # whose frames in a traceback tell nothing of the model
@@ -77,8 +78,7 @@ def _verdict(check: Check, checked: CheckedModel, head: Head) -> Verdict:
     except Skipped as skipped:
         return Verdict(head, "skipped", None, str(skipped))
     except Exception as error:  # the code under check is a stranger's and may raise anything
-        reason = " ".join(str(error).split())[:300]
-        note = f"{type(error).__name__}: {reason}{_place(error)}"
+        note = f"{type(error).__name__}: {one_line(error)}{_place(error)}"
         return Verdict(head, "FAIL", None, note, check.level)
 
 

@@ -19,6 +19,7 @@ from hfbench.checks.behaviour import difference, logits
 from hfbench.checks.checked_model import CheckedModel
 from hfbench.checks.dropout import no_dropout
 from hfbench.checks.outcome import Failed, Skipped, at_most
+from hfbench.errors import one_line
 from hfbench.models.architecture import AUTO_CLASSES
 from hfbench.recipe.types import Head
 from hfbench.system.stranger import last_line, run_stranger
@@ -189,9 +190,9 @@ def check_loads_elsewhere(checked: CheckedModel, head: Head) -> float:
             reason = last_line(run.stderr).replace(f"{root}{os.sep}", "")
             raise Failed(
                 None,
-                f"elsewhere it does not load: {reason[:300]}. Call register_for_auto_class() on "
-                "the configuration and on each model, import only torch, transformers and by "
-                "`from .sibling`",
+                "elsewhere it does not load. Call register_for_auto_class() on the configuration "
+                "and on each model, import only torch, transformers and by `from .sibling`. What "
+                f"was said there: {one_line(reason)}",
             )
         changes = [
             (logit - torch.load(root / f"{name}.pt", weights_only=True)).abs().max().item()

@@ -74,7 +74,9 @@ def draft(facts: Facts, source: str, cost: str | None = None) -> str:
         _comment(*header),
         f"name: {_value(facts.name)}",
         "",
-        _comment(f"Data: {facts.train_rows:,} rows to train on; asked is {_KINDS[facts.kind]}."),
+        _comment(
+            f"Data: {facts.train_rows:,} rows to train on; the answer is {_KINDS[facts.kind]}."
+        ),
         *(_comment(*_wrap(note)) for note in facts.notes),
         _task(facts),
         "",
@@ -101,7 +103,7 @@ def _models(facts: Facts) -> str:
     vocabulary = 500 if facts.train_rows < 1000 else 2000 if facts.train_rows < 20_000 else 8000
     epochs = max(1, min(10, round(_PASSES / facts.train_rows)))
     lines = [
-        "# Rivals: each answers the same rows; those of no network are here in any case",
+        "# Rivals: each answers the same rows; the first three need no network",
         f"tokenizer: {{train_on: task, vocab_size: {vocabulary}}}  # for gpt-nano",
         "models:",
         "  # floor: never reads a text",
@@ -139,7 +141,7 @@ def _checkpoint(facts: Facts, checkpoint: str, name: str, what: str, *more: str)
     entry = _entry(facts, checkpoint, name, *more)
     if checkpoint in facts.reachable:
         return [f"  # {what}", *(f"  {line}" for line in entry)]
-    absent = "(cannot be had from here now: the Hub does not answer, and the cache has it not)"
+    absent = "(left out: the Hub does not answer, and the checkpoint is not in the cache)"
     return [f"  # {what}", f"  # {absent}", *(f"  # {line}" for line in entry)]
 
 

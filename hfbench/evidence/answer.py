@@ -169,8 +169,12 @@ def _about_the_floor(comparison: ComparedModels) -> str:
     if no_better:
         verb = "is" if len(no_better) == 1 else "are"
         text = f"{few_names(no_better)} {verb} not shown to be better than {floor}"
+    elif better == 1:
+        (only,) = (name for name in floors if name not in same)
+        text = f"{only} is better than {floor}"
     else:
-        text = f"Every {'other ' if same else ''}model is better than {floor}"
+        finished = "" if len(floors) == len(comparison.models) else " that finished"
+        text = f"Every {'other ' if same else ''}model{finished} is better than {floor}"
     # a control is that answer by design
     fallen = [m.name for m in comparison.finished if m.name in same and not m.is_control]
     if fallen:

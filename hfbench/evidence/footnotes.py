@@ -87,10 +87,17 @@ def _failed_alike(records: list[FailedRecord]) -> str:
     step = f" at step {' or '.join(map(str, steps))}" if 0 < len(steps) < 3 else ""
     if len(steps) > 2:
         step = f" at steps {steps[0]} to {steps[-1]}"
-    seeds = [str(one.seed) for one in records if one.seed is not None]
-    whose = f"seed{'s' * (len(seeds) > 1)} {enumerate_names(seeds)} " if seeds else ""
+    seeds = sorted(one.seed for one in records if one.seed is not None)
+    whose = f"seed{'s' * (len(seeds) > 1)} {_listed(seeds)} " if seeds else ""
     reason = f"{failure.type}: {failure.message}" if len(records) == 1 else failure.what
     return f"{whose}failed{step} ({reason})"
+
+
+def _listed(seeds: list[int]) -> str:
+    """Sorted seeds in words, as a range where more than three follow each other."""
+    if len(seeds) > 3 and seeds[-1] - seeds[0] == len(seeds) - 1:
+        return f"{seeds[0]} to {seeds[-1]}"
+    return enumerate_names([str(seed) for seed in seeds])
 
 
 def _pretrained_on(model: ModelRuns) -> str | None:

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.initialization import no_init_weights
 
-from hfbench.errors import UserError
+from hfbench.errors import UserError, one_line
 from hfbench.models.architecture import AUTO_CLASSES, find_model_class
 from hfbench.models.embedding import fit_embedding, parts_of_words, set_pad_token
 from hfbench.models.twin import shallow
@@ -81,7 +81,7 @@ def _find(
         return told
     takes, fails = min(_SHORT, asked), asked
     if error := reader.refuses(takes):
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = one_line(f"{type(error).__name__}: {error}")
         raise UserError(
             f"models.{entry.name}: {reader.name} ({entry.source}) cannot read a text of {takes} "
             f"tokens: {reason}"

@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers.quantizers import AutoHfQuantizer
 from transformers.utils import cached_file
 
-from hfbench.errors import UserError
+from hfbench.errors import UserError, one_line
 from hfbench.models.custom_gpt import CustomGPTConfig
 from hfbench.recipe.model import Model
 from hfbench.recipe.types import ProblemType
@@ -132,7 +132,7 @@ def refuse_quantised(entry: Model, config: PreTrainedConfig) -> None:
         quantizer = AutoHfQuantizer.from_config(found, pre_quantized=True)
         quantizer.validate_environment(device_map=None, dtype=torch.float32)
     except Exception as error:  # each method asks for what it likes
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = one_line(f"{type(error).__name__}: {error}")
         raise UserError(f"{what} and cannot be loaded here: {reason}") from error
     if not quantizer.is_trainable:
         raise UserError(f"{what} and cannot be trained; take a checkpoint that is not")

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from hfbench.errors import UserError, nearest
+from hfbench.errors import UserError, nearest, one_line
 from hfbench.models.architecture import (
     AUTO_CLASSES,
     find_config_class,
@@ -219,7 +219,7 @@ def built(entry: Model, class_name: str) -> Iterator[None]:
         ValueError,
     ) as error:
         said = error.__cause__ if isinstance(error, StrictDataclassError) else None
-        reason = f"{type(said or error).__name__}: {said or error}"[:300]
+        reason = one_line(f"{type(said or error).__name__}: {said or error}")
         what = f"{class_name} ({entry.source})"
         raise UserError(f"{key}: {what} cannot be built: {reason}") from error
 

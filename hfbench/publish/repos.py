@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
     RevisionResolutionError,
 )
 
-from hfbench.errors import HubError, UserError
+from hfbench.errors import HubError, UserError, one_line
 from hfbench.system.redaction import redact
 
 RepoType = Literal["model", "dataset", "space"]
@@ -261,4 +261,4 @@ def _endpoint() -> str:
 
 
 def _one_line(message: object) -> str:
-    return redact(" ".join(str(message).split()))[:300]
+    return one_line(redact(str(message)))

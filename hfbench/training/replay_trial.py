@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hfbench.errors import one_line
 from hfbench.training.cuda_graphs import record
 
 # Largest difference of loss and of gradients, beside their size; a replay runs the same kernels,
@@ -139,4 +140,4 @@ def _first_cause(error: BaseException) -> str:
     """What was raised first, on a line: a recording that is broken off raises more."""
     while error.__context__ is not None:
         error = error.__context__
-    return " ".join(str(error).split())[:200]
+    return one_line(error)

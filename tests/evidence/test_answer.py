@@ -52,6 +52,21 @@ def test_a_single_best_is_named_with_its_distance_to_the_next(results):
     assert findings.question == "Which of these 4 models classifies d/s best, and how sure is that?"
 
 
+def test_of_models_that_never_finished_nothing_is_said_but_that(results, write_record):
+    write_record(results, "never", 0, np.ones(200, bool), failure=FAILURE)
+    assert findings_of(results).answer[1:] == [
+        'Every other model that finished is better than always answering "y".',
+        "1 of 1 runs of never failed.",
+    ]
+
+
+def test_the_only_model_that_beats_the_floor_has_its_name(tmp_path, write_record):
+    for seed, correct in enumerate(draw(1, 0.9, 3)):
+        write_record(tmp_path, "good", seed, correct)
+    write_record(tmp_path, "floor", None, np.arange(200) % 2 == 1, control=True)
+    assert findings_of(tmp_path).answer[1] == 'good is better than always answering "y".'
+
+
 def test_all_that_may_be_the_best_are_named(results, write_record):
     for seed, correct in enumerate(draw(5, 0.89, 3)):
         write_record(results, "as-good", seed, correct)
@@ -186,6 +201,8 @@ def _check_the_floor(text, comparison, table):
     trained = {model.name for model in comparison.models if model.trained}
     if "Every model is better" in text:
         assert better == {*table}
+    elif only := re.search(r"(\S+) is better than always", text):
+        assert better == {only.group(1)} == {*table} - same
     elif "Every other model is better" in text:
         assert better == {*table} - same
         assert same

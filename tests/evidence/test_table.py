@@ -141,6 +141,16 @@ def test_failed_runs_are_counted_shown_and_never_averaged(results, write_record)
     assert "seed 3 failed at step 7 (NonFiniteLossError: the loss is NaN)" in text
 
 
+def test_many_failed_seeds_are_told_in_their_order(results, write_record):
+    failure = Failure(type="E", message="m", step=None)
+    for seed in (4, 11, 3, 5):
+        write_record(results, "worse", seed, np.ones(80, bool), failure=failure)
+    assert "seeds 3, 4, 5 and 11 failed (E: m)" in as_markdown(load_findings(results))
+    for seed in (6, 7, 8, 9, 10):
+        write_record(results, "worse", seed, np.ones(80, bool), failure=failure)
+    assert "seeds 3 to 11 failed (E: m)" in as_markdown(load_findings(results))
+
+
 def test_a_model_that_never_finished_has_a_row_without_numbers(results, write_record):
     failure = Failure(type="OSError", message="full", step=None)
     for seed in range(2):

@@ -186,11 +186,11 @@ def test_what_is_made_from_records_runs_as_written(tmp_path, run_hfbench):
 
 @pytest.mark.slow
 def test_plans_run_as_written():
-    plans = [c for c in COMMANDS if c.startswith("hfbench plan recipes/quickstart.yaml")]
-    assert len(plans) == 2
-    shown = [run(command) for command in plans]
-    assert "to show 5.0 points" in shown[0]
-    assert "to show 3.0 points" in shown[1]
+    plans = [c for c in COMMANDS if re.match(r"hfbench plan (recipes/)?quickstart", c)]
+    assert len(plans) == 3
+    for command in plans:
+        points = "3.0" if "--difference" in command else "5.0"
+        assert f"to show {points} points" in run(command)
 
 
 @pytest.mark.slow
@@ -210,6 +210,9 @@ TESTED = {
     "hfbench table results/quickstart": "flows/test_readme.py::test_what_is_made_from_records",
     "hfbench report results/quickstart": "flows/test_readme.py::test_what_is_made_from_records",
     "hfbench flips results/quickstart": "flows/test_readme.py::test_what_is_made_from_records",
+    "hfbench report results/local/quickstart": "flows/test_readme.py::test_quickstart_runs",
+    "hfbench flips results/local/quickstart": "flows/test_readme.py::test_quickstart_runs",
+    "hfbench plan quickstart": "flows/test_readme.py::test_plans_run_as_written",
     "hfbench plan recipes/quickstart.yaml": "flows/test_readme.py::test_plans_run_as_written",
     "hfbench quickstart": "flows/test_readme.py::test_quickstart_runs",
     "hfbench init reviews.csv": "cli/test_init.py::test_the_recipe_that_is_written_runs",
@@ -268,6 +271,10 @@ def test_quickstart_runs_as_written(tmp_path):
     quickstart = next(command for command in COMMANDS if "bin/hfbench quickstart" in command)
     assert "11 cells ran" in run(quickstart.removeprefix(".venv/bin/"), cwd=tmp_path)
     results = tmp_path / "results" / "local" / "quickstart"
+    for command in COMMANDS:
+        if re.match(r"hfbench (report|flips) results/local/quickstart", command):
+            run(command, cwd=tmp_path)
+    assert (results / "report.html").exists()
     models = {model.name: model for model in load_comparison(results).models}
     # what the task is built for
     assert models["majority"].value < models["tfidf-logreg"].value

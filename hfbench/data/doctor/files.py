@@ -17,7 +17,7 @@ from hfbench.data.delimited import find_form, split_rows
 from hfbench.data.doctor.encoding import decodes, find_encoding
 from hfbench.data.doctor.finding import Finding, some
 from hfbench.data.files import DataFile
-from hfbench.errors import UserError
+from hfbench.errors import UserError, one_line
 from hfbench.recipe.task import Task
 
 _KINDS = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl", ".parquet": "parquet"}
@@ -115,8 +115,7 @@ def _read_parquet(file: DataFile, read: ReadFile, skipped: Collection[str]) -> N
     try:
         table = pq.read_table(file.path)
     except (OSError, pa.ArrowInvalid) as error:
-        reason = " ".join(str(error).split())[:200]
-        said = f"{file.path.name} cannot be read as Parquet: {reason}"
+        said = f"{file.path.name} cannot be read as Parquet: {one_line(error)}"
         read.findings.append(Finding("high", "format", said))
         return
     read.facts.rows, read.facts.columns = table.num_rows, table.column_names

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from hfbench.errors import one_line
 from hfbench.system.redaction import redact
 
 Result = TypeVar("Result")
@@ -21,6 +22,5 @@ class Bookkeeping:
         try:
             return find()
         except Exception as error:  # a model's code runs, and may raise anything
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            self.not_recorded[key] = redact(reason)
+            self.not_recorded[key] = one_line(redact(f"{type(error).__name__}: {error}"))
             return None
