@@ -51,7 +51,7 @@ def test_the_gate_of_the_workflow_runs_as_written(tmp_path, candidate, verdict, 
 
 @pytest.mark.slow
 def test_the_notebook_runs_and_shows_what_it_shows(tmp_path):
-    """Made again by `jupyter nbconvert --to notebook --execute --inplace docs/notebook.ipynb`."""
+    """Made again by `jupyter execute --inplace docs/notebook.ipynb`, without warnings."""
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
