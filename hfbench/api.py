@@ -51,13 +51,15 @@ def plan(
     from hfbench.execution.tasks import load_inputs
     from hfbench.execution.tuning import look_at_tuning
     from hfbench.recipe.cells import Shard
+    from hfbench.system.quiet import quietly
 
     part = Shard.parse(shard) if shard else None
-    if recipe.tune and not only_pretraining:
-        recipe = look_at_tuning(recipe, Path(results)).chosen or recipe
-    inputs = load_inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
-    survey = SurveyOfParts(inputs, Path(results))
-    return survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=part)
+    with quietly():
+        if recipe.tune and not only_pretraining:
+            recipe = look_at_tuning(recipe, Path(results)).chosen or recipe
+        inputs = load_inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
+        survey = SurveyOfParts(inputs, Path(results))
+        return survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=part)
 
 
 def compare(
@@ -106,11 +108,9 @@ def compare(
         )
     jobs = 1 if recipe.bound_to_process else jobs
     if shard and (recipe.looks or recipe.tune):
-        what = (
-            "seeds run depends on results (looks)"
-            if recipe.looks
-            else ("settings run depends on results (tune)")
-        )
+        what = "seeds run depends on results (looks)"
+        if recipe.tune:
+            what = "settings run depends on results (tune)"
         raise UserError(f"--shard: which {what}, which no part has")
     run = partial(
         compare,
@@ -201,18 +201,20 @@ def pretrain(
     """Only pretrain the models of ``recipe`` that have a pretrain block; see `compare`."""
     from hfbench.execution.compare import compare
     from hfbench.publish.checkpoint_push import open_publishers
+    from hfbench.system.quiet import quietly
 
-    return compare(
-        recipe,
-        Path(results),
-        only_pretraining=True,
-        rerun=rerun,
-        fail_fast=fail_fast,
-        jobs=jobs,
-        open_publishers=open_publishers,
-        console=console,
-        view=view,
-    )
+    with quietly():
+        return compare(
+            recipe,
+            Path(results),
+            only_pretraining=True,
+            rerun=rerun,
+            fail_fast=fail_fast,
+            jobs=jobs,
+            open_publishers=open_publishers,
+            console=console,
+            view=view,
+        )
 
 
 def verify(
