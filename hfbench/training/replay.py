@@ -1,7 +1,7 @@
 """A Trainer whose steps are replayed from CUDA graphs."""
 
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,10 @@ from hfbench.training.packing import RealTokens, pays
 from hfbench.training.reduced_weights import reduced_weights
 from hfbench.training.replay_trial import why_not_replayed
 from hfbench.training.skipping import SkippingTrainer
+
+# Of a mean batch's tokens, as many as the fewest slots: fewer would save little, and each shape is
+# planned, run once and recorded.
+_LEAST_SLOTS = 0.9
 
 
 class Shape(NamedTuple):
@@ -138,8 +142,13 @@ class ReplayingTrainer(SkippingTrainer):
         agreed = iter(largest_of_all(*needs))
         return [self._shape(*three) for three in zip(agreed, agreed, agreed, strict=True)]
 
+    @cached_property
+    def _least_tokens(self) -> int:
+        return int(_LEAST_SLOTS * len(self._rows) * self.train_dataset.lengths.mean())
+
     def _shape(self, length: int, minus_shortest: int, tokens: int) -> Shape:
-        is_padded, slots = -minus_shortest < length, round_tokens(tokens)
+        is_padded = -minus_shortest < length
+        slots = round_tokens(max(tokens, self._least_tokens))
         if not (self.packs and is_padded and pays(slots, len(self._rows), length)):
             return Shape(length, is_padded, 0)
         # little is computed for padding now, and each shape is recorded
