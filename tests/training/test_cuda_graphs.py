@@ -178,9 +178,8 @@ def test_a_step_that_updates_gives_the_numbers_of_a_plain_one(tmp_path, kind, mo
 def packing_trainer(tmp_path, monkeypatch):
     """As on a GPU, for batches of four rows without padding."""
     probe_replayed.record_nothing(monkeypatch.setattr)
-    args = training_arguments(
-        {"per_device_train_batch_size": 4, "max_steps": 2}, probe.STREAMS, tmp_path, "m"
-    )
+    values = {"per_device_train_batch_size": 4, "max_steps": 2, "use_cpu": True}
+    args = training_arguments(values, probe.STREAMS, tmp_path, "m")
     tools = (pad_tokenizer(), probe.build_data(80), args, "study", probe.STREAMS, [])
     trainer = build_trainer("classifier", small_classifier("bert"), *tools)
     assert trainer.packs
