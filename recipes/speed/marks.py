@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from speed.findings import PEAK_FLOPS, Row
-from speed.records import duration
+from speed.records import duration, record_path
 
 RECORDS = Path(__file__).parents[2] / "results" / "speed"
 """Those that are committed, of which the page tells."""
@@ -23,7 +23,8 @@ class Mark:
     what: str
     suite: str
     row: str
-    number: Callable[[Row], float]
+    number: Callable[[Row], float | None]
+    """None: it was not measured."""
     show: Callable[[float], str]
     asked: float
     is_most: bool = False
@@ -32,9 +33,10 @@ class Mark:
     def cells(self, out: Path) -> list[str]:
         """Of the table: what, asked, measured, whether that is met."""
         asked = f"at {'most' if self.is_most else 'least'} {self.show(self.asked)}"
-        try:
+        measured = None
+        if record_path(self.suite, self.row, out).exists():
             measured = self.number(Row(self.suite, self.row, out))
-        except FileNotFoundError:
+        if measured is None:
             return [self.what, asked, "not measured", ""]
         met = measured <= self.asked if self.is_most else measured >= self.asked
         return [self.what, asked, self.show(measured), "met" if met else "**not met**"]
@@ -52,11 +54,10 @@ def _of_stock(row: Row) -> float:
     return row.first / row.seconds("Trainer")
 
 
-def _pace(row: Row, gpus: int) -> float:
+def _pace(row: Row, gpus: int) -> float | None:
     """Of one GPU's, each of so many has."""
-    if gpus not in row.several:
-        raise FileNotFoundError
-    return row.first / (gpus * row.seconds(row.several[gpus]))
+    side = row.several.get(gpus)
+    return row.first / (gpus * row.seconds(side)) if side else None
 
 
 def _utilisation(row: Row, gpus: int) -> float:
