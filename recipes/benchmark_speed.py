@@ -9,7 +9,7 @@ and weights are generated. Writes a record for each row, and a table from the re
     python recipes/benchmark_speed.py --suite gpus                      # all GPUs of this host
     python recipes/benchmark_speed.py --rows finetune-tiny-gpt2 start-up
     python recipes/benchmark_speed.py --suite gpu --table-only
-    python recipes/benchmark_speed.py --findings                        # README.md, of all suites
+    python recipes/benchmark_speed.py --findings          # README.md and docs/speed.md's last table
 """
 
 import argparse
@@ -37,10 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _write_findings(out: Path) -> int:
+    from speed import marks
     from speed.findings import write_findings
 
     try:
         print(write_findings(out))
+        if out.resolve() == marks.RECORDS:
+            marks.PAGE.write_text(marks.page(), encoding="utf-8")
+            print(marks.PAGE)
     except FileNotFoundError as error:
         print(f"there is no {error.filename}; measure that row first", file=sys.stderr)
         return 2
@@ -113,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of the suite gpus: beside one, only on so many; by default on 2, 4, ...",
     )
     parser.add_argument("--table-only", action="store_true", help="from the records that there are")
-    parser.add_argument("--findings", action="store_true", help="README.md from all records")
+    parser.add_argument("--findings", action="store_true", help="the pages from all records")
     return parser
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hfbench import api
 from hfbench.errors import UserError
+from hfbench.system.garbage import no_garbage_collection
 from hfbench.system.launch import is_launched, is_main_process
 from hfbench.system.quiet import quiet_libraries
 from hfbench.system.terminal import SPEECH, Console, note, show, tell
@@ -50,7 +51,7 @@ def run_comparison(
     say_loading(recipe)
     if engine == "local":
         _expect_workers(recipe, results_dir, jobs)
-    quiet_libraries()
+    _import_what_trains()
     with _stoppable(), _process_group():
         outcome = api.compare(
             recipe,
@@ -121,7 +122,7 @@ def run_pretraining(
     """
     say_loading(recipe)
     _expect_workers(recipe, results_dir, jobs, only_pretraining=True)
-    quiet_libraries()
+    _import_what_trains()
     with _stoppable(), _process_group():
         outcome = api.pretrain(
             recipe, results_dir, rerun=rerun, jobs=jobs, fail_fast=fail_fast, view=_events()
@@ -200,6 +201,13 @@ def _expect_workers(
     new = [cell for cell in cells if folder.of_task(cell.task).record(cell.stem) is None]
     if sum(cell.has_network for cell in new) > 1:
         fork_server.start()
+
+
+def _import_what_trains() -> None:
+    """All at once, for it takes seconds, and a quarter more while garbage is looked for."""
+    with no_garbage_collection():
+        quiet_libraries()
+        import hfbench.execution.compare  # noqa: F401
 
 
 @contextmanager

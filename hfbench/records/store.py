@@ -1,9 +1,8 @@
 """Records on the disk: written whole or not at all, and read as if they came from anybody."""
 
-import gc
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +23,7 @@ from hfbench.records.record_file import (
 )
 from hfbench.records.schema import WEIGHT_FILES, Compared, Record, TrainedRecord
 from hfbench.system.files import atomic, clear_unfinished, replace_folder, writing
+from hfbench.system.garbage import no_garbage_collection
 from hfbench.system.hashes import hash_file, hash_files
 from hfbench.system.locks import clear, hold
 
@@ -417,7 +417,7 @@ def load_records(results: str | Path) -> list[Record]:
     """
     folder = ResultsFolder(Path(results))
     if packed := folder.packed:
-        with _no_garbage_collection():
+        with no_garbage_collection():
             return [record for stem in packed.stems if (record := packed.record(stem))]
     refuse_link(folder.records)
     paths = [folder.record_path(stem) for stem in folder.stems]
@@ -426,7 +426,7 @@ def load_records(results: str | Path) -> list[Record]:
             names = ", ".join(str(task.path) for task in tasks)
             raise UserError(f"{results}: holds the results of several tasks; name one: {names}")
         raise UserError(f"{results}: no records here (looked for {folder.records / '*.json'})")
-    with _no_garbage_collection():
+    with no_garbage_collection():
         records = {path: load_record(path) for path in paths}
     for path, record in list(records.items()):
         if record.stem == path.stem:
@@ -436,17 +436,3 @@ def load_records(results: str | Path) -> list[Record]:
         logger.warning("warning: %s: is a copy of %s.json; it is left out", path, record.stem)
         del records[path]
     return list(records.values())
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """The search for cycles, of which records have none, would take as long as reading them."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.unfreeze()  # what was made is old now: it is not searched as soon as anything is new
-        if was_enabled:
-            gc.enable()

@@ -19,10 +19,10 @@ from transformers import PreTrainedModel, TrainingArguments
 
 _ALIGNMENT = 64  # elements: kernels read several at once where a tensor begins at such a place
 
-# Recording takes as long as about so many plain calls: who stops right after it lost little. Once
-# there is a graph, more are likely to pay for themselves.
+# Recording takes as long as a few plain calls: who stops right after the first one lost little.
+# Then what was called once is likely to come again; once it must have run, to load its kernels.
 _PLAIN_CALLS = 10
-_PLAIN_CALLS_LATER = 2
+_PLAIN_CALLS_OF_A_KEY = 1
 
 
 def can_replay(model: PreTrainedModel, args: TrainingArguments) -> bool:
@@ -73,8 +73,11 @@ class ReplayedFunction:
             self.function(*key)
 
     def _is_time(self, key: Hashable) -> bool:
-        plain_calls = _PLAIN_CALLS_LATER if self._graphs else _PLAIN_CALLS
-        return self.refusal is None and self._calls[key] > plain_calls
+        return (
+            self.refusal is None
+            and self._calls[key] > _PLAIN_CALLS_OF_A_KEY
+            and self._calls.total() > _PLAIN_CALLS
+        )
 
 
 def record(function: Callable[[], object], pool: Any = None) -> torch.cuda.CUDAGraph:

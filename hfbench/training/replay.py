@@ -1,8 +1,8 @@
 """A Trainer whose steps are replayed from CUDA graphs."""
 
 from contextlib import nullcontext
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,29 @@ from hfbench.training.packing import RealTokens, pays
 from hfbench.training.reduced_weights import reduced_weights
 from hfbench.training.replay_trial import why_not_replayed
 from hfbench.training.skipping import SkippingTrainer
+
+# Of a mean batch's tokens, as many as the fewest slots: fewer would save little, and each shape is
+# planned, run once and recorded.
+_LEAST_SLOTS = 0.9
+
+
+class Shape(NamedTuple):
+    """How a batch is computed; of each there is a graph."""
+
+    length: int
+    """Of its rows, padded."""
+    is_padded: bool
+    slots: int
+    """Tokens that layers see; 0: all, padding too."""
+
+
+class Batch(NamedTuple):
+    """A batch of a process."""
+
+    rows: np.ndarray
+    """Their numbers in the training split, shape (B,)."""
+    shape: Shape
+    """The same in all processes."""
 
 
 class ReplayingTrainer(SkippingTrainer):
@@ -94,49 +117,64 @@ class ReplayingTrainer(SkippingTrainer):
 
         A step of one batch of one process counts them itself.
         """
-        batches = [next(epoch_iterator) for _ in range(num_batches)]
+        rows = [next(epoch_iterator).numpy() for _ in range(num_batches)]
+        batches = [*map(Batch, rows, self._shapes(rows))]
         self._begins_step = True
         if self._collects:
             self._items.zero_()
-            for rows in batches:
-                self._replayed_count(*self._place(rows.numpy()))
+            for batch in batches:
+                self._place(batch)
+                self._replayed_count(*batch.shape)
             if self.args.world_size > 1:
                 dist.all_reduce(self._items)
         return batches, None
 
+    def _shapes(self, batches: list[np.ndarray]) -> list[Shape]:
+        """Of the batches of a step, shapes that hold those of every process.
+
+        Then all record at once, where each would let the others wait.
+        """
+        data = self.train_dataset
+        needs = []
+        for rows in batches:
+            lengths = data.lengths[rows]
+            needs += [data.shape(rows)[0], -int(lengths.min()), int(lengths.sum())]
+        agreed = iter(largest_of_all(*needs))
+        return [self._shape(*three) for three in zip(agreed, agreed, agreed, strict=True)]
+
+    @cached_property
+    def _least_tokens(self) -> int:
+        return int(_LEAST_SLOTS * len(self._rows) * self.train_dataset.lengths.mean())
+
+    def _shape(self, length: int, minus_shortest: int, tokens: int) -> Shape:
+        is_padded = -minus_shortest < length
+        slots = round_tokens(max(tokens, self._least_tokens))
+        if not (self.packs and is_padded and pays(slots, len(self._rows), length)):
+            return Shape(length, is_padded, 0)
+        # little is computed for padding now, and each shape is recorded
+        return Shape(min(round_widely(length), self.train_dataset.longest), is_padded, slots)
+
     def training_step(self, model: nn.Module, inputs: Any, *args: Any) -> Tensor:
-        """Replay a step, or a batch of one, on the rows ``inputs``."""
+        """Replay a step, or a batch of one, on the `Batch` ``inputs``."""
         self.watch.begin(self.state.global_step + 1)
         if not model.training:
             model.train()
-        shape = self._place(inputs.numpy())
+        self._place(inputs)
         optimizer = self.optimizer.optimizer
         optimizer.update_rates()
-        self._replayed_step(*shape, self._begins_step)
+        self._replayed_step(*inputs.shape, self._begins_step)
         self._begins_step = False
         if self.args.world_size > 1 and self.accelerator.sync_gradients:
             optimizer.add_up()
         return self._loss
 
-    def _place(self, rows: np.ndarray) -> tuple[int, bool, int]:
-        """Let a step find the numbers ``rows``; gives what it is called with.
-
-        That is the same in all processes, so that they record at once, where each would let the
-        others wait.
-        """
-        data, lengths = self.train_dataset, self.train_dataset.lengths[rows]
-        length, shortest, tokens = largest_of_all(
-            data.shape(rows)[0], -int(lengths.min()), int(lengths.sum())
-        )
-        is_padded, slots = -shortest < length, round_tokens(tokens)
+    def _place(self, batch: Batch) -> None:
+        """Let a step find the rows of ``batch``."""
+        rows, (length, _, slots) = batch
         self._rows.copy_(torch.from_numpy(rows), non_blocking=True)
-        if not (self.packs and is_padded and pays(slots, len(rows), length)):
-            return length, is_padded, 0
-        # little is computed for padding now, and each shape is recorded
-        length = min(round_widely(length), data.longest)
-        index = data.real_tokens(rows, length)[:slots]
-        self._index[:slots].copy_(torch.from_numpy(index), non_blocking=True)
-        return length, is_padded, slots
+        if slots:
+            index = self.train_dataset.real_tokens(rows, length)[:slots]
+            self._index[:slots].copy_(torch.from_numpy(index), non_blocking=True)
 
     def _step_on_rows(self, length: int, is_padded: bool, slots: int, begins_step: bool) -> None:
         """A step on the rows in ``_rows``, or a batch of one; leaves the loss in ``_loss``.
@@ -181,10 +219,11 @@ class ReplayingTrainer(SkippingTrainer):
         if kind in self._tried:
             return None
         self._tried.add(kind)
-        rows = self._rows.cpu().numpy()
+        rows, shape = self._rows.cpu().numpy(), Shape(length, is_padded, slots)
+        placed = [Batch(some, shape) for some in (np.roll(rows, 1), rows)]
         reason = why_not_replayed(
             lambda: self._passes(self._batch(length, is_padded), length, slots),
-            [partial(self._place, np.roll(rows, 1)), partial(self._place, rows)],
+            [partial(self._place, batch) for batch in placed],
             [p for p in self.model.parameters() if p.requires_grad],
             [*self.model.buffers(), self._right_and_seen],
             is_reduced=self.args.bf16

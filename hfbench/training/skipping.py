@@ -111,14 +111,15 @@ class SkippingTrainer(FairTrainer):
 
     def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
         """In batches of the recipe's size where the memory does not hold larger ones."""
-        try:
-            return super().evaluation_loop(dataloader, *args, **kwargs)
-        except torch.OutOfMemoryError:
-            if not self._evaluation_tokens:
-                raise
-            self._evaluation_tokens = 0
-            smaller = self.get_eval_dataloader(dataloader.dataset)
-            return super().evaluation_loop(smaller, *args, **kwargs)
+        with _no_plan_for_each_shape():
+            try:
+                return super().evaluation_loop(dataloader, *args, **kwargs)
+            except torch.OutOfMemoryError:
+                if not self._evaluation_tokens:
+                    raise
+                self._evaluation_tokens = 0
+                smaller = self.get_eval_dataloader(dataloader.dataset)
+                return super().evaluation_loop(smaller, *args, **kwargs)
 
     def prediction_step(self, model: nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         """What `FairTrainer` predicts."""
@@ -127,6 +128,20 @@ class SkippingTrainer(FairTrainer):
     def floating_point_ops(self, inputs: Any) -> int:
         """Nothing, see the class."""
         return 0
+
+
+@contextmanager
+def _no_plan_for_each_shape() -> Iterator[None]:
+    """Within, attention is not cuDNN's, which first takes 50 ms and more for a shape.
+
+    Evaluations have many shapes, with a batch or two of each, and its forward passes are no faster.
+    """
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
 
 
 @contextmanager

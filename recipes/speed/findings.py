@@ -33,15 +33,15 @@ class Row:
 
     def median(self, side: str) -> str:
         """Of what is timed, a step for example: ``1.73 ms``."""
-        return duration(self._seconds(side))
+        return duration(self.seconds(side))
 
     def times(self, side: str) -> str:
         """How many times as long ``side`` takes as the first: ``8.93``."""
-        return f"{self._seconds(side) / self._first:#.3g}".rstrip(".")
+        return f"{self.seconds(side) / self.first:#.3g}".rstrip(".")
 
     def tokens(self, side: str) -> str:
         """Tokens a second: ``2,994,120``."""
-        return f"{self.record['tokens'] / self._seconds(side):,.0f}"
+        return f"{self.record['tokens'] / self.seconds(side):,.0f}"
 
     def checkpoint(self, side: str) -> str:
         """What writing one takes: ``1.27 s``."""
@@ -84,12 +84,12 @@ class Row:
 
     def pace_of_cells(self, alone: str, side: str, gpus: int) -> str:
         """As `paces`, of the time since the first cell began."""
-        one, several = (self._seconds(name) - self._start(name) for name in (alone, side))
+        one, several = (self.seconds(name) - self._start(name) for name in (alone, side))
         return _share(one / (gpus * several))
 
     def utilisation(self, side: str, gpus: int) -> str:
         """What each of so many GPUs reaches of `PEAK_FLOPS`, by the model alone: ``48 %``."""
-        rate = self.record["flops"] / (gpus * self._seconds(side))
+        rate = self.record["flops"] / (gpus * self.seconds(side))
         return _share(rate / PEAK_FLOPS)
 
     def training(self, side: str) -> str:
@@ -97,10 +97,12 @@ class Row:
         return duration(self.timed[side][0]["train_seconds"])
 
     @property
-    def _first(self) -> float:
-        return self._seconds(next(iter(self.timed)))
+    def first(self) -> float:
+        """The first side's seconds."""
+        return self.seconds(next(iter(self.timed)))
 
-    def _seconds(self, side: str) -> float:
+    def seconds(self, side: str) -> float:
+        """The median of what is timed."""
         return statistics.median(run["seconds"] for run in self.timed[side])
 
     def _start(self, side: str) -> float:

@@ -66,14 +66,16 @@ def _comparison(options: Options) -> Row:
     return Comparison(options.epochs, options.seeds or 5, options.scripts)
 
 
-def _real(models: tuple[str, ...], texts: int, epochs: int, seeds: int) -> Callable:
+def _real(
+    models: tuple[str, ...], texts: int, epochs: int, seeds: int, repetitions: int
+) -> Callable:
     return lambda options: RealComparison(
         models,
         texts,
         epochs,
         options.seeds or seeds,
         options.scripts or len(models),
-        options.repetitions or 2,
+        options.repetitions or repetitions,
     )
 
 
@@ -192,6 +194,7 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
             _classifier("tiny-gpt2", steps=6, warm_up=1), MAX_LENGTH, repetitions=3
         ),
         "finetune-minilm": _encoder("minilm", ENCODER, 3, batch=16, steps=24, warm_up=4),
+        "finetune-distilbert": _encoder("distilbert", ENCODER, 3, batch=16, steps=24, warm_up=4),
         "comparison": _comparison,
         "start-up": _start_up,
     },
@@ -240,8 +243,9 @@ _SUITES: dict[str, dict[str, Callable[[Options], Row]]] = {
             )
             for preset in ("minilm", "distilbert", "bert-base", "gpt2", "modernbert-base")
         },
-        "epoch-sst2-bert-base": _real(("bert-base",), SST2_TRAIN, epochs=1, seeds=1),
-        "comparison-real": _real(_REAL_MODELS, 10_000, epochs=3, seeds=5),
+        # the first run finds files that nobody has read since the machine started
+        "epoch-sst2-bert-base": _real(("bert-base",), SST2_TRAIN, epochs=1, seeds=1, repetitions=3),
+        "comparison-real": _real(_REAL_MODELS, 10_000, epochs=3, seeds=5, repetitions=1),
         "seeds-distilbert": _seeds("distilbert", 600 * 32, seeds=5),
         "lm-124m": _training(_GPT2_124M, COMPILED, repetitions=2),
         "generate-gpt-nano": _generating("gpt-nano"),

@@ -57,6 +57,28 @@ def test_committed_findings_are_those_of_the_records(benchmark):
     assert (speed / "README.md").read_text("utf-8") == render(speed)
 
 
+def test_the_page_ends_with_the_marks_of_the_committed_records(benchmark):
+    from speed import marks
+
+    assert marks.PAGE.read_text("utf-8") == marks.page()
+
+
+@pytest.mark.parametrize(
+    ("ours", "said"), [(0.0059, "5.90 ms | met"), (0.0071, "7.10 ms | **not met**"), (None, "not")]
+)
+def test_a_mark_is_met_by_what_a_record_says(benchmark, tmp_path, ours, said):
+    from speed import marks
+
+    if ours:
+        runs = {name: [{"seconds": value}] for name, value in {"hfbench": ours, "T": 1}.items()}
+        (tmp_path / "gpu").mkdir()
+        record = {"sides": runs, "warm_up_runs": 0}
+        (tmp_path / "gpu" / "finetune-bert-base.json").write_text(json.dumps(record))
+    line = "| H200: a step of BERT base | at most 6.50 ms | "
+    (found,) = [m.cells(tmp_path) for m in marks.MARKS if m.what == "H200: a step of BERT base"]
+    assert f"| {' | '.join(found)} |".startswith(line + said)
+
+
 @pytest.mark.slow
 def test_findings_are_the_numbers_of_the_table(benchmark, out, row):
     from speed.findings import Row
@@ -94,9 +116,10 @@ def test_what_comes_before_the_first_cell_is_told_apart(benchmark):
     runs = {side: run for side, (run,) in row.record["sides"].items()}
     first = {side: sorted(run["details"]["starts"])[0] for side, run in runs.items()}
     alone, several = runs
-    assert row.start(several) == f"{first[several]:.1f} s"
+    assert float(row.start(several).removesuffix(" s")) == pytest.approx(first[several], abs=0.06)
     cells = [run["seconds"] - first[side] for side, run in runs.items()]
-    assert row.pace_of_cells(alone, several, 4) == f"{100 * cells[0] / cells[1] / 4:.0f} %"
+    (gpus,) = row.several
+    assert row.pace_of_cells(alone, several, gpus) == f"{100 * cells[0] / cells[1] / gpus:.0f} %"
 
 
 def test_utilisation_is_that_of_the_formula(benchmark):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,12 +14,14 @@ from support import probe, probe_replayed
 from support.small_encoders import pad_tokenizer, small_classifier, without_dropout
 from transformers import set_seed
 
+from hfbench.data.batches import round_tokens
 from hfbench.data.builtin import pets
 from hfbench.data.tokens import tokenize_corpus
 from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM
 from hfbench.models.lora import add_adapters
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.model import Corpus, Lora
+from hfbench.training import replay
 from hfbench.training.arguments import training_arguments
 from hfbench.training.build import build_trainer
 from hfbench.training.cuda_graphs import can_replay
@@ -172,6 +175,46 @@ def test_a_step_that_updates_gives_the_numbers_of_a_plain_one(tmp_path, kind, mo
     assert_same_numbers(in_pieces, plain, atol=2e-5, rtol=1e-3)
 
 
+def packing_trainer(tmp_path, monkeypatch):
+    """As on a GPU, for batches of four rows without padding."""
+    probe_replayed.record_nothing(monkeypatch.setattr)
+    values = {"per_device_train_batch_size": 4, "max_steps": 2, "use_cpu": True}
+    args = training_arguments(values, probe.STREAMS, tmp_path, "m")
+    tools = (pad_tokenizer(), probe.build_data(80), args, "study", probe.STREAMS, [])
+    trainer = build_trainer("classifier", small_classifier("bert"), *tools)
+    assert trainer.packs
+    # rows of 1 to 200 tokens, of 100 in the mean
+    trainer.train_dataset.lengths = np.linspace(1, 199, 80).astype(int)
+    trainer.train_dataset.longest = 199
+    return trainer
+
+
+def test_processes_ask_once_a_step_for_the_shapes_of_all_its_batches(tmp_path, monkeypatch):
+    trainer, asked = packing_trainer(tmp_path, monkeypatch), []
+
+    def largest_of_all(*values):
+        asked.append(values)
+        return [max(pair) for pair in zip(values, (150, -3, 450, 81, -81, 324), strict=True)]
+
+    monkeypatch.setattr(replay, "largest_of_all", largest_of_all)
+    batches = iter([torch.tensor([2, 20, 30, 40]), torch.tensor([32, 32, 32, 32])])
+    (first, second), _ = trainer.get_batch_samples(batches, 2, trainer.args.device)
+    assert len(asked) == 1
+    # the other process has a longer row in the first batch, and in the second one as long as ours
+    assert first.shape == (199, True, round_tokens(450))
+    assert second.shape == (81, False, 0)
+    assert first.rows.tolist() == [2, 20, 30, 40]
+
+
+def test_batches_of_few_tokens_have_the_slots_of_a_usual_one(tmp_path, monkeypatch):
+    trainer = packing_trainer(tmp_path, monkeypatch)
+    few, usual, many = ([0, 1, 2, 79], [10, 20, 40, 79], [30, 60, 70, 79])
+    shapes = trainer._shapes([*map(np.array, (few, usual, many))])
+    tokens = [int(trainer.train_dataset.lengths[rows].sum()) for rows in (few, usual, many)]
+    assert tokens[0] < tokens[1] < 384 < tokens[2]
+    assert [shape.slots for shape in shapes] == [384, 384, round_tokens(tokens[2])]
+
+
 @needs_cuda
 @pytest.mark.parametrize("kind", ["custom", "gpt2", "language model", *ANSWERS])
 def test_replayed_steps_give_the_numbers_of_plain_ones(tmp_path, kind):
@@ -298,7 +341,7 @@ def test_replayed_steps_without_padding_give_the_numbers_of_padded_ones(tmp_path
         trainer.train()
         assert trainer.replays == cuda_graphs
         logs.append([entry for entry in trainer.state.log_history if "loss" in entry])
-    assert any(slots for _, _, slots in trainer._replayed_step._graphs)
+    assert any(slots for _, _, slots, _ in trainer._replayed_step._graphs)
     tolerance = {"rel": 3e-2, "abs": 1e-2} if bf16 else {"rel": 2e-3, "abs": 1e-4}
     for plain, replayed in zip(*logs, strict=True):
         assert replayed["loss"] == pytest.approx(plain["loss"], **tolerance)

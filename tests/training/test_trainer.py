@@ -349,3 +349,16 @@ def test_padding_is_left_out_of_a_custom_gpt_and_of_nothing_derived_from_it(tmp_
     derived = type("Derived", (CustomGPTForSequenceClassification,), {})
     assert shapes(CustomGPTForSequenceClassification)[0] == 1
     assert shapes(derived)[0] == 16
+
+
+def test_evaluations_leave_cudnn_s_attention_out_and_training_does_not(tmp_path):
+    """It makes a plan for each shape, of which an evaluation has many."""
+    seen = {True: set(), False: set()}
+    trainer = make_trainer(tmp_path, max_steps=1)
+    trainer.model.register_forward_hook(
+        lambda model, *_: seen[model.training].add(torch.backends.cuda.cudnn_sdp_enabled())
+    )
+    trainer.train()
+    predict(trainer, probe.build_data().splits["validation"])
+    assert seen == {True: {True}, False: {False}}
+    assert torch.backends.cuda.cudnn_sdp_enabled()
