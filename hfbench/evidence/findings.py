@@ -9,11 +9,12 @@ import numpy as np
 
 from hfbench.evidence.answer import answer, question, turn_text, verdict
 from hfbench.evidence.classes import ENOUGH, FEW, MOST, ClassRow, measure_classes, too_small
-from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
+from hfbench.evidence.compared import ComparedModels, Floor
 from hfbench.evidence.data_notes import describe_data, shared_parts, trained_on, truncations
 from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.folds import inflation
 from hfbench.evidence.footnotes import footnotes
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
 from hfbench.evidence.tuning_words import tuning_notes
 from hfbench.evidence.use import use_notes

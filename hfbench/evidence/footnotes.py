@@ -1,8 +1,9 @@
 """Footnotes of models: what differs, what it saw before, what failed and why."""
 
 from hfbench.evidence.advice import advice
-from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
+from hfbench.evidence.compared import ComparedModels, Floor
 from hfbench.evidence.data_notes import describe_overlap, overlaps
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.rivals import describe_rival
 from hfbench.evidence.stats import at_most
 from hfbench.evidence.tuning_words import tuned_footnote

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from hfbench.evidence.judge import Table
+from hfbench.evidence.crossed import Table
 from hfbench.evidence.mixture import half_width
 from hfbench.evidence.power import POWER, needed_range
 from hfbench.evidence.stats import mean_squares

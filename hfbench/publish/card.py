@@ -20,7 +20,8 @@ from jinja2 import Environment, StrictUndefined
 
 from hfbench.evidence import markdown
 from hfbench.evidence.findings import Findings, describe_pretraining
-from hfbench.evidence.table import MAIN, build_rows, file_stem, text_table
+from hfbench.evidence.rows import MAIN, build_rows, text_table
+from hfbench.evidence.table import file_stem
 from hfbench.evidence.words import percent
 from hfbench.metrics.registry import Metric, ProblemType
 from hfbench.publish.published_run import (

@@ -15,7 +15,8 @@ from scipy.special import ndtr
 from hfbench.cli.script import exit_on_user_error
 from hfbench.evidence import markdown
 from hfbench.evidence.comparison import Comparison, load_comparison
-from hfbench.evidence.judge import Table, judge
+from hfbench.evidence.crossed import Table
+from hfbench.evidence.judge import judge
 
 
 def table_of(comparison: Comparison) -> Table:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hfbench.evidence.comparison import compare_records
 from hfbench.evidence.findings import Findings
-from hfbench.evidence.table import build_rows
+from hfbench.evidence.rows import build_rows
 from hfbench.records.asked import Asked
 from hfbench.records.schema import Failure
 from hfbench.records.store import load_records
