@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hfbench.errors import UserError
+from hfbench.evidence.stats import mean_squares
 
 Scores = np.ndarray | Sequence["np.ndarray | Sequence[float] | None"]
 """Of one row: an array of shape (runs, examples), or a list with None for a run that failed."""
@@ -24,20 +25,57 @@ class Answers:
     collapsed: int
     failed: int
     is_control: bool
+    pretrainings: np.ndarray | None = None
+    """Of each run that counts the pretraining that it started from, shape (runs,); None: all
+    started from one, or none was pretrained."""
+
+    @cached_property
+    def draws(self) -> np.ndarray:
+        """What is independent, and counts alike: the mean of each pretraining's runs, or else each
+        run; shape (draws, examples).
+        """
+        if self.pretrainings is None:
+            return self.scores
+        kinds = np.unique(self.pretrainings)
+        return np.stack([self.scores[self.pretrainings == kind].mean(0) for kind in kinds])
 
     @cached_property
     def means(self) -> np.ndarray:
-        """Of each example over the runs, shape (examples,)."""
-        return self.scores.mean(0)
+        """Of each example over the draws, shape (examples,)."""
+        return self.draws.mean(0)
 
-    @property
-    def runs(self) -> int:
-        return len(self.scores)
+    @cached_property
+    def within_pretrainings(self) -> float:
+        """By how much a single run varies more than the mean of one pretraining's runs, as a
+        variance: what seeds add among runs of one pretraining, and that mean has less of.
+        """
+        if self.pretrainings is None:
+            return 0.0
+        found, parts = [], []
+        for kind in np.unique(self.pretrainings):
+            runs = self.scores[self.pretrainings == kind]
+            parts.append(1 - 1 / len(runs))
+            if len(runs) > 1:
+                of_runs, _, of_rest = mean_squares(runs)
+                found.append(((of_runs - of_rest) / runs.shape[1], len(runs) - 1))
+        if not found:
+            return 0.0
+        excess, degrees = np.array(found).T
+        return max(float(np.average(excess, weights=degrees)), 0.0) * float(np.mean(parts))
 
 
 def answers_of(
-    name: str, scores: Scores, is_control: bool, collapsed: Sequence[bool] | None
+    name: str,
+    scores: Scores,
+    is_control: bool,
+    collapsed: Sequence[bool] | None,
+    pretrainings: Sequence[Any] | None = None,
 ) -> Answers:
+    """Of one row, see `judge.judge`.
+
+    Raises:
+        UserError: if they do not fit together.
+    """
     runs = [np.asarray(run, dtype=float) for run in scores if run is not None]
     failed = len(scores) - len(runs)
     shapes = sorted({run.shape for run in runs})
@@ -51,8 +89,24 @@ def answers_of(
     flags = np.zeros(len(runs), dtype=bool) if collapsed is None else np.array(collapsed, bool)
     if flags.shape != (len(runs),):
         raise UserError(f"{name}: collapsed has {len(flags)} values for {len(runs)} finished runs")
-    counted = table if flags.all() else table[~flags]
-    return Answers(name, counted, len(runs), int(flags.sum()), failed, is_control)
+    counts = np.ones(len(runs), dtype=bool) if flags.all() else ~flags
+    started = _started(name, pretrainings, counts)
+    lost = int(flags.sum())
+    return Answers(name, table[counts], len(runs), lost, failed, is_control, started)
+
+
+def _started(
+    name: str, pretrainings: Sequence[Any] | None, counts: np.ndarray
+) -> np.ndarray | None:
+    """Of the runs that count, the pretraining of each; None where there are not several."""
+    if pretrainings is None:
+        return None
+    if len(pretrainings) != len(counts):
+        raise UserError(
+            f"{name}: pretrainings has {len(pretrainings)} values for {len(counts)} finished runs"
+        )
+    numbers = np.unique(np.asarray(pretrainings), return_inverse=True)[1][counts]
+    return numbers if len(np.unique(numbers)) > 1 else None
 
 
 def clusters_of(clusters: Sequence[Any] | np.ndarray | None, examples: int) -> np.ndarray | None:

@@ -76,7 +76,7 @@ class Table:
     @cached_property
     def means(self) -> np.ndarray:
         """Shape (rows,)."""
-        return np.array([row.scores.mean() for row in self.rows])
+        return np.array([row.draws.mean() for row in self.rows])
 
     @cached_property
     def are_shares(self) -> bool:
@@ -106,9 +106,10 @@ class Table:
     def seeds(self) -> SeedEffects:
         """What is believed of each row's seeds."""
         return learn_seed_effects(
-            [RunSpread.of(row.scores, is_usual=row.collapsed < row.finished) for row in self.rows],
+            [RunSpread.of(row.draws, is_usual=row.collapsed < row.finished) for row in self.rows],
             self.answer_sd,
             [row.is_control for row in self.rows],
+            [row.pretrainings is not None for row in self.rows],
         )
 
     @cached_property
@@ -133,8 +134,8 @@ class Table:
 
     def seed_variances(self) -> np.ndarray:
         """What the seeds add to the variance of a row's mean, by node, shape (rows, nodes)."""
-        runs = np.array([row.runs for row in self.rows])
-        return self.seeds.variances / runs[:, None]
+        draws = np.array([len(row.draws) for row in self.rows])
+        return self.seeds.variances / draws[:, None]
 
     @cached_property
     def seeds_unknown(self) -> np.ndarray:
@@ -144,7 +145,7 @@ class Table:
         scores vary with the seed nobody can say beforehand: of them nothing is claimed.
         """
         known = self.seeds.learnt or self.are_shares
-        return np.array([not (known or row.is_control or row.runs > 1) for row in self.rows])
+        return np.array([not (known or row.is_control or len(row.draws) > 1) for row in self.rows])
 
     def compare(
         self, pairs: Sequence[tuple[str, str]], margin: float | None = None
@@ -220,8 +221,8 @@ class Table:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Centres of the differences, (pairs,); variances and weights, (pairs, components)."""
         centres, of_examples = self._example_parts(first, second)
-        runs = np.array([row.runs for row in self.rows])
-        both = np.stack([runs[first], runs[second]])
+        draws = np.array([len(row.draws) for row in self.rows])
+        both = np.stack([draws[first], draws[second]])
         parts = {}
         for kind in np.unique(both, axis=1).T:
             alike = np.flatnonzero((both == kind[:, None]).all(0))
@@ -246,8 +247,8 @@ class Table:
         cov = self.example_covariance
         variances = cov[first, first] + cov[second, second] - 2 * cov[first, second]
         centres = self.means[first] - self.means[second]
-        runs = np.array([row.runs for row in self.rows])
-        single = (runs[first] == 1) & (runs[second] == 1) & self.are_shares
+        draws = np.array([len(row.draws) for row in self.rows])
+        single = (draws[first] == 1) & (draws[second] == 1) & self.are_shares
         nothing = variances <= 1e-9 * (cov[first, first] + cov[second, second]) + 1e-300
         for pair in np.flatnonzero(single | nothing):
             table = self.rows[first[pair]].means - self.rows[second[pair]].means
@@ -318,7 +319,7 @@ class Table:
         """How many independent examples have the variance that examples add; shape (rows,)."""
         of_one = self.means * (1 - self.means)
         found = np.diag(self.example_covariance)
-        runs = np.array([row.runs for row in self.rows])
+        runs = np.array([len(row.scores) for row in self.rows])
         plain = (found <= 0) | ((runs == 1) & (self.clusters is None))
         effective = of_one / np.where(plain, 1.0, found)
         most = self.examples / self.inflation
@@ -350,11 +351,14 @@ class Table:
         """
         i, j = np.array([self.number[first]]), np.array([self.number[second]])
         (centre,), (of_examples,) = self._example_parts(i, j)
-        runs = self.rows[i[0]].runs, self.rows[j[0]].runs
+        rows = self.rows[i[0]], self.rows[j[0]]
+        draws = [len(row.draws) for row in rows]
         weights = self.seeds.together(i, j).ravel()
-        of_means = np.add.outer(self.seeds.variances / runs[0], self.seeds.variances / runs[1])
+        of_means = np.add.outer(self.seeds.variances / draws[0], self.seeds.variances / draws[1])
         variances = of_examples + of_means.ravel()
-        of_run = np.add.outer(self.seeds.variances, self.seeds.variances).ravel()
+        of_run = np.add.outer(
+            *(self.seeds.variances + row.within_pretrainings for row in rows)
+        ).ravel()
         of_example = self.variance_of_single_runs(first, second)
         sd = np.sqrt(of_run + max(of_example, np.square(self.answer_sd) / self.examples) / examples)
         found = median_and_interval(sd, float(centre), variances, weights, ALPHA)

@@ -35,8 +35,12 @@ class JudgedRow:
     """That finished, collapsed ones included."""
     collapsed: int
     failed: int
+    pretrainings: int
+    """From how many its mean is told, each being one draw; 0 where they are not told apart: runs
+    are the draws then."""
     seed_sd: float
-    """Standard deviation over seeds, the median of what is believed, in units of the scores."""
+    """Standard deviation over seeds, or of the means over pretrainings, the median of what is
+    believed, in units of the scores."""
     odd_seeds: bool
     """Whether its runs differ more than the other rows predict (p < 0.05 after Holm)."""
     may_be_best: bool
@@ -75,6 +79,7 @@ def judge(
     controls: Collection[str] = (),
     collapsed: Mapping[str, Sequence[bool]] | None = None,
     clusters: Sequence[Any] | np.ndarray | None = None,
+    pretrainings: Mapping[str, Sequence[Any]] | None = None,
     looks: int = 1,
     bounds: tuple[float, float] = (-math.inf, math.inf),
     weight: float | None = None,
@@ -100,6 +105,9 @@ def judge(
             then of the other runs.
         clusters: of each example what it belongs to (an author, a document), where examples are not
             independent; shape (examples,).
+        pretrainings: name -> for each of its runs that finished, what pretrained weights it started
+            from. Where these are several, what is said is about new pretrainings, too: each counts
+            as one draw, the mean of its runs.
         looks: how often results are looked at, at most, to decide whether there will be more runs;
             5 % error is then shared by all looks. It does not touch ``low`` and ``high``.
         bounds: the least and the most that a mean of real scores can be; no interval passes them.
@@ -113,15 +121,21 @@ def judge(
             no finite numbers.
     """
     found = [
-        answers_of(name, runs, name in controls, (collapsed or {}).get(name))
+        answers_of(
+            name,
+            runs,
+            name in controls,
+            (collapsed or {}).get(name),
+            (pretrainings or {}).get(name),
+        )
         for name, runs in scores.items()
     ]
     finished = sorted(
-        (row for row in found if row.runs), key=lambda row: (-row.scores.mean(), row.name)
+        (row for row in found if len(row.scores)), key=lambda row: (-row.draws.mean(), row.name)
     )
-    _check(found, finished, margin, controls, collapsed or {})
+    _check(found, finished, margin, controls, collapsed or {}, pretrainings or {})
     asked = _questions(questions, reference, found, finished)
-    failed = [_failed_row(row) for row in found if not row.runs]
+    failed = [_failed_row(row) for row in found if not len(row.scores)]
     if not finished:
         return Judgement(failed, [], [], [], None)
     if looks < 1:
@@ -146,19 +160,26 @@ def intervals(
     controls: Collection[str] = (),
     collapsed: Mapping[str, Sequence[bool]] | None = None,
     clusters: Sequence[Any] | np.ndarray | None = None,
+    pretrainings: Mapping[str, Sequence[Any]] | None = None,
     bounds: tuple[float, float] = (-math.inf, math.inf),
     weight: float | None = None,
     folds: int | None = None,
 ) -> dict[str, Interval]:
     """As `judge`, of each row by itself: those that have a result."""
     rows = [
-        answers_of(name, runs, name in controls, (collapsed or {}).get(name))
+        answers_of(
+            name,
+            runs,
+            name in controls,
+            (collapsed or {}).get(name),
+            (pretrainings or {}).get(name),
+        )
         for name, runs in scores.items()
     ]
-    finished = [row for row in rows if row.runs]
+    finished = [row for row in rows if len(row.scores)]
     if not finished:
         return {}
-    _check(rows, finished, None, controls, collapsed or {})
+    _check(rows, finished, None, controls, collapsed or {}, pretrainings or {})
     clusters = clusters_of(clusters, finished[0].scores.shape[1])
     table = Table(finished, clusters, 1, bounds, weight, folds)
     ends = zip(finished, table.means, *table.intervals(), strict=True)
@@ -180,18 +201,28 @@ def _judged_rows(table: Table, letters: Sequence[str], may_be_best: np.ndarray) 
     odd = np.array(holm(table.seeds.surprise)) < ALPHA
     return [
         JudgedRow(
-            row.name, float(mean), float(low), float(high), group, row.finished, row.collapsed,
-            row.failed, table.seeds.sd(number), bool(is_odd), bool(best),
+            name=row.name,
+            mean=float(mean),
+            low=float(low),
+            high=float(high),
+            group=group,
+            runs=row.finished,
+            collapsed=row.collapsed,
+            failed=row.failed,
+            pretrainings=0 if row.pretrainings is None else len(row.draws),
+            seed_sd=table.seeds.sd(number),
+            odd_seeds=bool(is_odd),
+            may_be_best=bool(best),
         )
         for number, (row, mean, low, high, group, is_odd, best) in enumerate(
             zip(table.rows, table.means, lows, highs, letters, odd, may_be_best, strict=True)
         )
-    ]  # fmt: skip
+    ]
 
 
 def _failed_row(row: Answers) -> JudgedRow:
     nan = math.nan
-    return JudgedRow(row.name, nan, nan, nan, "", 0, 0, row.failed, nan, False, False)
+    return JudgedRow(row.name, nan, nan, nan, "", 0, 0, row.failed, 0, nan, False, False)
 
 
 def _check(
@@ -200,9 +231,11 @@ def _check(
     margin: float | None,
     controls: Collection[str],
     collapsed: Mapping[str, Any],
+    pretrainings: Mapping[str, Any],
 ) -> None:
     names = [row.name for row in rows]
-    for key, given in (("controls", controls), ("collapsed", collapsed)):
+    by_name = {"controls": controls, "collapsed": collapsed, "pretrainings": pretrainings}
+    for key, given in by_name.items():
         for name in given:
             if name not in names:
                 raise UserError(f"{key}: no row {name!r}{nearest(name, names)}")

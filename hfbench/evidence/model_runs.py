@@ -175,6 +175,16 @@ class ModelRuns:
         """Of the finished runs; [None] for a control, in which nothing is random."""
         return [record.seed for record in self.finished]
 
+    @property
+    def pretrainings(self) -> list[int] | None:
+        """Of each finished run, the seed of the pretraining that it started from; None where the
+        model was not pretrained here.
+        """
+        entries = [record.settings["models"][0].get("pretrain") for record in self.finished]
+        if not any(entries):
+            return None
+        return [(entry.get("seeds") or [entry["seed"]])[0] for entry in entries]
+
     @cached_property
     def collapsed(self) -> np.ndarray:
         """Whether each run gives one answer or never left that level, shape (runs,).

@@ -111,6 +111,7 @@ def judging(models: Sequence[ModelRuns], metric: Metric) -> dict[str, Any]:
         "controls": [model.name for model in models if model.seeds == [None]],
         "collapsed": {model.name: model.collapsed.tolist() for model in models},
         "clusters": groups,
+        "pretrainings": {m.name: m.pretrainings for m in models if m.pretrainings is not None},
         "bounds": turned(metric),
         "weight": metric.weight(labels) if metric.weight else None,
         "folds": models[0].folds,

@@ -74,6 +74,11 @@ def _judge_one(draw: Draw) -> dict[str, Any]:
             name for name, is_control in zip(names, draw.controls, strict=True) if is_control
         ],
         collapsed=dict(zip(names, draw.collapsed, strict=True)),
+        pretrainings={
+            name: started
+            for name, started in zip(names, draw.pretrainings or [None] * len(names), strict=True)
+            if started is not None
+        },
     )
     pairs = [(truth[p.first] - truth[p.second], p) for p in judged.pairs]
     best = max(truth.values())
@@ -98,7 +103,8 @@ def _in_order(names: list[str], values: dict[tuple[str, str], bool]) -> list[boo
 
 def _by_anova(judged: Judgement, truth: dict[str, float]) -> dict[str, float]:
     assert judged.table is not None
-    rows = {row.name: row.scores > 0 for row in judged.table.rows}
+    # of several pretrainings their means: a nested analysis of variance
+    rows = {row.name: row.draws for row in judged.table.rows}
     answers = {name: Answers.of(right) for name, right in rows.items()}
     pairs = [
         (truth[one] - truth[other], difference_of_answers(answers[one], answers[other]))
