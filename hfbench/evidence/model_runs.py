@@ -177,13 +177,15 @@ class ModelRuns:
 
     @property
     def pretrainings(self) -> list[int] | None:
-        """Of each finished run, the seed of the pretraining that it started from; None where the
-        model was not pretrained here.
+        """Of each finished run, the seed of the pretraining that it started from, -1 without one;
+        None where none was pretrained here.
         """
         entries = [record.settings["models"][0].get("pretrain") for record in self.finished]
         if not any(entries):
             return None
-        return [(entry.get("seeds") or [entry["seed"]])[0] for entry in entries]
+        return [
+            (entry.get("seeds") or [entry.get("seed", 0)])[0] if entry else -1 for entry in entries
+        ]
 
     @cached_property
     def collapsed(self) -> np.ndarray:

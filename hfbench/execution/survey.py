@@ -139,6 +139,7 @@ class Survey:
         changes: dict[str, Any] = {
             "recipe": self.inputs.recipe.name,
             "model": cell.model.name,
+            "seed": cell.seed,  # which only one of several pretrainings is called by
             "fold": cell.fold,
             "train_size": cell.train_size,  # all of the examples, or as many: the same content
             "settings": cell.settings,
