@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.special import roots_genlaguerre
 
 from hfbench.evidence.answers import Answers
 from hfbench.evidence.best import best_p_values
@@ -30,6 +31,7 @@ from hfbench.evidence.mixture import (
 from hfbench.evidence.seeds import RunSpread, SeedEffects, learn_seed_effects
 from hfbench.evidence.stats import ALPHA, holm, holm_levels
 
+_NODES_OF_T = 16
 _CHUNK = 512  # pairs at a time: what is kept of each is nodes x nodes
 
 
@@ -230,10 +232,33 @@ class Table:
                 found = self.seeds.of_differences(first[some], second[some], tuple(kind.tolist()))
                 parts[some[0]] = (some, *found)
         components = next(len(nodes) for _, nodes, _ in parts.values())
-        variances, weights = np.empty((2, len(first), components))
+        of_seeds, weights = np.empty((2, len(first), components))
         for some, nodes, shares in parts.values():
-            variances[some], weights[some] = nodes, shares
-        return centres, of_examples[:, None] + variances, weights
+            of_seeds[some], weights[some] = nodes, shares
+        factors, likely = self._student
+        variances = of_seeds[:, :, None] + of_examples[:, None, None] * factors
+        shape = len(first), components * len(factors)
+        return centres, variances.reshape(shape), (weights[:, :, None] * likely).reshape(shape)
+
+    @cached_property
+    def _student(self) -> tuple[np.ndarray, np.ndarray]:
+        """By what the examples' part of a variance is multiplied, and how likely.
+
+        Clusters may be few, and tests of many pairs lie far out, where Student's t is not a wider
+        normal: it is a mixture of normals over a chi-square variable (Gauss-Laguerre quadrature).
+        """
+        if self.clusters is None:
+            return np.ones(1), np.ones(1)
+        units = len(np.unique(self.clusters))
+        degrees = units - 1
+        nodes, weights = roots_genlaguerre(_NODES_OF_T, degrees / 2 - 1)
+        unbiased = units / (units - 1) / (units / max(units - 3, 1))
+        return unbiased * degrees / (2 * nodes), weights / weights.sum()
+
+    def variance_of_examples(self, first: str, second: str) -> float:
+        """What the examples add to the variance of a difference."""
+        one, other = (np.array([self.number[name]]) for name in (first, second))
+        return float(self._example_parts(one, other)[1][0])
 
     def _example_parts(
         self, first: np.ndarray, second: np.ndarray

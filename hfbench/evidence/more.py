@@ -64,7 +64,7 @@ def more_needed(table: Table, first: str, second: str, bound: float, level: floa
     (known,) = table.mixtures([(first, second)])
     spread = float(half_width(np.array([_LIKELY]), known.variances[None], known.weights[None])[0])
     rows = [table.rows[table.number[name]] for name in (first, second)]
-    of_examples = float(known.variances.min())  # the node at which seeds do not matter
+    of_examples = table.variance_of_examples(first, second)
     of_seeds = known.variance - of_examples
     several = [row.draws for row in rows if len(row.draws) > 1]
     of_rest = sum(mean_squares(scores)[2] / scores.size for scores in several)

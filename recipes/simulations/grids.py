@@ -28,6 +28,8 @@ class Draw:
     """Of each run, whether it collapsed."""
     pretrainings: Sequence[Sequence[int] | None] = ()
     """Of each run of each row, from which of its pretrained weights it started; None: from none."""
+    clusters: np.ndarray | None = None
+    """What each example belongs to, shape (examples,); None: they are independent."""
 
 
 @dataclass(frozen=True)
@@ -78,25 +80,39 @@ class Row:
 
 def latent(
     rows: Sequence[Row], examples: int, *, shared: float = 0.5, common: float = 0.5,
-    heavy: bool = False,
+    heavy: bool = False, groups: int | None = None, of_groups: float = 0.0,
 ) -> Callable[[np.random.Generator], Draw]:  # fmt: skip
     """Answers are right where a latent normal variable is above 0.
 
     It is made of the example (``shared`` of its variance beside the seed; of that, ``common`` for
     all rows alike), the seed, and the rest. ``heavy``: a fifth of the examples have twelve times
     the variance of the others, so that all runs are right about some and wrong about others.
+    ``groups``: examples belong to so many, of which the largest are four times the smallest, and
+    ``of_groups`` of an example's part of the variance is that of its group.
     """
+    sizes = np.linspace(1, 4, groups) / np.linspace(1, 4, groups).sum() if groups else None
+
+    def of_examples(rng: np.random.Generator, belongs: np.ndarray | None) -> np.ndarray:
+        each = rng.standard_normal(examples)
+        if belongs is None or groups is None:
+            return each
+        return (
+            np.sqrt(1 - of_groups) * each
+            + np.sqrt(of_groups) * rng.standard_normal(groups)[belongs]
+        )
+
     slope = [norm.pdf(norm.ppf(row.accuracy)) for row in rows]  # points by latent units
     shift = [row.seed_sd / by for row, by in zip(rows, slope, strict=True)]
     between = [row.pretraining_sd / by for row, by in zip(rows, slope, strict=True)]
 
     def draw(rng: np.random.Generator) -> Draw:
         scale = np.where(rng.random(examples) < 0.2, np.sqrt(12), 1.0) if heavy else np.ones(1)
-        everyone = rng.standard_normal(examples)
+        belongs = rng.choice(groups, examples, p=sizes) if groups else None
+        everyone = of_examples(rng, belongs)
         right, collapsed, started = [], [], []
         truth = [row.accuracy for row in rows]
         for number, (row, seed_sd, base_sd) in enumerate(zip(rows, shift, between, strict=True)):
-            own = rng.standard_normal(examples)
+            own = of_examples(rng, belongs)
             value = np.sqrt(common) * everyone + np.sqrt(1 - common) * own
             value = np.sqrt(shared) * scale * value + np.sqrt(1 - shared) * rng.standard_normal(
                 (row.runs, examples)
@@ -119,7 +135,7 @@ def latent(
             table[fails] = np.arange(examples) % 2 == 0
             right.append(table)
             collapsed.append(fails.tolist())
-        return Draw(right, truth, [False] * len(rows), collapsed, started)
+        return Draw(right, truth, [False] * len(rows), collapsed, started, belongs)
 
     return draw
 
@@ -294,6 +310,21 @@ GRIDS = {
         [
             _equal(runs, examples, 3, heavy=True)
             for runs, examples in itertools.product((2, 3, 10), (240, 872))
+        ],
+    ),
+    "groups": Grid(
+        "six equal rows, examples of 20, 60 and 200 groups",
+        "65 % each, 872 examples, seeds that vary by 1 point; 0.1 or 0.5 of what makes an example "
+        "hard or easy is that of its group (the analysis of variance takes them for independent).",
+        [
+            _latent(
+                f"{groups} groups, {share} of an example's",
+                [Row(3, 0.65, 0.01)] * 6,
+                872,
+                groups=groups,
+                of_groups=share,
+            )
+            for groups, share in itertools.product((20, 60, 200), (0.1, 0.5))
         ],
     ),
     "pretrainings": Grid(
