@@ -2,12 +2,15 @@
 
 import io
 from functools import partial
+from types import SimpleNamespace
 
 from rich.console import Console
 
 from hfbench.cli.app import app
 from hfbench.evidence.comparison import load_comparison
+from hfbench.execution import schedule
 from hfbench.execution.compare import compare
+from hfbench.recipe.cells import plan_comparison, plan_pretraining
 from hfbench.recipe.load import load_recipe
 from hfbench.records.record_file import load_record
 
@@ -76,3 +79,25 @@ def test_a_failed_pretraining_ends_its_own_runs_alone(write_recipe, tmp_path, mo
         "pre--seed0": "finished",
         "pre--seed1": "failed",
     }
+
+
+def test_a_run_waits_for_its_own_pretraining_alone(write_recipe, monkeypatch):
+    path = write_recipe(
+        models=[
+            {"name": "pre", **SMALL, "pretrain": {**PRETRAIN, "seeds": [4, 5]}},
+            {"name": "plain", **SMALL},
+        ],
+        seeds=[0, 1, 2],
+    )
+    recipe = load_recipe(path)
+    inputs = SimpleNamespace(of=lambda cell: SimpleNamespace(recipe=recipe))
+    monkeypatch.setattr(schedule, "cell_id_of", lambda cell, own: cell.stem)
+    monkeypatch.setattr(schedule, "threads_of", lambda cell, own: 1)
+    cells = [*plan_pretraining(recipe), *plan_comparison(recipe)]
+    waits = {one.name: one.after for one in schedule.line_up(cells, inputs, 2)}
+    assert [waits[f"pre--seed{seed}"] for seed in (0, 1, 2)] == [
+        f"pretrain--pre--seed{seed}" for seed in (4, 5, 4)
+    ]
+    assert {name for name, after in waits.items() if after is None} == {
+        "pretrain--pre--seed4", "pretrain--pre--seed5", *(f"plain--seed{s}" for s in (0, 1, 2)),
+    }  # fmt: skip
