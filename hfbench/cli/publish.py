@@ -175,7 +175,8 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
     from hfbench.errors import HubError
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
-    from hfbench.evidence.table import check_columns, print_table
+    from hfbench.evidence.rows import check_columns
+    from hfbench.evidence.table import print_table
     from hfbench.publish.results import differing_tables, fetch_results, rebuilt
 
     quiet_client()

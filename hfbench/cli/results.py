@@ -10,8 +10,8 @@ from hfbench.errors import UserError
 from hfbench.system.terminal import Console, note, tell
 
 if TYPE_CHECKING:
-    from hfbench.evidence.compared import ModelRuns
     from hfbench.evidence.findings import Findings
+    from hfbench.evidence.model_runs import ModelRuns
 
 ResultsFolders = Annotated[
     list[Path], typer.Argument(help="Results folders, e.g. results/quickstart.", metavar="RESULTS")
@@ -69,7 +69,8 @@ def table(
     from hfbench.cli.run import write_overall_table
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
-    from hfbench.evidence.table import MAIN, check_columns, print_table, write_table
+    from hfbench.evidence.rows import MAIN, check_columns
+    from hfbench.evidence.table import print_table, write_table
 
     chosen = columns.split(",") if columns else MAIN
     measures = check_columns(chosen)
@@ -193,6 +194,6 @@ def say_written(paths: list[Path], **result: Any) -> None:
 
 def result_of(findings: "Findings", folder: Path | str) -> dict[str, Any]:
     """A comparison's result for JSON: a row for each model as in the CSV file, and the answer."""
-    from hfbench.evidence.table import all_values
+    from hfbench.evidence.rows import all_values
 
     return {"results": folder, "answer": findings.answer, "models": all_values(findings)}

@@ -4,8 +4,8 @@ from datasets import concatenate_datasets
 
 from hfbench.data.task import load_task
 from hfbench.errors import UserError
-from hfbench.evidence.compared import ModelRuns
 from hfbench.evidence.fairness import evaluation_hash
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.recipe.schema import Recipe
 
 

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from hfbench.evidence.compared import Floor, ModelRuns
+from hfbench.evidence.compared import Floor
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.records.schema import ClassificationRecord, TaskData
 
 _NOTHING = 0.95

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
-from hfbench.evidence.judge import Difference
+from hfbench.evidence.compared import ComparedModels, Pair
+from hfbench.evidence.difference import Difference
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.slices import Turn
 from hfbench.evidence.use import cheaper
 from hfbench.evidence.words import (

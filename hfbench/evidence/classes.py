@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hfbench.evidence.compared import ModelRuns, judging
-from hfbench.evidence.judge import Interval, intervals
+from hfbench.evidence.difference import Interval
+from hfbench.evidence.judge import intervals
+from hfbench.evidence.model_runs import ModelRuns
+from hfbench.evidence.standing import judging
 from hfbench.metrics.estimate import UndefinedMeasureError
 from hfbench.metrics.registry import METRICS, measure_of_class
 

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfbench.errors import RecordError, UserError, nearest
-from hfbench.evidence.compared import ComparedModels, Pair, by_model, stand
+from hfbench.evidence.compared import ComparedModels, Pair
 from hfbench.evidence.fairness import refuse_different_examples, unlike
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.folds import whole_runs
-from hfbench.evidence.table import all_values, as_latex, as_markdown
+from hfbench.evidence.latex import as_latex
+from hfbench.evidence.model_runs import by_model
+from hfbench.evidence.rows import all_values
+from hfbench.evidence.standing import stand
+from hfbench.evidence.table import as_markdown
 from hfbench.evidence.tuning import find_tuning
 from hfbench.evidence.words import enumerate_names, few_names
 from hfbench.metrics.registry import METRICS

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from hfbench.evidence.compared import ComparedModels, ModelRuns
+from hfbench.evidence.compared import ComparedModels
 from hfbench.evidence.figures import (
     Plot,
     Style,
@@ -22,6 +22,7 @@ from hfbench.evidence.figures import (
     short,
     styles,
 )
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.tuning import Tuning, cost_of_a_trial
 from hfbench.evidence.words import value_text
 from hfbench.metrics.built_in import LOSSES

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from hfbench.evidence.compared import ComparedModels, ModelRuns
+from hfbench.evidence.compared import ComparedModels
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.words import enumerate_names, list_labels, percent
 from hfbench.recipe.types import Truncation
 from hfbench.records.schema import (

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hfbench.errors import UserError
-from hfbench.evidence.compared import ComparedModels, ModelRuns
-from hfbench.evidence.judge import Table
+from hfbench.evidence.compared import ComparedModels
+from hfbench.evidence.crossed import Table
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.more import more_needed
 from hfbench.evidence.shortfall import Shortfall, shortfalls
 from hfbench.evidence.stats import ALPHA

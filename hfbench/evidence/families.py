@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from hfbench.evidence.compared import ModelRuns
+from hfbench.evidence.model_runs import ModelRuns
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
-from hfbench.evidence.compared import ModelRuns
 from hfbench.evidence.families import Family, families_of, family_of
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.metrics.registry import Metric
 from hfbench.system.files import atomic, make_folder
 

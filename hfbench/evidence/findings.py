@@ -9,11 +9,12 @@ import numpy as np
 
 from hfbench.evidence.answer import answer, question, turn_text, verdict
 from hfbench.evidence.classes import ENOUGH, FEW, MOST, ClassRow, measure_classes, too_small
-from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
+from hfbench.evidence.compared import ComparedModels, Floor
 from hfbench.evidence.data_notes import describe_data, shared_parts, trained_on, truncations
 from hfbench.evidence.fairness import evaluation_hash
 from hfbench.evidence.folds import inflation
 from hfbench.evidence.footnotes import footnotes
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.slices import Part, Turn, cut_slices, find_turns
 from hfbench.evidence.tuning_words import tuning_notes
 from hfbench.evidence.use import use_notes
@@ -284,7 +285,8 @@ def _late_questions(asked: Sequence[Asked]) -> list[str]:
 def _seed_sds(metric: Metric, models: Sequence[ModelRuns]) -> str:
     """What is believed of them: `` (standard deviations of 0.9 to 1.4 points)``."""
     learnt = [m for m in models if len(m.counted) > 1 and m.trained and not m.collapsed.all()]
-    sds = [model.judged.seed_sd for model in learnt if model.judged]
+    rows = [model.judged for model in learnt if model.judged]
+    sds = [row.seed_sd for row in rows if not row.pretrainings]  # of others a footnote tells it
     if not sds:
         return ""
     low, high = gap_text(metric, min(sds)), gap_text(metric, max(sds))
@@ -301,8 +303,10 @@ def _estimand(models: Sequence[ModelRuns]) -> str:
     else:
         training = "a subset of the training set for each seed" if subsets else "this training set"
     parts = [training]
-    if any(record.settings["models"][0].get("pretrain") for record in trained):
-        parts.append("these pretrained weights")
+    if pretrained := [len({*model.pretrainings}) for model in models if model.pretrainings]:
+        weights = "these pretrained weights" if min(pretrained) == 1 else "new pretrainings"
+        both = min(pretrained) == 1 < max(pretrained)
+        parts.append(f"{weights}, where there are several new pretrainings" if both else weights)
     groups = models[0].groups
     examples = (
         "examples" if groups is None else f"groups of examples ({len({*groups.tolist()})} here)"
@@ -420,8 +424,9 @@ def _by_chance(comparison: ComparedModels) -> str | None:
 
 def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:
     """One pretraining in a line."""
+    name = record.model if record.seed is None else f"{record.model}, seed {record.seed}"
     if isinstance(record, FailedRecord):
-        return f"{record.model}: failed ({record.failure.message})"
+        return f"{name}: failed ({record.failure.message})"
     found, training = record.metrics["validation"], record.training
     first = record.curves["train"][0]["loss"]
     further = [
@@ -434,7 +439,7 @@ def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:
     told = f" ({', '.join(further)})" if further else ""
     operations = "" if training.flops is None else f", {training.flops / 1e12:.3g} TFLOP"
     return (
-        f"{record.model}: {record.corpus.source}, {record.corpus.examples['train']:,} training "
+        f"{name}: {record.corpus.source}, {record.corpus.examples['train']:,} training "
         f"examples, {training.steps:,} steps of {training.batch}; training loss from {first:.2f}, "
         f"validation loss {found['loss']:.3f}{told}; "
         f"{training.train_seconds:.0f} s{operations}"

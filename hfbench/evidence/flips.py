@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hfbench.errors import UserError
-from hfbench.evidence.compared import ModelRuns
 from hfbench.evidence.fairness import evaluation_hash
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.stats import McNemar, mcnemar
 from hfbench.evidence.words import p_text
 

@@ -1,8 +1,9 @@
 """Footnotes of models: what differs, what it saw before, what failed and why."""
 
 from hfbench.evidence.advice import advice
-from hfbench.evidence.compared import ComparedModels, Floor, ModelRuns
+from hfbench.evidence.compared import ComparedModels, Floor
 from hfbench.evidence.data_notes import describe_overlap, overlaps
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.rivals import describe_rival
 from hfbench.evidence.stats import at_most
 from hfbench.evidence.tuning_words import tuned_footnote
@@ -17,7 +18,7 @@ def footnotes(comparison: ComparedModels) -> dict[str, str]:
         reasons = [*filter(None, [describe_rival(model)])]
         reasons += filter(None, [tuned_footnote(model, comparison.tuning)])
         reasons += comparison.differences.get(model.name, [])
-        reasons += filter(None, [collapse(model), _odd_seeds(model), _one_pretraining(model)])
+        reasons += filter(None, [collapse(model), _odd_seeds(model), _pretrainings(model)])
         if model.finished and (tip := advice(model, comparison.floors[model.name])):
             reasons.append(tip)
         reasons += filter(None, [_pretrained_on(model), _unfair(model), _unknown(model)])
@@ -66,11 +67,20 @@ def _odd_seeds(model: ModelRuns) -> str | None:
     )
 
 
-def _one_pretraining(model: ModelRuns) -> str | None:
-    """That its runs start from one pretrained model; None where they do not."""
-    if not any(record.settings["models"][0].get("pretrain") for record in model.finished):
+def _pretrainings(model: ModelRuns) -> str | None:
+    """From how many pretrainings its runs start; None where it was not pretrained here."""
+    if model.pretrainings is None:
         return None
-    return "one pretraining for all runs: about this pretrained model"
+    number = len({*model.pretrainings})
+    if number == 1:
+        return "one pretraining for all runs: about this pretrained model"
+    told = f"its runs start from {number} pretrainings, each of which counts alike"
+    if model.judged is None or model.judged.pretrainings < 2:
+        return told
+    return (
+        f"{told}; their means vary by a standard deviation of about "
+        f"{gap_text(model.metric, model.judged.seed_sd)}"
+    )
 
 
 def failures(model: ModelRuns) -> list[str]:

@@ -9,11 +9,14 @@ import numpy as np
 
 from hfbench.errors import UserError, nearest
 from hfbench.evidence import markdown
-from hfbench.evidence.compared import ComparedModels, ModelRuns, judging
+from hfbench.evidence.compared import ComparedModels
+from hfbench.evidence.crossed import Table
 from hfbench.evidence.fairness import evaluation_hash, unlike
-from hfbench.evidence.judge import Table, judge
+from hfbench.evidence.judge import judge
 from hfbench.evidence.mixture import aligned, half_width
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.more import more_needed
+from hfbench.evidence.standing import judging
 from hfbench.evidence.stats import ALPHA
 from hfbench.evidence.words import (
     enumerate_names,

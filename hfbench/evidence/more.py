@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from hfbench.evidence.judge import Table
+from hfbench.evidence.crossed import Table
 from hfbench.evidence.mixture import half_width
 from hfbench.evidence.power import POWER, needed_range
 from hfbench.evidence.stats import mean_squares
@@ -29,18 +29,20 @@ class More:
     """With as many seeds as there are."""
     seeds: tuple[int | None, int | None] | None
     """Of each of the two rows that has any, on the same examples; None where neither has."""
+    draws: str = "seeds"
+    """What these are: pretrainings, where a row has several."""
 
     @property
     def text(self) -> str:
         """``300 to 2,400 more examples, or 4 to 20 more seeds, would tell (80 % power)``."""
         found = [_text(self.examples, "examples")]
         if self.seeds is not None:
-            found.append(_text(self.seeds, "seeds"))
+            found.append(_text(self.seeds, self.draws))
         possible = [text for text in found if text]
         if not possible:
             if self.seeds is None:
                 return "no number of examples would tell"
-            return "neither more examples nor more seeds alone would tell"
+            return f"neither more examples nor more {self.draws} alone would tell"
         end = "," if len(possible) > 1 else ""
         return f"{', or '.join(possible)}{end} would tell ({100 * POWER:.0f} % power)"
 
@@ -62,12 +64,12 @@ def more_needed(table: Table, first: str, second: str, bound: float, level: floa
     (known,) = table.mixtures([(first, second)])
     spread = float(half_width(np.array([_LIKELY]), known.variances[None], known.weights[None])[0])
     rows = [table.rows[table.number[name]] for name in (first, second)]
-    of_examples = float(known.variances.min())  # the node at which seeds do not matter
+    of_examples = table.variance_of_examples(first, second)
     of_seeds = known.variance - of_examples
-    several = [row.scores for row in rows if row.runs > 1]
+    several = [row.draws for row in rows if len(row.draws) > 1]
     of_rest = sum(mean_squares(scores)[2] / scores.size for scores in several)
     fixed = max(of_examples - of_rest, 0.0)
-    runs = max((row.runs for row in rows if not row.is_control), default=None)
+    runs = max((len(row.draws) for row in rows if not row.is_control), default=None)
     wanted = -float(ndtri(level)) + float(ndtri(POWER))
 
     def examples(distance: float) -> int | None:
@@ -85,6 +87,7 @@ def more_needed(table: Table, first: str, second: str, bound: float, level: floa
     return More(
         _beside(needed_range(low, high, examples), table.examples),
         None if runs is None else _beside(needed_range(low, high, seeds), runs),
+        "pretrainings" if any(row.pretrainings is not None for row in rows) else "seeds",
     )
 
 

@@ -12,7 +12,7 @@ from hfbench.evidence.figures import ACCENT, FAINT, Plot
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import inline_svg
 from hfbench.evidence.plots import draw_plots
-from hfbench.evidence.table import MAIN, build_rows, text_table
+from hfbench.evidence.rows import MAIN, build_rows, text_table
 
 
 class ComparisonPlots:

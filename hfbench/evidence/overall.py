@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from hfbench.errors import UserError
-from hfbench.evidence.compared import ModelRuns
 from hfbench.evidence.comparison import Comparison, load_comparison
+from hfbench.evidence.crossed import Table
+from hfbench.evidence.difference import Difference
 from hfbench.evidence.fairness import evaluation_hash
-from hfbench.evidence.judge import Difference, Table
 from hfbench.evidence.mixture import Mixture, aligned, half_width, two_sided
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.pooled import FEWEST_TASKS, RandomEffects, mean_of, random_effects
 from hfbench.evidence.ranks import RankTests, compare_ranks, rank, rank_intervals
 from hfbench.evidence.stats import ALPHA, holm, holm_levels

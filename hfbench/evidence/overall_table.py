@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hfbench.evidence import markdown
-from hfbench.evidence.judge import Difference, letters_of
+from hfbench.evidence.difference import Difference
+from hfbench.evidence.judge import letters_of
+from hfbench.evidence.latex import latex
 from hfbench.evidence.overall import Interval, Overall, PooledPair, TaskResults
 from hfbench.evidence.overall_findings import (
     FAILED,
@@ -18,7 +20,6 @@ from hfbench.evidence.overall_findings import (
     mean_title,
     told_apart,
 )
-from hfbench.evidence.table import latex
 from hfbench.evidence.text_table import TextTable
 from hfbench.evidence.words import decimal, p_text
 from hfbench.metrics.registry import Metric

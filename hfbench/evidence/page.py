@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from hfbench.evidence.classes import MEASURES, ClassRow
-from hfbench.evidence.compared import ComparedModels, ModelRuns
+from hfbench.evidence.compared import ComparedModels
 from hfbench.evidence.families import FAMILIES
 from hfbench.evidence.figures import ACCENT, FAINT, INK, WIDE, WIDTH, Plot, save_figure
 from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
@@ -29,17 +29,11 @@ from hfbench.evidence.flips import (
     find_flips,
     right_label,
 )
+from hfbench.evidence.model_runs import ModelRuns
+from hfbench.evidence.parts_table import curve_table, slice_table
 from hfbench.evidence.plots import PAIRS, draw_plots
+from hfbench.evidence.rows import COST, MAIN, USE, build_rows, text_table
 from hfbench.evidence.stats import VarianceSplit
-from hfbench.evidence.table import (
-    COST,
-    MAIN,
-    USE,
-    build_rows,
-    curve_table,
-    slice_table,
-    text_table,
-)
 from hfbench.evidence.tuning_words import tuning_table
 from hfbench.evidence.words import p_text, signed_gap
 from hfbench.metrics.calibration import class_scores, confusion_matrix

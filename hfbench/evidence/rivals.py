@@ -1,6 +1,6 @@
 """What a row is that was not fine-tuned, in words."""
 
-from hfbench.evidence.compared import ModelRuns
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.words import enumerate_names
 from hfbench.records.schema import ProbeRecord, PromptRecord
 

@@ -146,7 +146,10 @@ class SeedEffects:
 
 
 def learn_seed_effects(
-    rows: Sequence[RunSpread], answer_sd: float, without_seeds: Sequence[bool]
+    rows: Sequence[RunSpread],
+    answer_sd: float,
+    without_seeds: Sequence[bool],
+    pretrained: Sequence[bool] | None = None,
 ) -> SeedEffects:
     """Learn from all rows how much seeds matter for each.
 
@@ -155,11 +158,41 @@ def learn_seed_effects(
         answer_sd: the standard deviation of one answer, in the unit of the scores; above 0.
         without_seeds: of each row, whether nothing in it is random, as in a control: its s is 0 and
             it teaches nothing.
+        pretrained: of each row, whether its draws are pretrainings. How much these matter is not
+            learnt from rows in which training alone varies, nor the reverse.
     """
-    likelihood = np.stack([_log_likelihood(row, answer_sd) for row in rows])
     teaches = np.array(
         [row.teaches and not fixed for row, fixed in zip(rows, without_seeds, strict=True)]
     )
+    nested = np.zeros(len(rows), dtype=bool) if pretrained is None else np.array(pretrained)
+    likelihood = np.stack([_log_likelihood(row, answer_sd) for row in rows])
+    settings, given, surprise = _learn_alike(rows, likelihood, answer_sd, teaches & ~nested)
+    if nested.any():
+        own, of_pretrainings, surprise_there = _learn_alike(
+            rows, likelihood, answer_sd, teaches & nested
+        )
+        believed = np.einsum("h,rhk->rk", own, of_pretrainings[nested])
+        given[nested] = believed[:, None]
+        others = (teaches & nested).sum() > 1  # else there are none that predict
+        surprise = np.where(nested, surprise_there if others else 1.0, surprise)
+    # the node of no effect at all, which controls alone have
+    given = np.concatenate([np.zeros_like(given[..., :1]), given], axis=2)
+    given[np.array(without_seeds, dtype=bool)] = np.eye(len(_NODES) + 1)[0]
+    return SeedEffects(
+        variances=np.concatenate([[0.0], np.square(answer_sd * _NODES)]),
+        settings=settings,
+        given=given,
+        surprise=surprise,
+        learnt=bool((teaches & ~nested).any()),
+    )
+
+
+def _learn_alike(
+    rows: Sequence[RunSpread], likelihood: np.ndarray, answer_sd: float, teaches: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`SeedEffects.settings`, ``given`` without its first node, and ``surprise``, as those rows say
+    that teach, shape (rows,).
+    """
     prior, settings = _prior() if teaches.any() else _assumption()
     joint = prior + likelihood[:, None, :]  # (rows, settings, nodes)
     evidence = logsumexp(joint, axis=2)
@@ -172,18 +205,9 @@ def learn_seed_effects(
             for row, lesson, said in zip(rows, lessons, teaches, strict=True)
         ]
     )
-    # the node of no effect at all, which controls alone have
-    given = np.concatenate([np.zeros_like(given[..., :1]), given], axis=2)
-    given[np.array(without_seeds, dtype=bool)] = np.eye(len(_NODES) + 1)[0]
     shares = np.exp(total - logsumexp(total))
     credible = shares > 1e-7 * shares.max()
-    return SeedEffects(
-        variances=np.concatenate([[0.0], np.square(answer_sd * _NODES)]),
-        settings=shares[credible] / shares[credible].sum(),
-        given=given[:, credible],
-        surprise=surprise,
-        learnt=bool(teaches.any()),
-    )
+    return shares[credible] / shares[credible].sum(), given[:, credible], surprise
 
 
 @cache

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hfbench.evidence.best import levels_against_all
-from hfbench.evidence.judge import Table
+from hfbench.evidence.crossed import Table
 from hfbench.evidence.mixture import aligned, half_width
 from hfbench.evidence.stats import ALPHA
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hfbench.evidence.compared import ModelRuns, judging
-from hfbench.evidence.judge import Difference, Interval, judge
+from hfbench.evidence.difference import Difference, Interval
+from hfbench.evidence.judge import judge
+from hfbench.evidence.model_runs import ModelRuns
+from hfbench.evidence.standing import judging
 from hfbench.evidence.stats import ALPHA, holm
 from hfbench.metrics.estimate import UndefinedMeasureError
 

@@ -7,7 +7,8 @@ from math import comb
 
 import numpy as np
 
-from hfbench.evidence.compared import ComparedModels, ModelRuns, Pair
+from hfbench.evidence.compared import ComparedModels, Pair
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.metrics.estimate import UndefinedMeasureError
 from hfbench.metrics.registry import Metric
 from hfbench.recipe.tuning import Settings, Tune

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from hfbench.evidence.compared import ComparedModels, ModelRuns
+from hfbench.evidence.compared import ComparedModels
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.text_table import TextTable
 from hfbench.evidence.tuning import Tuning, chosen_settings, flops_of, seconds_of
 from hfbench.evidence.words import ends_text, enumerate_names, few_names, gap_text, value_text

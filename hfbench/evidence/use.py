@@ -1,6 +1,7 @@
 """What it costs to ask each model, and whether a cheaper one would do."""
 
-from hfbench.evidence.compared import ComparedModels, ModelRuns
+from hfbench.evidence.compared import ComparedModels
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.words import enumerate_names, few_names, gap_text
 from hfbench.records.use import UseFacts
 

@@ -96,8 +96,14 @@ def line_up(cells: list[Cell], inputs: AllInputs, jobs: int) -> list[Waiting]:
     open_ids = {cell_id_of(c, inputs.of(c)): c.name for c in cells if not c.is_compared}
 
     @cache
-    def pretraining(task: str | None, model: str) -> str | None:
-        cell = next(c for c in compared if c.task == task and c.model.name == model)
+    def pretraining(task: str | None, model: str, seed: int) -> str | None:
+        cell = next(
+            c
+            for c in compared
+            if c.model.pretrain
+            and (c.task, c.model.name) == (task, model)
+            and c.pretraining_seed == seed
+        )
         own = inputs.of(cell)
         # by its content, since tasks share it: it runs as a cell of the first of them
         return open_ids.get(cell_id_of(pretraining_of(cell, own.recipe), own))
@@ -107,7 +113,7 @@ def line_up(cells: list[Cell], inputs: AllInputs, jobs: int) -> list[Waiting]:
         return Waiting(
             name=cell.name,
             slots=slots(threads_of(cell, inputs.of(cell)), jobs, usable_cores()),
-            after=pretraining(cell.task, cell.model.name) if waits else None,
+            after=pretraining(cell.task, cell.model.name, cell.pretraining_seed) if waits else None,
         )
 
     return [line_up_one(cell) for cell in cells]

@@ -75,14 +75,14 @@ class Survey:
         cells = [] if only_pretraining else plan_comparison(recipe)
         cells = shard.of(cells) if shard else cells
         compared = [self._status(cell, rerun) for cell in cells]
-        needed = {status.cell.model.name for status in compared if status.reasons}
+        needed = {_pretraining(status.cell) for status in compared if status.reasons}
         pretrained = [
             self._status(cell, rerun and not shard)
-            if only_pretraining or cell.model.name in needed
+            if only_pretraining or _pretraining(cell) in needed
             else Status(cell)
             for cell in plan_pretraining(recipe)
         ]
-        missing = [status.cell.model.name for status in pretrained if status.reasons]
+        missing = dict.fromkeys(status.cell.model.name for status in pretrained if status.reasons)
         if shard and missing:
             raise UserError(
                 f"--shard: {', '.join(missing)} must be pretrained before, once for all parts: "
@@ -139,6 +139,7 @@ class Survey:
         changes: dict[str, Any] = {
             "recipe": self.inputs.recipe.name,
             "model": cell.model.name,
+            "seed": cell.seed,  # which only one of several pretrainings is called by
             "fold": cell.fold,
             "train_size": cell.train_size,  # all of the examples, or as many: the same content
             "settings": cell.settings,
@@ -239,6 +240,11 @@ class Survey:
     @cached_property
     def _planned_stems(self) -> set[str]:
         return {cell.stem for cell in cells_to_look_at(self.inputs.recipe, only_pretraining=False)}
+
+
+def _pretraining(cell: Cell) -> tuple[str, int] | None:
+    """The one that it is, or starts from, within a task; None where it has none."""
+    return (cell.model.name, cell.pretraining_seed) if cell.model.pretrain else None
 
 
 def _link(source: str, target: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hfbench.errors import UserError, nearest
-from hfbench.evidence.compared import ModelRuns
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.metrics.built_in import LOSSES
 from hfbench.metrics.registry import METRICS, Metric, score
 from hfbench.records.predictions import load_predictions

@@ -20,7 +20,8 @@ from jinja2 import Environment, StrictUndefined
 
 from hfbench.evidence import markdown
 from hfbench.evidence.findings import Findings, describe_pretraining
-from hfbench.evidence.table import MAIN, build_rows, file_stem, text_table
+from hfbench.evidence.rows import MAIN, build_rows, text_table
+from hfbench.evidence.table import file_stem
 from hfbench.evidence.words import percent
 from hfbench.metrics.registry import Metric, ProblemType
 from hfbench.publish.published_run import (
@@ -49,6 +50,7 @@ _BROKEN = "> [!CAUTION]\n> **Broken.**"
 def render_model_card(run: PublishedRun) -> str:
     """README.md of a model's repo: YAML for the Hub, Markdown for people."""
     training, record = run.training, run.record
+    started = record.settings["models"][0].get("pretrain", {}).get("seeds")
     return _render(
         "model_card.md.j2",
         metadata=_model_metadata(run).to_yaml(),
@@ -63,7 +65,9 @@ def render_model_card(run: PublishedRun) -> str:
         place=place(run),
         data=run.findings.data,
         pretraining=[
-            describe_pretraining(r) for r in run.comparison.pretraining if r.model == run.model.name
+            describe_pretraining(r)
+            for r in run.comparison.pretraining
+            if r.model == run.model.name and (r.seed is None or [r.seed] == started)
         ],
         optimizer=optimizer(training),
         limits=limits(run),

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from hfbench.evidence.compared import ComparedModels, ModelRuns
+from hfbench.evidence.compared import ComparedModels
 from hfbench.evidence.data_notes import KEPT, describe_cut
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.footnotes import collapse
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.stats import wilson_interval
 from hfbench.evidence.words import enumerate_names, list_labels, percent
 from hfbench.metrics.registry import Metric

@@ -30,7 +30,8 @@ class Cell:
     model: Model
     """With everything that the recipe says for all models written out."""
     seed: int | None
-    """None where nothing is random (`Model.is_random`): a pretraining, most that is not trained."""
+    """None where nothing is random (`Model.is_random`), as in most that is not trained, and of a
+    pretraining that is the only one of its model."""
     train_size: int | None
     """Training examples of a learning curve's point; None: the whole train split."""
     settings: dict[str, Any]
@@ -86,6 +87,12 @@ class Cell:
         return self.model.pretrain
 
     @property
+    def pretraining_seed(self) -> int:
+        """Of the pretraining that it is, or starts from."""
+        (seed,) = self.pretraining.all_seeds
+        return seed
+
+    @property
     def optimizer(self) -> Optimizer:
         """Which parameters decay."""
         optimizer = (
@@ -110,11 +117,14 @@ class Cell:
     def publishing(self) -> dict[str, Any]:
         """The arguments by which a pretraining publishes its checkpoints; empty if it does not."""
         own = self.pretraining.training_arguments if self.kind == "pretraining" else {}
-        return {n: v for n, v in own.items() if n in PUBLISHING_ARGUMENTS and own["push_to_hub"]}
+        found = {n: v for n, v in own.items() if n in PUBLISHING_ARGUMENTS and own["push_to_hub"]}
+        if found and self.seed is not None:  # of several each has a repo of its own
+            found["hub_model_id"] += f"-seed{self.seed}"
+        return found
 
 
 def plan_pretraining(recipe: Recipe) -> list[Cell]:
-    """One cell for each model that is to be pretrained; of several tasks, for each of them."""
+    """One cell for each pretraining of each model; of several tasks, for each of them."""
     if recipe.has_parts:
         return [cell for one in recipe.by_task for cell in plan_pretraining(one)]
     cells = []
@@ -125,14 +135,24 @@ def plan_pretraining(recipe: Recipe) -> list[Cell]:
         none = dict.fromkeys(("optimizer", "lora", "probe", "prompt"))
         changes: dict[str, Any] = {"training_arguments": {}, "tuned": {}, "hurdles": {}, **none}
         model = _write_out(entry, recipe).model_copy(update=changes)
-        settings = _settings(recipe.by_fold[0], model)  # the same in every fold
-        cells.append(Cell("pretraining", model, None, None, settings, recipe.task_name))
+        assert model.pretrain is not None
+        several = model.pretrain.seeds
+        for seed in [None] if several is None else several:
+            one = model
+            if seed is not None:
+                one = model.model_copy(update={"pretrain": model.pretrain.only(seed)})
+            settings = _settings(recipe.by_fold[0], one)  # the same in every fold
+            cells.append(Cell("pretraining", one, seed, None, settings, recipe.task_name))
     return cells
 
 
 def pretraining_of(cell: Cell, recipe: Recipe) -> Cell:
     """The pretraining from whose weights ``cell`` starts; its model has one."""
-    return next(other for other in plan_pretraining(recipe) if other.model.name == cell.model.name)
+    return next(
+        other
+        for other in plan_pretraining(recipe)
+        if other.model.name == cell.model.name and other.pretraining_seed == cell.pretraining_seed
+    )
 
 
 def plan_comparison(recipe: Recipe) -> list[Cell]:
@@ -153,7 +173,7 @@ def plan_comparison(recipe: Recipe) -> list[Cell]:
         own = entry.predictions.seeds if entry.predictions else None
         seeds: list[int | None] = [*(own or recipe.seeds)] if is_random else [None]
         cells += [
-            _compared_cell(one, model, size, seed)
+            _compared_cell(one, _of_run(model, seed), size, seed)
             for size in sizes
             for seed in seeds
             for one in recipe.by_fold
@@ -197,7 +217,9 @@ def _write_out(entry: Model, recipe: Recipe) -> Model:
     brings_one = name is not None and brings_tokenizer(name)
     pretrain = entry.pretrain
     if pretrain:
-        changes = {"optimizer": pretrain.optimizer or recipe.optimizer}
+        changes: dict[str, Any] = {"optimizer": pretrain.optimizer or recipe.optimizer}
+        if pretrain.seeds is None:
+            (changes["seed"],) = pretrain.all_seeds
         pretrain = pretrain.model_copy(update=changes)
     optimizer, arguments = recipe.optimizer, recipe.training_arguments
     if not entry.is_trained:  # the recipe's are for those that are, but for where all run
@@ -210,6 +232,13 @@ def _write_out(entry: Model, recipe: Recipe) -> Model:
             "training_arguments": {**arguments, **entry.training_arguments},
         }
     )
+
+
+def _of_run(model: Model, seed: int | None) -> Model:
+    """With the one pretraining that a run starts from, where there are several."""
+    if model.pretrain is None or seed is None:
+        return model
+    return model.model_copy(update={"pretrain": model.pretrain.of_run(seed)})
 
 
 def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:

@@ -84,10 +84,16 @@ class Tokenizer(Section):
 
 
 class Pretrain(Section):
-    """Language-model training before the comparison: done once, shared by all seeds."""
+    """Language-model training before the comparison: done once, or once for each of ``seeds``."""
 
     corpus: Corpus
-    seed: Seed = 0
+    seed: Seed | None = None
+    """Of the one pretraining that all runs start from, so that results are about these weights;
+    default 0."""
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
+    """In place of ``seed``: a pretraining for each of these k, so that results are about new
+    pretrainings, too. The run with seed s starts from number s mod k, the first being 0: of seeds
+    that follow each other each has as many runs, and a run keeps its own whatever is added."""
     optimizer: Optimizer | None = None
     """Default: the recipe's."""
     training_arguments: PretrainingArgumentsDict = {}
@@ -95,12 +101,36 @@ class Pretrain(Section):
     and ``hub_model_id`` each checkpoint is published, without the optimizer's state and privately,
     unless ``hub_private_repo: false``."""
 
+    @model_validator(mode="after")
+    def _seed_or_seeds(self) -> "Pretrain":
+        if self.seeds is not None:
+            if self.seed is not None:
+                raise ValueError("give seed, of one pretraining, or seeds, of several")
+            if len({*self.seeds}) < len(self.seeds):
+                raise ValueError(f"seeds: {self.seeds} has a seed twice")
+        return self
+
     @field_validator("training_arguments")
     @classmethod
     def _no_label_smoothing(cls, value: dict[str, Any]) -> dict[str, Any]:
         if "label_smoothing_factor" in value:
             raise ValueError("label_smoothing_factor is for classification only")
         return value
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """Of each pretraining."""
+        return [self.seed or 0] if self.seeds is None else self.seeds
+
+    def of_run(self, seed: int) -> "Pretrain":
+        """The one pretraining that the run with this seed starts from."""
+        if self.seeds is None:
+            return self
+        return self.only(self.seeds[seed % len(self.seeds)])
+
+    def only(self, seed: int) -> "Pretrain":
+        """That one of its several."""
+        return self.model_copy(update={"seeds": [seed]})
 
 
 class Lora(Section):
@@ -269,6 +299,8 @@ class Model(Section):
     @property
     def is_random(self) -> bool:
         """Whether its result depends on the seed where all see the whole train split."""
+        if self.pretrain and len(self.pretrain.all_seeds) > 1:
+            return True
         if self.probe:
             return self.probe.head == "mlp"
         if self.predictions:

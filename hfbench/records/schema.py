@@ -297,7 +297,10 @@ class RunRecord(RecordPart):
         description="Name of the recipe; of one with several tasks, <recipe>/<task>."
     )
     model: str = Field(description="Name of the model in the recipe.")
-    seed: int | None = Field(description="Seed of the recipe; null if nothing is random.")
+    seed: int | None = Field(
+        description="Seed of the recipe, of a pretraining that is one of several its own; null if "
+        "nothing is random, and of the only pretraining of a model."
+    )
     train_size: int | None = Field(
         default=None, description="Training examples of a learning curve's point; null: all."
     )
@@ -428,7 +431,7 @@ class ComparedRecord(FinishedRecord):
 
 
 class PretrainingRecord(TrainedRecord):
-    """A language model, from whose weights every seed of its model starts."""
+    """A language model, from whose weights runs of its model start."""
 
     kind: Literal["pretraining"] = "pretraining"
     corpus: CorpusData

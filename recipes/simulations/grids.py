@@ -26,6 +26,10 @@ class Draw:
     controls: Sequence[bool]
     collapsed: Sequence[Sequence[bool]]
     """Of each run, whether it collapsed."""
+    pretrainings: Sequence[Sequence[int] | None] = ()
+    """Of each run of each row, from which of its pretrained weights it started; None: from none."""
+    clusters: np.ndarray | None = None
+    """What each example belongs to, shape (examples,); None: they are independent."""
 
 
 @dataclass(frozen=True)
@@ -66,39 +70,72 @@ class Row:
     """Standard deviation of the accuracy over seeds, a fraction."""
     collapse: float = 0.0
     """Probability that a run answers one class only."""
+    pretrainings: int = 0
+    """From which its runs start in turn; 0: from none."""
+    pretraining_sd: float = 0.0
+    """Standard deviation of the accuracy over pretrainings, a fraction."""
+    this_one: bool = False
+    """Whether the truth is that of the pretrained weights of the table, and not of all."""
 
 
 def latent(
     rows: Sequence[Row], examples: int, *, shared: float = 0.5, common: float = 0.5,
-    heavy: bool = False,
+    heavy: bool = False, groups: int | None = None, of_groups: float = 0.0,
 ) -> Callable[[np.random.Generator], Draw]:  # fmt: skip
     """Answers are right where a latent normal variable is above 0.
 
     It is made of the example (``shared`` of its variance beside the seed; of that, ``common`` for
     all rows alike), the seed, and the rest. ``heavy``: a fifth of the examples have twelve times
     the variance of the others, so that all runs are right about some and wrong about others.
+    ``groups``: examples belong to so many, of which the largest are four times the smallest, and
+    ``of_groups`` of an example's part of the variance is that of its group.
     """
-    shift = [row.seed_sd / norm.pdf(norm.ppf(row.accuracy)) for row in rows]
+    sizes = np.linspace(1, 4, groups) / np.linspace(1, 4, groups).sum() if groups else None
+
+    def of_examples(rng: np.random.Generator, belongs: np.ndarray | None) -> np.ndarray:
+        each = rng.standard_normal(examples)
+        if belongs is None or groups is None:
+            return each
+        return (
+            np.sqrt(1 - of_groups) * each
+            + np.sqrt(of_groups) * rng.standard_normal(groups)[belongs]
+        )
+
+    slope = [norm.pdf(norm.ppf(row.accuracy)) for row in rows]  # points by latent units
+    shift = [row.seed_sd / by for row, by in zip(rows, slope, strict=True)]
+    between = [row.pretraining_sd / by for row, by in zip(rows, slope, strict=True)]
 
     def draw(rng: np.random.Generator) -> Draw:
         scale = np.where(rng.random(examples) < 0.2, np.sqrt(12), 1.0) if heavy else np.ones(1)
-        everyone = rng.standard_normal(examples)
-        right, collapsed = [], []
-        for row, seed_sd in zip(rows, shift, strict=True):
-            own = rng.standard_normal(examples)
+        belongs = rng.choice(groups, examples, p=sizes) if groups else None
+        everyone = of_examples(rng, belongs)
+        right, collapsed, started = [], [], []
+        truth = [row.accuracy for row in rows]
+        for number, (row, seed_sd, base_sd) in enumerate(zip(rows, shift, between, strict=True)):
+            own = of_examples(rng, belongs)
             value = np.sqrt(common) * everyone + np.sqrt(1 - common) * own
             value = np.sqrt(shared) * scale * value + np.sqrt(1 - shared) * rng.standard_normal(
                 (row.runs, examples)
             )
             value = value + seed_sd * rng.standard_normal((row.runs, 1))
-            table = value > _threshold(row.accuracy, seed_sd, shared, heavy)
+            threshold = _threshold(row.accuracy, float(np.hypot(seed_sd, base_sd)), shared, heavy)
+            bases = None
+            if row.pretrainings:
+                bases = np.arange(row.runs) % row.pretrainings
+                of_bases = base_sd * rng.standard_normal(row.pretrainings)
+                value = value + of_bases[bases, None]
+                if row.this_one:
+                    shares = norm.sf((threshold - of_bases) / np.sqrt(1 + seed_sd**2))
+                    truth[number] = float(shares.mean())
+            started.append(None if bases is None else bases.tolist())
+            table = value > threshold
             fails = rng.random(row.runs) < row.collapse
             while fails.all():  # of a row without any other run there is nothing to know
                 fails = rng.random(row.runs) < row.collapse
             table[fails] = np.arange(examples) % 2 == 0
             right.append(table)
             collapsed.append(fails.tolist())
-        return Draw(right, [row.accuracy for row in rows], [False] * len(rows), collapsed)
+        return Draw(right, truth, [False] * len(rows), collapsed, started, belongs)
 
     return draw
 
@@ -165,6 +202,18 @@ def _equal(runs: int, examples: int, sd: float, **more: Any) -> Setting:
 def _different(runs: int, examples: int, sds: Sequence[float], name: str) -> Setting:
     rows = [Row(runs, 0.65, sd / 100) for sd in sds]
     return _latent(f"{name}, {runs} runs, {examples} examples", rows, examples)
+
+
+def _pretrained(pretrainings: int, sd: float, *, this_one: bool = False) -> Setting:
+    runs = 5 if pretrainings == 5 else 6
+    base = Row(
+        runs, 0.65, 0.01, pretrainings=pretrainings, pretraining_sd=sd / 100, this_one=this_one
+    )
+    rows = [base, base, Row(runs, 0.65, 0.01), Row(runs, 0.65, 0.01)]
+    what = ", about these weights" if this_one else ""
+    facts = {"pretrainings": pretrainings, "pretraining_sd": sd, "this_one": this_one}
+    name = f"{pretrainings} pretrainings, sd {sd}{what}"
+    return Setting(name, [runs] * 4, 872, facts, latent(rows, 872))
 
 
 _HETEROGENEOUS = (0.5, 1, 2, 3, 4, 6)
@@ -262,6 +311,38 @@ GRIDS = {
             _equal(runs, examples, 3, heavy=True)
             for runs, examples in itertools.product((2, 3, 10), (240, 872))
         ],
+    ),
+    "groups": Grid(
+        "six equal rows, examples of 20, 60 and 200 groups",
+        "65 % each, 872 examples, seeds that vary by 1 point; 0.1 or 0.5 of what makes an example "
+        "hard or easy is that of its group (the analysis of variance takes them for independent).",
+        [
+            _latent(
+                f"{groups} groups, {share} of an example's",
+                [Row(3, 0.65, 0.01)] * 6,
+                872,
+                groups=groups,
+                of_groups=share,
+            )
+            for groups, share in itertools.product((20, 60, 200), (0.1, 0.5))
+        ],
+    ),
+    "pretrainings": Grid(
+        "four equal rows, two of them pretrained 2, 3 or 5 times",
+        "65 % each, 872 examples, seeds that vary by 1 point; two rows start from 2, 3 or 5 "
+        "pretrainings in turn, which vary by 0, 1 and 3 points.",
+        [_pretrained(number, sd) for number, sd in itertools.product((2, 3, 5), (0, 1, 3))],
+    ),
+    "one_pretraining": Grid(
+        "the same with one pretraining, about these weights",
+        "the truth is that of the one pretrained model; 6 runs.",
+        [_pretrained(1, sd, this_one=True) for sd in (0, 1, 3)],
+    ),
+    "taken_for_all": Grid(
+        "the same with one pretraining, taken for all",
+        "the truth is that of new pretrainings, of which one says nothing: what a footnote warns "
+        "of.",
+        [_pretrained(1, sd) for sd in (0, 1, 3)],
     ),
     "real": Grid(
         "the study's runs, redrawn",

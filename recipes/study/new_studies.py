@@ -15,7 +15,8 @@ from scipy.special import ndtr
 from hfbench.cli.script import exit_on_user_error
 from hfbench.evidence import markdown
 from hfbench.evidence.comparison import Comparison, load_comparison
-from hfbench.evidence.judge import Table, judge
+from hfbench.evidence.crossed import Table
+from hfbench.evidence.judge import judge
 
 
 def table_of(comparison: Comparison) -> Table:
@@ -43,7 +44,7 @@ def one_run(table: Table, model: str, examples: int) -> tuple[float, float]:
     """
     row = table.number[model]
     mean, seeds = float(table.means[row]), table.seeds
-    known = table.example_covariance[row, row] + seeds.variances / table.rows[row].runs
+    known = table.example_covariance[row, row] + table.seed_variances()[row]
     variances = known + seeds.variances + mean * (1 - mean) / examples
     weights = seeds.probabilities[row]
     low, high = 0.0, 1.0

@@ -20,14 +20,16 @@ from hfbench import load_records
 from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
 from hfbench.evidence import markdown
-from hfbench.evidence.compared import ModelRuns, Pair
+from hfbench.evidence.compared import Pair
 from hfbench.evidence.comparison import Comparison, load_comparison
+from hfbench.evidence.crossed import Table
+from hfbench.evidence.difference import Difference
 from hfbench.evidence.findings import Findings
-from hfbench.evidence.judge import Difference, Table
+from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.overall import compare_tasks
 from hfbench.evidence.overall_table import matrix
 from hfbench.evidence.power import Discordance, needed_examples, needed_range
-from hfbench.evidence.table import MAIN, build_rows, text_table
+from hfbench.evidence.rows import MAIN, build_rows, text_table
 from hfbench.evidence.words import decimal, enumerate_names
 from hfbench.records.schema import PretrainingRecord, TrainedRecord
 from hfbench.system.files import atomic

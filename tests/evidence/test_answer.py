@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hfbench.evidence.comparison import compare_records
 from hfbench.evidence.findings import Findings
-from hfbench.evidence.table import build_rows
+from hfbench.evidence.rows import build_rows
 from hfbench.records.asked import Asked
 from hfbench.records.schema import Failure
 from hfbench.records.store import load_records
@@ -124,11 +124,12 @@ def test_many_questions_are_counted(results, write_record):
     assert re.match(r"Of the 8 questions, in \d+ the second is better", first)
 
 
-# the rows of a table: how many runs, how good, how many of them collapse or fail
+# the rows of a table: how many runs, how good, how many of them collapse or fail, to which answer,
+# and from how many pretrainings they start
 ROWS = st.lists(
     st.tuples(
         st.integers(1, 3), st.sampled_from([0.3, 0.5, 0.6, 0.7, 0.95]), st.integers(0, 2),
-        st.integers(0, 1), st.booleans(),
+        st.integers(0, 1), st.booleans(), st.integers(0, 2),
     ),
     min_size=1,
     max_size=9,
@@ -145,12 +146,15 @@ def test_every_sentence_is_true_of_the_table(
 ):
     folder = tmp_path_factory.mktemp("table")
     labels = np.arange(120) % 2
-    for number, (runs, share, collapsed, failed, always_y) in enumerate(rows):
+    for number, (runs, share, collapsed, failed, always_y, pretrainings) in enumerate(rows):
         right = draw(number, share, runs, 120)
         for seed in range(runs):
             if seed < collapsed:
                 right[seed] = labels == (1 if always_y else 0)
-            write_record(folder, f"m{number}", seed, right[seed])
+            entry = {"name": f"m{number}"}
+            if pretrainings:
+                entry["pretrain"] = {"seeds": [seed % pretrainings]}
+            write_record(folder, f"m{number}", seed, right[seed], settings={"models": [entry]})
         for seed in range(failed):
             write_record(folder, f"m{number}", runs + seed, right[0], failure=FAILURE)
     if with_floor:
@@ -164,6 +168,9 @@ def test_every_sentence_is_true_of_the_table(
     assert sum(map(len, findings.answer)) < 1200
     _check_the_best(" ".join(findings.answer), comparison, table)
     _check_the_floor(" ".join(findings.answer), comparison, table)
+    for pair in comparison.questions:
+        _check_a_question(findings.answer[0], pair, table)
+    _check_the_notes(findings, table)
     for name, row in table.items():
         lost = [("collapsed", "did not train"), ("failed", "failed")]
         for field, what in lost:
@@ -193,6 +200,44 @@ def _check_the_best(text, comparison, table):
     elif "may be the best as well" in rest:
         assert len(in_set) > 1
         assert all(other in rest for other in in_set[1:6])
+
+
+def _check_a_question(text, pair, table):
+    found, first, second = pair.difference, pair.first.name, pair.second.name
+    gap = table[first].value - table[second].value
+    assert found.mean == pytest.approx(gap, abs=1e-12)
+    said = re.search(rf"{first} (is better than|is worse than|and|cannot be disting\w+ from)", text)
+    match said.group(1):
+        case "is better than":
+            assert found.family_low > 0
+            assert f"by {100 * gap:.1f} points" in text
+        case "is worse than":
+            assert found.family_high < 0
+            assert f"by {-100 * gap:.1f} points" in text
+        case "and":
+            assert max(-found.family_low, found.family_high) < found.margin
+        case _:
+            assert found.family_low <= 0 <= found.family_high
+            if not found.withheld:
+                least, most = (abs(100 * end) for end in (found.family_low, found.family_high))
+                assert f"worse by more than {least:.1f} points" in text
+                assert f"better by more than {most:.1f} points, is excluded" in text
+
+
+def _check_the_notes(findings, table):
+    models = {model.name: model for model in findings.comparison.finished}
+    (about,) = [line for line in findings.notes if line.startswith("What it is about")]
+    numbers = [len({*m.pretrainings}) for m in models.values() if m.pretrainings]
+    assert ("these pretrained weights" in about) == (1 in numbers)
+    assert ("new pretrainings" in about) == (2 in numbers)
+    for name, model in models.items():
+        said = "one pretraining for all runs" in findings.footnotes.get(name, "")
+        assert said == (len({*(model.pretrainings or [])}) == 1)
+    lines = [line for line in findings.notes if line.startswith("Not shown to be better than gu")]
+    guessing = {name for name in models if not table[name].above_chance}
+    named = set(re.findall(r"m\d|floor", " ".join(lines)))
+    assert named <= guessing
+    assert bool(lines) == bool(guessing)
 
 
 def _check_the_floor(text, comparison, table):

@@ -8,8 +8,9 @@ from rich.console import Console
 
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
+from hfbench.evidence.latex import as_latex
 from hfbench.evidence.page import render_report
-from hfbench.evidence.table import as_latex, as_markdown, print_table
+from hfbench.evidence.table import as_markdown, print_table
 from hfbench.evidence.words import list_labels
 from hfbench.records.schema import Overlap, SplitData, TaskData, Tokens
 

@@ -14,8 +14,9 @@ from hfbench.evidence.comparison import compare_records
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.judge import intervals, judge
 from hfbench.evidence.plots import draw_plots
+from hfbench.evidence.rows import build_rows
 from hfbench.evidence.slices import find_turns, parts_of
-from hfbench.evidence.table import as_csv, as_markdown, build_rows, write_table
+from hfbench.evidence.table import as_csv, as_markdown, write_table
 from hfbench.records.asked import Asked
 from hfbench.records.store import load_records
 

@@ -12,18 +12,10 @@ from sklearn.metrics import brier_score_loss, log_loss
 from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
+from hfbench.evidence.latex import as_latex
 from hfbench.evidence.page import render_report
-from hfbench.evidence.table import (
-    USE,
-    as_csv,
-    as_latex,
-    as_markdown,
-    build_rows,
-    check_columns,
-    columns,
-    print_table,
-    write_table,
-)
+from hfbench.evidence.rows import USE, build_rows, check_columns, columns
+from hfbench.evidence.table import as_csv, as_markdown, print_table, write_table
 from hfbench.records.schema import Failure, Overlap
 
 RESULTS = Path(__file__).parents[2] / "results"

@@ -18,7 +18,8 @@ from hfbench.evidence import markdown
 from hfbench.evidence import page as report
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
-from hfbench.evidence.table import as_csv, as_latex, as_markdown, latex
+from hfbench.evidence.latex import as_latex, latex
+from hfbench.evidence.table import as_csv, as_markdown
 from hfbench.records.schema import Failure
 
 quick = settings(derandomize=True, database=None)

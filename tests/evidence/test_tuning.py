@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from hfbench.evidence.compared import Pair
-from hfbench.evidence.judge import Difference
+from hfbench.evidence.difference import Difference
 from hfbench.evidence.tuning import Search, Tuning, best_of_n, expected_best, sure_of
 from hfbench.metrics.registry import METRICS
 from hfbench.recipe.tuning import Tune

@@ -15,17 +15,10 @@ from rich.console import Console
 from hfbench import compare, load_comparison, load_recipe
 from hfbench.errors import UserError
 from hfbench.evidence.findings import Findings
+from hfbench.evidence.latex import as_latex
 from hfbench.evidence.page import render_report
-from hfbench.evidence.table import (
-    Row,
-    as_csv,
-    as_latex,
-    as_markdown,
-    build_rows,
-    check_columns,
-    columns,
-    print_table,
-)
+from hfbench.evidence.rows import Row, build_rows, check_columns, columns
+from hfbench.evidence.table import as_csv, as_markdown, print_table
 from hfbench.metrics import Metric, register
 from hfbench.metrics.measure import classification_metrics, language_model_metrics
 from hfbench.metrics.registry import METRICS, RESERVED, metrics_of, score

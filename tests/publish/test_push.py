@@ -250,7 +250,7 @@ def test_the_table_of_results_on_the_hub_is_told_from_a_changed_one(hub, results
     from rich.console import Console
 
     from hfbench.cli.publish import print_remote_table
-    from hfbench.evidence.table import MAIN
+    from hfbench.evidence.rows import MAIN
 
     push_results(results, "ada/results")
     print_remote_table("hf://datasets/ada/results", MAIN, Console())

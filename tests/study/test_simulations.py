@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bounds import least_width
 from grids import GRIDS, Row, latent
 from simulate import as_claims, as_page, simulate
 
@@ -25,6 +26,42 @@ def test_the_page_and_the_claims_come_from_the_records():
         text = (ROOT / page).read_text("utf-8")
         block = re.search(r"<!-- claims: results/simulations -->\n(.*?)<!-- end -->", text, re.S)
         assert block.group(1).strip() == as_claims(RESULTS), page
+
+
+def test_what_falls_short_is_told_with_the_numbers_of_the_records():
+    text = " ".join((ROOT / "docs" / "how-sure.md").read_text("utf-8").split())
+    bounds = json.loads((RESULTS / "bounds.json").read_text("utf-8"))
+    narrowest, known = bounds["least_width_in_students"], bounds["known_seeds_in_anovas"].values()
+
+    def found(grid, key, **which):
+        settings = json.loads((RESULTS / f"{grid}.json").read_text("utf-8"))["settings"]
+        chosen = [s for s in settings if all(s[name] == value for name, value in which.items())]
+        return [setting["found"][key] for setting in chosen]
+
+    two = {"runs": "2", "seed_sd": [1.0] * 6}
+    widths = [found("equal", f"{by}difference_width", **two) for by in ("", "anova_")]
+    ours = [one / other for one, other in zip(*widths, strict=True)]
+    wrong = 100 * found("taken_for_all", "any_wrong_claim", pretraining_sd=3)[0]
+    least = 100 * min(found("two_rows", "accuracy_covered"))
+    most = 100 * max(found("two_rows", "any_wrong_claim"))
+    for told in (
+        f"at least {narrowest['2 runs, wild row in 90 %']} times as wide",
+        f"{narrowest['2 runs, wild row in 93.5 %']} times for 93.5 % of both",
+        f"Intervals have {min(ours):.2f} to {max(ours):.2f} of the width",
+        f"has {min(known)} to {max(known)} of it",
+        f"six runs of it would be wrong in {wrong:.0f} % of tables",
+        f"covered in {least:.1f} % at the least, and up to {most:.1f} % of tables",
+    ):
+        assert told in text
+
+
+def test_no_interval_of_two_runs_is_narrower_than_its_bound():
+    record = json.loads((RESULTS / "bounds.json").read_text("utf-8"))["least_width_in_students"]
+    for wild in (90, 93.5):
+        found = least_width(2, wild / 100, 0.935)
+        assert found == pytest.approx(record[f"2 runs, wild row in {wild:g} %"], abs=0.011)
+    # Student's own interval covers both kinds in 95 %, and is no narrower than its bound
+    assert 0.75 < least_width(2, 0.95, 0.95) <= 1
 
 
 def test_records_hold_all_settings_of_their_grids():

@@ -1,4 +1,4 @@
-"""A language model is trained; every seed of its model starts from the weights that it leaves."""
+"""A language model is trained; runs of its model start from the weights that it leaves."""
 
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     """See `run.KindOfRun`."""
     return {
         "kind": cell.kind,
-        "seed": cell.pretraining.seed,
+        "seed": cell.pretraining_seed,
         "corpus": dict(inputs.corpus(cell.model).facts.content_hash),
         **describe_network(cell, inputs),
         "training": {
@@ -54,7 +54,7 @@ def outcome(record: PretrainingRecord) -> str:
 def _train(cell: Cell, surroundings: Surroundings, limit: TimeLimit, parts: int) -> Run:
     inputs, bar = surroundings.inputs, surroundings.bar
     prepared, data = inputs.prepared[cell.model.name], inputs.tokenized_corpus(cell.model)
-    streams = derive_streams(cell.pretraining.seed)
+    streams = derive_streams(cell.pretraining_seed)
     model = load_causal_lm(prepared, streams.init)
     last = WeightSelection("last")
     training = Training(cell, surroundings, model, data, streams, last, limit, parts)
