@@ -254,12 +254,17 @@ def test_killed_at_30_random_moments_from_tuning_to_pushing(
         return process.returncode
 
     for kind, what in (("model", ["mine", "--license", "mit"]), ("dataset", [])):
-        seconds = time_of(partial(push, what, "ada/whole"))
+        seconds = time_of(partial(push, what, "ada/it"))
         for _ in range(4):
-            kill_in(partial(push, what, "ada/killed"), seconds)
-        assert push(what, "ada/killed") == 0
-        pushed, expected = (hub.files(f"ada/{name}", kind) for name in ("killed", "whole"))
-        pushed = {name: data.replace(b"ada/killed", b"ada/whole") for name, data in pushed.items()}
-        assert pushed == expected
+            kill_in(partial(push, what, "lab/it"), seconds)
+        assert push(what, "lab/it") == 0
+        pushed, expected = (hub.files(repo, kind) for repo in ("lab/it", "ada/it"))
+        pushed = {name: data.replace(b"lab/it", b"ada/it") for name, data in pushed.items()}
+        assert pushed.keys() == expected.keys()
+        for name, data in pushed.items():
+            lines, others = data.splitlines(), expected[name].splitlines()
+            assert [pair for pair in zip(lines, others, strict=True) if len({*pair}) > 1] == [], (
+                name
+            )
         assert not [*(folder / "push").rglob(".*.tmp")]
     assert len(kills) == 30
