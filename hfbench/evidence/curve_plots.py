@@ -7,9 +7,11 @@ from matplotlib.axes import Axes
 
 from hfbench.evidence.compared import ComparedModels
 from hfbench.evidence.figures import (
+    DRAWN,
     Plot,
     Style,
     add_legend,
+    among,
     axis_title,
     capital,
     explain,
@@ -61,16 +63,18 @@ def training(
     is_nats = LOSSES[comparison.finished[0].kind] == "nll"
     title = metric.title if metric else f"loss ({'nats' if is_nats else 'squared error'})"
     scale = scale_of(metric) if metric else 1
-    drawn, ends = [], []
+    shown, ends = [], []
     for model, style in zip(comparison.finished, styles(comparison.models), strict=False):
         epochs, values = _curve(model, "validation", name)
         if len(epochs) > 1:
-            drawn.append((model, style))
+            shown.append((model, style))
             ends.append(scale * float(values.mean(0)[-1]))
-    if not drawn:
+    if not shown:
         return None
+    drawn = shown[:DRAWN]
     models = [model for model, _ in drawn]
     how = "solid: validation, mean and range of the seeds; dashed: training"
+    how += among([model for model, _ in shown])
     if len({style.family for _, style in drawn}) < len(drawn):
         figure, grid = panels(width, len(drawn))
         for axes, (model, style) in zip(grid, drawn, strict=True):
@@ -86,10 +90,10 @@ def training(
         axes.set_title(title)
         explain(figure, how)
         add_legend(figure, models)
-        label_ends(figure, axes, ends, drawn)
+        label_ends(figure, axes, ends[:DRAWN], drawn)
     said = [
         f"{model.name} ends at {f'{end:.1f} %' if scale == 100 else f'{end:.3f}'}"
-        for (model, _), end in zip(drawn, ends, strict=True)
+        for (model, _), end in zip(shown, ends, strict=True)
     ]
     what = "loss" if metric is None else "accuracy" if name == "accuracy" else "measure"
     alt = f"Validation {metric.label if metric else 'loss'} by epoch, mean over seeds: {few(said)}."
@@ -120,10 +124,11 @@ def _curve(model: ModelRuns, part: str, metric: str) -> tuple[np.ndarray, np.nda
 
 def learning_curve(comparison: ComparedModels, width: float) -> Plot:
     """The measure against the number of training examples."""
-    figure, axes = new_figure(width, height_for(comparison.models, width))
+    figure, axes = new_figure(width, height_for(comparison.models[:DRAWN], width))
     metric = comparison.metric
     scale, sizes = scale_of(metric), list(comparison.curve)
-    ends, drawn, said = [], [], []
+    shown: list[tuple[ModelRuns, Style]] = []
+    ends, said = [], []
     for model, style in zip(comparison.models, styles(comparison.models), strict=True):
         found = [
             (size, runs)
@@ -135,12 +140,11 @@ def learning_curve(comparison: ComparedModels, width: float) -> Plot:
             continue
         at = [size for size, _ in found]
         mean = [scale * runs.value for _, runs in found]
-        low, high = zip(*(runs.interval for _, runs in found), strict=True)
-        axes.plot(at, mean, style.marker, ls=style.dashes, color=style.color, ms=5, lw=1.6)
-        axes.fill_between(
-            at, scale * np.array(low), scale * np.array(high), color=style.color, alpha=0.12, lw=0
-        )
-        drawn.append((model, style))
+        if len(shown) < DRAWN:
+            bounds = scale * np.array([runs.interval for _, runs in found]).T
+            axes.plot(at, mean, style.marker, ls=style.dashes, color=style.color, ms=5, lw=1.6)
+            axes.fill_between(at, *bounds, color=style.color, alpha=0.12, lw=0)
+        shown.append((model, style))
         ends.append(mean[-1])
         ends_of = [value_text(metric, value / scale) for value in (mean[0], mean[-1])]
         said.append(f"{model.name} from {ends_of[0]} to {ends_of[1]}")
@@ -149,9 +153,10 @@ def learning_curve(comparison: ComparedModels, width: float) -> Plot:
     axes.minorticks_off()
     axes.set_xlabel("training examples (log scale)")
     axes.set_title(axis_title(metric))
-    explain(figure, "bands: 95 % intervals over examples and seeds")
-    add_legend(figure, [model for model, _ in drawn])
-    label_ends(figure, axes, ends, drawn)
+    models = [model for model, _ in shown]
+    explain(figure, f"bands: 95 % intervals over examples and seeds{among(models)}")
+    add_legend(figure, models[:DRAWN])
+    label_ends(figure, axes, ends[:DRAWN], shown[:DRAWN])
     alt = (
         f"{capital(metric.label)} from {sizes[0]:,} to {sizes[-1]:,} training examples: "
         f"{few(said)}."
@@ -166,19 +171,22 @@ def tuning_curve(comparison: ComparedModels, tuning: Tuning, width: float) -> Pl
     """
     if not any(len(search.curve) > 1 for search in tuning.searches.values()):
         return None
-    figure, axes = new_figure(width, height_for(comparison.models, width))
+    figure, axes = new_figure(width, height_for(comparison.models[:DRAWN], width))
     metric, budget = comparison.metric, tuning.tune.budget
-    scale, ends, drawn, said = scale_of(metric), [], [], []
+    shown: list[tuple[ModelRuns, Style]] = []
+    scale, ends, said = scale_of(metric), [], []
     unit = next((key for key in ("train_seconds", "flops") if key in budget), "trials")
     for model, style in zip(comparison.models, styles(comparison.models), strict=True):
         search = tuning.searches.get(model.name)
         if search is None:
             continue
         at = np.arange(1, len(search.curve) + 1) * cost_of_a_trial(search, unit)
-        low, high = search.band
-        axes.plot(at, scale * search.curve, style.marker, ls=style.dashes, color=style.color, ms=4)
-        axes.fill_between(at, scale * low, scale * high, color=style.color, alpha=0.12, lw=0)
-        drawn.append((model, style))
+        if len(shown) < DRAWN:
+            low, high = search.band
+            values = scale * search.curve
+            axes.plot(at, values, style.marker, ls=style.dashes, color=style.color, ms=4)
+            axes.fill_between(at, scale * low, scale * high, color=style.color, alpha=0.12, lw=0)
+        shown.append((model, style))
         ends.append(float(scale * search.curve[-1]))
         first, last = (value_text(metric, float(search.curve[i])) for i in (0, -1))
         said.append(f"{model.name} from {first} to {last}")
@@ -191,8 +199,9 @@ def tuning_curve(comparison: ComparedModels, tuning: Tuning, width: float) -> Pl
         else "expected best of so many of the trials; bands: 95 % over validation examples"
         + (" and trials" if tuning.tune.sampler == "random" else "")
     )
-    explain(figure, what)
-    add_legend(figure, [model for model, _ in drawn])
-    label_ends(figure, axes, ends, drawn)
+    models = [model for model, _ in shown]
+    explain(figure, what + among(models))
+    add_legend(figure, models[:DRAWN])
+    label_ends(figure, axes, ends[:DRAWN], shown[:DRAWN])
     alt = f"Validation {metric.label} of the best trial against {words[unit]}: {few(said)}."
     return Plot("tuning", alt, figure)

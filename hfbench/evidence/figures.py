@@ -41,6 +41,8 @@ _LINE = 0.165
 """Inches from a line of small letters to the next."""
 _LETTERS = 17
 """Small letters to an inch."""
+DRAWN = 30
+"""Models that a figure has room for: the best; the tables have them all."""
 _SAID = 6
 """Models that a description names; the table has them all."""
 
@@ -193,6 +195,11 @@ def few(said: Sequence[str]) -> str:
     if len(said) <= _SAID + 1:
         return "; ".join(said)
     return f"{'; '.join(said[:_SAID])}; {len(said) - _SAID} others: see the tables"
+
+
+def among(models: Sequence[ModelRuns]) -> str:
+    """What an explanation adds where there are more models than are drawn."""
+    return f"; the best {DRAWN} of {len(models)} models" if len(models) > DRAWN else ""
 
 
 def explain(figure: Figure, text: str) -> None:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -16,9 +16,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from hfbench.evidence.classes import MEASURES, ClassRow
-from hfbench.evidence.compared import ComparedModels
+from hfbench.evidence.compared import ComparedModels, Pair
 from hfbench.evidence.families import FAMILIES
-from hfbench.evidence.figures import ACCENT, FAINT, INK, WIDE, WIDTH, Plot, save_figure
+from hfbench.evidence.figures import ACCENT, DRAWN, FAINT, INK, WIDE, WIDTH, Plot, save_figure
 from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
 from hfbench.evidence.flips import (
     FlipCounts,
@@ -42,6 +42,8 @@ from hfbench.system.files import atomic
 
 _MATRIX = 30
 """Classes of which a matrix can be read."""
+_ROWS = 1_000
+"""Of a table that has several for each model; of more, those of the best models are shown."""
 _UNFOLDED = 4
 """Models whose matrices fit a page beside the rest."""
 _LISTED = 100
@@ -134,7 +136,8 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
     rows, comparison = build_rows(findings), findings.comparison
     environment.filters["signed"] = partial(signed_gap, comparison.metric)
     template = environment.from_string((folder / "report.html.j2").read_text("utf-8"))
-    task = comparison.task
+    task, records = comparison.task, _records(comparison)
+    best = {model.name for model in comparison.models[:DRAWN]}
     return template.render(
         comparison=comparison,
         labels=task.labels if task else [],
@@ -149,11 +152,13 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         curve=curve_table(comparison) if comparison.curve else None,
         tuning=tuning_table(comparison, comparison.tuning) if comparison.tuning else None,
         plots=both_widths(draw_plots(comparison, WIDE), draw_plots(comparison, WIDTH)),
+        pairs=_pairs(comparison),
         pairs_fit=len(comparison.pairs) <= PAIRS,
         variances=_variances(comparison),
         class_rows=[
             (row.label, row.examples, row.model, [_ends_of(row, name) for name in MEASURES])
             for row in findings.classes
+            if len(findings.classes) <= _ROWS or row.model in best
         ],
         slices={
             name: slice_table(findings, name)
@@ -161,13 +166,15 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         },
         classes=[
             _class_table(model)
-            for model in comparison.finished
+            for model in comparison.finished[:DRAWN]
             if model.kind == "single_label_classification" and model.logits.shape[-1] <= _MATRIX
         ],
         unfolded=_UNFOLDED,
+        detailed=DRAWN,
         flips=_flip_tables(comparison, texts),
         with_texts=texts is not None,
-        records=_records(comparison),
+        records=[record for record in records if len(records) <= _ROWS or _is_among(record, best)],
+        all_records=len(records),
         script=Markup(script),  # ours; its hash is in the page's security policy
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup((folder / "report.css").read_text("utf-8")),
@@ -194,6 +201,7 @@ def inline_svg(plot: Plot) -> Markup:
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
     # numbered by matplotlib in every figure anew; those that are referred to are hashes
     svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)
+    svg = _name_clip_paths(svg, f"{plot.name} {plot.figure.get_figwidth()}")
     for family in FAMILIES:
         svg = svg.replace(family.color, f"var(--{family.name})")
     for colour, name in ((INK, "currentColor"), (FAINT, "var(--faint)"), (ACCENT, "var(--accent)")):
@@ -203,6 +211,26 @@ def inline_svg(plot: Plot) -> Markup:
         plot.alt, Markup('xmlns:xlink="http://www.w3.org/1999/xlink"')
     )
     return Markup(svg.replace("LABEL", label, 1))
+
+
+def _name_clip_paths(svg: str, salt: str) -> str:
+    """By what they say: matplotlib's names depend on last bits, in which processors differ."""
+    for name, content in re.findall(r'<clipPath id="(\w+)">(.*?)</clipPath>', svg, flags=re.S):
+        svg = svg.replace(name, f"p{hashlib.sha256((salt + content).encode()).hexdigest()[:10]}")
+    return svg
+
+
+def _pairs(comparison: ComparedModels) -> list[Pair]:
+    """All, or those of the best model where they are too many."""
+    if len(comparison.pairs) <= _ROWS:
+        return comparison.pairs
+    best = comparison.finished[0]
+    return [pair for pair in comparison.pairs if pair.first is best]
+
+
+def _is_among(record: Record, models: Collection[str]) -> bool:
+    """Whether it is of one of these models, or has no result that a table shows."""
+    return record.model in models or record.kind == "pretraining" or record.status == "failed"
 
 
 def _variances(comparison: ComparedModels) -> list[tuple[str, VarianceSplit]]:

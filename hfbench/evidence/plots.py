@@ -11,12 +11,14 @@ from matplotlib.ticker import FuncFormatter
 from hfbench.evidence import curve_plots
 from hfbench.evidence.compared import ComparedModels
 from hfbench.evidence.figures import (
+    DRAWN,
     FAINT,
     INK,
     STYLE,
     WIDTH,
     Plot,
     add_legend,
+    among,
     axis_title,
     capital,
     explain,
@@ -74,7 +76,7 @@ def write_plots(comparison: ComparedModels, folder: Path) -> list[Path]:
 
 
 def _measure(comparison: ComparedModels, width: float) -> Plot:
-    models, metric = comparison.finished, comparison.metric
+    models, metric = comparison.finished[:DRAWN], comparison.metric
     scale = scale_of(metric)
     figure, axes = rows_of_dots(width, len(models), 0.36)
     for row, (model, style) in enumerate(zip(models, styles(comparison.models), strict=False)):
@@ -90,12 +92,16 @@ def _measure(comparison: ComparedModels, width: float) -> Plot:
     axes.set_yticks(range(len(models)), [a + b for a, b in zip(names, lost, strict=True)])
     _mark_floor(axes, comparison)
     axes.set_xlabel(axis_title(metric))
-    explain(figure, "95 % intervals; models that share a letter cannot be distinguished")
+    explain(
+        figure,
+        "95 % intervals; models that share a letter cannot be distinguished"
+        + among(comparison.finished),
+    )
     add_legend(figure, models)
     said = [
         f"{model.name} {value_text(metric, model.value)} ({_ends(metric, *model.interval)})"
         + (f", {model.lost}" if model.lost else "")
-        for model in models
+        for model in comparison.finished
     ]
     alt = f"{capital(metric.label)} with its 95 % interval: {few(said)}."
     return Plot("accuracy" if metric.name == "accuracy" else "measure", alt, figure)
@@ -121,10 +127,19 @@ def _mark_floor(axes: Axes, comparison: ComparedModels) -> None:
 
 
 def _differences(comparison: ComparedModels, width: float) -> Plot:
-    pairs, among = comparison.pairs, ""
+    pairs, of = comparison.pairs, ""
     if len(pairs) > PAIRS:
-        pairs = [pair for pair in pairs if pair.first is comparison.finished[0]]
-        among = "; the best against each other model"
+        best = comparison.finished[0]
+        pairs = [pair for pair in pairs if pair.first is best]
+        of = "; the best against each other model"
+    told = [pair for pair in pairs if pair.differ]
+    alt = (
+        f"Paired differences of {comparison.metric.label}{of}: {len(told)} of {len(pairs)} are "
+        "distinguished"
+    )
+    if len(pairs) > PAIRS:
+        of += f", of which the first {PAIRS} of {len(pairs)} are drawn"
+        pairs = pairs[:PAIRS]
     metric = comparison.metric
     scale = scale_of(metric)
     figure, axes = rows_of_dots(width, len(pairs), 0.25)
@@ -144,12 +159,7 @@ def _differences(comparison: ComparedModels, width: float) -> Plot:
     without = "; one run of each: none" if any(p.difference.withheld for p in pairs) else ""
     explain(
         figure,
-        f"95 % intervals for all pairs together (Holm){without}; filled: distinguished{among}",
-    )
-    told = [pair for pair in pairs if pair.differ]
-    alt = (
-        f"Paired differences of {metric.label}{among}: {len(told)} of {len(pairs)} are "
-        "distinguished"
+        f"95 % intervals for all pairs together (Holm){without}; filled: distinguished{of}",
     )
     if told:
         largest = max(told, key=lambda pair: pair.difference.mean)
@@ -177,9 +187,9 @@ def _reliability(comparison: ComparedModels, width: float) -> Plot | None:
     ]
     if not shown:
         return None
-    figure, grid = panels(width, len(shown), square=True)
-    worst = []
-    for axes, (model, style) in zip(grid, shown, strict=True):
+    drawn = shown[:DRAWN]
+    figure, grid = panels(width, len(drawn), square=True)
+    for axes, (model, style) in zip(grid, drawn, strict=True):
         bins = bins_of[model.name]
         axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
         share = bins.examples / bins.examples.sum()
@@ -193,21 +203,26 @@ def _reliability(comparison: ComparedModels, width: float) -> Plot | None:
         )
         axes.set_title(short(model.name), fontsize=8)
         axes.set_aspect("equal")
-        gap = float(np.nansum(share * np.abs(bins.confidence - bins.accuracy)))
-        worst.append((gap, model.name))
+    models = [model for model, _ in shown]
     explain(
         figure,
         "up: share that is right, to the right: probability of the predicted class, by tenth; "
-        "area: share of the examples, over all runs",
+        f"area: share of the examples, over all runs{among(models)}",
     )
-    add_legend(figure, [model for model, _ in shown])
-    gap, name = max(worst)
+    add_legend(figure, models[:DRAWN])
+    gap, name = max((_mean_gap(bins), name) for name, bins in bins_of.items())
     alt = (
         "Reliability, over all runs, by tenth of the predicted class's probability; the area of a "
         f"dot is its share of the examples. {name} is furthest from the diagonal, by {gap:.2f} on "
         "average."
     )
     return Plot("reliability", alt, figure)
+
+
+def _mean_gap(bins: Reliability) -> float:
+    """Between probability and share that is right, over all examples."""
+    share = bins.examples / bins.examples.sum()
+    return float(np.nansum(share * np.abs(bins.confidence - bins.accuracy)))
 
 
 def _cost(comparison: ComparedModels, width: float) -> Plot | None:
@@ -239,11 +254,12 @@ def _against_cost(
     if len(shown) < 2:
         return None
     models = [model for model, _ in shown]
-    figure, axes = new_figure(width, height_for(models, width))
     costs = [max(cost_of[model.name], 1e-3) for model in models]  # for the log scale
     metric = comparison.metric
     shares = [scale_of(metric) * model.value for model in models]
     front = pareto_front(costs, shares if metric.higher_is_better else [-x for x in shares])
+    names = range(len(shown)) if len(shown) <= DRAWN else sorted(front)[:DRAWN]
+    figure, axes = new_figure(width, height_for([models[i] for i in names], width))
     axes.step(
         [costs[i] for i in front], [shares[i] for i in front], where="post", color=FAINT, lw=1.2
     )
@@ -253,11 +269,12 @@ def _against_cost(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel(f"{axis} (log scale)")
     axes.set_title(axis_title(metric))
-    explain(figure, f"line: the Pareto front; no other model is both {better} and better")
+    only = " (only these have their name)" if len(names) < len(shown) else ""
+    explain(figure, f"line: the Pareto front; no other model is both {better} and better{only}")
     add_legend(figure, models)
-    label_ends(figure, axes, shares, shown)
-    names = enumerate_names([models[i].name for i in front])
-    alt = f"{capital(metric.label)} against {of}. On the Pareto front: {names}."
+    label_ends(figure, axes, [shares[i] for i in names], [shown[i] for i in names])
+    on_front = enumerate_names([models[i].name for i in front])
+    alt = f"{capital(metric.label)} against {of}. On the Pareto front: {on_front}."
     return Plot(name, alt, figure)
 
 

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfbench.errors import RecordError, UserError
-from hfbench.records.packed import PREDICTIONS, RECORDS, RUN_COLUMNS, Packed, content_hash
+from hfbench.records.packed import (
+    PREDICTIONS,
+    RECORD_COLUMNS,
+    RECORDS,
+    RUN_COLUMNS,
+    Packed,
+    content_hash,
+)
 from hfbench.records.predictions import read_predictions_table
 from hfbench.records.record_file import as_json
 from hfbench.records.schema import Compared, Record
@@ -144,7 +151,7 @@ def _write_records(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for stem, record in records.items():
         content = folder.record_path(stem).read_bytes()
         number, digest = predictions.get(stem, (None, None))
@@ -163,7 +170,6 @@ def _write_records(
                 "predictions_sha256": digest,
             }
         )
-    integers = {"seed", "train_size", "predictions"}
-    fields = {name: pa.int64() if name in integers else pa.string() for name in rows[0]}
+    fields = {name: getattr(pa, kind)() for name, kind in RECORD_COLUMNS.items()}
     with atomic(folder.path / RECORDS) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), temporary, **_FORMAT)

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 RECORDS, PREDICTIONS = "records.parquet", "predictions.parquet"
+RECORD_COLUMNS = {
+    "stem": "string", "kind": "string", "model": "string", "seed": "int64", "train_size": "int64",
+    "status": "string", "cell_id": "string", "record": "string", "record_sha256": "string",
+    "predictions": "int64", "predictions_sha256": "string",
+}  # fmt: skip
+"""Name -> type of Arrow, of all columns of `RECORDS`."""
 RUN_COLUMNS = {"model": "string", "seed": "int64", "train_size": "int64"}
 """Name -> type of Arrow, of those that stand before the columns of the predictions."""
 
@@ -60,14 +66,18 @@ class Packed:
         self.predictions_path = folder / PREDICTIONS
         with _reading(self.path):
             table = _open(self.path).read(use_threads=False)
+            found = {field.name: str(field.type) for field in table.schema}
+            never_null = ("stem", "status", "cell_id", "record", "record_sha256")
+            if found != RECORD_COLUMNS or any(table[name].null_count for name in never_null):
+                raise ValueError("its columns are not those of packed records")
             columns = {name: table[name].to_pylist() for name in table.column_names}
             stems = columns["stem"]
             self._rows = {
                 stem: dict(zip(columns, values, strict=True))
                 for stem, values in zip(stems, zip(*columns.values(), strict=True), strict=True)
             }
-            if len(self._rows) < len(stems) or not all(isinstance(stem, str) for stem in stems):
-                raise ValueError("stems are missing or there twice")
+            if len(self._rows) < len(stems):
+                raise ValueError("a stem is there twice")
 
     @property
     def stems(self) -> list[str]:
@@ -167,7 +177,8 @@ def content_hash(table: "pa.Table") -> str:
     """
     digest = hashlib.sha256()
     for name in table.column_names:
-        column = table[name].combine_chunks()
+        chunks = table[name]
+        column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
         digest.update(f"{name}: {column.type}, {len(column)}\n".encode())
         _update(digest, column)
     return digest.hexdigest()

@@ -1,5 +1,7 @@
 """What a cell may take of the machine: its time, and the memory for a batch."""
 
+import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -8,9 +10,17 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hfbench.system.interruption import leave_between_steps
-from hfbench.training.agreement import is_time_to_ask, largest_of_all
+from hfbench.system.terminal import show
+from hfbench.training.agreement import all_come, is_time_to_ask, largest_of_all
 
 Result = TypeVar("Result")
+
+_PATIENCE = 30.0  # seconds, in which processes of a launcher run out of memory, if all do
+
+_OUT_OF_MEMORY_ALONE = (
+    "out of memory in one process of several, for which the others wait: all end; give "
+    "per_device_train_batch_size and gradient_accumulation_steps such values that a batch fits"
+)
 
 
 class TimeLimitError(RuntimeError):
@@ -64,7 +74,8 @@ def in_parts(rows: int, train: Callable[[int], Result], say: Callable[[str], Non
     """What ``train`` gives, with the batch in so many parts that memory holds one.
 
     Halving the batch of a pass and doubling the number of passes leaves the batch of the optimizer
-    step as it is. The training starts again from its beginning.
+    step as it is. The training starts again from its beginning. The processes of a launcher do so
+    together; one that ran out of memory alone ends, and the launcher then ends the others.
 
     Args:
         rows: of a batch in one part.
@@ -75,13 +86,19 @@ def in_parts(rows: int, train: Callable[[int], Result], say: Callable[[str], Non
     Raises:
         RuntimeError, MemoryError: if memory does not hold a single row.
     """
+    all_come()
     parts = 1
     while True:
         try:
             return train(parts)
         except (RuntimeError, MemoryError) as error:
             following = _more_parts(rows, parts)
-            if not _is_out_of_memory(error) or following is None:
+            if not _is_out_of_memory(error):
+                raise
+            if not all_come(_PATIENCE):
+                show(_OUT_OF_MEMORY_ALONE, file=sys.stderr)
+                os._exit(1)  # Python would wait at its end for the others, as they for this one
+            if following is None:
                 raise
         parts = following
         say(f"out of memory: once more with {rows // parts} of {rows} examples at a time")

@@ -12,6 +12,8 @@ import matplotlib
 import numpy as np
 import pytest
 
+from hfbench.evidence import curve_plots, figures, plots
+from hfbench.evidence import page as page_module
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.page import render_report, write_report
@@ -178,6 +180,36 @@ def test_more_pairs_than_fit_a_page_are_folded(results, html, monkeypatch):
     monkeypatch.setattr("hfbench.evidence.page.PAIRS", 2)
     folded = render_report(load_findings(results))
     assert "<details>\n<summary>All 3 pairs" in differences(folded)
+
+
+def test_of_many_models_the_best_are_drawn_and_listed_and_the_page_says_so(
+    tmp_path, write_record, monkeypatch
+):
+    for module in (curve_plots, figures, page_module, plots):
+        monkeypatch.setattr(module, "DRAWN", 2)
+    monkeypatch.setattr(plots, "PAIRS", 3)
+    monkeypatch.setattr(page_module, "_ROWS", 4)
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        for seed in range(2):
+            correct, logit = rng.random(400) < 0.5 + 0.1 * number, rng.gamma(2, size=(400, 1))
+            write_record(tmp_path, f"model-{number}", seed, correct, logit=np.float32(logit))
+    failure = Failure(type="ValueError", message="no", step=None)
+    write_record(tmp_path, "model-0", 2, np.zeros(0, bool), failure=failure)
+    html = render_report(load_findings(tmp_path))
+    text = " ".join(Page(html).text.split())
+    assert text.count("the best 2 of 5 models") == 2 * 4  # two widths: values, curves, bins
+    assert text.count("of which the first 3 of 4 are drawn") == 2
+    assert text.count("(only these have their name)") == 2  # of the front, against the cost
+    assert "The 4 pairs of model-4, of 10 in all" in text
+    assert "Precision, recall and F1 of each class, of the best 2 models" in text
+    assert "Which class each of the best 2 models takes for which" in text
+    assert "The examples of the first 2 of these models follow" in text
+    assert "5 records of 11, those of the best 2 models and of what has no result" in text
+    for table in ("Accuracy of each model", "Other measures", "What one training costs"):
+        rows = html[html.index(f"<caption>{table}") :].partition("</table>")[0].count('scope="row"')
+        assert rows == 5, table
+    assert html.count('<div class="matrix">') == html.count('<details class="flips">') == 2
 
 
 def test_every_record_has_its_line(results, page):

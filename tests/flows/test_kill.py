@@ -1,9 +1,14 @@
 """Killed at any moment, the same command goes on and ends as an undisturbed one, to the bit."""
 
 import random
+import shutil
+import subprocess
+import sys
 import time
+from functools import partial
 
 import pytest
+from support.hub_fixtures import TOKEN
 
 from hfbench.records.predictions import load_predictions
 from hfbench.records.record_file import load_record
@@ -54,7 +59,8 @@ def contents(results, timeless):
             found[name] = timeless(load_record(path))
         elif path.suffix == ".parquet":
             record = load_record(path.with_suffix(".json"))
-            found[name] = load_predictions(record, folder, "validation")["logits"].tolist()
+            split = record.task.evaluation_split
+            found[name] = load_predictions(record, path.parents[1], split)["logits"].tolist()
         elif path.is_file():
             # times are in the table, too
             found[name] = path.read_bytes() if "models/" in name else None
@@ -169,3 +175,96 @@ def test_killed_while_packing(write_record, start_hfbench, tmp_path, moment):
     left = {path.name: path.read_bytes() for path in folder.records.iterdir()}
     assert left == before
     assert sorted(path.name for path in folder.path.iterdir()) == ["records"]
+
+
+@pytest.mark.slow
+def test_killed_at_30_random_moments_from_tuning_to_pushing(
+    write_recipe,
+    run,
+    start_hfbench,
+    hub,
+    faults,
+    tmp_path,
+    timeless,
+):
+    """14 times while it tunes and compares, 8 while it packs, 8 while it pushes."""
+    generator, kills = random.Random(11), []
+
+    def time_of(call):
+        start = time.monotonic()
+        assert call() == 0, run.said.read_text()
+        return time.monotonic() - start
+
+    def kill_in(call, whole, afresh=lambda: None):
+        """Call it until one is killed before its end."""
+        while call(seconds=whole * generator.random()) != -9:
+            afresh()
+        kills.append(call)
+
+    shutil.copy(write_recipe().with_name("train.jsonl"), tmp_path / "exam.jsonl")
+    write_recipe(
+        task={"data_files": {"train": "train.jsonl", "exam": "exam.jsonl"},
+              "validation_size": 0.25, "test_split": "exam"},
+        tune={"space": {"learning_rate": {"log": [1e-4, 1e-1]}}, "trials": 3},
+        models=[{"name": "mine", **SMALL}], seeds=[0], save_models=True,
+    )  # fmt: skip
+    whole = tmp_path / "whole"
+    assert run(whole) == 0, run.said.read_text()
+    undisturbed = contents(whole, timeless)
+    assert sum("tuning/records" in name for name in undisturbed) == 2 * 3
+    seconds = time_of(partial(run, tmp_path / "timed"))  # by a fork server that is there
+    for number in range(7):
+        results = tmp_path / f"killed-{number}"
+        kill_in(partial(run, results), seconds, partial(shutil.rmtree, results))
+        kill_in(partial(run, results), seconds)  # in what the first left
+        assert run(results) == 0, run.said.read_text()
+        assert contents(results, timeless) == undisturbed, number
+
+    folder = tmp_path / "killed-0" / "tiny"
+    before = {path.name: path.read_bytes() for path in (folder / "records").iterdir()}
+
+    def pack(*options, seconds=60.0):
+        process = start_hfbench("pack", folder, *options)
+        process.join(seconds)
+        process.kill()
+        process.join()
+        return process.exitcode
+
+    undo = partial(pack, "--undo")
+    seconds = time_of(pack)
+    assert undo() == 0
+    for _ in range(4):
+        kill_in(pack, seconds, undo)
+        pack()  # with nothing to do, it says so
+        kill_in(undo, seconds, pack)
+        undo()
+        left = {path.name: path.read_bytes() for path in (folder / "records").iterdir()}
+        assert left == before
+    assert pack() == 0
+
+    def push(what, to, seconds=None):
+        """``what``: a model, or nothing: the results."""
+        command = [sys.executable, "-m", "hfbench", "push", str(folder), *what, "--repo-id", to]
+        env = faults.client_env(hub, TOKEN, tmp_path / "home")
+        with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as process:
+            try:
+                return process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        return process.returncode
+
+    for kind, what in (("model", ["mine", "--license", "mit"]), ("dataset", [])):
+        seconds = time_of(partial(push, what, "ada/it"))
+        for _ in range(4):
+            kill_in(partial(push, what, "lab/it"), seconds)
+        assert push(what, "lab/it") == 0
+        pushed, expected = (hub.files(repo, kind) for repo in ("lab/it", "ada/it"))
+        pushed = {name: data.replace(b"lab/it", b"ada/it") for name, data in pushed.items()}
+        assert pushed.keys() == expected.keys()
+        for name, data in pushed.items():
+            lines, others = data.splitlines(), expected[name].splitlines()
+            assert [pair for pair in zip(lines, others, strict=True) if len({*pair}) > 1] == [], (
+                name
+            )
+        assert not [*(folder / "push").rglob(".*.tmp")]
+    assert len(kills) == 30

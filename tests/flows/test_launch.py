@@ -164,6 +164,33 @@ def test_processes_of_a_launcher_end_a_cell_that_takes_too_long_together(write_r
     assert records["floor"]["status"] == "finished"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["all", "second"])
+def test_processes_of_a_launcher_pass_a_smaller_batch_together_or_end(
+    write_recipe, tmp_path, where
+):
+    steps = {"max_steps": 4, "per_device_train_batch_size": 8}
+    mine = {"name": "mine", "preset": "gpt-nano", "config": MODEL, "training_arguments": steps}
+    path = write_recipe(models=[mine], seeds=[0])
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
+        *(str(ROOT / "tests" / "support" / "run_small_memory.py"), where, "--config", str(path)),
+        *("--results-dir", str(tmp_path)),
+    ]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
+    records = [*(tmp_path / "tiny" / "records").glob("*.json")]
+    if where == "all":
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "out of memory: once more with 2 of 4 examples at a time" in done.stdout
+        training = json.loads(records[0].read_text())["training"]
+        assert (training["batch"], training["steps"]) == (8, 4)
+    else:
+        assert done.returncode != 0
+        assert "out of memory in one process of several" in done.stderr
+        assert not [*(tmp_path / "tiny" / "records").glob("*.parquet")]
+
+
 def assert_alike(first, second):
     """Two pretrainings came to the same, but for the order in which numbers were added."""
     records = [load_record(path / "records" / "pretrain--mine.json") for path in (first, second)]

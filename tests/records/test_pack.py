@@ -122,6 +122,18 @@ def test_flipped_bits_of_packed_records_are_noticed_or_without_effect(folder, na
     assert noticed > 30
 
 
+@pytest.mark.parametrize("name", ["record", "record_sha256", "status", "predictions"])
+def test_packed_records_without_a_column_are_a_message(folder, name):
+    """Of which a flipped byte of its name is enough."""
+    pack(folder)
+    path = folder.path / RECORDS
+    table = pq.read_table(path)
+    names = [f"{one}x" if one == name else one for one in table.column_names]
+    pq.write_table(table.rename_columns(names), path)
+    with pytest.raises(RecordError, match="its columns are not those of packed records"):
+        load_records(folder.path)
+
+
 def test_a_damaged_record_among_packed_ones_costs_itself_alone(folder):
     pack(folder)
     path = folder.path / RECORDS

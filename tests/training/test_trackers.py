@@ -7,6 +7,7 @@ import transformers.integrations.integration_utils as integrations
 from transformers import TrainerCallback
 
 from hfbench import compare, load_recipe
+from hfbench.system.launch import shards_models
 from hfbench.system.terminal import Console
 from hfbench.training.trackers import RunLabels, tracked
 
@@ -51,3 +52,12 @@ def test_what_somebody_has_set_is_kept(tmp_path, monkeypatch):
     given = {"report_to": "wandb", "run_name": "night"}
     assert labels.arguments(given)["run_name"] == "night-m--seed0"
     assert labels.arguments({"max_steps": 3}) == {}
+
+
+def test_what_a_training_leaves_in_the_environment_goes_with_it(tmp_path, monkeypatch):
+    """As accelerate does where one cell asks for FSDP: the next would be sharded, too."""
+    monkeypatch.delenv("ACCELERATE_USE_FSDP", raising=False)
+    with tracked(RunLabels("r", "m", "m--seed0", 0, tmp_path)):
+        os.environ["ACCELERATE_USE_FSDP"] = "true"
+        assert shards_models()
+    assert not shards_models()

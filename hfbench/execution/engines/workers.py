@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -41,6 +41,7 @@ from hfbench.system.quiet import quiet_libraries
 from hfbench.training.progress import StepBar
 
 _PATIENCE = 5.0  # seconds, for a process to end when told to
+_LONGEST_WAIT = 1.0  # seconds, until it is asked again whether a signal came
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ class Workers:
                 busy = {worker.connection: worker for worker in workers if worker.given}
                 if not busy and not waiting:
                     break
-                for connection in wait(list(busy), seconds_to_wait(waiting)):
+                seconds = seconds_to_wait(waiting)
+                seconds = _LONGEST_WAIT if seconds is None else min(seconds, _LONGEST_WAIT)
+                for connection in wait(list(busy), seconds):
                     worker = busy[connection]
                     given = worker.given
                     try:
@@ -124,10 +127,11 @@ class Workers:
                             reporter.put_off(given.name)
                             waiting.append(put_off(given))
         finally:
-            for worker in workers:
-                worker.dismiss()
-            for worker in workers:
-                worker.end()
+            with ExitStack() as leaving:  # each is called, whatever another raises; the last first
+                for worker in workers:
+                    leaving.callback(worker.end)
+                for worker in workers:
+                    leaving.callback(worker.dismiss)
         if lost:
             raise WorkerError(
                 f"{'; '.join(lost)}. What is finished is kept and is not run again; a lack of "
@@ -149,7 +153,10 @@ class Workers:
 
 
 class Worker:
-    """A worker process, seen from the one that started it."""
+    """A worker process, seen from the one that started it; it starts with its first cell.
+
+    So that one whose start a signal interrupts is known to who dismisses it.
+    """
 
     def __init__(self, number: int, setup: "_Setup", reporter: Reporter) -> None:
         self.reporter = reporter
@@ -159,10 +166,8 @@ class Worker:
             environment = {**setup.environment, "CUDA_VISIBLE_DEVICES": gpu}
             setup = replace(setup, environment=environment)
         context = fork_server.context()
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, setup))
-        self.process.start()
-        theirs.close()  # else its end would not be noticed
+        self.connection, self._theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(self._theirs, setup))
 
     def is_idle(self) -> bool:
         """Whether it can be given a cell."""
@@ -170,6 +175,9 @@ class Worker:
 
     def start(self, chosen: Waiting, cell: Cell) -> None:
         """Give it a cell."""
+        if self.process.pid is None:
+            self.process.start()
+        self._theirs.close()  # else its end would not be noticed
         self.given = chosen
         self.reporter.start(chosen.name)
         with suppress(OSError):  # it has died: `receive` says so
@@ -220,6 +228,8 @@ class Worker:
 
     def end(self) -> None:
         """See to it that it has ended."""
+        if self.process.pid is None:
+            return
         self.process.join(_PATIENCE)
         if self.process.is_alive():
             self.process.kill()

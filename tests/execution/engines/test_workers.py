@@ -171,6 +171,7 @@ def test_a_worker_that_died_before_its_cell_is_said_to_have_lost_it(write_recipe
     class TooLate(Worker):
         def start(self, chosen, cell):
             if chosen.name == "mine--seed0":
+                self.process.start()
                 self.process.kill()
                 self.process.join()
             super().start(chosen, cell)
@@ -198,6 +199,22 @@ def test_an_interruption_ends_the_workers_at_once(long_and_short, tmp_path, wher
         compare(load_recipe(long_and_short), tmp_path, engine=engine, console=console)
     assert processes
     assert not any(process.is_alive() for process in processes)
+
+
+@pytest.mark.parametrize("moment", ["__init__", "start"])
+def test_an_interruption_while_a_worker_starts_leaves_none_behind(write_recipe, tmp_path, moment):
+    processes = []
+
+    def interrupted(worker, *given):
+        getattr(Worker, moment)(worker, *given)
+        processes.append(worker.process)
+        raise KeyboardInterrupt
+
+    engine = Workers(2, type("Interrupted", (Worker,), {moment: interrupted}))
+    with pytest.raises(KeyboardInterrupt):  # whose traceback keeps the pipe of the worker open
+        run(write_recipe(), tmp_path, engine=engine)
+    (process,) = processes
+    assert process.pid is None or not process.is_alive()
 
 
 def test_what_cannot_be_loaded_shows_before_a_worker_starts(write_recipe, tmp_path):

@@ -8,6 +8,7 @@ import json
 import pickle
 import runpy
 import shutil
+import time
 
 import pytest
 import torch
@@ -20,8 +21,8 @@ from hfbench.generation.generate import load_language_model
 from hfbench.models.convert import convert
 from hfbench.models.load import load_classifier
 from hfbench.models.prepare import prepare_model
-from hfbench.models.tokenizer import train_tokenizer
-from hfbench.recipe.model import Model
+from hfbench.models.tokenizer import load_tokenizer, train_tokenizer
+from hfbench.recipe.model import Model, Tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -225,3 +226,28 @@ def test_an_adapter_does_not_bring_another_model(
     with pytest.raises(UserError, match="holds an adapter"):
         ROUTES[route](checkpoint)
     assert not canary.exists()
+
+
+def test_a_tokenizer_that_is_nested_without_end_is_a_message(checkpoint):
+    path = checkpoint / "tokenizer.json"
+    text = path.read_text("utf-8").rstrip().removesuffix("}")
+    path.write_text(f'{text}, "x": {"[" * 100_000}{"]" * 100_000}}}', "utf-8")
+    with pytest.raises(UserError, match=r"the tokenizer of .* cannot be loaded: .*recursion"):
+        load(checkpoint)
+
+
+@pytest.mark.parametrize("where", ["pre_tokenizer", "normalizer"])
+def test_a_pattern_that_backtracks_without_end_is_given_up(checkpoint, where):
+    """A plain search would try 2 ** 60 ways, which takes years."""
+    pattern = {"Regex": "(a+)+$"}
+    rule = {
+        "pre_tokenizer": {
+            "type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False,
+        },
+        "normalizer": {"type": "Replace", "pattern": pattern, "content": "b"},
+    }[where]  # fmt: skip
+    change_json(checkpoint / "tokenizer.json", **{where: rule})
+    tokenizer = load_tokenizer(Tokenizer(name_or_path=str(checkpoint)), lambda source: [], "t")
+    start = time.monotonic()
+    assert tokenizer("a" * 60 + "!")["input_ids"]
+    assert time.monotonic() - start < 20
