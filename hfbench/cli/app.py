@@ -220,7 +220,8 @@ def _print_plan(
     discordance: float | None = None,
 ) -> None:
     quiet_libraries()
-    from hfbench.cli.plan import Target, print_plan
+    from hfbench.cli.design import Target
+    from hfbench.cli.plan import print_plan
     from hfbench.recipe.cells import Shard
 
     all_can_run = print_plan(

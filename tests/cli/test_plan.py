@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from hfbench import UserError, compare, load_recipe
-from hfbench.cli.plan import Target, print_plan
+from hfbench.cli.design import Target
+from hfbench.cli.plan import print_plan
 from hfbench.evidence.power import Discordance, detectable_difference, needed_examples, needed_seeds
 from hfbench.execution.inputs import Inputs
 from hfbench.recipe.cells import Shard, plan_comparison
