@@ -6,6 +6,7 @@ import json
 import os
 import random
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ def pytest_configure(config):
 
 def pytest_collection_finish():
     gc.enable()
+    # Each model that is trained is asked for half a second to see what it costs: here a few times.
+    if use := sys.modules.get("hfbench.execution.use"):
+        use._SECONDS_ALONE, use._MOST_BATCHES = 0.0, 1
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -252,6 +256,16 @@ def run_hfbench(start_hfbench):
         return process.exitcode, start_hfbench.output.read_text()
 
     return run
+
+
+@pytest.fixture
+def quick_figures(monkeypatch):
+    """Figures are drawn without being laid out, which takes most of their time.
+
+    How they look is asked in tests/evidence.
+    """
+    figures = importlib.import_module("hfbench.evidence.figures")
+    monkeypatch.setitem(figures.STYLE, "figure.constrained_layout.use", False)
 
 
 @pytest.fixture

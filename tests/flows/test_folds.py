@@ -19,7 +19,7 @@ TASK = {"data_files": {"train": "train.jsonl"}, "folds": 3}
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(monkeypatch, capsys, quick_figures):
     def run(*arguments, code=0):
         monkeypatch.setattr(sys, "argv", ["hfbench", *map(str, arguments)])
         capsys.readouterr()

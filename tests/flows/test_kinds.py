@@ -46,7 +46,7 @@ def make_rows(kind, number, seed):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(monkeypatch, capsys, quick_figures):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["hfbench", *map(str, arguments)])
         capsys.readouterr()

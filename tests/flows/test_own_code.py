@@ -10,6 +10,7 @@ from rich.console import Console
 from hfbench.errors import UserError
 from hfbench.execution.compare import compare
 from hfbench.execution.verify import verify
+from hfbench.models import controls
 from hfbench.recipe.load import load_recipe
 from hfbench.records.store import load_records
 
@@ -82,6 +83,7 @@ register_control("{module}", Length)
 def write_module(tmp_path, monkeypatch):
     """A function that writes a module beside the recipe and gives its name, which no other has."""
     monkeypatch.setattr(sys, "path", [*sys.path])  # to which the recipe's folder is added
+    monkeypatch.setattr(controls, "CONTROLS", {**controls.CONTROLS})
     names = []
 
     def write(*code):

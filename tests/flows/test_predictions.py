@@ -15,7 +15,7 @@ from hfbench.records.store import load_records
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(monkeypatch, capsys, quick_figures):
     def run(*arguments, code=0):
         monkeypatch.setattr(sys, "argv", ["hfbench", *map(str, arguments)])
         capsys.readouterr()

@@ -33,7 +33,7 @@ CELLS = ["asked--seed0", "asked--seed1", "count", "floor", "near", "probed", "th
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(monkeypatch, capsys, quick_figures):
     def run(*arguments, code=0):
         monkeypatch.setattr(sys, "argv", ["hfbench", *map(str, arguments)])
         capsys.readouterr()

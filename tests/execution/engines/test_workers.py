@@ -441,15 +441,21 @@ def test_a_cell_goes_to_the_gpu_with_the_fewest():
 
 
 def test_what_workers_import_first_asks_for_no_gpu_and_starts_no_thread():
-    """A fork of a process that has done one or the other cannot use CUDA, or waits for ever."""
+    """A fork of a process that has done one or the other cannot use CUDA, or waits for ever.
+
+    And what a run imports is without what its first step does not need.
+    """
     code = """
-import threading, torch
+import sys, threading, torch
 
 def asked(*_):
     raise AssertionError("CUDA is asked")
 
 torch.cuda.is_available = torch.cuda.device_count = torch.cuda._lazy_init = asked
 torch.accelerator.is_available = torch.accelerator.device_count = asked
+import hfbench.execution.compare, hfbench.execution.engines.workers
+late = {"evaluate", "sklearn", "scipy.stats", "matplotlib", "onnx", "onnxruntime", "trl"}
+assert not late & {*sys.modules}, late & {*sys.modules}
 import hfbench.execution.forked
 assert threading.active_count() == 1
 """
