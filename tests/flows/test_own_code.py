@@ -83,7 +83,6 @@ register_control("{module}", Length)
 def write_module(tmp_path, monkeypatch):
     """A function that writes a module beside the recipe and gives its name, which no other has."""
     monkeypatch.setattr(sys, "path", [*sys.path])  # to which the recipe's folder is added
-    monkeypatch.setattr(controls, "CONTROLS", {**controls.CONTROLS})
     names = []
 
     def write(*code):
@@ -95,6 +94,7 @@ def write_module(tmp_path, monkeypatch):
     yield write
     for name in names:
         sys.modules.pop(name, None)
+        controls.CONTROLS.pop(name, None)
 
 
 def run(path: Path, results: Path, **options):

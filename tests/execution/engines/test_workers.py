@@ -320,7 +320,8 @@ def test_the_record_says_the_threads_of_its_cell_and_they_are_set_back(
 ):
     monkeypatch.setattr("hfbench.execution.cell.threads_of", lambda *_: 2)
     before = torch.get_num_threads()
-    outcome, _ = run(write_recipe(seeds=[0]), tmp_path, jobs=1)
+    once = {"per_device_train_batch_size": 16, "max_steps": 1}
+    outcome, _ = run(write_recipe(seeds=[0], training_arguments=once), tmp_path, jobs=1)
     assert before == torch.get_num_threads() == 1
     assert [record.environment["torch_threads"] for record in outcome.ran] == [2, 2]
 
