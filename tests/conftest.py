@@ -35,6 +35,9 @@ def pytest_configure(config):
 
 
 def pytest_collection_finish():
+    gc.freeze()
+    # A comparison that ends, and records that are read, would give back all that is frozen.
+    gc.unfreeze = lambda: None
     gc.enable()
     # Each model that is trained is asked for half a second to see what it costs: here a few times.
     if use := sys.modules.get("hfbench.execution.use"):
@@ -48,7 +51,7 @@ def pytest_runtest_setup():
     A Trainer collects garbage as it starts, and would look at all that the libraries have made,
     which takes half a second.
     """
-    gc.collect(1)
+    gc.collect()
     gc.freeze()
 
 
