@@ -267,6 +267,13 @@ def test_more_gpus_than_there_are_is_an_error_that_says_how_many_can_be(
     assert not list(tmp_path.iterdir())
 
 
+def test_it_says_what_it_takes(benchmark, capsys):
+    with pytest.raises(SystemExit) as leave:
+        benchmark("--help")
+    assert not leave.value.code
+    assert "--rows" in capsys.readouterr().out
+
+
 def test_numbers_of_gpus_are_powers_of_two(benchmark, monkeypatch):
     from speed import scaling
 
