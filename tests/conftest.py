@@ -6,6 +6,7 @@ import json
 import os
 import random
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,13 @@ def pytest_configure(config):
 
 
 def pytest_collection_finish():
+    gc.freeze()
+    # A comparison that ends, and records that are read, would give back all that is frozen.
+    gc.unfreeze = lambda: None
     gc.enable()
+    # Each model that is trained is asked for half a second to see what it costs: here a few times.
+    if use := sys.modules.get("hfbench.execution.use"):
+        use._SECONDS_ALONE, use._MOST_BATCHES = 0.0, 1
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,7 +51,7 @@ def pytest_runtest_setup():
     A Trainer collects garbage as it starts, and would look at all that the libraries have made,
     which takes half a second.
     """
-    gc.collect(1)
+    gc.collect()
     gc.freeze()
 
 
@@ -252,6 +259,16 @@ def run_hfbench(start_hfbench):
         return process.exitcode, start_hfbench.output.read_text()
 
     return run
+
+
+@pytest.fixture
+def quick_figures(monkeypatch):
+    """Figures are drawn without being laid out, which takes most of their time.
+
+    How they look is asked in tests/evidence.
+    """
+    figures = importlib.import_module("hfbench.evidence.figures")
+    monkeypatch.setitem(figures.STYLE, "figure.constrained_layout.use", False)
 
 
 @pytest.fixture

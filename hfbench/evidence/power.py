@@ -222,6 +222,6 @@ def _smallest(power_of: Callable[[int], float], low: int, high: int) -> int | No
     if power_of(high) < POWER:
         return None
     while low < high:
-        middle = (low + high) // 2
+        middle = math.isqrt(low * high)  # half way by the digits: most answers are small
         low, high = (low, middle) if power_of(middle) >= POWER else (middle + 1, high)
     return low

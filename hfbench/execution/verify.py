@@ -1,5 +1,6 @@
 """Whether the cells of records, run again from them alone, come out the same to the last bit."""
 
+import gc
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -162,9 +163,13 @@ class _Rerun:
     def run(self, bar: StepBar) -> Repetition:
         """Run it, with the pretraining that it needs."""
         session = Session(self.temporary)
-        for cell in self.cells:
-            if cell is self.cell or not self._take_weights(cell):
-                result = run_cell(cell, self.inputs, session, bar)
+        gc.freeze()  # what is there outlasts the cells, after each of which garbage is collected
+        try:
+            for cell in self.cells:
+                if cell is self.cell or not self._take_weights(cell):
+                    result = run_cell(cell, self.inputs, session, bar)
+        finally:
+            gc.unfreeze()
         assert result is not None
         new = result.record
         return Repetition(

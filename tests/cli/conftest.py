@@ -9,7 +9,7 @@ from hfbench.cli import app as cli
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(monkeypatch, capsys, quick_figures):
     """A function that runs a command line: its exit code, output and errors."""
 
     def run(*arguments):

@@ -22,6 +22,7 @@ def plan(recipe, results, **options):
 def test_the_design_is_that_of_the_power_analysis(write_recipe, tmp_path):
     recipe = load_recipe(write_recipe(seeds=[0, 1, 2, 3]))
     shown = plan(recipe, tmp_path / "results", target=Target(difference=0.2))
+    assert "finished runs" not in shown
     found = detectable_difference(4, 24, Discordance())
     assert "What 24 examples and 4 seeds can show, with 80 % power" in shown
     assert "assumed: 30 % of the examples discordant, 50 % of that whatever the seed" in shown
@@ -61,14 +62,11 @@ def test_time_and_discordance_are_those_of_finished_runs(write_recipe, tmp_path)
     models[0]["training_arguments"] = {"num_train_epochs": 3, "learning_rate": 5e-3}  # both learn
     models[1]["training_arguments"] = {"num_train_epochs": 4, "learning_rate": 1e-3}
     recipe = load_recipe(write_recipe(models=models))
-    assert "finished runs" not in plan(recipe, tmp_path)
     outcome = compare(recipe, tmp_path, console=Console(quiet=True))
-    shown = plan(recipe, tmp_path)
-    assert "0 of 4 cells to run" in shown
-    assert "measured on the finished runs" in shown
     more = load_recipe(write_recipe(models=models, seeds=[0, 1, 2, 3]))
     shown = plan(more, tmp_path)
     assert "4 of 8 cells to run" in shown
+    assert "measured on the finished runs" in shown
     seconds = sum(record.cell_seconds for record in outcome.ran)
     said = float(re.search(r"about (\d+) s, by finished runs", shown).group(1))
     assert said == pytest.approx(seconds, abs=1)
@@ -88,7 +86,7 @@ def test_a_shard_shows_what_its_run_runs(write_recipe, tmp_path):
         {"name": f"words-{c}", "control": "tfidf-logreg", "config": {"C": c}} for c in (1, 2, 3)
     ]
     recipe = load_recipe(write_recipe(models=models))
-    for number, count in ((1, 2), (2, 2), (5, 5)):
+    for number, count in ((2, 2), (5, 5)):
         shard, results = Shard(number, count), tmp_path / f"{number}-of-{count}"
         shown = plan(recipe, results, shard=shard)
         part = f"{number}/{count}"

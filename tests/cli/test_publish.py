@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs" / "publishing.md").read_text("utf-8")
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, results, tmp_path):
+def call(monkeypatch, capsys, results, tmp_path, quick_figures):
     """Run a command line in a folder with the results as ``tiny``: exit code, output, errors."""
     shutil.copytree(results, tmp_path / "work" / "tiny")
     monkeypatch.chdir(tmp_path / "work")

@@ -137,7 +137,8 @@ ROWS = st.lists(
 
 
 @settings(
-    derandomize=True, deadline=None, database=None, max_examples=15,
+    derandomize=True, deadline=None, database=None,
+    max_examples=settings.default.max_examples // 3,  # a table takes a third of a second
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(ROWS, st.booleans(), st.sampled_from([None, 0.05]))

@@ -101,7 +101,7 @@ def test_only_its_own_script_may_run(html, page):
     assert f"script-src 'sha256-{digest}'" in policy
 
 
-def test_what_comes_from_data_cannot_run(tmp_path, write_record):
+def test_what_comes_from_data_cannot_run(tmp_path, write_record, quick_figures):
     counts = {"x": 40, HOSTILE: 41}
     for model in ("one", HOSTILE.replace("/", "")):
         for seed in range(2):
@@ -129,7 +129,7 @@ def test_what_comes_from_data_cannot_run(tmp_path, write_record):
     assert page.text.count("alert('x')") > 20  # it is there, to be read
 
 
-def test_texts_are_shown_on_request_only(results, html):
+def test_texts_are_shown_on_request_only(results, html, quick_figures):
     texts = {f"validation/{i}": f"secret words {i}" for i in range(80)}
     assert "secret words" not in html
     page = Page(render_report(load_findings(results), texts))
@@ -172,7 +172,7 @@ def test_pairs_hold_the_interval_that_goes_with_the_verdict_and_their_own(result
         assert f"{100 * low:+.1f} to {100 * high:+.1f}" in page.text
 
 
-def test_more_pairs_than_fit_a_page_are_folded(results, html, monkeypatch):
+def test_more_pairs_than_fit_a_page_are_folded(results, html, monkeypatch, quick_figures):
     def differences(html):
         return html[html.index('<section id="differences">') :].split("</section>")[0]
 
@@ -237,10 +237,7 @@ PINNED = re.search(
 @pytest.mark.parametrize(
     "report",
     [
-        # of one task and of several, with few labels and with many
-        pytest.param(
-            path, marks=[] if name in ("quickstart", "trec") else pytest.mark.slow, id=name
-        )
+        pytest.param(path, marks=[] if name == "quickstart" else pytest.mark.slow, id=name)
         for path in sorted(ROOT.glob("results/**/report.html"))
         if not ResultsFolder(path.parent).tasks
         for name in [path.parent.name]
@@ -250,7 +247,7 @@ def test_committed_reports_regenerate_byte_for_byte(report):
     assert report.read_bytes() == render_report(load_findings(report.parent)).encode()
 
 
-def test_models_without_a_common_seed_have_a_report(tmp_path, write_record):
+def test_models_without_a_common_seed_have_a_report(tmp_path, write_record, quick_figures):
     rng = np.random.default_rng(0)
     for model, seed in (("one", 0), ("one", 1), ("two", 2), ("two", 3)):
         write_record(tmp_path, model, seed, rng.random(80) < 0.7)

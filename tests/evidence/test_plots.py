@@ -65,7 +65,7 @@ def test_descriptions_state_the_finding(results):
     assert "from 20 to 80 training examples" in plots["learning_curve"]
 
 
-def test_colours_tell_the_family_in_all_figures(results, write_record, tmp_path):
+def test_colours_tell_the_family_in_all_figures(results, write_record, tmp_path, quick_figures):
     checkpoint = {"models": [{"name": "theirs", "model_name_or_path": "a/b"}]}
     results = shutil.copytree(results, tmp_path / "results")
     for size in (20, 80):
@@ -76,9 +76,10 @@ def test_colours_tell_the_family_in_all_figures(results, write_record, tmp_path)
     assert {m.name: family_of(m) for m in comparison.models} == {
         "mine": SCRATCH, "theirs": CHECKPOINT
     }  # fmt: skip
-    write_plots(comparison, tmp_path / "plots")
+    plots = {plot.name: plot for plot in draw_plots(comparison)}
     for name in ("accuracy", "training_loss", "learning_curve", "cost"):
-        svg = (tmp_path / "plots" / f"{name}.svg").read_text("utf-8")
+        save_figure(plots[name], tmp_path / f"{name}.svg")
+        svg = (tmp_path / f"{name}.svg").read_text("utf-8")
         for family in (SCRATCH, CHECKPOINT):
             assert family.color in svg
             assert family.title in svg

@@ -19,7 +19,7 @@ TASK = {"data_files": {"train": "train.jsonl"}, "folds": 3}
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(monkeypatch, capsys, quick_figures):
     def run(*arguments, code=0):
         monkeypatch.setattr(sys, "argv", ["hfbench", *map(str, arguments)])
         capsys.readouterr()
@@ -36,7 +36,8 @@ def test_every_example_is_answered_by_models_that_did_not_see_it(
     write_recipe, call, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    path = write_recipe(models=[*MODELS, MINE], task=TASK, seeds=[0])
+    once = {"per_device_train_batch_size": 16, "max_steps": 2}
+    path = write_recipe(models=[*MODELS, MINE], task=TASK, seeds=[0], training_arguments=once)
     assert "Data: train.jsonl: 3 folds of 96 examples" in call("plan", path)
     assert "9 cells ran" in call("compare", path, "--jobs", "1")
     results = tmp_path / "results" / "tiny"
@@ -61,7 +62,7 @@ def test_every_example_is_answered_by_models_that_did_not_see_it(
     page = (results / "README.md").read_text()
     assert "A run is 3 trainings, each on the other folds" in page
     assert "new training sets of this size" in page
-    call("verify", results, "--cells", "mine--seed0--fold2", "--cells", "words--fold3")
+    call("verify", results, "--cells", "mine--seed0--fold2")
     call("fsck", results)
     assert "mine relative to words" in call("flips", results, "words", "mine", "--texts", path)
     call("pack", results)

@@ -44,7 +44,7 @@ def run(write_recipe, results, cells):
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux says what a process has")
 def test_files_and_threads_do_not_pile_up(write_recipe, tmp_path):
-    _, watch = run(write_recipe, tmp_path, 12)
+    _, watch = run(write_recipe, tmp_path, 7)
     assert watch.files[-1] <= watch.files[2]
     assert watch.threads[-1] <= watch.threads[2]
 

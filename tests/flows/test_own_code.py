@@ -10,6 +10,7 @@ from rich.console import Console
 from hfbench.errors import UserError
 from hfbench.execution.compare import compare
 from hfbench.execution.verify import verify
+from hfbench.models import controls
 from hfbench.recipe.load import load_recipe
 from hfbench.records.store import load_records
 
@@ -93,6 +94,7 @@ def write_module(tmp_path, monkeypatch):
     yield write
     for name in names:
         sys.modules.pop(name, None)
+        controls.CONTROLS.pop(name, None)
 
 
 def run(path: Path, results: Path, **options):

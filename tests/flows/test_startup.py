@@ -109,6 +109,7 @@ def test_a_table_is_made_without_torch_and_pandas(results):
     assert found.isdisjoint({*TORCH_SIDE, "pandas", "scipy.stats", "matplotlib"})
 
 
+@pytest.mark.slow  # of what is imported before a recipe is read, test_workers.py asks by default
 def test_a_run_comes_to_its_first_step_without_what_only_other_runs_need(write_recipe, tmp_path):
     arguments = ["compare", write_recipe(), "--results-dir", tmp_path / "results", "--jobs", 1]
     found = imported(FIRST_STEP + VERB, *arguments)
@@ -130,6 +131,7 @@ def test_help_takes_little_longer_than_importing_what_prints_it():
     assert processor_seconds(VERB, "--help") < 2 * parser
 
 
+@pytest.mark.slow
 def test_a_table_of_100_records_takes_little_longer_than_the_imports(results):
     imports = "import typer.rich_utils, numpy, scipy.special, pydantic, pyarrow.parquet"
     assert processor_seconds(VERB, "table", results) < 3 * processor_seconds(imports)

@@ -158,12 +158,13 @@ def test_trials_that_are_not_asked_for_any_more_are_set_aside(with_exam, tmp_pat
 
 def test_a_budget_of_flops_counts_what_trials_took(with_exam, tmp_path):
     space = {"learning_rate": {"log": [1e-4, 1e-2]}}
-    once = load_recipe(with_exam(tune={"space": space, "trials": 1}, models=[MINE], seeds=[0]))
+    few = {"models": [MINE], "seeds": [0], "training_arguments": {"max_steps": 2}}
+    once = load_recipe(with_exam(tune={"space": space, "trials": 1}, **few))
     compare(once, tmp_path)
     ((trial,),) = load_trials(ResultsFolder(tmp_path / "tiny")).values()
     assert trial.flops > 0
     tune = {"space": space, "flops": 2.5 * trial.flops, "trials": 50}
-    compare(load_recipe(with_exam(tune=tune, models=[MINE], seeds=[0])), tmp_path)
+    compare(load_recipe(with_exam(tune=tune, **few)), tmp_path)
     comparison = load_comparison(tmp_path / "tiny")
     trials = comparison.tuning.searches["mine"].trials
     assert sum(one.flops for one in trials) >= tune["flops"]

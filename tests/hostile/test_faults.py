@@ -63,6 +63,7 @@ def assert_said(ended):
             assert text in message, (call, error, message)
 
 
+@pytest.mark.slow  # a process that imports all; cli/test_storage.py asks what is said by default
 def test_the_disk_fails_in_a_few_places(disturb):
     trials = [(3, *KINDS[0]), (100, *KINDS[3])]
     calls, ended = disturb(trials)

@@ -70,6 +70,14 @@ def outcome(tmp_path_factory, rows):
     del METRICS["wrong"]
 
 
+@pytest.fixture(scope="module")
+def staged(outcome, tmp_path_factory):
+    """What would be published of it, but for the report."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hfbench.publish.results.write_report", lambda *_: None)
+        return stage_results(outcome.folder, tmp_path_factory.mktemp("staged"), "a/b")
+
+
 @pytest.fixture
 def findings(outcome):
     return Findings.of(load_comparison(outcome.folder))
@@ -93,7 +101,7 @@ def test_a_registered_metric_is_in_records_and_curves(outcome):
             )
 
 
-def test_a_registered_metric_is_in_tables_and_the_report(findings, shares):
+def test_a_registered_metric_is_in_tables_and_the_report(findings, shares, quick_figures):
     shown = {name: f"{100 * share:.1f}" for name, share in shares.items()}
     page = as_markdown(findings)
     assert "| model | macro F1 | NLL | Brier | ECE | wrong % |" in page
@@ -112,7 +120,7 @@ def test_a_registered_metric_is_in_tables_and_the_report(findings, shares):
     assert all(f"<td>{text} (" in report for text in shown.values())
 
 
-def test_a_registered_metric_is_in_what_programs_read(outcome, findings, shares, tmp_path):
+def test_a_registered_metric_is_in_what_programs_read(findings, shares, staged):
     lines = list(csv.DictReader(io.StringIO(as_csv(findings))))
     frame = findings.comparison.to_dataframe()
     assert list(lines[0]) == list(frame.columns)
@@ -120,7 +128,6 @@ def test_a_registered_metric_is_in_what_programs_read(outcome, findings, shares,
         shares, abs=1e-6
     )
     assert dict(zip(frame["model"], frame["wrong"], strict=True)) == pytest.approx(shares)
-    staged = stage_results(outcome.folder, tmp_path / "staged", "a/b")
     runs = pq.read_table(staged.folder / "data" / "runs.parquet").to_pylist()
     assert [row["wrong"] for row in runs] == pytest.approx([1 - row["accuracy"] for row in runs])
     assert {(row["kind"], row["seed"]) for row in runs} == {
@@ -200,8 +207,7 @@ def test_a_name_that_is_no_identifier_is_refused(built_in, name):
         register(replace(WRONG, name=name))
 
 
-def test_every_name_that_stands_beside_a_metric_is_reserved(outcome, findings, tmp_path):
-    staged = stage_results(outcome.folder, tmp_path / "staged", "a/b")
+def test_every_name_that_stands_beside_a_metric_is_reserved(outcome, findings, staged):
     beside = {
         *(field.name for field in fields(Row)),
         *columns(findings.comparison.columns),

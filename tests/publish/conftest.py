@@ -12,6 +12,11 @@ from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.load import load_recipe
 
 
+@pytest.fixture(autouse=True)
+def _drawn_quickly(quick_figures):
+    """How a published report looks is not asked here."""
+
+
 @pytest.fixture(scope="session")
 def results(tmp_path_factory, rows):
     """A comparison whose weights were kept: a custom GPT, a checkpoint in a local folder, a floor.

@@ -151,6 +151,7 @@ def test_next_tokens_are_those_of_the_table_also_at_another_temperature(study):
         study.next_tokens("01_small_corpus", "She")
 
 
+@pytest.mark.slow  # that they are made of the committed records is asked in test_results.py
 def test_the_findings_ask_for_what_the_recipes_run(script, tmp_path, write_record):
     """All of the template, with records of every model that the recipes name."""
     from hfbench.generation.generate import Candidate, Generation, Step

@@ -5,6 +5,7 @@ is said; and ``kill_at``: a module, the name of what it calls and the number of 
 which the process is killed.
 """
 
+import gc
 import importlib
 import os
 import signal
@@ -41,6 +42,11 @@ if __name__ == "__main__":
         os.chdir(given["cwd"])
         sys.path.insert(0, given["cwd"])  # as of `python -m hfbench`
     from hfbench.cli.app import main
+    from hfbench.execution import use
+
+    # as in conftest.py
+    use._SECONDS_ALONE, use._MOST_BATCHES = 0.0, 1
+    gc.unfreeze = lambda: None
 
     if given["kill_at"]:
         die_at(*given["kill_at"])

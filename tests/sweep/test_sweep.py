@@ -15,7 +15,7 @@ from recipes.sweep.table import PAGE, write_page
 
 CONTENT = json.loads(OUTCOMES.read_text("utf-8"))
 FEW = {
-    "classifier": ["canine", "qwen3_5"],
+    "classifier": ["qwen3_5"],
     "language model": ["bart", "mamba"],
 }
 

@@ -47,6 +47,8 @@ def client(endpoint, tmp_path_factory):
 def test_a_cut_down_study_runs_through_the_real_client(client, tmp_path):
     overrides = ["seeds=[0]", "training_arguments.max_steps=5"]
     recipe = ROOT / "recipes" / "sst2_1200.yaml"
+    planned = client("plan", recipe, "--results-dir", tmp_path)
+    assert "120 validation examples" in " ".join(planned.stdout.split()), planned.stderr[-3000:]
     run = client("compare", recipe, "--results-dir", tmp_path, *overrides)
     assert run.returncode == 0, run.stderr[-3000:]
     paths = sorted((tmp_path / "sst2_1200" / "records").glob("*.json"))

@@ -104,7 +104,9 @@ BY_EPOCH = {"eval_strategy": "epoch", "logging_strategy": "epoch"}
         (32, 28, {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4}),
         # an epoch's last step is also one to save: 7 * 3 = 21
         pytest.param(24, 21, BY_EPOCH, marks=pytest.mark.slow),
-        (40, 21, {"save_strategy": "epoch", "eval_on_start": True}),
+        pytest.param(
+            40, 21, {"save_strategy": "epoch", "eval_on_start": True}, marks=pytest.mark.slow
+        ),
         pytest.param(
             52 - 1, 49, {"lr_scheduler_type": "cosine", "warmup_steps": 10}, marks=pytest.mark.slow
         ),
@@ -160,7 +162,14 @@ def test_the_checkpoints_of_another_cell_or_of_nobody_are_not_used(pretrain, und
     assert_same_result(resumed, whole)
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut off", "no optimizer"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "cut off",
+        pytest.param("missing", marks=pytest.mark.slow),
+        pytest.param("no optimizer", marks=pytest.mark.slow),
+    ],
+)
 def test_an_incomplete_checkpoint_is_passed_over(pretrain, undisturbed, stopped, damage):
     newest = stopped / "checkpoint-21"
     state = newest / "trainer_state.json"

@@ -48,14 +48,13 @@ def small_memory(monkeypatch):
     return bound
 
 
-@pytest.mark.parametrize("on_cpu", [False, True])
 def test_where_memory_runs_out_the_batch_is_passed_in_parts_and_the_result_is_the_same(
-    write_recipe, tmp_path, small_memory, on_cpu
+    write_recipe, tmp_path, small_memory
 ):
     models = [{**PLAIN, "pretrain": PRETRAIN}]
     path = write_recipe(models=models, seeds=[0])
     whole, _ = run(path, tmp_path / "whole")
-    small_memory(5, on_cpu)
+    small_memory(5)
     parted, said = run(path, tmp_path / "parted")
     assert [record.status for record in parted.ran] == ["finished"] * 2
     assert "pretrain--mine: out of memory: once more with 6 of 12 examples at a time\n" in said
@@ -72,6 +71,14 @@ def test_where_memory_runs_out_the_batch_is_passed_in_parts_and_the_result_is_th
         assert same == pytest.approx(loss, rel=1e-4)
     logits = [load_predictions(o.ran[1], o.folder, "validation")["logits"] for o in (whole, parted)]
     assert logits[0] == pytest.approx(logits[1], abs=1e-4)
+
+
+def test_memory_of_the_cpu_runs_out_as_well(write_recipe, tmp_path, small_memory):
+    small_memory(5, on_cpu=True)
+    once = {"per_device_train_batch_size": 16, "max_steps": 1}
+    outcome, said = run(write_recipe(models=[PLAIN], seeds=[0], training_arguments=once), tmp_path)
+    assert "mine--seed0: out of memory: once more with 4 of 16 examples at a time\n" in said
+    assert outcome.ran[0].training.batch_parts == 4
 
 
 def test_where_memory_does_not_hold_one_row_the_cell_fails_and_the_others_run(
@@ -137,7 +144,7 @@ def test_a_time_limit_is_no_part_of_a_result(write_recipe, tmp_path):
     assert outcome.ran == []
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_fail_fast_leaves_the_rest(write_recipe, tmp_path, jobs, capsys, monkeypatch):
     hot = {"name": "hot", **SMALL, "training_arguments": {"learning_rate": 1e30}}
     # each another cell: of the same content one would be adopted for all

@@ -337,7 +337,8 @@ def test_the_record_says_the_threads_of_its_cell_and_they_are_set_back(
 ):
     monkeypatch.setattr("hfbench.execution.cell.threads_of", lambda *_: 2)
     before = torch.get_num_threads()
-    outcome, _ = run(write_recipe(seeds=[0]), tmp_path, jobs=1)
+    once = {"per_device_train_batch_size": 16, "max_steps": 1}
+    outcome, _ = run(write_recipe(seeds=[0], training_arguments=once), tmp_path, jobs=1)
     assert before == torch.get_num_threads() == 1
     assert [record.environment["torch_threads"] for record in outcome.ran] == [2, 2]
 
@@ -458,15 +459,21 @@ def test_a_cell_goes_to_the_gpu_with_the_fewest():
 
 
 def test_what_workers_import_first_asks_for_no_gpu_and_starts_no_thread():
-    """A fork of a process that has done one or the other cannot use CUDA, or waits for ever."""
+    """A fork of a process that has done one or the other cannot use CUDA, or waits for ever.
+
+    And what a run imports is without what its first step does not need.
+    """
     code = """
-import threading, torch
+import sys, threading, torch
 
 def asked(*_):
     raise AssertionError("CUDA is asked")
 
 torch.cuda.is_available = torch.cuda.device_count = torch.cuda._lazy_init = asked
 torch.accelerator.is_available = torch.accelerator.device_count = asked
+import hfbench.execution.compare, hfbench.execution.engines.workers
+late = {"evaluate", "sklearn", "scipy.stats", "matplotlib", "onnx", "onnxruntime", "trl"}
+assert not late & {*sys.modules}, late & {*sys.modules}
 import hfbench.execution.forked
 assert threading.active_count() == 1
 """
