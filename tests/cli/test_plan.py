@@ -55,23 +55,24 @@ def test_one_seed_can_show_nothing_by_a_measure_other_than_the_accuracy(write_re
     assert "smallest difference" not in shown
 
 
-def test_time_and_discordance_are_those_of_finished_runs(write_recipe, tmp_path):
+def test_time_and_discordance_are_those_of_finished_runs(write_recipe, tmp_path, monkeypatch):
     """Also those of a shard, which are by all that is finished."""
+    monkeypatch.setattr("hfbench.cli.plan.choose_jobs", lambda *_: 1)
     small = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
     models = [{"name": name, **small} for name in ("mine", "other")]
     models[0]["training_arguments"] = {"num_train_epochs": 3, "learning_rate": 5e-3}  # both learn
     models[1]["training_arguments"] = {"num_train_epochs": 4, "learning_rate": 1e-3}
     recipe = load_recipe(write_recipe(models=models))
     outcome = compare(recipe, tmp_path, console=Console(quiet=True))
-    more = load_recipe(write_recipe(models=models, seeds=[0, 1, 2, 3]))
+    more = load_recipe(write_recipe(models=models, seeds=list(range(22))))  # more than a second
     shown = plan(more, tmp_path)
-    assert "4 of 8 cells to run" in shown
+    assert "40 of 44 cells to run" in shown
     assert "measured on the finished runs" in shown
-    seconds = sum(record.cell_seconds for record in outcome.ran)
+    seconds = 10 * sum(record.cell_seconds for record in outcome.ran)
     said = float(re.search(r"about (\d+) s, by finished runs", shown).group(1))
     assert said == pytest.approx(seconds, abs=1)
     shown = plan(more, tmp_path, shard=Shard(2, 2))
-    assert "shard 2/2: 2 of 4 cells to run" in shown
+    assert "shard 2/2: 20 of 22 cells to run" in shown
     assert "measured on the finished runs" in shown
     assert "s, by finished runs" in shown
 
