@@ -252,7 +252,7 @@ def refuse_unfit_control(name: str, kind: ProblemType, key: str) -> None:
 
 
 def build_control(
-    name: str, class_weights: tuple[float, ...] | None = None, config: Mapping[str, Any] = {}
+    name: str, class_weights: tuple[float, ...] | None, config: Mapping[str, Any]
 ) -> Control:
     """The control of this name, not yet fitted; only TF-IDF knows what to do with weights.
 

@@ -63,6 +63,7 @@ def test_settings_are_chosen_by_validation_and_then_run_with_all_seeds(with_exam
     assert len(trials) == 2 * 2 + 2
     assert {key for record in trials for key in record.metrics} == {"validation"}
     assert not {record.seed for record in trials} & {0, 1}
+    assert len({record.predictions_hash for record in trials}) == 6  # each setting has its effect
     runs = {record.stem: record for record in load_records(folder)}
     assert [*runs] == ["floor", "mine--seed0", "mine--seed1", "tfidf"]
     for stem in ("mine--seed0", "mine--seed1"):

@@ -39,7 +39,7 @@ def test_a_recipe_knows_the_built_in_ones_without_importing_them():
 def test_one_that_is_registered_can_be_built():
     register_control("words", Words)
     refuse_unknown_control("words", "models.a.control")
-    assert isinstance(build_control("words"), Words)
+    assert isinstance(build_control("words", None, {}), Words)
 
 
 def test_an_unknown_one_is_named_with_the_nearest_and_all():
@@ -66,12 +66,12 @@ def test_one_without_a_version_of_its_own_is_refused(fields):
 
 
 def test_the_majority_classifier_says_the_shares_of_the_classes():
-    control = build_control("majority").fit([""] * 4, np.array([0, 1, 1, 1]), 2)
+    control = build_control("majority", None, {}).fit([""] * 4, np.array([0, 1, 1, 1]), 2)
     np.testing.assert_allclose(np.exp(control.logits(["a", "b"])), [[0.25, 0.75]] * 2)
 
 
 def accuracy(texts, labels, held_out=8):
-    control = build_control("tfidf-logreg").fit(texts[:-held_out], labels[:-held_out], 2)
+    control = build_control("tfidf-logreg", None, {}).fit(texts[:-held_out], labels[:-held_out], 2)
     return (control.logits(texts[-held_out:]).argmax(1) == labels[-held_out:]).mean()
 
 
@@ -106,9 +106,11 @@ def test_words_and_pairs_of_words_count_as_well():
 
 
 def test_texts_with_nothing_of_the_training_texts_are_known_as_such():
-    control = build_control("tfidf-logreg").fit(["good film", "bad film"], np.array([1, 0]), 2)
+    control = build_control("tfidf-logreg", None, {}).fit(
+        ["good film", "bad film"], np.array([1, 0]), 2
+    )
     assert control.unknown(["a bad day", "\u597d\u5403", "filming", "xyz"]).tolist() == [
         False, True, False, True,
     ]  # fmt: skip
     assert isinstance(control, KnowsItsLimits)
-    assert not isinstance(build_control("majority"), KnowsItsLimits)
+    assert not isinstance(build_control("majority", None, {}), KnowsItsLimits)

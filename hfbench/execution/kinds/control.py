@@ -51,8 +51,8 @@ def describe(cell: Cell, inputs: Inputs) -> dict[str, Any]:
     control = CONTROLS[cell.model.source]
     if is_own(control):  # two people's may have the same name and version
         described["code_of_control"] = hash_module(control.__module__)
-    if cell.model.config:  # what no result had before there was a choice
-        described["config"] = cell.model.config
+    if cell.model.config:  # named otherwise than in results that were made without it
+        described["arguments"] = cell.model.config
     return described
 
 
@@ -122,7 +122,7 @@ def _key(cell: Cell) -> str:
 
 def _build(cell: Cell, inputs: Inputs) -> Control:
     if cell.model.estimator is None:
-        return build_control(cell.model.source, inputs.class_weights(cell))
+        return build_control(cell.model.source, inputs.class_weights(cell), cell.model.config)
     kind, seed = inputs.task.facts.problem_type, derive_streams(cell.seed or 0).init
     return EstimatorControl(cell.model.estimator, _key(cell), kind, seed)
 
