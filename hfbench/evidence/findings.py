@@ -428,7 +428,8 @@ def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:
     if isinstance(record, FailedRecord):
         return f"{name}: failed ({record.failure.message})"
     found, training = record.metrics["validation"], record.training
-    first = record.curves["train"][0]["loss"]
+    losses = [point["loss"] for point in record.curves["train"] if "loss" in point]
+    begins = f"training loss from {losses[0]:.2f}, " if losses else ""
     further = [
         f"{metric.title} {metric.text(found[metric.name])}"
         for metric in metrics_of("language model")
@@ -440,7 +441,7 @@ def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:
     operations = "" if training.flops is None else f", {training.flops / 1e12:.3g} TFLOP"
     return (
         f"{name}: {record.corpus.source}, {record.corpus.examples['train']:,} training "
-        f"examples, {training.steps:,} steps of {training.batch}; training loss from {first:.2f}, "
+        f"examples, {training.steps:,} steps of {training.batch}; {begins}"
         f"validation loss {found['loss']:.3f}{told}; "
         f"{training.train_seconds:.0f} s{operations}"
     )

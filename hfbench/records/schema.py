@@ -10,7 +10,14 @@ import hashlib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PrivateAttr, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import Self
 
 from hfbench.recipe.types import Kind, ProblemType, Selection, cell_stem
@@ -387,6 +394,13 @@ class TrainedRecord(FinishedRecord):
         default=None,
         description="SHA-256 of the weight files under models/; null: none were kept.",
     )
+
+    @field_validator("curves")
+    @classmethod
+    def _of_both_splits(cls, curves: Curves) -> Curves:
+        if missing := [name for name in ("train", "validation") if name not in curves]:
+            raise ValueError(f"there is none of {missing[0]!r}")
+        return curves
 
 
 class ComparedRecord(FinishedRecord):
