@@ -51,17 +51,13 @@ def advice(model: ModelRuns, floor: Floor) -> str | None:
 
 
 def _learnt_nothing(record: ClassificationRecord) -> bool:
-    losses = _losses(record)
+    losses = record.training_losses
     return bool(losses) and losses[-1] >= _NOTHING * loss_of_shares(record.task)
 
 
 def _rose(record: ClassificationRecord) -> bool:
-    losses, guessing = _losses(record), math.log(len(record.task.labels))
+    losses, guessing = record.training_losses, math.log(len(record.task.labels))
     return max(losses) > _HIGHER * guessing or min(losses) < 0.9 * losses[-1]
-
-
-def _losses(record: ClassificationRecord) -> list[float]:
-    return [point["loss"] for point in record.curves["train"] if "loss" in point]
 
 
 def loss_of_shares(task: TaskData) -> float:

@@ -428,7 +428,7 @@ def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:
     if isinstance(record, FailedRecord):
         return f"{name}: failed ({record.failure.message})"
     found, training = record.metrics["validation"], record.training
-    losses = [point["loss"] for point in record.curves["train"] if "loss" in point]
+    losses = record.training_losses
     begins = f"training loss from {losses[0]:.2f}, " if losses else ""
     further = [
         f"{metric.title} {metric.text(found[metric.name])}"

@@ -120,16 +120,7 @@ def judge(
         UserError: for names that are no rows, arrays that do not fit together, or scores that are
             no finite numbers.
     """
-    found = [
-        answers_of(
-            name,
-            runs,
-            name in controls,
-            (collapsed or {}).get(name),
-            (pretrainings or {}).get(name),
-        )
-        for name, runs in scores.items()
-    ]
+    found = _all_answers(scores, controls, collapsed or {}, pretrainings or {})
     finished = sorted(
         (row for row in found if len(row.scores)), key=lambda row: (-row.draws.mean(), row.name)
     )
@@ -154,6 +145,18 @@ def judge(
     )
 
 
+def _all_answers(
+    scores: Mapping[str, Scores],
+    controls: Collection[str],
+    collapsed: Mapping[str, Sequence[bool]],
+    pretrainings: Mapping[str, Sequence[Any]],
+) -> list[Answers]:
+    return [
+        answers_of(name, runs, name in controls, collapsed.get(name), pretrainings.get(name))
+        for name, runs in scores.items()
+    ]
+
+
 def intervals(
     scores: Mapping[str, Scores],
     *,
@@ -166,16 +169,7 @@ def intervals(
     folds: int | None = None,
 ) -> dict[str, Interval]:
     """As `judge`, of each row by itself: those that have a result."""
-    rows = [
-        answers_of(
-            name,
-            runs,
-            name in controls,
-            (collapsed or {}).get(name),
-            (pretrainings or {}).get(name),
-        )
-        for name, runs in scores.items()
-    ]
+    rows = _all_answers(scores, controls, collapsed or {}, pretrainings or {})
     finished = [row for row in rows if len(row.scores)]
     if not finished:
         return {}

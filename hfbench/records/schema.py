@@ -402,6 +402,11 @@ class TrainedRecord(FinishedRecord):
             raise ValueError(f"there is none of {missing[0]!r}")
         return curves
 
+    @property
+    def training_losses(self) -> list[float]:
+        """In the order of training; in float16 some may be left out."""
+        return [point["loss"] for point in self.curves["train"] if "loss" in point]
+
 
 class ComparedRecord(FinishedRecord):
     """A row of the table with one seed: what answered the examples of a task."""

@@ -209,6 +209,14 @@ def test_a_record_that_is_not_as_its_schema_says_is_named(tmp_path, change, mess
     assert message in str(error.value)
 
 
+def test_a_training_without_a_curve_is_named(tmp_path, write_record):
+    write_record(tmp_path, "m", 0, [True, False])
+    path = tmp_path / "records" / "m--seed0.json"
+    write_by_hand(path, json.loads(path.read_text()) | {"curves": {"validation": []}})
+    with pytest.raises(RecordError, match=r"m--seed0\.json.*curves.*there is none of 'train'"):
+        load_record(path)
+
+
 def test_missing_predictions_and_records_are_named(tmp_path):
     ResultsFolder(tmp_path).keep(make())
     with pytest.raises(RecordError, match=r"m--seed3\.parquet.*missing"):
