@@ -119,8 +119,9 @@ def test_all_that_is_drawn_can_be_seen_on_light_and_dark_pages():
 
 
 def test_of_a_single_point_there_is_no_figure(tmp_path, write_record):
-    point = {"step": 5, "epoch": 1.0, "loss": 0.75, "accuracy": 0.5}
-    write_record(tmp_path, "one", 0, np.arange(80) < 60, curves={"validation": [point]})
+    point = {"step": 5, "epoch": 1.0, "loss": 0.75}
+    curves = {"train": [point], "validation": [{**point, "accuracy": 0.5}]}
+    write_record(tmp_path, "one", 0, np.arange(80) < 60, curves=curves)
     assert draw_plots(load_comparison(tmp_path)) == []
     write_record(tmp_path, "floor", None, np.arange(80) % 2 == 1, control=True)
     names = [plot.name for plot in draw_plots(load_comparison(tmp_path))]
@@ -189,7 +190,8 @@ def test_names_of_many_models_are_all_seen_and_none_over_another(tmp_path, write
 
 def test_runs_without_a_common_epoch_have_no_curve(tmp_path, write_record):
     for seed in range(2):
-        point = {"step": 5, "epoch": 0.5 + seed, "loss": 0.75, "accuracy": 0.5}
-        write_record(tmp_path, "one", seed, np.ones(8, bool), curves={"validation": [point]})
+        point = {"step": 5, "epoch": 0.5 + seed, "loss": 0.75}
+        curves = {"train": [point], "validation": [{**point, "accuracy": 0.5}]}
+        write_record(tmp_path, "one", seed, np.ones(8, bool), curves=curves)
     names = [plot.name for plot in draw_plots(load_comparison(tmp_path))]
     assert not [name for name in names if name.startswith("training")]
