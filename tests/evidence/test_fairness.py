@@ -152,6 +152,6 @@ def test_runs_of_another_model_under_the_same_name_are_told(tmp_path, write_reco
         write_record(tmp_path, "changed", seed, RIGHT, identity=own)
         write_record(tmp_path, "same", seed, RIGHT, identity=identity(seed, 3))
     table = as_markdown(Findings.of(load_comparison(tmp_path)))
-    told = "changed: another model than in most of its runs (pretraining.model.config.n_layer: 2 -> 4; "
-    assert told + "model.config.n_layer: 2 -> 4) (1 of 3 runs)" in table
+    lines = "pretraining.model.config.n_layer: 2 -> 4; model.config.n_layer: 2 -> 4"
+    assert f"changed: another model than in most of its runs ({lines}) (1 of 3 runs)" in table
     assert "same: another" not in table
