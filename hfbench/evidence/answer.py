@@ -18,7 +18,7 @@ from hfbench.metrics.registry import Metric
 
 UNKNOWN = "with one run of each model nothing shows how much seeds matter"
 """Why nothing is claimed."""
-_ASKED = 3
+TOLD = 3
 """Questions, and models with lost runs, that are told in words one by one."""
 
 
@@ -100,7 +100,7 @@ def turn_text(metric: Metric, turn: Turn) -> str:
 
 
 def _about_questions(questions: Sequence[Pair]) -> str:
-    if len(questions) <= _ASKED:
+    if len(questions) <= TOLD:
         return f"{'; '.join(map(verdict, questions))}."
     kinds = {
         "better": "the first is better",
@@ -200,7 +200,7 @@ def _about_lost_runs(models: Sequence[ModelRuns]) -> str | None:
 
 def _of_models(models: Sequence[ModelRuns], counts: Sequence[int], what: str) -> str:
     runs = [len(model.finished) + len(model.failed) for model in models]
-    if len(models) > _ASKED:
+    if len(models) > TOLD:
         return f"{sum(counts)} runs of {len(models)} models {what} (footnotes)"
     told = [
         f"{count} of {total} runs of {model.name}"

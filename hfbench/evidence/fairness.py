@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hfbench.errors import UserError
+from hfbench.records.identity import cell_id, differences
 from hfbench.records.schema import ClassificationRecord, Compared, FailedRecord
 
 _OPTIMIZER_ARGUMENTS = (
@@ -26,6 +27,10 @@ _OPTIMIZER_ARGUMENTS = (
 _STEPS_ARGUMENTS = ("num_train_epochs", "max_steps", "per_device_train_batch_size")
 _PRECISION_ARGUMENTS = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")
 
+_OF_A_RUN = ("seed", "task", "training", "code", "libraries")
+"""Of an identity, what differs within a row for a reason, or is among the facts of all rows."""
+_MOST_TOLD = 3
+
 # of each fact: its name, the seed where it is compared within a seed, and its value in words
 _Facts = tuple[tuple[str, int | None, str], ...]
 
@@ -34,7 +39,9 @@ def unlike(records: Iterable[Compared | FailedRecord]) -> dict[str, list[str]]:
     """Model -> what differs from what most runs have, apart from the model, in words.
 
     Runs are compared with those of the same seed where a learning curve gives each seed a subset
-    of its own. What has no meaning for a control (steps, say) is not held against it.
+    of its own. What has no meaning for a control (steps, say) is not held against it. Runs of one
+    model that are of other models in truth (the recipe was changed, and only some ran again) differ
+    from most of their own row.
     """
     records = list(records)
     numbers: dict[_Facts, int] = {}  # of the kinds of run: most runs are of the same
@@ -44,6 +51,8 @@ def unlike(records: Iterable[Compared | FailedRecord]) -> dict[str, list[str]]:
     for record, kind in zip(records, kind_of, strict=True):
         for text in odd[kind]:
             found.setdefault(record.model, {}).setdefault(text, []).append(record.stem)
+    for record, text in _of_other_models(records):
+        found.setdefault(record.model, {}).setdefault(text, []).append(record.stem)
     runs = Counter(record.model for record in records)
     return {
         model: [
@@ -52,6 +61,34 @@ def unlike(records: Iterable[Compared | FailedRecord]) -> dict[str, list[str]]:
         ]
         for model, texts in found.items()
     }
+
+
+def _of_other_models(
+    records: list[Compared | FailedRecord],
+) -> list[tuple[Compared | FailedRecord, str]]:
+    """Runs that are not of the same model as most of their row, and in what they differ."""
+    models: dict[str, list[tuple[Compared | FailedRecord, dict[str, Any]]]] = {}
+    for record in records:
+        if record.identity:
+            models.setdefault(record.model, []).append((record, _model_of(record.identity)))
+    found = []
+    for runs in models.values():
+        usual = Counter(cell_id(model) for _, model in runs).most_common(1)[0][0]
+        model_of_most = next(model for _, model in runs if cell_id(model) == usual)
+        for record, model in runs:
+            if lines := differences(model_of_most, model):
+                more = f"; and {len(lines) - _MOST_TOLD} more" if len(lines) > _MOST_TOLD else ""
+                told = "; ".join(lines[:_MOST_TOLD])
+                found.append((record, f"another model than in most of its runs ({told}{more})"))
+    return found
+
+
+def _model_of(identity: dict[str, Any]) -> dict[str, Any]:
+    """What all runs of a row have in common; several pretrainings differ in their seed."""
+    model = {name: value for name, value in identity.items() if name not in _OF_A_RUN}
+    if pretraining := model.get("pretraining"):
+        model["pretraining"] = {n: value for n, value in pretraining.items() if n != "seed"}
+    return model
 
 
 def evaluation_hash(record: Compared) -> str:

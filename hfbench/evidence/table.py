@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hfbench.evidence import markdown
+from hfbench.evidence.answer import TOLD
 from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
 from hfbench.evidence.latex import as_latex
 from hfbench.evidence.parts_table import (
@@ -120,7 +121,8 @@ def print_table(findings: Findings, console: Console, names: Sequence[str] = MAI
         shown.add_row(*texts)
     console.print(f"\n{findings.data}\n", markup=False, highlight=False)
     console.print(shown)
-    asked = ["", *findings.verdicts] if findings.verdicts else []
+    # the answer tells a few of them, and counts many
+    asked = ["", *findings.verdicts] if len(findings.verdicts) > TOLD else []
     for line in [*findings.footnotes.values(), *findings.cautions, *asked, "", *findings.answer]:
         console.print(line, markup=False, highlight=False)
 

@@ -14,7 +14,7 @@ PAGE = " ".join((Path(__file__).parents[2] / "docs" / "how-sure.md").read_text("
 def test_the_prior_is_the_one_that_is_used():
     prior = f"log({seeds.CENTRE} sd), {seeds.CENTRE_SD}^2), tau ~ half-normal({seeds.SPREAD})"
     assert prior in PAGE
-    assert f"normal around {seeds.CENTRE} sd with {seeds.ASSUMED_SD}" in PAGE
+    assert f"normal around {seeds.ASSUMED} sd with {seeds.ASSUMED_SD}" in PAGE
     shape = seeds._prior()[0].shape
     assert f"a grid of {shape[1]} values of s and {shape[0]} of (mu, tau)" in PAGE
 

@@ -139,3 +139,19 @@ def test_runs_of_one_model_on_different_examples_are_refused_all_the_same(
     write_record(results, "one", 2, RIGHT, task=other_examples)
     with pytest.raises(UserError, match="one--seed"):
         load_comparison(results, different_examples=True)
+
+
+def test_runs_of_another_model_under_the_same_name_are_told(tmp_path, write_record):
+    def identity(seed, layers, start=0):
+        config = {"class": "C", "config": {"n_layer": layers, "n_embd": 48}}
+        pretraining = {"seed": start, "model": config}
+        return {"kind": "classification", "seed": seed, "pretraining": pretraining, "model": config}
+
+    for seed in (0, 1, 2):
+        own = identity(seed, 4 if seed == 2 else 2, start=seed)
+        write_record(tmp_path, "changed", seed, RIGHT, identity=own)
+        write_record(tmp_path, "same", seed, RIGHT, identity=identity(seed, 3))
+    table = as_markdown(Findings.of(load_comparison(tmp_path)))
+    lines = "pretraining.model.config.n_layer: 2 -> 4; model.config.n_layer: 2 -> 4"
+    assert f"changed: another model than in most of its runs ({lines}) (1 of 3 runs)" in table
+    assert "same: another" not in table

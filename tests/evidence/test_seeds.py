@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import chi2
 
 from hfbench.evidence.seeds import (
+    ASSUMED,
     ASSUMED_SD,
     CENTRE,
     CENTRE_SD,
@@ -85,9 +86,9 @@ def test_runs_that_all_answer_alike_or_collapsed_and_controls_teach_nothing():
 
 def test_without_any_second_run_an_assumption_stands():
     seeds = learn_seed_effects([RunSpread(1, 872, 0, 0)] * 3, ANSWER_SD, [False] * 3)
-    assert seeds.sd(0) == pytest.approx(CENTRE * ANSWER_SD, rel=0.1)
+    assert seeds.sd(0) == pytest.approx(ASSUMED * ANSWER_SD, rel=0.1)
     # of accuracies 0.6 to 6 points, as the footnote says
-    ends = [CENTRE * ANSWER_SD * np.exp(1.96 * sign * ASSUMED_SD) for sign in (-1, 1)]
+    ends = [ASSUMED * ANSWER_SD * np.exp(1.96 * sign * ASSUMED_SD) for sign in (-1, 1)]
     assert [seeds.sd_quantile(0, share) for share in (0.025, 0.975)] == pytest.approx(ends, rel=0.2)
     assert [round(100 * end, 1) for end in ends] == [0.6, 6.5]
 

@@ -43,14 +43,18 @@ def test_what_falls_short_is_told_with_the_numbers_of_the_records():
     ours = [one / other for one, other in zip(*widths, strict=True)]
     wrong = 100 * found("taken_for_all", "any_wrong_claim", pretraining_sd=3)[0]
     least = 100 * min(found("two_rows", "accuracy_covered"))
-    most = 100 * max(found("two_rows", "any_wrong_claim"))
+    pair = [found("two_rows", f"{by}any_wrong_claim") for by in ("", "anova_")]
+    most, each = max(zip(*pair, strict=True))
+    wide = 100 * max(found("two_rows", "difference_covered"))
     for told in (
         f"at least {narrowest['2 runs, wild row in 90 %']} times as wide",
         f"{narrowest['2 runs, wild row in 93.5 %']} times for 93.5 % of both",
         f"Intervals have {min(ours):.2f} to {max(ours):.2f} of the width",
         f"has {min(known)} to {max(known)} of it",
         f"six runs of it would be wrong in {wrong:.0f} % of tables",
-        f"covered in {least:.1f} % at the least, and up to {most:.1f} % of tables",
+        f"covered in {least:.1f} % at the least, and up to {100 * most:.1f} % of 1,000 tables",
+        f"each row by itself, {100 * each:.1f} %",
+        f"hold in up to {wide:.1f} %",
     ):
         assert told in text
 
