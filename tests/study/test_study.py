@@ -174,7 +174,7 @@ def shrunk(folder, texts):
             f"training_arguments={json.dumps(training)}",
         ]  # fmt: skip
         if stem == "study":
-            overrides += [f"tasks={json.dumps(tasks)}", "tune.trials=2"]
+            overrides += [f"tasks={json.dumps(tasks)}", "tune.trials=1"]
             overrides += ["tune.space.max_steps=[2, 4, 8]"]
         else:
             overrides += [f"task={json.dumps(one)}", "training_arguments.max_steps=4"]
