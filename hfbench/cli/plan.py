@@ -231,13 +231,16 @@ def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
         return ["", "", "", ""]
     if cell.head is None:
         return [f"{parameters(cell, inputs):,}", "", "", _length(inputs.max_length(cell.model))]
+    args = arguments(cell, inputs)
     if cell.head == "language model":
-        examples = len(inputs.tokenized_corpus(cell.model).splits["train"])
+        examples = 1  # steps are given; else they follow from a corpus that takes long to tokenize
+        if args.max_steps <= 0:
+            examples = len(inputs.tokenized_corpus(cell.model).splits["train"])
         max_length = inputs.prepared[cell.model.name].max_length
     else:
         examples = cell.train_size or inputs.task.facts.splits["train"].examples
         max_length = inputs.max_length(cell.model)
-    batch, steps = optimizer_steps(arguments(cell, inputs), examples)
+    batch, steps = optimizer_steps(args, examples)
     sizes = [f"{size:,}" for size in (parameters(cell, inputs), batch, steps)]
     return [*sizes, _length(max_length)]
 
