@@ -319,7 +319,7 @@ def _range(numbers: tuple[int | None, int | None]) -> str:
 
 def _least_and_most(values: Sequence[float]) -> str:
     ends = f"{min(values):.2f}", f"{max(values):.2f}"
-    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+    return ends[0] if ends[0] == ends[1] else "-".join(ends)
 
 
 def render(template: str, results: Path) -> str:
