@@ -1,5 +1,6 @@
 """The command line. Heavy imports are inside the verbs: --help and a typo answer at once."""
 
+import fnmatch
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,6 +21,7 @@ from hfbench.cli.results import flips, report, table
 from hfbench.cli.run import run_comparison, run_pretraining
 from hfbench.cli.script import exit_on_user_error
 from hfbench.cli.verify import verify
+from hfbench.errors import UserError, nearest
 from hfbench.system.quiet import quiet_libraries
 from hfbench.system.terminal import Console, show
 from hfbench.version import __version__
@@ -64,6 +66,14 @@ FailFast = Annotated[
     bool,
     typer.Option("--fail-fast", help="Stop when a cell has failed; by default the others run."),
 ]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Run these models of the recipe alone, by name or with * and ?; may be given again. "
+        "What they are asked, and how they are tuned, stays as in the recipe.",
+        metavar="MODEL",
+    ),
+]
 
 
 def _say_version(asked: bool) -> None:
@@ -102,6 +112,7 @@ def compare(
     recipe: RecipePath,
     overrides: Overrides = None,
     results_dir: ResultsDir = Path("results"),
+    only: Only = None,
     dry_run: DryRun = False,
     rerun: Rerun = False,
     fail_fast: FailFast = False,
@@ -123,9 +134,7 @@ def compare(
 
     What is finished is not run again.
     """
-    from hfbench.recipe.load import load_recipe
-
-    loaded = load_recipe(recipe, overrides)
+    loaded = _load(recipe, overrides, only)
     if dry_run:
         _print_plan(loaded, results_dir, rerun=rerun, shard=shard)
     else:
@@ -144,6 +153,7 @@ def plan(
     recipe: RecipePath,
     overrides: Overrides = None,
     results_dir: ResultsDir = Path("results"),
+    only: Only = None,
     difference: Annotated[
         float | None,
         typer.Option(
@@ -163,10 +173,11 @@ def plan(
     ] = None,
 ) -> None:
     """Print the cells of a recipe, what differences it can show, and its time; run nothing."""
-    from hfbench.recipe.load import load_recipe
-
     _print_plan(
-        load_recipe(recipe, overrides), results_dir, difference=difference, discordance=discordance
+        _load(recipe, overrides, only),
+        results_dir,
+        difference=difference,
+        discordance=discordance,
     )
 
 
@@ -174,15 +185,14 @@ def pretrain(
     recipe: RecipePath,
     overrides: Overrides = None,
     results_dir: ResultsDir = Path("results"),
+    only: Only = None,
     dry_run: DryRun = False,
     rerun: Rerun = False,
     fail_fast: FailFast = False,
     jobs: Jobs = None,
 ) -> None:
     """Only pretrain the models of a recipe that have a pretrain block."""
-    from hfbench.recipe.load import load_recipe
-
-    loaded = load_recipe(recipe, overrides)
+    loaded = _load(recipe, overrides, only)
     if dry_run:
         _print_plan(loaded, results_dir, rerun=rerun, only_pretraining=True)
     else:
@@ -207,6 +217,27 @@ def main() -> None:
     reset()
     with exit_on_user_error():
         app()
+
+
+def _load(path: Path, overrides: list[str] | None, only: list[str] | None) -> "Recipe":
+    """The recipe, or with some of its models alone.
+
+    Raises:
+        UserError: as `load_recipe`, and for a name that none of its models has.
+    """
+    from hfbench.recipe.load import load_recipe
+
+    recipe = load_recipe(path, overrides)
+    if not only:
+        return recipe
+    names = [model.name for model in recipe.models]
+    chosen: set[str] = set()
+    for pattern in only:
+        found = fnmatch.filter(names, pattern)
+        if not found:
+            raise UserError(f"--only: no model {pattern!r}{nearest(pattern, names)}")
+        chosen.update(found)
+    return recipe.only(chosen, recipe.seeds)
 
 
 def _print_plan(

@@ -102,6 +102,15 @@ def design(survey: Survey, records: list[Record], target: Target) -> list[str]:
         f"by {gap_text(metric, discordance.seed_sd)} from seed to seed",
         f"  smallest difference of two trained models: {smallest}",
     ]
+    pretrainings = [len(m.pretrain.all_seeds) for m in recipe.models if m.pretrain]
+    if several := [min(number, runs) for number in pretrainings if number > 1]:
+        draws = min(several)
+        of_draws = detectable_difference(draws, round(examples / wider), discordance, rows=rows)
+        shown_of_draws = gap_text(metric, of_draws) if of_draws else "none at all"
+        lines.append(
+            f"  of two that start from {draws} pretrainings each, if these vary as much as single "
+            f"runs: {shown_of_draws} (1 pair), however many seeds"
+        )
     if difference:
         needed = _needed(difference, runs, examples, discordance, rows, wider)
         lines.append(f"  to show {gap_text(metric, difference)} (1 pair): {needed}")

@@ -1,6 +1,7 @@
 """The plan of a comparison, printed before anything runs: its cells, its power, its time."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from hfbench.cli.design import Target, design, small_classes
 from hfbench.evidence.data_notes import describe_cut, sizes, what_is_asked
-from hfbench.evidence.words import enumerate_names
+from hfbench.evidence.words import enumerate_names, few_names
 from hfbench.execution.estimates import optimizer_steps, parameters
 from hfbench.execution.inputs import Inputs, arguments
 from hfbench.execution.jobs import choose_jobs
@@ -57,7 +58,7 @@ def print_plan(
     if recipe.tune and not only_pretraining:
         look = look_at_tuning(recipe, results)
         recipe = look.chosen or recipe
-        for line in _tuning(look):
+        for line in _tuning(look) if look.runs else []:
             say(line)
     cells = cells_to_look_at(recipe, only_pretraining=only_pretraining)
     survey = SurveyOfParts(load_inputs(recipe, cells), results)
@@ -74,6 +75,8 @@ def print_plan(
     jobs = choose_jobs(None, to_run, survey.inputs) if to_run else 1
     expected = expect(to_run, survey.inputs, runs_before(planned))
     say(_time(to_run, expected, jobs))
+    for line in _pretrainings(statuses, expected, jobs):
+        say(line)
     tell(_values(statuses, expected, folder, jobs))
     for parts in survey.by_task if len(recipe.models) > 1 and not only_pretraining else []:
         records = [s.record for s in finished if s.record and survey.of(s.cell) in parts]
@@ -187,14 +190,35 @@ def _cells_table(statuses: list[Status], survey: SurveyOfParts) -> Table:
     for name in ("cell", "parameters", "batch", "steps", "max\nlength", "state"):
         is_text = name in ("cell", "state")
         table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+    rows = []
     for status in statuses:
         cell = status.cell
         numbers = [""] * 4 if status.refused else _sizes(cell, survey.of(cell).inputs)
-        table.add_row(cell.stem, *numbers, _state(status))
+        alike = (*_without_seed(cell), *numbers, _state(status))
+        rows.append((alike, cell))
+    for alike, group in itertools.groupby(rows, key=lambda row: row[0]):
+        table.add_row(_stem_of_all([cell for _, cell in group]), *alike[-5:])
     return table
 
 
+def _without_seed(cell: Cell) -> tuple[str, ...]:
+    return cell.kind, cell.model.name, str(cell.train_size), str(cell.fold)
+
+
+def _stem_of_all(cells: Sequence[Cell]) -> str:
+    """Of cells that differ in their seed alone: ``gpt-nano--seed0-9``, or ``--seed0,3,7``."""
+    seeds = [cell.seed for cell in cells if cell.seed is not None]
+    if len(seeds) < 2:
+        return cells[0].stem
+    listed = ",".join(map(str, seeds))
+    shown = f"{seeds[0]}-{seeds[-1]}" if seeds == [*range(seeds[0], seeds[-1] + 1)] else listed
+    before, _, after = cells[0].stem.rpartition(f"--seed{seeds[0]}")
+    return f"{before}--seed{shown}{after}"
+
+
 def _state(status: Status) -> str:
+    if status.awaits:  # of another model or task, and the same to the last setting
+        return f"runs once, as {status.awaits.rpartition('--seed')[0] or status.awaits}"
     if status.elsewhere:
         return f"finished as {status.elsewhere}"
     if status.refused:
@@ -207,19 +231,59 @@ def _sizes(cell: Cell, inputs: Inputs) -> list[str]:
         return ["", "", "", ""]
     if cell.head is None:
         return [f"{parameters(cell, inputs):,}", "", "", _length(inputs.max_length(cell.model))]
+    args = arguments(cell, inputs)
     if cell.head == "language model":
-        examples = len(inputs.tokenized_corpus(cell.model).splits["train"])
+        examples = 1  # steps are given; else they follow from a corpus that takes long to tokenize
+        if args.max_steps <= 0:
+            examples = len(inputs.tokenized_corpus(cell.model).splits["train"])
         max_length = inputs.prepared[cell.model.name].max_length
     else:
         examples = cell.train_size or inputs.task.facts.splits["train"].examples
         max_length = inputs.max_length(cell.model)
-    batch, steps = optimizer_steps(arguments(cell, inputs), examples)
+    batch, steps = optimizer_steps(args, examples)
     sizes = [f"{size:,}" for size in (parameters(cell, inputs), batch, steps)]
     return [*sizes, _length(max_length)]
 
 
 def _length(tokens: int) -> str:
     return "none" if tokens == NO_LIMIT else f"{tokens:,}"
+
+
+def _pretrainings(
+    statuses: Sequence[Status], expected: Mapping[str, Expected], jobs: int
+) -> list[str]:
+    """How many there are, how long they take, and of which models nothing general can be said."""
+    pretrained = [status for status in statuses if not status.cell.is_compared]
+    if not pretrained:
+        return []
+    to_run = [s.cell.name for s in pretrained if s.reasons and not s.refused]
+    numbers = _pretrainings_of(statuses)
+    of_each: dict[int, list[str]] = {}
+    for name, number in numbers.items():
+        of_each.setdefault(number, []).append(name)
+    counts = [
+        f"{number}{' each' if len(names) > 1 else ''} of {few_names(names)}"
+        for number, names in of_each.items()
+    ]
+    time = f" ({forecast([expected[name] for name in to_run], jobs)})" if to_run else ""
+    lines = [f"Pretrainings: {'; '.join(counts)}; {len(to_run)} to run{time}"]
+    if once := of_each.get(1):
+        verb = "starts" if len(once) == 1 else "start"
+        lines.append(
+            f"  {few_names(once)} {verb} from one pretraining: what is found is about these "
+            "weights, and no number of seeds shows how another pretraining would do; give "
+            "pretrain.seeds, e.g. [0, 1, 2]"
+        )
+    return lines
+
+
+def _pretrainings_of(statuses: Sequence[Status]) -> dict[str, int]:
+    """Model -> how many pretrainings its runs start from."""
+    cells = [status.cell for status in statuses if not status.cell.is_compared]
+    seeds: dict[str, set[int]] = {}
+    for cell in cells:
+        seeds.setdefault(cell.model.name, set()).add(cell.pretraining_seed)
+    return {name: len(found) for name, found in seeds.items()}
 
 
 def _time(to_run: list[Cell], expected: Mapping[str, Expected], jobs: int) -> str:
@@ -246,6 +310,7 @@ def _values(
             }
             for status in statuses
         ],
+        "pretrainings": _pretrainings_of(statuses),
         "side_by_side": jobs,
         "expected_seconds": side_by_side([*seconds.values()], jobs),
     }

@@ -122,6 +122,9 @@ class Overall:
     a task stand last."""
     pairs: list[PooledPair]
     """Of all models that have a result on each task, the better first."""
+    questions: list[PooledPair]
+    """Those that every task's recipe asks: a family of their own, which is not corrected for all
+    the pairs."""
     tests: RankTests | None
     """None with fewer than three such models."""
 
@@ -177,7 +180,8 @@ def compare_tasks(comparisons: dict[str, Comparison], name: str) -> Overall:
         name=name,
         tasks=tasks,
         rows=[*rows, *(OverallRow(m, *[None] * 4) for m in everywhere if m not in complete)],
-        pairs=_pairs(tasks, order, means),
+        pairs=_pairs(tasks, list(itertools.combinations(order, 2)), means),
+        questions=_pairs(tasks, _asked_everywhere(tasks, complete), means),
         tests=compare_ranks(_values(tasks, order)) if len(order) > 2 else None,
     )
 
@@ -246,16 +250,35 @@ def _mean(tasks: Sequence[TaskResults], model: str) -> Interval:
     return Interval(found.centre, low, high)
 
 
-def _pairs(tasks: Sequence[TaskResults], models: Sequence[str], means: bool) -> list[PooledPair]:
-    names = list(itertools.combinations(models, 2))
+def _asked_everywhere(
+    tasks: Sequence[TaskResults], complete: Sequence[str]
+) -> list[tuple[str, str]]:
+    asked = [
+        [(pair.first.name, pair.second.name) for pair in task.comparison.questions]
+        for task in tasks
+    ]
+    common = {frozenset(pair) for pair in asked[0]}.intersection(
+        *({frozenset(pair) for pair in of_task} for of_task in asked[1:])
+    )
+    return [pair for pair in asked[0] if frozenset(pair) in common and {*pair} <= {*complete}]
+
+
+def _pairs(
+    tasks: Sequence[TaskResults], names: Sequence[tuple[str, str]], means: bool
+) -> list[PooledPair]:
+    """A family of differences, tested together."""
     if not names:
         return []
+    models = list(dict.fromkeys(name for pair in names for name in pair))
+    margins = [asked[-1].margin for task in tasks if (asked := task.comparison.asked)]
+    margin = margins[0] if len(margins) == len(tasks) and len({*margins}) == 1 else None
     of_tasks = [task.table.mixtures(names) for task in tasks]
     mixtures = list(zip(*of_tasks, strict=True))  # of each pair, on each task
     told = [_told_apart(task) for task in tasks]
     values = [dict(zip(models, task.values(models), strict=True)) for task in tasks]
     unknown = [_seeds_unknown(tasks, pair) for pair in names]
     these = _over_these(names, [mean_of(found) for found in mixtures], unknown) if means else []
+    these = [replace(found, margin=margin) for found in these]
     effects = [_effects(found) for found in mixtures] if len(tasks) >= FEWEST_TASKS else []
     like = _over_like_these(names, effects) if means else []
     return [

@@ -11,7 +11,13 @@ from markupsafe import Markup
 from hfbench.evidence.figures import WIDE, WIDTH
 from hfbench.evidence.overall_findings import OverallFindings
 from hfbench.evidence.overall_plots import draw_overall
-from hfbench.evidence.overall_table import matrix, overall_table, pairs_table, shown_pairs
+from hfbench.evidence.overall_table import (
+    QUESTIONS_NOTE,
+    matrix,
+    overall_table,
+    pairs_table,
+    shown_pairs,
+)
 from hfbench.evidence.page import both_widths
 from hfbench.system.files import atomic
 
@@ -36,7 +42,9 @@ def render_overall(findings: OverallFindings, folder: Path) -> str:
         overall=overall,
         summary=overall_table(overall),
         matrix=matrix(overall, intervals=True),
-        pairs=pairs_table(overall) if overall.pairs else None,
+        questions=pairs_table(overall.questions) if overall.questions else None,
+        questions_note=QUESTIONS_NOTE,
+        pairs=pairs_table(shown) if overall.pairs else None,
         told=[bool(pair.these and pair.these.differ) for pair in shown],
         left_out=len(overall.pairs) - len(shown),
         below=[t.name for t in overall.tasks if (folder / t.name / "records").is_dir()],

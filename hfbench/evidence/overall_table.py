@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -25,6 +26,10 @@ from hfbench.evidence.words import decimal, p_text
 from hfbench.metrics.registry import Metric
 from hfbench.system.files import atomic
 
+QUESTIONS_NOTE = (
+    "What the recipe asks; intervals and p are for these questions together (Holm), and not for "
+    "all pairs."
+)
 PAIRS = 30
 """That fit a page; of more, those of the best model."""
 
@@ -59,13 +64,13 @@ def matrix(overall: Overall, *, intervals: bool) -> TextTable:
     return TextTable(header, lines)
 
 
-def pairs_table(overall: Overall) -> TextTable:
-    """A line for each pair, or for each of the best model where there are many."""
+def pairs_table(pairs: Sequence[PooledPair]) -> TextTable:
+    """A line for each pair."""
     header = ["pair", "these tasks", "interval", "p", "better on"]
-    if has_like := any(pair.like_these for pair in overall.pairs):
+    if has_like := any(pair.like_these for pair in pairs):
         header[4:4] = ["tasks like these", "interval", "p", "tau"]
     lines = []
-    for pair in shown_pairs(overall):
+    for pair in pairs:
         line = [f"{pair.first} minus {pair.second}", *_difference_texts(pair.these)]
         if has_like:
             tau = decimal(pair.effects.tau) if pair.effects else ""
@@ -108,8 +113,10 @@ def as_markdown(findings: OverallFindings, folder: Path) -> str:
         *_links(overall, folder),
         markdown.bullets(findings.notes),
     ]
+    if overall.questions:
+        lines += ["## Questions", QUESTIONS_NOTE, _markdown(pairs_table(overall.questions))]
     if overall.pairs:
-        lines += ["## Differences", _markdown(pairs_table(overall))]
+        lines += ["## Differences", _markdown(pairs_table(shown_pairs(overall)))]
         lines += [markdown.bullets(findings.pooled)] if findings.pooled else []
     lines += ["## Ranks", markdown.bullets(findings.ranks)]
     return "\n\n".join(lines) + "\n"

@@ -64,7 +64,8 @@ def tune(recipe: Recipe, results: Path, run: Run, console: Console) -> Recipe:
     """
     searches, folder = searches_of(recipe), ResultsFolder(results / recipe.name)
     assert recipe.tune is not None
-    _say(console, _announcement(recipe.tune, searches))
+    if searches:  # none where only models that have nothing to tune are run
+        _say(console, _announcement(recipe.tune, searches))
     while asked := _ask(searches):
         trials = _round(recipe, asked)
         run(trials)

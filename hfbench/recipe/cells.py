@@ -247,7 +247,7 @@ def _settings(recipe: Recipe, model: Model) -> dict[str, Any]:
         entry.get("pretrain", {}).get("training_arguments", {}).pop(name, None)
     entry.get("predictions", {}).pop("seeds", None)  # the recipe's own says which one
     del entry["tune"]  # a cell has its settings
-    for name in ("tuned", "hurdles"):
+    for name in ("tasks", "tuned", "hurdles"):
         if not entry[name]:
             del entry[name]
     settings: dict[str, Any] = {"models": [entry]}

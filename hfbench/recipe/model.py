@@ -156,6 +156,8 @@ class Model(Section):
     """A row of the table."""
 
     name: Name
+    tasks: list[Name] = []
+    """Of a recipe with several tasks, the names of those that it runs on; default: all of them."""
     model_name_or_path: Line | None = None
     """A checkpoint of the Hub, or a local folder relative to where hfbench is started."""
     preset: str | None = None

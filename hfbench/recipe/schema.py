@@ -266,6 +266,20 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _models_of_known_tasks(self) -> "Recipe":
+        names = [task.name for task in self.tasks]
+        for model in self.models:
+            for name in model.tasks:
+                if name not in names:
+                    raise ValueError(
+                        f"model {model.name!r}: tasks: no task {name!r}{nearest(name, names)}"
+                    )
+        for name in names:
+            if all(model.tasks and name not in model.tasks for model in self.models):
+                raise ValueError(f"no model runs on the task {name!r}")
+        return self
+
+    @model_validator(mode="after")
     def _one_loss(self) -> "Recipe":
         if self.loss is None:
             return self
@@ -460,7 +474,11 @@ class Recipe(Section):
                     "name": f"{self.name}/{task.name}",
                     "task": task.alone,
                     "tasks": [],
-                    "models": [_with_arguments(model, task) for model in self.models],
+                    "models": [
+                        _of_task(model, task)
+                        for model in self.models
+                        if not model.tasks or task.name in model.tasks
+                    ],
                 }
             )
             for task in self.tasks
@@ -530,9 +548,9 @@ class Recipe(Section):
         return paths
 
 
-def _with_arguments(model: Model, task: NamedTask) -> Model:
-    """``model`` with what the task says of its training, where it is trained."""
-    if not (model.is_trained and task.training_arguments):
-        return model
-    arguments = {**model.training_arguments, **task.training_arguments}
-    return model.model_copy(update={"training_arguments": arguments})
+def _of_task(model: Model, task: NamedTask) -> Model:
+    """``model`` as it stands in the task's own recipe: with what that says of its training."""
+    changes: dict[str, Any] = {"tasks": []}
+    if model.is_trained and task.training_arguments:
+        changes["training_arguments"] = {**model.training_arguments, **task.training_arguments}
+    return model.model_copy(update=changes)

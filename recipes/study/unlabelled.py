@@ -3,10 +3,11 @@
 python recipes/study/unlabelled.py
 
 They go to corpora/sst2_unlabelled.txt beside this script, one in a line, without any that gives
-away an example on which a model is evaluated: the official validation sentences, which are the
-test here, and the first 1,200 train sentences, of which the validation examples are taken. SST-2's
-train split has sentences and their parts side by side, so that most of what is left out is a part
-of one of the 1,200.
+away an example on which a model is evaluated. Of SST-2 these are the official validation sentences,
+which are the test here, and the first 1,200 train sentences, of which the validation examples are
+taken; of Rotten Tomatoes, from whose sentences SST-2 was made, its validation and test sentences;
+of TREC all questions. SST-2's train split has sentences and their parts side by side, so that most
+of what is left out is a part of another.
 """
 
 import unicodedata
@@ -22,6 +23,11 @@ from hfbench.errors import UserError
 from hfbench.records.schema import RUN
 
 DATASET = ("nyu-mll/glue", "sst2")
+OTHERS = {
+    "cornell-movie-review-data/rotten_tomatoes": ("validation", "test"),
+    "CogComp/trec": ("train", "test"),
+}
+"""The other tasks of study.yaml: the splits of which examples are evaluated."""
 FIRST = 1200
 """Sentences of the train split that the task takes."""
 OUTPUT = Path(__file__).with_name("corpora") / "sst2_unlabelled.txt"
@@ -39,6 +45,9 @@ def main() -> None:
     train = [sentence.strip() for sentence in data["train"]["sentence"][:]]
     test = [sentence.strip() for sentence in data["validation"]["sentence"][:]]
     evaluated = {"the test": test, f"the first {FIRST:,}": train[:FIRST]}
+    for name, splits in OTHERS.items():
+        other = datasets.load_dataset(name)
+        evaluated[name] = [text.strip() for split in splits for text in other[split]["text"][:]]
     kept, left_out = leave_out(train[FIRST:], evaluated)
     check(kept, evaluated)
     OUTPUT.parent.mkdir(exist_ok=True)

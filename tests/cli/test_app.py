@@ -68,7 +68,7 @@ def test_dry_run_runs_nothing_and_compare_what_it_shows(write_recipe, tmp_path, 
     assert code == 0
     assert "72 train, 24 validation examples" in shown
     assert "3 of 3 cells to run" in shown
-    row = next(line.split() for line in shown.splitlines() if "mine--seed1" in line)
+    row = next(line.split() for line in shown.splitlines() if "mine--seed0-1" in line)
     assert row[2:5] == ["16", "10", "32"]  # batch, steps, max length
     assert not results.exists()
     code, said, _ = call("compare", path, "--results-dir", results)

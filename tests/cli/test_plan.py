@@ -161,3 +161,40 @@ def test_nothing_is_assumed_of_a_measure_whose_size_nobody_knows(write_recipe, t
     shown = plan(load_recipe(write_recipe(task=task)), tmp_path)
     assert "What can be shown of the MCC is known once two models have run, each with two" in shown
     assert "to show" not in shown
+
+
+def test_the_plan_counts_pretrainings_and_says_what_one_cannot_tell(write_recipe, tmp_path, call):
+    small = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
+    corpus = {"builtin": "pets", "first": 200}
+    models = [
+        {"name": "once", **small, "pretrain": {"corpus": corpus}},
+        {"name": "thrice", **small, "pretrain": {"corpus": corpus, "seeds": [0, 1, 2]}},
+        {"name": "also-thrice", **small, "pretrain": {"corpus": corpus, "seeds": [4, 5, 6]}},
+    ]
+    path = write_recipe(models=models, seeds=[0, 1, 2, 3])
+    shown = plan(load_recipe(path), tmp_path)
+    # that of seed 0 is the same content for two of them
+    assert "Pretrainings: 1 of once; 3 each of thrice and also-thrice; 6 to run (" in shown
+    assert "once starts from one pretraining: what is found is about these weights" in shown
+    found = detectable_difference(3, 24, Discordance(), rows=3)
+    said = "of two that start from 3 pretrainings each, if these vary as much as single runs: "
+    assert f"{said}{100 * found:.1f} points (1 pair)" in shown
+    several = plan(load_recipe(path).only({"thrice", "also-thrice"}, [0, 1, 2, 3]), tmp_path)
+    assert "starts from one" not in several
+    assert re.search(r"^pretrain--thrice--seed0-2 .* to run *$", several, re.MULTILINE)
+    assert re.search(r"^also-thrice--seed0-3 .* to run *$", several, re.MULTILINE)
+    _, told, _ = call("--json", "plan", path, "--results-dir", tmp_path)
+    counted = json.loads(told.splitlines()[-1])["pretrainings"]
+    assert counted == {"once": 1, "thrice": 3, "also-thrice": 3}
+
+
+def test_a_part_of_the_models_is_planned_and_named(write_recipe, tmp_path, call):
+    models = [{"name": name, "control": "majority"} for name in ("one", "other", "third")]
+    path = write_recipe(models=models)
+    arguments = ["plan", path, "--results-dir", tmp_path]
+    _, shown, _ = call(*arguments, "--only", "o*", "--only", "third")
+    assert stems(shown) == [("one", "to run"), ("other", "to run"), ("third", "to run")]
+    _, shown, _ = call(*arguments, "--only", "t*")
+    assert stems(shown) == [("third", "to run")]
+    code, _, error = call(*arguments, "--only", "ohter")
+    assert (code, "--only: no model 'ohter'; did you mean 'other'" in error) == (2, True)

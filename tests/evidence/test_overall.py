@@ -234,3 +234,28 @@ def test_committed_pages_of_several_tasks_come_out_again_byte_for_byte(tmp_path)
     console = Console(file=io.StringIO(), width=80)
     write_tables(ResultsFolder(copy), console)
     assert {path: path.read_bytes() for path in pages} == before
+
+
+def test_what_every_task_asks_is_a_family_of_its_own(folders):
+    paths = folders(3)
+    asked = [("good", "fair"), ("poor", "also-fair")]
+    for number, path in enumerate(paths):
+        own = [("good", "poor"), *asked] if number == 0 else asked
+        entry = Asked(questions=own, margin=0.02).model_dump(mode="json")
+        (path / "asked.json").write_text(json.dumps([entry]), encoding="utf-8")
+    overall = load_overall(paths, "r")
+    assert [(pair.first, pair.second) for pair in overall.questions] == asked
+    of_all = {frozenset((p.first, p.second)): p for p in overall.pairs}
+    for pair in overall.questions:
+        other = of_all[frozenset(asked[overall.questions.index(pair)])]
+        assert abs(pair.these.mean) == pytest.approx(abs(other.these.mean))
+        assert pair.these.p_value == pytest.approx(other.these.p_value)
+        assert pair.these.margin == 0.02
+    # Holm's method of two, and not of six
+    p_values = sorted(pair.these.p_value for pair in overall.questions)
+    adjusted = sorted(pair.these.adjusted_p for pair in overall.questions)
+    assert adjusted == pytest.approx([min(1, 2 * p_values[0]), max(2 * p_values[0], p_values[1])])
+    findings = OverallFindings.of(overall)
+    shown = as_markdown(findings, paths[0].parent)
+    assert "| poor minus also-fair |" in shown.split("## Questions")[1].split("## Differences")[0]
+    assert 'id="questions"' in render_overall(findings, paths[0].parent)

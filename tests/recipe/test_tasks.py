@@ -108,3 +108,25 @@ def test_parts_of_several_tasks_are_those_of_all_their_cells(count):
         for cut in range(len(cells)):
             in_two = shard.of(cells[:cut]) + shard.after(cut).of(cells[cut:])
             assert in_two == shard.of(cells)
+
+
+def test_a_model_may_run_on_some_of_the_tasks_alone(write_tasks):
+    """Its cells there are those of a model that runs on all of them."""
+    models = [{"name": name, "control": "majority"} for name in ("everywhere", "there")]
+    models[1]["tasks"] = ["first"]
+    cells = plan_comparison(load_recipe(write_tasks(TWO, models=models)))
+    assert [cell.name for cell in cells] == [
+        "first/everywhere", "first/there", "other.one/everywhere",
+    ]  # fmt: skip
+    assert all("tasks" not in cell.settings["models"][0] for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [(["frist"], "no task 'frist'; did you mean 'first'"), (["first"], "no model runs on the ta")],
+)
+def test_a_model_of_tasks_that_there_are_not_is_refused(write_tasks, tasks, said):
+    with pytest.raises(UserError, match=said):
+        load_recipe(
+            write_tasks(TWO, models=[{"name": "one", "control": "majority", "tasks": tasks}])
+        )

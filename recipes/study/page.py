@@ -1,0 +1,347 @@
+"""Write the study's page: every number and table on it is read from the records.
+
+    python recipes/study/page.py results/study
+
+renders page.md.jinja, beside this script, to README.md in the folder that holds the results of
+study.yaml, as_it_was.yaml and sizes.yaml. In the template, `study` is a `Study`.
+"""
+
+import argparse
+import csv
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from hfbench import load_comparison, load_records
+from hfbench.cli.script import exit_on_user_error
+from hfbench.errors import UserError
+from hfbench.evidence import markdown
+from hfbench.evidence.answer import verdict
+from hfbench.evidence.compared import Pair
+from hfbench.evidence.comparison import Comparison
+from hfbench.evidence.difference import Difference
+from hfbench.evidence.families import families_of, family_of
+from hfbench.evidence.findings import Findings
+from hfbench.evidence.model_runs import ModelRuns
+from hfbench.evidence.overall import Overall, load_overall
+from hfbench.evidence.overall_findings import OverallFindings
+from hfbench.evidence.overall_table import matrix
+from hfbench.evidence.power import (
+    measure_discordance,
+    needed_examples,
+    needed_range,
+    needed_seeds,
+)
+from hfbench.evidence.rows import MAIN, build_rows, text_table
+from hfbench.evidence.words import decimal, enumerate_names
+from hfbench.records.damage import find_folders
+from hfbench.records.schema import PretrainingRecord, TrainedRecord
+from hfbench.records.store import ResultsFolder
+from hfbench.system.files import atomic
+
+TEMPLATE = Path(__file__).with_name("page.md.jinja")
+
+
+class Study:
+    """The numbers of the study in words; what stands in brackets is a 95 % interval."""
+
+    def __init__(self, results: Path) -> None:
+        """Read nothing yet; ``results`` holds a folder for each recipe."""
+        self.results = results
+
+    @cached_property
+    def overall(self) -> Overall:
+        """The tasks of study.yaml, and what they show together."""
+        folder = ResultsFolder(self.results / "study")
+        return load_overall([task.path for task in folder.tasks], folder.name)
+
+    @cached_property
+    def of_tasks(self) -> dict[str, Comparison]:
+        """Of study.yaml, in its order."""
+        return {task.name: task.comparison for task in self.overall.tasks}
+
+    @cached_property
+    def main(self) -> Comparison:
+        """On SST-2."""
+        return self.of_tasks["sst2"]
+
+    @property
+    def trials(self) -> int:
+        """By which settings of each row were chosen."""
+        tune = self.main.asked[-1].tune
+        assert tune is not None  # study.yaml has it
+        return int(tune["trials"])
+
+    @property
+    def seeds(self) -> int:
+        """Runs of each row in which something is random."""
+        return len(self.main.asked[-1].seeds)
+
+    @property
+    def examples(self) -> int:
+        """Of SST-2 that are answered."""
+        return self.main.finished[0].correct.shape[1]
+
+    @property
+    def pretrainings(self) -> str:
+        """Of each pretrained row."""
+        found = {len({*model.pretrainings}) for model in self.main.finished if model.pretrainings}
+        return enumerate_names([str(number) for number in sorted(found)])
+
+    @property
+    def number_of_questions(self) -> int:
+        """On each task."""
+        return len(self.main.questions)
+
+    def answer(self) -> str:
+        """To which row is best over the tasks."""
+        return markdown.escape(" ".join(OverallFindings.of(self.overall).answer))
+
+    def best_of_families(self) -> str:
+        """Of the rows with a result on each task those with the highest mean, one a family."""
+        rows = [row for row in self.overall.rows if row.mean]
+        models = {model.name: model for model in self.main.finished}
+        cells = {line[0]: line[1:] for line in matrix(self.overall, intervals=True).rows}
+        lines = []
+        for family in families_of(models[row.model] for row in rows):
+            best = next(row for row in rows if family_of(models[row.model]) is family)
+            assert best.mean is not None
+            ends = f"{decimal(best.mean.low)}-{decimal(best.mean.high)}"
+            size = models[best.model].finished[0].model_facts.parameters
+            lines.append(
+                [best.model, family.title, *cells[best.model],
+                 f"{decimal(best.mean.value)} ({ends})", f"{size:,}"]
+            )  # fmt: skip
+        lines.sort(key=lambda line: [row.model for row in rows].index(line[0]))
+        return markdown.table(["model", "family", *self.of_tasks, "mean", "parameters"], lines)
+
+    def questions_table(self) -> str:
+        """A line for each question, a column for each task, one over all and one for the level."""
+        over_all = {(pair.first, pair.second): pair.these for pair in self.overall.questions}
+        lines = []
+        for pair in self.main.questions:
+            names = pair.first.name, pair.second.name
+            found = [self._pair(*names, task).difference for task in self.of_tasks]
+            found += [over_all[names]] if over_all.get(names) else []
+            lines.append([" minus ".join(names), *map(_in_cell, found), _level(pair)])
+        header = ["question", *self.of_tasks, f"over the {len(self.of_tasks)}", "level"]
+        return markdown.table(header, lines)
+
+    def question(self, first: str, second: str, task: str) -> str:
+        """What is shown of two models, in a sentence without its full stop."""
+        return markdown.escape(verdict(self._pair(first, second, task)))
+
+    def padding(self) -> str:
+        """As `question`, of the classifier that reads padding and the right one."""
+        pairs = self.as_it_was().questions
+        return markdown.escape(
+            next(verdict(pair) for pair in pairs if pair.first.name == "reads-padding")
+        )
+
+    def as_it_was(self, ending: str = "") -> Comparison:
+        """The study's models at its settings; ``_240``: with so many held out."""
+        return load_comparison(self.results / f"study_as_it_was{ending}")
+
+    def held_out(self, model: str, ending: str = "") -> str:
+        """The least and the most accurate run on validation: ``60.0 to 71.7 %``."""
+        runs = _of_name(self.as_it_was(ending).finished, model).finished
+        found = [run.metrics["validation"]["accuracy"] for run in runs]
+        return f"{decimal(min(found))} to {decimal(max(found))} %"
+
+    def collapsed(self, model: str) -> str:
+        """How many runs on SST-2 collapsed to one answer: ``7 of 10``."""
+        runs = _of_name(self.main.finished, model)
+        return f"{runs.collapsed.sum()} of {len(runs.finished)}"
+
+    def overlap(self, model: str) -> str:
+        """How many test examples of SST-2 occur in the corpus of a model: ``1 of 872``."""
+        overlap = _of_name(self.main.finished, model).trained[0].corpus_overlap
+        assert overlap is not None  # it was pretrained here
+        count = overlap[self.main.finished[0].finished[0].task.evaluation_split]
+        return f"{count.exact + count.near:,} of {count.examples:,}"
+
+    def needs_table(self, pairs: Sequence[tuple[str, str]]) -> str:
+        """By how many examples or runs a difference on SST-2 is shown, over its interval."""
+        lines = []
+        for first, second in pairs:
+            pair = self._pair(first, second, "sst2")
+            found = pair.difference
+            by_examples, by_runs = _needed(pair, self.examples)
+            shown = f"{decimal(found.mean, '+.1f')} ({_ends(found.low, found.high)})"
+            lines.append([f"{first} minus {second}", shown, _range(by_examples), _range(by_runs)])
+        header = ["difference", "points", "sentences, one run of each", "runs of each"]
+        return markdown.table(header, lines)
+
+    def wrong_order_table(self, examples: Sequence[int]) -> str:
+        """How often a new study of one run each has the other model ahead, by its examples."""
+        table = self.main.table
+        assert table is not None  # all rows answered the same examples
+        lines = []
+        for pair in self.main.questions:
+            names = [pair.first.name, pair.second.name]
+            ahead, behind = names if pair.difference.mean >= 0 else names[::-1]
+            chances = [table.chance(behind, ahead, number) for number in examples]
+            lines.append(
+                [f"{behind} ahead of {ahead}"]
+                + [f"{100 * c.probability:.0f} % ({100 * c.low:.0f} to {100 * c.high:.0f})"
+                   for c in chances]
+            )  # fmt: skip
+        return markdown.table(
+            ["wrong order", *(f"{number} sentences" for number in examples)], lines
+        )
+
+    def table(self, task: str) -> str:
+        """The accuracies of a task, as `hfbench table` shows them."""
+        table = text_table(build_rows(Findings.of(self.of_tasks[task])), MAIN, {})
+        return markdown.table(table.header, table.rows)
+
+    def validation_loss(self, model: str) -> str:
+        """Of its pretrainings at their ends, nats a token."""
+        found = [record.metrics["validation"]["loss"] for record in self._pretrained(model)]
+        return _least_and_most(found)
+
+    def training_loss(self, model: str, first: bool = False) -> str:
+        """Of its pretrainings, as last logged or as first."""
+        found = [r.curves["train"][0 if first else -1]["loss"] for r in self._pretrained(model)]
+        return _least_and_most(found)
+
+    def next_tokens(self, corpus: str, prompt: str, temperature: float = 1.0) -> str:
+        """What `generations` expect after a prompt: ``can 0.516, hold 0.331``.
+
+        At another temperature than 1, the shares are of the listed tokens alone: p^(1/temperature)
+        divided by the sum. The others, which are less probable than these, would take a little.
+
+        Raises:
+            UserError: if nothing was generated after ``prompt``.
+        """
+        path = self.results / "generations" / corpus / "generation.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = [
+                line
+                for line in csv.DictReader(file)
+                if line["prompt"] == prompt and line["position"] == "1" and line["rank"]
+            ]
+        if not lines:
+            raise UserError(f"{path}: nothing after the prompt {prompt!r}")
+        shares = [float(line["probability"]) ** (1 / temperature) for line in lines]
+        total = 1.0 if temperature == 1 else sum(shares)
+        return ", ".join(
+            f"{line['token'].strip()} {share / total:.3f}"
+            for line, share in zip(lines, shares, strict=True)
+        )
+
+    def ran(self) -> str:
+        """How many models were trained, on what, and for how long."""
+        folders = find_folders(self.results)
+        records = [record for folder in folders for record in load_records(folder.path)]
+        trained = [r for r in records if isinstance(r, TrainedRecord) and not r.adopted_from]
+        hours = sum(record.cell_seconds for record in trained) / 3600
+        devices = enumerate_names(sorted({record.training.device for record in trained}))
+        return f"{len(trained):,} trainings on {devices}, {hours:.1f} hours one after another"
+
+    def _pretrained(self, model: str) -> list[PretrainingRecord]:
+        records = load_records(self.results / "study" / "sst2")
+        found = [r for r in records if isinstance(r, PretrainingRecord) and r.model == model]
+        if not found:
+            raise UserError(f"{self.results}: no finished pretraining of {model!r}")
+        return found
+
+    def _pair(self, first: str, second: str, task: str) -> Pair:
+        """A question of the recipe.
+
+        Raises:
+            UserError: if it does not ask it, or a model has no result.
+        """
+        for pair in self.of_tasks[task].questions:
+            if (pair.first.name, pair.second.name) == (first, second):
+                return pair
+        raise UserError(f"{self.results}: {task}: {first!r} and {second!r} are not compared")
+
+
+def _of_name(models: Sequence[ModelRuns], name: str) -> ModelRuns:
+    for model in models:
+        if model.name == name:
+            return model
+    raise UserError(f"no finished run of {name!r}")
+
+
+def _needed(
+    pair: Pair, examples: int
+) -> tuple[tuple[int | None, int | None], tuple[int | None, int | None]]:
+    """Examples for one run of each, and runs of each on ``examples``: the fewest and the most."""
+    discordance = measure_discordance([(pair.first.counted, pair.second.counted)])
+    if discordance is None:  # they never differ
+        return (None, None), (None, None)
+    low, high = pair.difference.low, pair.difference.high
+    return (
+        needed_range(low, high, lambda d: needed_examples(d, 1, discordance, rows=None)),
+        needed_range(low, high, lambda d: needed_seeds(d, examples, discordance, rows=None)),
+    )
+
+
+def _in_cell(found: Difference) -> str:
+    """``-6.0 (-9.4 to -2.5) worse by the margin``."""
+    shown = f"{decimal(found.mean, '+.1f')} ({_ends(found.family_low, found.family_high)})"
+    word, margin = found.verdict, found.margin
+    assert margin is not None  # study.yaml has one
+    if word == "undecided" and found.not_worse:
+        return f"{shown} not worse"
+    if word in ("better", "worse") and max(found.family_low, -found.family_high) >= margin:
+        return f"{shown} {word} by the margin"
+    return f"{shown} {word}"
+
+
+def _level(pair: Pair) -> str:
+    """Over what it generalises beside new examples: ``new seeds, new pretrainings``."""
+    levels = ["new seeds"]
+    for model in (pair.first, pair.second):
+        entry = model.finished[0].settings["models"][0]
+        if model.pretrainings:
+            several = len({*model.pretrainings}) > 1
+            levels.append("new pretrainings" if several else "this pretraining")
+        elif entry.get("model_name_or_path") and not entry.get("random_init"):
+            levels.append("these weights")
+    return ", ".join(dict.fromkeys(levels))
+
+
+def _ends(low: float, high: float) -> str:
+    return f"{decimal(low)} to {decimal(high)}"
+
+
+def _range(numbers: tuple[int | None, int | None]) -> str:
+    fewest, most = numbers
+    if fewest is None:
+        return "no number"
+    return f"{fewest:,} to {most:,}" if most is not None else f"{fewest:,} or more, or none"
+
+
+def _least_and_most(values: Sequence[float]) -> str:
+    ends = f"{min(values):.2f}", f"{max(values):.2f}"
+    return ends[0] if ends[0] == ends[1] else "-".join(ends)
+
+
+def render(template: str, results: Path) -> str:
+    """The page as Markdown; a name that the template does not know is an error."""
+    environment = Environment(undefined=StrictUndefined)
+    return markdown.fill(environment.from_string(template).render(study=Study(results)))
+
+
+def main() -> None:
+    """Write the page beside the results that it tells of."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path, help="the folder with a folder for each recipe")
+    args = parser.parse_args()
+    with exit_on_user_error():
+        path = args.results / "README.md"
+        text = render(TEMPLATE.read_text("utf-8"), args.results)
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        print(f"Findings in {path}")
+
+
+if __name__ == "__main__":
+    main()
