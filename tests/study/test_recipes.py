@@ -22,7 +22,7 @@ from hfbench.recipe.load import load_recipe
 from hfbench.recipe.model import Model
 
 STUDY = Path(__file__).parents[2] / "recipes" / "study"
-RECIPES = sorted(path.stem for path in STUDY.glob("*.yaml"))
+RECIPES = sorted(path.stem for path in STUDY.glob("[0-9]*.yaml"))
 TUNED = "_tuned"
 CELLS = {  # pretrainings, and cells of the comparison
     "01_small_corpus": (2, 0),
