@@ -84,6 +84,23 @@ def test_each_part_is_what_the_mix_says(script, source, tmp_path):
             assert torch.equal(values[fresh], new[weight][fresh]), (name, weight)
 
 
+def test_the_names_of_the_mixes_say_what_is_new(script, source):
+    why = script("why")
+
+    def new(name):
+        found = rows_taken_over(why.build(source, why.MIXES[name]), source)
+        return {weight for weight, rows in found.items() if not all(rows)}
+
+    assert new("all") == set()
+    assert new("no-words") == {"wte.weight"}
+    assert new("no-pattern") == {
+        f"h.{layer}.attn.c_attn.{kind}" for layer in range(2) for kind in ("weight", "bias")
+    }
+    everything = set(source.transformer.state_dict())
+    assert new("only-words") == everything - {"wte.weight"}
+    assert new("none") == everything
+
+
 def test_exchanged_words_are_those_that_were_trained_and_all_else_is_as_before(script, source):
     why = script("why")
     only, exchanged = (
