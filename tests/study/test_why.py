@@ -174,4 +174,4 @@ def test_the_recipe_has_a_row_for_each_mix_and_asks_of_its_rows(script, tmp_path
     pretrainings = {(cell.model.name, cell.seed) for cell in plan_pretraining(recipe)}
     assert len(pretrainings) == 2 * 3
     trained = len(rows) - 1
-    assert len(plan_comparison(recipe)) == 4 * (10 * trained + 1)
+    assert len(plan_comparison(recipe)) == 2 * 2 * (10 * trained + 10)
