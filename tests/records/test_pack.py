@@ -17,10 +17,10 @@ from hfbench.evidence.table import as_csv, as_markdown
 from hfbench.records import pack as packing
 from hfbench.records.damage import find_damage
 from hfbench.records.pack import pack, unpack
-from hfbench.records.packed import PREDICTIONS, RECORDS, content_hash
-from hfbench.records.predictions import read_predictions_table
+from hfbench.records.packed import PREDICTIONS, RECORDS, _Content, content_hash
+from hfbench.records.predictions import load_all_predictions, read_predictions_table
 from hfbench.records.schema import Compared
-from hfbench.records.store import ResultsFolder, find_finished, load_records
+from hfbench.records.store import ResultsFolder, _packed, find_finished, load_records
 from hfbench.system.locks import hold
 
 QUICKSTART = Path(__file__).parents[2] / "results" / "quickstart"
@@ -103,6 +103,55 @@ def test_predictions_that_another_pyarrow_wrote_are_known_again(folder):
     assert content_hash(other) != content_hash(table)
     columns = [["a", None], ["a", ""], [None, "a"], [True, None], [True, False], [1, 0]]
     assert len({content_hash(pa.table({"slice.x": column})) for column in columns}) == 6
+
+
+def test_rows_among_others_have_the_hash_that_they_have_alone():
+    """Also where there are nulls, lists with nulls, and columns that begin amid their values."""
+    rng = random.Random(0)
+
+    def values(kind):
+        def one(depth=0):
+            if rng.random() < 0.2:
+                return None
+            if kind == "list" and not depth:
+                return [one(1) for _ in range(rng.randrange(4))]
+            return rng.choice(["", "a", "éé"] if kind == "text" else [0.0, -0.0, 1.5])
+
+        types = {"text": pa.string(), "number": pa.float32(), "list": pa.list_(pa.float32())}
+        return pa.array([one() for _ in range(40)], types[kind])
+
+    columns = {kind: values(kind) for kind in ("text", "number", "list")}
+    columns |= {"sparse": pa.array([None] * 39 + [1]), "is": pa.array([True, False] * 20)}
+    columns |= {"same": columns["text"].dictionary_encode()}
+    table = pa.table(columns).slice(3)
+    content = _Content(table)
+    for start in range(30):
+        alone = pa.Table.from_pylist(table.slice(start, 7).to_pylist(), table.schema)
+        assert content.hash(start, start + 7) == content_hash(alone)
+
+
+def test_no_group_of_predictions_is_read_twice(folder, monkeypatch):
+    """Whatever the order in which records are asked for: seeds stand in that of their names."""
+    monkeypatch.setattr(packing, "_GROUP_ROWS", 1000)
+    records = [one for one in load_records(folder.path) if isinstance(one, Compared)]
+    random.Random(0).shuffle(records)
+    loose = load_all_predictions(records, folder.path, "validation")
+    pack(folder)
+    read = []
+
+    class Watched(pq.ParquetFile):
+        def read_row_group(self, number, *args, **kwargs):
+            read.append(number)
+            return super().read_row_group(number, *args, **kwargs)
+
+    monkeypatch.setattr(pq, "ParquetFile", Watched)
+    _packed.cache_clear()
+    packed = load_all_predictions(records, folder.path, "validation")
+    assert read == sorted(set(read))
+    assert len(read) > 1
+    for one, other in zip(loose, packed, strict=True):
+        assert one.keys() == other.keys()
+        assert all(one[key].tolist() == other[key].tolist() for key in one)
 
 
 @pytest.mark.parametrize("name", [RECORDS, PREDICTIONS])
