@@ -25,7 +25,7 @@ import numpy as np
 
 from hfbench.errors import DamagedRecordError, RecordError
 from hfbench.records.record_file import WHAT_TO_DO, read_record, refuse_link
-from hfbench.records.schema import Compared, Record
+from hfbench.records.schema import OWN_NAME, Compared, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,6 +78,9 @@ class Packed:
             }
             if len(self._rows) < len(stems):
                 raise ValueError("a stem is there twice")
+            for stem in stems:  # of a damaged record, too, which is unpacked as it is
+                if not OWN_NAME.fullmatch(stem):
+                    raise ValueError(f"{stem!r} cannot be the name of a file of its own")
 
     @property
     def stems(self) -> list[str]:
@@ -297,6 +300,8 @@ def _open(path: Path) -> "pq.ParquetFile":
     import pyarrow.parquet as pq
 
     refuse_link(path)
+    if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+        raise ValueError("it is not a file")
     file = pq.ParquetFile(path, page_checksum_verification=True)
     groups = range(file.metadata.num_row_groups)
     size = sum(file.metadata.row_group(number).total_byte_size for number in groups)

@@ -1,6 +1,7 @@
 """Records in two files say what they said in many, and damage is noticed there, too."""
 
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.by_hand import forget_hash
 
 from hfbench.errors import RecordError, UserError
 from hfbench.evidence.comparison import load_comparison
@@ -152,6 +154,72 @@ def test_no_group_of_predictions_is_read_twice(folder, monkeypatch):
     for one, other in zip(loose, packed, strict=True):
         assert one.keys() == other.keys()
         assert all(one[key].tolist() == other[key].tolist() for key in one)
+
+
+ODD_COLUMNS = {
+    "struct": lambda rows: pa.array([{"a": 1}] * rows),
+    "map": lambda rows: pa.array([[("a", 1)]] * rows, pa.map_(pa.string(), pa.int64())),
+    "decimal": lambda rows: pa.nulls(rows, pa.decimal128(5, 2)),
+    "binary": lambda rows: pa.array([b"a"] * rows),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_COLUMNS)
+def test_a_column_of_a_type_that_nobody_writes_is_one_message(folder, kind):
+    """Of packed predictions, and of those that are to be packed: then nothing has changed."""
+    pack(folder)
+    path = folder.path / PREDICTIONS
+    packed, whole = path.read_bytes(), pq.read_table(path)
+    odd = whole.append_column("slice.x", ODD_COLUMNS[kind](len(whole)))
+    pq.write_table(odd, path, row_group_size=len(whole))
+    with pytest.raises(RecordError, match="not valid packed records: a column of"):
+        load_comparison(folder.path)
+    path.write_bytes(packed)
+    assert unpack(folder) == []
+    for path in folder.records.glob("*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.append_column("x", ODD_COLUMNS[kind](len(table))), path)
+        forget_hash(path.with_suffix(".json"))
+    before = files(folder)
+    with pytest.raises(RecordError, match="cannot be packed: a column of"):
+        pack(folder)
+    assert files(folder) == before
+    assert not (folder.path / RECORDS).exists()
+
+
+def test_predictions_with_other_columns_than_the_others_are_not_packed(folder):
+    *_, path = sorted(folder.records.glob("*.parquet"))
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("slice.x", pa.array(["a"] * len(table))), path)
+    forget_hash(path.with_suffix(".json"))
+    with pytest.raises(RecordError, match=f"{path.name}: cannot be packed: its columns are not"):
+        pack(folder)
+    assert not folder.packed
+
+
+@pytest.mark.parametrize("stem", ["../../outside", ".hidden", "a/b"])
+def test_packed_records_are_not_unpacked_outside_of_their_folder(folder, stem):
+    """Where a record is damaged its text is written as it is, under the name that is said."""
+    pack(folder)
+    path = folder.path / RECORDS
+    rows = pq.read_table(path).to_pylist()
+    rows[0]["stem"] = stem
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
+    before = sorted(folder.path.parents[1].rglob("*"))
+    for act in (unpack, lambda one: load_records(one.path)):
+        with pytest.raises(RecordError, match="cannot be the name of a file of its own"):
+            act(folder)
+    assert sorted(folder.path.parents[1].rglob("*")) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("name", [RECORDS, PREDICTIONS])
+def test_a_pipe_in_the_place_of_packed_records_is_refused(folder, name):
+    pack(folder)
+    (folder.path / name).unlink()
+    os.mkfifo(folder.path / name)
+    with pytest.raises(RecordError, match="it is not a file"):
+        load_comparison(folder.path)
 
 
 @pytest.mark.parametrize("name", [RECORDS, PREDICTIONS])
