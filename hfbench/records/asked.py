@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hfbench.errors import RecordError
 from hfbench.recipe.schema import Recipe
+from hfbench.records.record_file import read_file, refuse_link
 from hfbench.records.store import ResultsFolder
 from hfbench.system.files import atomic, clear_unfinished, make_folder, writing
 
@@ -76,10 +77,11 @@ def load_asked(folder: Path) -> list[Asked]:
         RecordError: if it cannot be read.
     """
     path = ResultsFolder(folder).asked_path
+    refuse_link(path)
     if not path.exists():
         return []
     try:
-        return TypeAdapter(list[Asked]).validate_json(path.read_bytes())
+        return TypeAdapter(list[Asked]).validate_json(read_file(path))
     except (OSError, ValidationError) as error:
         raise RecordError(f"{path}: not what a comparison was asked: {error}") from None
 

@@ -103,11 +103,13 @@ def misfit(record: Compared, predictions: dict[str, np.ndarray]) -> str | None:
         return f"logits of {logits.shape[1]} labels, not {num_labels}"
     if problem := _labels_misfit(task.problem_type, labels, num_labels):
         return problem
-    highest = logits.max(1, initial=-np.inf)  # the maximum of a NaN is NaN
-    if not np.isfinite(highest).all():  # -inf is a logit: what cannot be
-        bad = predictions["id"][(~np.isfinite(highest)).argmax()]
-        return f"logits of {bad} that are not finite"
-    if len(set(predictions["id"].tolist())) != len(labels):
+    if not logits.size or not np.isfinite(logits).all():  # at a glance
+        highest = logits.max(1, initial=-np.inf)  # the maximum of a NaN is NaN
+        if not np.isfinite(highest).all():  # -inf is a logit: what cannot be
+            bad = predictions["id"][(~np.isfinite(highest)).argmax()]
+            return f"logits of {bad} that are not finite"
+    # of one file, reading has refused it
+    if record._of_folds and len(set(predictions["id"].tolist())) != len(labels):
         return "an example more than once"
     seen = partial(Metric.seen, outputs=logits, thresholds=record.thresholds)
     return _other_metric(task.problem_type, record.metrics[split], seen, labels)

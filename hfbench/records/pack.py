@@ -14,7 +14,7 @@ from hfbench.records.packed import (
     content_hash,
 )
 from hfbench.records.predictions import read_predictions_table
-from hfbench.records.record_file import as_json
+from hfbench.records.record_file import WHAT_TO_DO, as_json
 from hfbench.records.schema import Compared, Record
 from hfbench.records.store import ResultsFolder, load_records, write_predictions
 from hfbench.system.files import atomic, clear_unfinished, make_folder, writing
@@ -117,11 +117,13 @@ def _write_predictions(
         return found
     writer: pq.ParquetWriter | None = None
     waiting: list[pa.Table] = []
+    schema: pa.Schema | None = None
     with atomic(folder.path / PREDICTIONS) as temporary:
         for stem, record in records.items():
             if isinstance(record, Compared):
                 table = read_predictions_table(record, folder).combine_chunks()
-                found[stem] = table.num_rows, content_hash(table)
+                schema = schema or table.schema
+                found[stem] = table.num_rows, _hash_of(table, schema, folder, record)
                 waiting.append(_with_run(table, record))
             is_last = stem == list(records)[-1]
             if waiting and (is_last or sum(one.num_rows for one in waiting) >= _GROUP_ROWS):
@@ -132,6 +134,19 @@ def _write_predictions(
         assert writer
         writer.close()
     return found
+
+
+def _hash_of(
+    table: "pa.Table", schema: "pa.Schema", folder: ResultsFolder, record: Compared
+) -> str:
+    """Of predictions whose columns are those of all, ``schema``: they go into one file."""
+    try:
+        if not table.schema.equals(schema):
+            raise ValueError("its columns are not those of the predictions before it")
+        return content_hash(table)
+    except ValueError as error:
+        where = folder.predictions_path(record)
+        raise RecordError(f"{where}: cannot be packed: {error}; {WHAT_TO_DO}") from None
 
 
 def _with_run(table: "pa.Table", record: Compared) -> "pa.Table":

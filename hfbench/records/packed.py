@@ -14,10 +14,10 @@ writes unpacks it first (`pack`).
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ import numpy as np
 
 from hfbench.errors import DamagedRecordError, RecordError
 from hfbench.records.record_file import WHAT_TO_DO, read_record, refuse_link
-from hfbench.records.schema import Compared, Record
+from hfbench.records.schema import OWN_NAME, Compared, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,6 +78,9 @@ class Packed:
             }
             if len(self._rows) < len(stems):
                 raise ValueError("a stem is there twice")
+            for stem in stems:  # of a damaged record, too, which is unpacked as it is
+                if not OWN_NAME.fullmatch(stem):
+                    raise ValueError(f"{stem!r} cannot be the name of a file of its own")
 
     @property
     def stems(self) -> list[str]:
@@ -130,10 +133,22 @@ class Packed:
         if place is None:
             raise RecordError(f"{where} are missing")
         with _reading(self.predictions_path):
-            table = self._group(place.group).slice(place.start, place.rows)
-        if content_hash(table) != self._rows[record.stem]["predictions_sha256"]:
+            group = self._group(place.group)
+            table = group.table.slice(place.start, place.rows)
+            said = group.content.hash(place.start, place.start + place.rows)
+        if said != self._rows[record.stem]["predictions_sha256"]:
             raise DamagedRecordError(f"{where} are not those that were packed; {WHAT_TO_DO}")
         return table
+
+    def reading_order(self, records: Sequence[Compared]) -> list[int]:
+        """Their numbers in an order in which no group of predictions is read twice.
+
+        Raises:
+            RecordError: if it cannot be read where predictions stand.
+        """
+        first = _Place(-1, 0, 0)  # of what is missing, which is said then
+        places = [self._places.get(record.stem, first) for record in records]
+        return sorted(range(len(records)), key=lambda n: (places[n].group, places[n].start))
 
     @cached_property
     def _file(self) -> "pq.ParquetFile":
@@ -159,53 +174,115 @@ class Packed:
                 raise ValueError("it has other rows than its records")
         return places
 
-    def _group(self, number: int) -> "pa.Table":
-        if self._read is None or self._read[0] != number:
+    def _group(self, number: int) -> "_Group":
+        if self._read is None or self._read.number != number:
             names = [name for name in self._file.schema_arrow.names if name not in RUN_COLUMNS]
-            group = self._file.read_row_group(number, columns=names, use_threads=False)
-            self._read = number, group.combine_chunks()
-        return self._read[1]
+            table = self._file.read_row_group(number, columns=names).combine_chunks()
+            self._read = _Group(number, table, _Content(table))
+        return self._read
 
-    _read: "tuple[int, pa.Table] | None" = None
-    """The group that was read last, and its number."""
+    _read: "_Group | None" = None
+    """The group that was read last."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """The predictions of some records, one after another."""
+
+    number: int
+    table: "pa.Table"
+    content: "_Content"
 
 
 def content_hash(table: "pa.Table") -> str:
     """SHA-256 of what a table says: its columns' names, types and values, in their order.
 
     Unlike the hash of a Parquet file it is the same with every version of the library that writes.
+
+    Raises:
+        ValueError: if a column is of a type that predictions do not have.
     """
-    digest = hashlib.sha256()
-    for name in table.column_names:
-        chunks = table[name]
-        column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
-        digest.update(f"{name}: {column.type}, {len(column)}\n".encode())
-        _update(digest, column)
-    return digest.hexdigest()
+    return _Content(table).hash(0, table.num_rows)
 
 
-def _update(digest: "hashlib._Hash", array: "pa.Array") -> None:
+_Pieces = Callable[[int, int], Iterator["bytes | memoryview"]]
+"""What a column says from one row up to another, as bytes."""
+
+
+class _Content:
+    """What a table says, of which any rows can be hashed: see `content_hash`.
+
+    Made once for many runs: to look at four columns takes longer than to hash a thousand rows.
+    """
+
+    def __init__(self, table: "pa.Table") -> None:
+        columns = table.combine_chunks()
+        self._columns: list[tuple[str, _Pieces]] = []
+        for name in columns.column_names:
+            chunks = columns[name]
+            array = chunks.chunk(0) if chunks.num_chunks else chunks.combine_chunks()
+            self._columns.append((f"{name}: {chunks.type}", _pieces(array)))
+
+    def hash(self, start: int, stop: int) -> str:
+        """Of the rows from ``start`` up to ``stop``."""
+        digest = hashlib.sha256()
+        for said, pieces in self._columns:
+            digest.update(f"{said}, {stop - start}\n".encode())
+            for piece in pieces(start, stop):
+                digest.update(piece)
+        return digest.hexdigest()
+
+
+def _pieces(array: "pa.Array") -> _Pieces:
     import pyarrow as pa
 
     kind = array.type
     if array.null_count:
-        digest.update(np.array(array.is_null().to_pylist()).tobytes())
-        array = array.drop_null()
-    start, stop = array.offset, array.offset + len(array)
+        return partial(_pieces_with_nulls, array)
     if pa.types.is_dictionary(kind):
-        _update(digest, array.dictionary_decode())
-    elif pa.types.is_list(kind) or pa.types.is_string(kind):
-        offsets = np.frombuffer(array.buffers()[1], "<i4")[start : stop + 1]
-        digest.update(np.diff(offsets).tobytes())
+        return _pieces(array.dictionary_decode())
+    if pa.types.is_list(kind) or pa.types.is_string(kind):
+        offsets = np.frombuffer(array.buffers()[1] or b"", "<i4")[array.offset :]
         if pa.types.is_list(kind):
-            _update(digest, array.flatten())
-        else:
-            digest.update(memoryview(array.buffers()[2])[offsets[0] : offsets[-1]])
-    elif kind.bit_width % 8:
-        _update(digest, array.cast(pa.int8()))
-    else:
-        width = kind.bit_width // 8
-        digest.update(memoryview(array.buffers()[1])[start * width : stop * width])
+            return partial(_pieces_of_lists, offsets, _pieces(array.values))
+        return partial(_pieces_of_texts, offsets, memoryview(array.buffers()[2] or b""))
+    if not pa.types.is_primitive(kind):
+        raise ValueError(f"a column of {kind}")
+    if kind.bit_width % 8:
+        return _pieces(array.cast(pa.int8()))
+    width = kind.bit_width // 8
+    values = memoryview(array.buffers()[1] or b"")[array.offset * width :]
+    return partial(_pieces_of_numbers, values, width)
+
+
+def _pieces_of_numbers(
+    values: memoryview, width: int, start: int, stop: int
+) -> Iterator[memoryview]:
+    yield values[start * width : stop * width]
+
+
+def _pieces_of_texts(
+    offsets: np.ndarray, content: memoryview, start: int, stop: int
+) -> Iterator[memoryview]:
+    if stop > start:
+        yield (offsets[start + 1 : stop + 1] - offsets[start:stop]).data
+        yield content[offsets[start] : offsets[stop]]
+
+
+def _pieces_of_lists(
+    offsets: np.ndarray, content: _Pieces, start: int, stop: int
+) -> Iterator[bytes | memoryview]:
+    if stop > start:
+        yield (offsets[start + 1 : stop + 1] - offsets[start:stop]).data
+        yield from content(int(offsets[start]), int(offsets[stop]))
+
+
+def _pieces_with_nulls(array: "pa.Array", start: int, stop: int) -> Iterator[bytes | memoryview]:
+    part = array.slice(start, stop - start)
+    if part.null_count:
+        yield np.array(part.is_null().to_pylist()).tobytes()
+        part = part.drop_null()
+    yield from _pieces(part)(0, len(part))
 
 
 @contextmanager
@@ -223,6 +300,8 @@ def _open(path: Path) -> "pq.ParquetFile":
     import pyarrow.parquet as pq
 
     refuse_link(path)
+    if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+        raise ValueError("it is not a file")
     file = pq.ParquetFile(path, page_checksum_verification=True)
     groups = range(file.metadata.num_row_groups)
     size = sum(file.metadata.row_group(number).total_byte_size for number in groups)

@@ -39,22 +39,23 @@ def load_all_predictions(
     """As `load_predictions` of each record; runs on the same examples share their arrays."""
     import pyarrow as pa
 
-    found: list[dict[str, np.ndarray]] = []
+    found: dict[int, dict[str, np.ndarray]] = {}
     examples: _Examples | None = None
     folder = ResultsFolder(results)
     packed = folder.packed
-    for record in records:
+    for number in packed.reading_order(records) if packed else range(len(records)):
+        record = records[number]
         path = packed.predictions_path if packed else folder.predictions_path(record)
         source = _PackedTable(packed.predictions(record)) if packed else _File.of(record, path)
         try:
             _refuse_other_rows(source, record)
             if examples is None or not source.begins_as(examples.beginning):
                 examples = _Examples.of(source, split)
-            found.append(examples.with_logits(source.columns("logits")))
+            found[number] = examples.with_logits(source.columns("logits"))
         # columns that are missing or of another type, no rows, rows of unequal length
         except (OSError, KeyError, IndexError, TypeError, ValueError, pa.ArrowException) as error:
             raise RecordError(f"{path}: not valid predictions: {error}; {WHAT_TO_DO}") from None
-    return found
+    return [found[number] for number in range(len(records))]
 
 
 def read_predictions_table(record: Compared, folder: ResultsFolder) -> "pa.Table":
@@ -152,7 +153,20 @@ def _labels(column: "pa.Array") -> "np.ndarray":
     if not pa.types.is_list(column.type):
         found = np.from_dlpack(column)
         return found if found.dtype.kind == "f" else found.astype(np.int64, copy=False)
-    return np.from_dlpack(column.flatten()).astype(np.int64).reshape(len(column), -1)
+    return np.from_dlpack(_flat(column)).astype(np.int64).reshape(len(column), -1)
+
+
+def _flat(column: "pa.Array") -> "pa.Array":
+    """The values within lists, or those of a column without any; not copied, as `flatten` does."""
+    import pyarrow as pa
+
+    if not pa.types.is_list(column.type):
+        return column
+    if column.null_count:
+        return column.flatten()
+    ends = column.offsets
+    start = ends[0].as_py()
+    return column.values.slice(start, ends[-1].as_py() - start)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +267,7 @@ class _PackedTable:
 
     def count_values(self, name: str) -> int:
         column = self.table[name].chunk(0)
-        return len(column.flatten()) if hasattr(column, "flatten") else len(column)
+        return len(_flat(column))
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,8 +276,8 @@ class _Examples:
 
     beginning: "pa.Buffer | pa.Table"
     """By which those of others are known to be the same."""
-    rows: "np.ndarray"
-    """Which are of the split, shape (all rows,)."""
+    places: "np.ndarray"
+    """Of the rows of the split, shape (n,)."""
     ids: "np.ndarray"
     labels: "np.ndarray"
     more: "dict[str, np.ndarray]"
@@ -275,16 +289,18 @@ class _Examples:
 
         table = source.columns("split", "id", "label")
         rows = np.array(table["split"].to_pylist()) == split
-        ids = np.array(list(compress(table["id"].to_pylist(), rows)))
+        ids = list(compress(table["id"].to_pylist(), rows))
+        if len(set(ids)) < len(ids):  # here: once for all runs that have the same
+            raise ValueError("an example more than once")
         labels = _labels(table["label"].chunk(0))[rows]
         names = [n for n in source.names if n == "group" or n.startswith("slice.")]
         columns = source.columns(*names) if names else {}
         more = {name: np.array(columns[name].to_pylist())[rows] for name in names}
-        return cls(source.beginning, rows, ids, labels, more)
+        return cls(source.beginning, np.flatnonzero(rows), np.array(ids), labels, more)
 
     def with_logits(self, table: "pa.Table") -> "dict[str, np.ndarray]":
         import numpy as np
 
-        values = np.from_dlpack(table["logits"].chunk(0).flatten()).reshape(len(self.rows), -1)
-        found = {"id": self.ids, "label": self.labels, "logits": values[self.rows]}
+        values = np.from_dlpack(_flat(table["logits"].chunk(0))).reshape(table.num_rows, -1)
+        found = {"id": self.ids, "label": self.labels, "logits": values.take(self.places, 0)}
         return {**found, **self.more}

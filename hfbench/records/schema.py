@@ -38,6 +38,10 @@ RUN = 8
 NEAR_SHARE = 0.8
 """Of a text's words, as a fraction."""
 
+# at the start: a hidden file or folders above; in a CSV file a spreadsheet's formula
+OWN_NAME = re.compile(r"[^\s.=+@\uff1d\uff0b\uff0d\uff20/\\\0-][^/\\\0]{0,199}")
+"""Of a file that belongs to a record: it does not lead out of its folder."""
+
 Curves = dict[str, list[dict[str, float]]]
 """Split -> points, in the order of training."""
 
@@ -337,8 +341,7 @@ class RunRecord(RecordPart):
     def _names_files_of_its_own(self) -> Self:
         """A record may come from anybody: what it says must not lead out of its folder."""
         for name in filter(None, (self.model, self.stem, getattr(self, "predictions", None))):
-            # at the start: a hidden file or folders above; in a CSV file a spreadsheet's formula
-            if not re.fullmatch(r"[^\s.=+@\uff1d\uff0b\uff0d\uff20/\\\0-][^/\\\0]{0,199}", name):
+            if not OWN_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be the name of a file of its own")
         if not re.fullmatch(r"\d[\dT:.+Z-]*", self.started, re.ASCII):
             raise ValueError(f"started: {self.started!r} is not a time as in ISO 8601")

@@ -187,7 +187,8 @@ class ResultsFolder:
 
     def tidy(self) -> None:
         """Remove what only served while cells ran: locks that nobody holds, empty run folders."""
-        clear(self.path / "locks")
+        with writing(str(self.path)):  # a disk that fails at the very last is told, too
+            clear(self.path / "locks")
         runs = self.path / "runs"
         for folder in sorted(runs.glob("**/"), reverse=True):  # the inner ones first
             with suppress(OSError):  # not empty: what a run left there stays

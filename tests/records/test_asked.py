@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -87,3 +88,21 @@ def test_comparing_keeps_what_was_asked_before_the_first_run(asks, tmp_path):
     (entry,) = json.loads((outcome.folder / "asked.json").read_text("utf-8"))
     assert (entry["questions"], entry["finished"]) == ([["mine", "floor"]], 0)
     assert load_comparison(outcome.folder).questions
+
+
+def test_what_was_asked_is_not_read_through_a_link_nor_from_a_pipe(tmp_path):
+    """Else a stranger's results would show another file in a message, or wait for ever."""
+    secret = tmp_path / "secret.json"
+    secret.write_text('["a secret"]')
+    folder = tmp_path / "results"
+    folder.mkdir()
+    path = folder / "asked.json"
+    path.symlink_to(secret)
+    with pytest.raises(RecordError, match="is a link to") as error:
+        load_asked(folder)
+    assert "a secret" not in str(error.value)
+    path.unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path)
+        with pytest.raises(RecordError, match="it is not a file"):
+            load_asked(folder)

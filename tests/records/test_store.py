@@ -1,9 +1,11 @@
+import errno
 import gc
 import hashlib
 import json
 import os
 import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -415,3 +417,16 @@ def test_a_result_is_not_written_where_its_folder_was_moved_away(tmp_path):
         folder.path.rename(tmp_path / "moved")
         with pytest.raises(StorageError, match="was moved or removed while m--seed3 ran"):
             folder.refuse_if_gone("m--seed3")
+
+
+def test_a_disk_that_fails_at_the_very_last_is_told(tmp_path, monkeypatch):
+    folder = ResultsFolder(tmp_path)
+    with folder.lock("a"):
+        pass
+
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    with pytest.raises(StorageError, match=r"cannot be written: .*No space left"):
+        folder.tidy()

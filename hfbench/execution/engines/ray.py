@@ -9,7 +9,9 @@ needed, and what the recipe names by a path at that same path; what is missing t
 import os
 import platform
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -41,12 +43,18 @@ from hfbench.training.progress import StepBar
 Files = dict[str, bytes]
 """Contents of a folder by path in it."""
 
+_LONGEST_WAIT = 2.0  # seconds, after which it is looked whether the head of the cluster is there
+_SECONDS_WITHOUT_HEAD = 20.0
+"""After which it does not come back; after a minute Ray ends this process, and nothing is said."""
+
 
 class RayCluster:
     """See `engine.Engine`: cells on the cluster at RAY_ADDRESS or on a new one of this machine.
 
     A cell on a CPU takes as many of its node's CPUs as it has threads; one on a GPU shares it with
-    `CELLS_PER_GPU` - 1 others. A pretraining that is interrupted starts from its beginning.
+    `CELLS_PER_GPU` - 1 others. A pretraining that is interrupted starts from its beginning. A cell
+    whose process dies is run again, three times; then it is lost, and those that start from it do
+    not run.
     """
 
     @staticmethod
@@ -69,6 +77,7 @@ class RayCluster:
             # by itself Ray would try, for minutes, whatever cluster this machine has seen last
             address = os.environ.get("RAY_ADDRESS", "local")
             _start_ray(ray, address)
+        head = _Head(ray.get_runtime_context().gcs_address)
         remote = ray.remote(type(self).there)
         # room is Ray's matter
         waiting = [replace(one, slots=0) for one in line_up(cells, inputs, 1)]
@@ -79,7 +88,7 @@ class RayCluster:
         try:
             places = _Places(ray, inputs)
             while True:
-                for chosen in [] if lost else ready(waiting, list(running.values()), 0):
+                for chosen in ready(waiting, list(running.values()), 0):
                     waiting.remove(chosen)
                     cell = cell_of[chosen.name]
                     turns[chosen] = ExitStack()
@@ -95,9 +104,13 @@ class RayCluster:
                         folder = session.folder_of(cell)
                         reference = _start(remote, places, cell, inputs.of(cell), folder)
                         running[reference] = chosen
-                if not running and (lost or not waiting):
+                if not running and not waiting:
                     break
-                references, _ = ray.wait(list(running), timeout=seconds_to_wait(waiting))
+                seconds = seconds_to_wait(waiting)
+                seconds = _LONGEST_WAIT if seconds is None else min(seconds, _LONGEST_WAIT)
+                references, _ = ray.wait(list(running), timeout=seconds)
+                if not references:
+                    head.refuse_if_gone()
                 for reference in references:
                     ended = running.pop(reference)
                     with turns.pop(ended):
@@ -105,6 +118,7 @@ class RayCluster:
                             returned = ray.get(reference)
                         except ray.exceptions.RayError as error:
                             lost.append(f"{ended.name}: {type(error).__name__}: {error}")
+                            waiting = [one for one in waiting if one.after != ended.name]
                             continue
                         if isinstance(returned, Exception):
                             raise returned
@@ -112,12 +126,14 @@ class RayCluster:
                         result = _keep(returned, cell, session.folder_of(cell))
                     yield result
         finally:
-            for reference in running:
-                ray.cancel(reference, force=True)
             for held in turns.values():
                 held.close()
-            if is_ours:
-                ray.shutdown()
+            # else Ray's own end waits for it, until it ends this process (exit code 1) in a minute
+            if head.is_there():
+                for reference in running:
+                    ray.cancel(reference, force=True)
+                if is_ours:
+                    ray.shutdown()
         if lost:
             raise WorkerError(f"{'; '.join(lost)}. What is finished is kept and is not run again")
 
@@ -130,6 +146,38 @@ def _start(
     start = remote.options(num_cpus=threads, num_gpus=places.gpus(cell))
     needed = _pack(folder.path, _needed(cell, inputs.recipe, folder))
     return start.remote(inputs.recipe, cell, threads, needed)
+
+
+class _Head:
+    """The process that keeps the cluster together."""
+
+    def __init__(self, address: str) -> None:
+        """``address``: host:port."""
+        self.address = address
+        self._seen = time.monotonic()
+
+    def is_there(self) -> bool:
+        """Whether it takes a connection."""
+        host, _, port = self.address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _LONGEST_WAIT).close()
+        except OSError:
+            return False
+        return True
+
+    def refuse_if_gone(self) -> None:
+        """End the comparison where it has been away for too long.
+
+        Raises:
+            WorkerError: then; cells under way are lost.
+        """
+        if self.is_there():
+            self._seen = time.monotonic()
+        elif time.monotonic() - self._seen > _SECONDS_WITHOUT_HEAD:
+            raise WorkerError(
+                f"--engine ray: the head of the cluster, {self.address}, is gone. What is finished "
+                "is kept, and the same command goes on"
+            )
 
 
 class _Places:

@@ -1,7 +1,13 @@
 import io
 import os
+import signal
+import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -113,7 +119,9 @@ def test_what_is_missing_on_a_node_is_said(cluster, write_recipe, tmp_path):
 
 
 @pytest.mark.slow
-def test_cells_that_ray_gives_up_are_named_and_no_other_is_started(cluster, write_recipe, tmp_path):
+def test_cells_that_ray_gives_up_are_named_and_none_starts_from_them(
+    cluster, write_recipe, tmp_path
+):
     class Dying(RayCluster):
         there = eval("lambda *_: __import__('os')._exit(1)", {"__name__": "__main__"})  # by value
 
@@ -122,3 +130,90 @@ def test_cells_that_ray_gives_up_are_named_and_no_other_is_started(cluster, writ
         run(write_recipe(models=models), tmp_path, engine=Dying())
     assert "mine--seed0" not in str(error.value)
     assert not (tmp_path / "tiny" / "records").exists()
+
+
+@pytest.mark.slow
+def test_after_a_cell_is_lost_the_others_run(cluster, write_recipe, tmp_path):
+    class Dying(RayCluster):
+        there = eval(  # by value
+            "lambda recipe, cell, *rest: __import__('os')._exit(1) if cell.model.name == 'bad' "
+            "else __import__('importlib').import_module('hfbench.execution.engines.ray')"
+            "._run_there(recipe, cell, *rest)",
+            {"__name__": "__main__"},
+        )
+
+    models = [{"name": "bad", "control": "majority"}, {"name": "mine", **SMALL}]
+    with pytest.raises(WorkerError, match=r"^bad: WorkerCrashedError"):
+        run(write_recipe(models=models), tmp_path, engine=Dying())
+    assert [one.stem for one in load_records(tmp_path / "tiny")] == ["mine--seed0", "mine--seed1"]
+
+
+def processes(name):
+    """Numbers of those whose command line has this."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if name.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_cell_whose_process_is_killed_is_run_again(cluster, write_recipe, tmp_path, timeless):
+    killed = []
+
+    def kill():
+        while not (found := processes("ray::there")):
+            time.sleep(0.1)
+        time.sleep(1)
+        os.kill(found[0], signal.SIGKILL)
+        killed.append(found[0])
+
+    model = {"name": "mine", **SMALL, "training_arguments": {"num_train_epochs": 30}}
+    path = write_recipe(models=[model, {"name": "floor", "control": "majority"}])
+    thread = threading.Thread(target=kill)
+    thread.start()
+    there = run(path, tmp_path / "there", engine="ray")
+    thread.join()
+    assert killed
+    here = run(path, tmp_path / "here")
+    for one, other in zip(load_records(here.folder), load_records(there.folder), strict=True):
+        assert timeless(one) == timeless(other)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_head_that_is_killed_ends_it_with_a_message_and_it_goes_on(
+    write_recipe, tmp_path, timeless
+):
+    pytest.importorskip("ray")
+    model = {"name": "mine", **SMALL, "training_arguments": {"num_train_epochs": 60}}
+    path = write_recipe(models=[{"name": "floor", "control": "majority"}, model])
+    start = (
+        "import sys; from hfbench.execution.engines import ray; ray._SECONDS_WITHOUT_HEAD = 3.0;"
+        "from hfbench.cli.app import main; main()"
+    )
+    options = ["compare", path, "--results-dir", tmp_path / "there", "--engine", "ray"]
+    command = [sys.executable, "-c", start, *map(str, options)]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    others = processes("gcs_server")
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.glob("there/tiny/records/floor.json")):
+            assert process.poll() is None
+            time.sleep(0.2)
+        (head,) = set(processes("gcs_server")) - set(others)
+        os.kill(head, signal.SIGKILL)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == WorkerError.exit_code
+    assert "is gone. What is finished is kept, and the same command goes on" in said
+    assert "Traceback" not in said
+    floor = tmp_path / "there" / "tiny" / "records" / "floor.json"
+    before = floor.read_bytes()
+    subprocess.run(command, env=environment, check=True)
+    assert floor.read_bytes() == before
+    here = run(path, tmp_path / "here")
+    for one, other in zip(
+        load_records(here.folder), load_records(tmp_path / "there" / "tiny"), strict=True
+    ):
+        assert timeless(one) == timeless(other)

@@ -171,7 +171,6 @@ def change_predictions(results, **columns):
     ("columns", "message"),
     [
         ({"split": lambda _: ["test"] * N}, "0 rows of 'validation', not 40"),
-        ({"id": lambda _: ["validation/0"] * N}, "an example more than once"),
         ({"id": lambda ids: ids[::-1]}, "other examples or labels than those of one--seed1"),
         ({"label": lambda _: [7] * N}, "labels that are not from 0 to 1"),
         ({"label": lambda _: [-1] * N}, "labels that are not from 0 to 1"),
@@ -260,6 +259,7 @@ def test_records_behind_a_link_are_not_read(results):
     [
         ({"label": lambda _: None}, "0 values in column 'label', not 40"),
         ({"label": lambda _: [None] * N}, "Can only use DLPack on arrays with no nulls."),
+        ({"id": lambda _: ["validation/0"] * N}, "an example more than once"),
         (
             {"logits": lambda rows: [[*row, 0.0] for row in rows]},
             "120 values in column 'logits', not 80",
