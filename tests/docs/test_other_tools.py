@@ -33,4 +33,4 @@ def test_the_plan_understands_the_files_as_the_page_says(tmp_path, monkeypatch, 
     said = " ".join(capsys.readouterr().out.split())
     (told,) = re.findall(r"(Predictions of production:.*?\))\n", PAGE, re.DOTALL)
     assert " ".join(told.split()) in said
-    assert "api--seed3" in said
+    assert "api--seed1-3" in said
