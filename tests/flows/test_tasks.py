@@ -134,7 +134,7 @@ def test_the_plan_is_one(write_tasks, tmp_path):
     said = console.file.getvalue()
     assert said.count("Task ") == 2
     assert "5 of 6 cells to run" in said
-    assert "finished as tiny/rows/pretrain--mine" in said
+    assert "runs once, as rows/pretrain--mine" in said
 
 
 @pytest.mark.slow

@@ -319,7 +319,7 @@ def test_a_record_that_is_saved_and_loaded_is_the_same(
     st.lists(
         st.tuples(st.sampled_from(["validation", "test"]), texts, st.integers(0, 2),
                   st.lists(st.floats(width=32, allow_nan=False), min_size=3, max_size=3)),
-        min_size=1, max_size=8,
+        min_size=1, max_size=8, unique_by=lambda row: row[:2],
     )
 )  # fmt: skip
 def test_predictions_that_are_saved_and_loaded_are_the_same(rows):
