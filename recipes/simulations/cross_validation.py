@@ -28,9 +28,9 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.tree import ExtraTreeClassifier
 
 from hfbench.cli.script import exit_on_user_error
+from hfbench.evidence import crossed, markdown
 from hfbench.evidence import folds as evidence
-from hfbench.evidence import judge as judging
-from hfbench.evidence import markdown
+from hfbench.evidence.judge import judge
 from hfbench.system.files import atomic
 
 TABLES = 200
@@ -153,8 +153,8 @@ def simulate(setting: Setting, tables: int, seed: int = SEED) -> dict[str, Any]:
         means.append([runs.mean() for runs in right.values()])
         fixed = [name for name, runs in right.items() if len(runs) == 1]
         for name in FACTORS:
-            with mock.patch.object(judging, "inflation", lambda k, n=name: factor(n, k)):
-                found = judging.judge(right, controls=fixed, folds=setting.folds)
+            with mock.patch.object(crossed, "inflation", lambda k, n=name: factor(n, k)):
+                found = judge(right, controls=fixed, folds=setting.folds)
             for row in found.rows:
                 covered[name] += (row.low <= truth <= row.high) / (2 * tables)
                 width[name] += (row.high - row.low) / (2 * tables)
