@@ -67,16 +67,18 @@ def _of_other_models(
     records: list[Compared | FailedRecord],
 ) -> list[tuple[Compared | FailedRecord, str]]:
     """Runs that are not of the same model as most of their row, and in what they differ."""
-    models: dict[str, list[tuple[Compared | FailedRecord, dict[str, Any]]]] = {}
+    rows: dict[str, list[tuple[Compared | FailedRecord, dict[str, Any], str]]] = {}
     for record in records:
         if record.identity:
-            models.setdefault(record.model, []).append((record, _model_of(record.identity)))
+            model = _model_of(record.identity)
+            rows.setdefault(record.model, []).append((record, model, cell_id(model)))
     found = []
-    for runs in models.values():
-        usual = Counter(cell_id(model) for _, model in runs).most_common(1)[0][0]
-        model_of_most = next(model for _, model in runs if cell_id(model) == usual)
-        for record, model in runs:
-            if lines := differences(model_of_most, model):
+    for runs in rows.values():
+        usual = Counter(known for _, _, known in runs).most_common(1)[0][0]
+        model_of_most = next(model for _, model, known in runs if known == usual)
+        for record, model, known in runs:
+            if known != usual:
+                lines = differences(model_of_most, model)
                 more = f"; and {len(lines) - _MOST_TOLD} more" if len(lines) > _MOST_TOLD else ""
                 told = "; ".join(lines[:_MOST_TOLD])
                 found.append((record, f"another model than in most of its runs ({told}{more})"))
