@@ -35,8 +35,12 @@ def advice(model: ModelRuns, floor: Floor) -> str | None:
     if not isinstance(rate, (int, float)):
         return None
     entry = stuck[0].settings["models"][0]
+    rose = any(_rose(record) for record in stuck)
+    if "learning_rate" in entry.get("tuned", {}):
+        how = "rose back to" if rose else "stayed at"
+        return f"its training loss {how} that of guessing, with the settings that tuning chose"
     is_pretrained = bool(entry.get("model_name_or_path")) and not entry.get("random_init")
-    if any(_rose(record) for record in stuck):
+    if rose:
         usual = "; 2e-05 to 5e-05 is usual for a pretrained model" if is_pretrained else ""
         warm = stuck[0].training.arguments.get("warmup_steps")
         warm_up = "" if warm else " and a warm-up (warmup_steps: 0.1)"

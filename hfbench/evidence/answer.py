@@ -43,7 +43,9 @@ def answer(comparison: ComparedModels, turns: Sequence[Turn] = ()) -> list[str]:
     """
     if not comparison.finished:
         return ["No run of any model finished."]
-    asked = [_about_questions(comparison.questions)] if comparison.questions else []
+    waiting = len(comparison.waiting)
+    is_asked = comparison.questions or waiting
+    asked = [_about_questions(comparison.questions, waiting)] if is_asked else []
     of_best = _about_the_best(comparison)
     if turns:
         most = min(turns, key=lambda turn: turn.adjusted_p)
@@ -99,9 +101,12 @@ def turn_text(metric: Metric, turn: Turn) -> str:
     return f"on {part.slice} {part.value}, {turn.better} is better than {found.second} by {shown}"
 
 
-def _about_questions(questions: Sequence[Pair]) -> str:
+def _about_questions(questions: Sequence[Pair], waiting: int) -> str:
+    """What is shown of them, and how many have no answer for want of results."""
     if len(questions) <= TOLD:
-        return f"{'; '.join(map(verdict, questions))}."
+        many = "1 question waits" if waiting == 1 else f"{waiting} questions wait"
+        told = [*map(verdict, questions), *([f"{many} for results"] if waiting else [])]
+        return f"{'; '.join(told)}."
     kinds = {
         "better": "the first is better",
         "worse": "the second is better",
@@ -113,7 +118,9 @@ def _about_questions(questions: Sequence[Pair]) -> str:
         for kind, text in kinds.items()
         if (number := sum(pair.difference.verdict == kind for pair in questions))
     ]
-    return f"Of the {len(questions)} questions, {enumerate_names(counts)}."
+    if waiting:
+        counts.append(f"{waiting} wait{'s' if waiting == 1 else ''} for results")
+    return f"Of the {len(questions) + waiting} questions, {enumerate_names(counts)}."
 
 
 def _about_the_best(comparison: ComparedModels) -> str:

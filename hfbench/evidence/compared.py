@@ -115,6 +115,12 @@ class ComparedModels(Standing):
     """How settings of the models were chosen; None where they were not."""
 
     @property
+    def waiting(self) -> list[tuple[str, str]]:
+        """The recipe's questions about a model that has no result."""
+        names = [model.name for model in self.finished]
+        return self.asked[-1].waiting(names) if self.asked else []
+
+    @property
     def title_of_others(self) -> str:
         """What the table of the other measures is called."""
         is_single = self.task is None or self.task.problem_type == "single_label_classification"

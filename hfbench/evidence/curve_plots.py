@@ -30,6 +30,9 @@ from hfbench.evidence.words import value_text
 from hfbench.metrics.built_in import LOSSES
 from hfbench.metrics.registry import Metric
 
+_BANDS = 5
+"""Curves whose bands can be told apart; more have none."""
+
 
 def measure_of_curves(comparison: ComparedModels) -> Metric | None:
     """The first that is in the curves of validation: the one of the ranking, if it can be."""
@@ -176,6 +179,7 @@ def tuning_curve(comparison: ComparedModels, tuning: Tuning, width: float) -> Pl
     shown: list[tuple[ModelRuns, Style]] = []
     scale, ends, said = scale_of(metric), [], []
     unit = next((key for key in ("train_seconds", "flops") if key in budget), "trials")
+    has_bands = len(tuning.searches) <= _BANDS
     for model, style in zip(comparison.models, styles(comparison.models), strict=True):
         search = tuning.searches.get(model.name)
         if search is None:
@@ -185,7 +189,10 @@ def tuning_curve(comparison: ComparedModels, tuning: Tuning, width: float) -> Pl
             low, high = search.band
             values = scale * search.curve
             axes.plot(at, values, style.marker, ls=style.dashes, color=style.color, ms=4)
-            axes.fill_between(at, scale * low, scale * high, color=style.color, alpha=0.12, lw=0)
+            if has_bands:
+                axes.fill_between(
+                    at, scale * low, scale * high, color=style.color, alpha=0.12, lw=0
+                )
         shown.append((model, style))
         ends.append(float(scale * search.curve[-1]))
         first, last = (value_text(metric, float(search.curve[i])) for i in (0, -1))
@@ -193,12 +200,11 @@ def tuning_curve(comparison: ComparedModels, tuning: Tuning, width: float) -> Pl
     words = {"trials": "trials", "train_seconds": "s of training", "flops": "FLOPs of training"}
     axes.set_xlabel(words[unit])
     axes.set_title(f"validation {axis_title(metric)}, best so far")
-    what = (
-        "the best of the first trials; bands: 95 % over validation examples"
-        if tuning.tune.sampler == "tpe"
-        else "expected best of so many of the trials; bands: 95 % over validation examples"
-        + (" and trials" if tuning.tune.sampler == "random" else "")
-    )
+    in_order = tuning.tune.sampler == "tpe"
+    what = "the best of the first trials" if in_order else "expected best of so many of the trials"
+    if has_bands:
+        what += "; bands: 95 % over validation examples"
+        what += " and trials" if tuning.tune.sampler == "random" else ""
     models = [model for model, _ in shown]
     explain(figure, what + among(models))
     add_legend(figure, models[:DRAWN])

@@ -57,6 +57,18 @@ class Difference:
         """Whether the first is worse by less than the margin, if at all; None without a margin."""
         return None if self.margin is None else self.family_low > -self.margin
 
+    @property
+    def words(self) -> str:
+        """The verdict in a cell of a table, with what a margin adds to it."""
+        if self.withheld:
+            return ""
+        if self.verdict == "undecided":
+            return "not worse" if self.not_worse else "undecided"
+        least = max(self.family_low, -self.family_high)
+        if self.verdict != "equivalent" and self.margin is not None and least >= self.margin:
+            return f"{self.verdict} by the margin"
+        return self.verdict
+
     def __neg__(self) -> "Difference":
         """The second minus the first."""
         return replace(

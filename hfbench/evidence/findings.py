@@ -1,7 +1,7 @@
 """What a comparison found, in sentences: each number in them is one of the comparison's."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,6 +46,8 @@ class Findings:
     fewer."""
     verdicts: list[str]
     """What is shown of each question that the recipe asks; empty where it asks none."""
+    questions: str
+    """How to read that, and which questions wait for results; empty where nothing is asked."""
     data: str
     """The data in a sentence or two."""
     footnotes: dict[str, str]
@@ -87,6 +89,7 @@ class Findings:
             question=question(comparison),
             answer=answer(comparison, turns),
             verdicts=[verdict(pair) for pair in comparison.questions],
+            questions=_about_questions(comparison),
             data=describe_data(comparison),
             footnotes=footnotes(comparison),
             cautions=[
@@ -134,7 +137,7 @@ def _notes(comparison: ComparedModels) -> list[str]:
         f"learnt from all rows{_seed_sds(metric, finished)}.",
         "group: models that share a letter cannot be distinguished, which does not say that they "
         "are equal (paired differences; Holm's correction, error 5 % for all "
-        f"{len(comparison.pairs)} pairs together).",
+        f"{len(comparison.pairs)} pairs together).{_letters_and_best(comparison)}",
         *_about_majority(metric, floor),
         _estimand(finished),
     ]
@@ -157,6 +160,26 @@ def _notes(comparison: ComparedModels) -> list[str]:
     lines += filter(None, [_single_runs(finished), *_late_questions(comparison.asked)])
     lines += _about_folds(comparison)
     return lines
+
+
+def _letters_and_best(comparison: ComparedModels) -> str:
+    """Which models share a letter with the best and are shown to be none, and why that can be."""
+    best, *others = comparison.finished
+    shared = {*comparison.letters[best.name]}
+    beaten = [
+        model.name
+        for model in others
+        if comparison.best_set
+        and model.name not in comparison.best_set
+        and shared & {*comparison.letters[model.name]}
+    ]
+    if not beaten:
+        return ""
+    verb, is_not = ("shares", "is not") if len(beaten) == 1 else ("share", "are not")
+    return (
+        f" {few_names(beaten)} {verb} a letter with {best.name}, and yet {is_not} among those that "
+        f"may be the best: for that {len(others)} pairs are tested, and less is corrected for."
+    )
 
 
 def _about_folds(comparison: ComparedModels) -> list[str]:
@@ -370,10 +393,31 @@ def _not_recorded(models: list[ModelRuns]) -> list[str]:
     return [f"Not recorded of {enumerate_names(names)}: {why}." for why, names in rows.items()]
 
 
-QUESTIONS_NOTE = (
-    "Intervals are for all questions together (Holm's method, 5 % error), and not corrected for "
-    "the other pairs."
-)
+def _about_questions(comparison: ComparedModels) -> str:
+    """How to read what is shown of them, and which wait; empty where nothing is asked."""
+    lines = []
+    if comparison.questions:
+        answered = "the answered" if comparison.waiting else "all"
+        lines.append(
+            f"Intervals are for {answered} questions together (Holm's method, 5 % error), and not "
+            "corrected for the other pairs."
+        )
+        if margin := comparison.questions[0].difference.margin:
+            gap = gap_text(comparison.metric, margin)
+            lines.append(f"The margin, a difference that matters, is {gap}.")
+    if waiting := comparison.waiting:
+        lines.append(waiting_text(waiting, [model.name for model in comparison.finished]))
+    return " ".join(lines)
+
+
+def waiting_text(waiting: Sequence[tuple[str, str]], finished: Collection[str]) -> str:
+    """How many questions have no answer yet, and whose results they wait for."""
+    lacking = dict.fromkeys(name for pair in waiting for name in pair if name not in finished)
+    many = "1 question waits" if len(waiting) == 1 else f"{len(waiting)} questions wait"
+    return (
+        f"{many} for the results of {few_names(list(lacking))}; with these, the intervals of all "
+        "get wider."
+    )
 
 
 def _curve_note(metric: Metric) -> str:
@@ -429,7 +473,10 @@ def describe_pretraining(record: PretrainingRecord | FailedRecord) -> str:
         return f"{name}: failed ({record.failure.message})"
     found, training = record.metrics["validation"], record.training
     losses = record.training_losses
-    begins = f"training loss from {losses[0]:.2f}, " if losses else ""
+    begins = f"training loss from {losses[0]:.2f} to {losses[-1]:.2f}, " if losses else ""
+    lowest = min(record.curves["validation"], key=lambda point: point["loss"], default=None)
+    if lowest and lowest["loss"] < 0.99 * found["loss"]:
+        begins += f"lowest validation loss {lowest['loss']:.3f} at step {lowest['step']:,.0f}, "
     further = [
         f"{metric.title} {metric.text(found[metric.name])}"
         for metric in metrics_of("language model")

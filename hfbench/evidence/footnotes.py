@@ -28,13 +28,21 @@ def footnotes(comparison: ComparedModels) -> dict[str, str]:
         if model.finished and is_usual and comparison.floors[model.name].below_chance:
             reasons.append(_below_chance(model, comparison.floors[model.name]))
         if model.failed:
-            left_out = "run is" if len(model.failed) == 1 else "runs are"
-            count, runs = len(model.failed), len(model.failed) + len(model.finished)
-            reasons.append(f"the mean is of runs that finish (failures: {rate(count, runs)})")
-            reasons.append(f"{count} {left_out} left out: {'; '.join(failures(model))}")
+            reasons += _about_failed(model)
         if reasons:
             marks[model.name] = f"[{len(marks) + 1}] {model.name}: {'; '.join(reasons)}"
     return marks
+
+
+def _about_failed(model: ModelRuns) -> list[str]:
+    why, count = "; ".join(failures(model)), len(model.failed)
+    if not model.finished:
+        return [f"no run finished: {why}"]
+    left_out = "run is" if count == 1 else "runs are"
+    return [
+        f"the mean is of runs that finish (failures: {rate(count, count + len(model.finished))})",
+        f"{count} {left_out} left out: {why}",
+    ]
 
 
 def collapse(model: ModelRuns) -> str | None:

@@ -129,6 +129,15 @@ class Overall:
     """None with fewer than three such models."""
 
     @property
+    def waiting(self) -> list[tuple[str, str]]:
+        """Questions of every task's recipe about a model without a result on some task."""
+        asked = [task.comparison.asked for task in self.tasks]
+        if not all(asked):
+            return []
+        first, *others = ([*of_task[-1].waiting(self.complete)] for of_task in asked)
+        return [pair for pair in first if all(pair in of_task for of_task in others)]
+
+    @property
     def complete(self) -> list[str]:
         """Models with a result on each task, the best first."""
         return [row.model for row in self.rows if row.rank is not None]

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from hfbench.evidence.findings import waiting_text
 from hfbench.evidence.overall import Overall, PooledPair, TaskResults
 from hfbench.evidence.pooled import FEWEST_TASKS
 from hfbench.evidence.stats import ALPHA
-from hfbench.evidence.words import decimal, enumerate_names, few_names, p_text, points
+from hfbench.evidence.words import decimal, enumerate_names, few_names, in_points, p_text, points
 from hfbench.records.identity import differences
 
+_ARGUMENT = "training_arguments."
 NOT_RUN = "not run"
 FAILED = "failed"
 
@@ -22,6 +24,9 @@ class OverallFindings:
     """Three sentences or fewer."""
     notes: list[str]
     """What the columns mean, what is missing, and what cannot be concluded."""
+    questions: str
+    """How to read the table of what the recipe asks, and which of it waits for results; empty where
+    nothing is asked."""
     pooled: list[str]
     """What the pooled differences mean, and why there are none where that is so."""
     ranks: list[str]
@@ -35,6 +40,7 @@ class OverallFindings:
             question=f"Which model is best over {len(overall.tasks)} tasks, and how sure is that?",
             answer=_answer(overall),
             notes=_notes(overall),
+            questions=_about_questions(overall),
             pooled=_pooled_notes(overall),
             ranks=_rank_notes(overall),
         )
@@ -192,17 +198,42 @@ def _lost(overall: Overall) -> list[str]:
 def _differing(overall: Overall) -> list[str]:
     """In what the models of one name differ from task to task, once for all that do alike."""
     models: dict[tuple[str, ...], list[str]] = {}
+    tuned = []
     for model in overall.complete:
         first, *others = (
             task.models[model].finished[0].settings["models"][0] for task in overall.tasks
         )
         lines = [line for other in others for line in differences(first, other)]
-        if keys := tuple(sorted({line.partition(": ")[0] for line in lines})):
-            models.setdefault(keys, []).append(model)
-    return [
+        keys = {line.partition(": ")[0] for line in lines}
+        chosen = {key.removeprefix("tuned.") for key in keys if key.startswith("tuned.")}
+        if chosen:
+            tuned.append(model)
+        keys = {k for k in keys if k.removeprefix("tuned.").removeprefix(_ARGUMENT) not in chosen}
+        if keys:
+            models.setdefault(tuple(sorted(keys)), []).append(model)
+    lines = [f"Settings were tuned on each task by itself: {few_names(tuned)}."] if tuned else []
+    return lines + [
         f"Not the same on every task: {enumerate_names(keys)} of {few_names(names)}."
         for keys, names in models.items()
     ]
+
+
+def _about_questions(overall: Overall) -> str:
+    lines = []
+    if overall.questions:
+        lines.append(
+            "What the recipe asks; intervals and p are for these questions together (Holm), and "
+            "not for all pairs."
+        )
+        these = overall.questions[0].these
+        if these and these.margin is not None:
+            lines.append(
+                f"A difference of {in_points(these.margin)} matters: by the margin is more than "
+                "that, equivalent less on both sides, and not worse excludes a loss of as much."
+            )
+    if overall.waiting:
+        lines.append(waiting_text(overall.waiting, overall.complete))
+    return " ".join(lines)
 
 
 def _pooled_notes(overall: Overall) -> list[str]:

@@ -12,7 +12,6 @@ from hfbench.evidence.figures import WIDE, WIDTH
 from hfbench.evidence.overall_findings import OverallFindings
 from hfbench.evidence.overall_plots import draw_overall
 from hfbench.evidence.overall_table import (
-    QUESTIONS_NOTE,
     matrix,
     overall_table,
     pairs_table,
@@ -42,8 +41,7 @@ def render_overall(findings: OverallFindings, folder: Path) -> str:
         overall=overall,
         summary=overall_table(overall),
         matrix=matrix(overall, intervals=True),
-        questions=pairs_table(overall.questions) if overall.questions else None,
-        questions_note=QUESTIONS_NOTE,
+        questions=pairs_table(overall.questions, verdicts=True) if overall.questions else None,
         pairs=pairs_table(shown) if overall.pairs else None,
         told=[bool(pair.these and pair.these.differ) for pair in shown],
         left_out=len(overall.pairs) - len(shown),

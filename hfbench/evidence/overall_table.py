@@ -2,6 +2,7 @@
 
 import csv
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,10 +27,7 @@ from hfbench.evidence.words import decimal, p_text
 from hfbench.metrics.registry import Metric
 from hfbench.system.files import atomic
 
-QUESTIONS_NOTE = (
-    "What the recipe asks; intervals and p are for these questions together (Holm), and not for "
-    "all pairs."
-)
+_SHORT = 5  # characters in a line of a heading on the terminal, where a word is not longer
 PAIRS = 30
 """That fit a page; of more, those of the best model."""
 
@@ -64,14 +62,17 @@ def matrix(overall: Overall, *, intervals: bool) -> TextTable:
     return TextTable(header, lines)
 
 
-def pairs_table(pairs: Sequence[PooledPair]) -> TextTable:
-    """A line for each pair."""
-    header = ["pair", "these tasks", "interval", "p", "better on"]
+def pairs_table(pairs: Sequence[PooledPair], *, verdicts: bool = False) -> TextTable:
+    """A line for each pair; ``verdicts``: with what is shown of these tasks in a word or two."""
+    header = ["pair", "these tasks", "interval", "p", *(["verdict"] if verdicts else [])]
     if has_like := any(pair.like_these for pair in pairs):
-        header[4:4] = ["tasks like these", "interval", "p", "tau"]
+        header += ["tasks like these", "interval", "p", "tau"]
+    header.append("better on")
     lines = []
     for pair in pairs:
         line = [f"{pair.first} minus {pair.second}", *_difference_texts(pair.these)]
+        if verdicts:
+            line.append(pair.these.words if pair.these else "")
         if has_like:
             tau = decimal(pair.effects.tau) if pair.effects else ""
             line += [*_difference_texts(pair.like_these), tau]
@@ -113,8 +114,10 @@ def as_markdown(findings: OverallFindings, folder: Path) -> str:
         *_links(overall, folder),
         markdown.bullets(findings.notes),
     ]
+    if findings.questions:
+        lines += ["## Questions", markdown.escape(findings.questions)]
     if overall.questions:
-        lines += ["## Questions", QUESTIONS_NOTE, _markdown(pairs_table(overall.questions))]
+        lines.append(_markdown(pairs_table(overall.questions, verdicts=True)))
     if overall.pairs:
         lines += ["## Differences", _markdown(pairs_table(shown_pairs(overall)))]
         lines += [markdown.bullets(findings.pooled)] if findings.pooled else []
@@ -218,7 +221,9 @@ def print_overall(findings: OverallFindings, console: Console) -> None:
 
 
 def _in_lines(title: str) -> list[str]:
-    return title.split(": ") if ": " in title else title.rsplit(" ", 1)
+    return (
+        title.split(": ") if ": " in title else textwrap.wrap(title, _SHORT, break_long_words=False)
+    )
 
 
 def _blocks(table: TextTable, width: int) -> list[TextTable]:

@@ -19,7 +19,7 @@ from hfbench.evidence.classes import MEASURES, ClassRow
 from hfbench.evidence.compared import ComparedModels, Pair
 from hfbench.evidence.families import FAMILIES
 from hfbench.evidence.figures import ACCENT, DRAWN, FAINT, INK, WIDE, WIDTH, Plot, save_figure
-from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.flips import (
     FlipCounts,
     Flips,
@@ -142,7 +142,6 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         comparison=comparison,
         labels=task.labels if task else [],
         findings=findings,
-        questions_note=QUESTIONS_NOTE,
         measure=comparison.metric.label,
         unit=" in points" if comparison.metric.is_percentage else "",
         main=text_table(rows, MAIN, findings.footnotes),

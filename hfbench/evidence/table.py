@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hfbench.evidence import markdown
 from hfbench.evidence.answer import TOLD
-from hfbench.evidence.findings import QUESTIONS_NOTE, Findings
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.latex import as_latex
 from hfbench.evidence.parts_table import (
     class_table,
@@ -75,8 +75,9 @@ def as_markdown(findings: Findings, names: Sequence[str] = MAIN) -> str:
         _markdown(text_table(rows, names, findings.footnotes)),
         markdown.bullets(findings.all_notes),
     ]
-    if findings.verdicts:
-        lines += ["## What was asked", markdown.bullets(findings.verdicts), QUESTIONS_NOTE]
+    if findings.questions:
+        lines += ["## What was asked", markdown.bullets(findings.verdicts)]
+        lines.append(markdown.escape(findings.questions))
     if comparison.tuning:
         table = tuning_table(comparison, comparison.tuning)
         lines += _section("Tuning", table, findings.tuning)

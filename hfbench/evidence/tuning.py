@@ -43,8 +43,6 @@ class Search:
     metric: Metric
     again: float
     """How often the same settings would be chosen with other validation examples and seeds."""
-    others: list[tuple[Settings, float]]
-    """What else would be, and how often, the most likely first."""
     choice_sd: float
     """How much the measure of the model varies because other settings would be chosen."""
     curve: np.ndarray
@@ -158,15 +156,7 @@ def _search(
     chosen = known.index(best)
     runs = len(best.runs) / len({folder.path for folder, _ in best.runs})
     whole = [number for number, trial in enumerate(known) if not trial.is_pruned]
-    again, shares, choice_sd = sure_of(
-        scores[whole], whole.index(chosen), seed_sd / math.sqrt(runs)
-    )
-    order = [whole[i] for i in np.argsort(-shares, kind="stable")]
-    others = [
-        (known[i].settings, share)
-        for i, share in zip(order[:4], sorted(shares.tolist(), reverse=True), strict=False)
-        if i != chosen and share > 0
-    ]
+    again, choice_sd = sure_of(scores[whole], whole.index(chosen), seed_sd / math.sqrt(runs))
     worst = scores.mean(1).min()
     failed = np.full((len(trials) - len(known), scores.shape[1]), worst)  # they spend the budget
     curve, band = expected_best(
@@ -177,7 +167,7 @@ def _search(
     sign = 1 if metric.higher_is_better else -1
     low, high = band if sign > 0 else band[::-1]
     return Search(
-        model, trials, best, metric, again, others[:3], choice_sd,
+        model, trials, best, metric, again, choice_sd,
         sign * curve, (sign * low, sign * high),
     )  # fmt: skip
 
@@ -206,7 +196,7 @@ def _scores(trial: TrialRuns, metric: Metric) -> np.ndarray:
     return scores if metric.higher_is_better else -scores
 
 
-def sure_of(scores: np.ndarray, chosen: int, seed_sd: float) -> tuple[float, np.ndarray, float]:
+def sure_of(scores: np.ndarray, chosen: int, seed_sd: float) -> tuple[float, float]:
     """How often the choice would be the same on another draw of validation examples and seeds.
 
     The values of all settings that may be true are drawn given the trials (their means, moved
@@ -219,13 +209,12 @@ def sure_of(scores: np.ndarray, chosen: int, seed_sd: float) -> tuple[float, np.
         seed_sd: how much the mean of a trial varies with its seeds.
 
     Returns:
-        That share; that of each trial, shape (trials,); and the standard deviation of the true
-        value of what is chosen, over validation draws.
+        That share, and the standard deviation of the true value of what is chosen, over validation
+        draws.
     """
     trials, examples = scores.shape
-    chosen_again = np.zeros(trials, dtype=np.int64)
     if trials == 1:
-        return 1.0, np.ones(1), 0.0
+        return 1.0, 0.0
     means = scores.mean(1)
     of_differences = (scores - scores.mean(0)).var(1, ddof=1) / examples + seed_sd**2
     noise, spread = of_differences.mean() * trials / (trials - 1), means.var(ddof=1)
@@ -240,13 +229,12 @@ def sure_of(scores: np.ndarray, chosen: int, seed_sd: float) -> tuple[float, np.
 
     truths = means.mean() + true_share * (means - means.mean())
     truths = truths + math.sqrt(true_share) * draw(_TRUTHS)  # (_TRUTHS, trials)
-    variance = 0.0
+    share = variance = 0.0
     for truth in truths:
         again = (truth + draw(_DRAWS)).argmax(1)
-        chosen_again += np.bincount(again, minlength=trials)
+        share += float((again == chosen).mean()) / _TRUTHS
         variance += truth[again].var() / _TRUTHS
-    shares = chosen_again / (_DRAWS * _TRUTHS)
-    return float(shares[chosen]), shares, math.sqrt(variance)
+    return share, math.sqrt(variance)
 
 
 def expected_best(

@@ -56,14 +56,7 @@ def tuning_notes(comparison: ComparedModels, tuning: Tuning) -> list[str]:
             f"Trials that were ended early, behind the median of those before: {told}. They count "
             "in the budget, and none of them could be chosen."
         )
-    for name, search in tuning.searches.items():
-        if search.again < 0.5 and search.others:
-            settings, share = search.others[0]
-            lines.append(
-                f"{name}: with other validation examples and seeds these settings would be chosen "
-                f"in {100 * search.again:.0f} % of cases, {settings_text(settings)} in "
-                f"{100 * share:.0f} %; {_moved(metric, search.choice_sd)}."
-            )
+    lines += _about_chance(metric, tuning)
     for model in comparison.finished:
         found = tuning.searches.get(model.name)
         if found and [found.best.settings] != chosen_settings(model):
@@ -92,11 +85,25 @@ def tuning_notes(comparison: ComparedModels, tuning: Tuning) -> list[str]:
     return lines
 
 
-def _moved(metric: Metric, sd: float) -> str:
-    """What it matters that other settings may be chosen."""
-    if sd < 1e-9:
-        return "its trials differ by no more than chance"
-    return f"that moves its {metric.label} by a standard deviation of {gap_text(metric, sd)}"
+def _about_chance(metric: Metric, tuning: Tuning) -> list[str]:
+    """Of which models other settings would be chosen most of the time, and what that matters."""
+    unsure = {name: s for name, s in tuning.searches.items() if s.again < 0.5}
+    alike = [name for name, search in unsure.items() if search.choice_sd < 1e-9]
+    moved = [
+        f"{name} by {gap_text(metric, search.choice_sd)}"
+        for name, search in unsure.items()
+        if name not in alike
+    ]
+    lines = []
+    if alike:
+        lines.append(f"Trials that differ by no more than chance: {enumerate_names(alike)}.")
+    if moved:
+        lines.append(
+            "With other validation examples and seeds, other settings would be chosen most of the "
+            f"time, which moves the {metric.label} by a standard deviation: "
+            f"{enumerate_names(moved)}."
+        )
+    return lines
 
 
 def _about_budget(tuning: Tuning) -> str:

@@ -468,21 +468,21 @@ class Recipe(Section):
             return self._parts
         if not self.tasks:
             return [self]
-        return [
-            self.model_copy(
-                update={
-                    "name": f"{self.name}/{task.name}",
-                    "task": task.alone,
-                    "tasks": [],
-                    "models": [
-                        _of_task(model, task)
-                        for model in self.models
-                        if not model.tasks or task.name in model.tasks
-                    ],
-                }
-            )
-            for task in self.tasks
-        ]
+        return [self._about(task) for task in self.tasks]
+
+    def _about(self, task: NamedTask) -> "Recipe":
+        """That of one task, with its rows and the questions about them."""
+        models = [m for m in self.models if not m.tasks or task.name in m.tasks]
+        names = {model.name for model in models}
+        return self.model_copy(
+            update={
+                "name": f"{self.name}/{task.name}",
+                "task": task.alone,
+                "tasks": [],
+                "models": [_of_task(model, task) for model in models],
+                "questions": [pair for pair in self.questions if {*pair} <= names],
+            }
+        )
 
     @property
     def by_fold(self) -> "list[Recipe]":

@@ -64,6 +64,11 @@ class Asked(BaseModel):
             pairs += [(name, self.reference) for name in names if name != self.reference]
         return list({frozenset(pair): pair for pair in reversed(pairs)}.values())[::-1]
 
+    def waiting(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """The questions that models with these names cannot answer yet."""
+        names = {*names}
+        return [pair for pair in self.questions if not {*pair} <= names]
+
     def is_like(self, other: "Asked") -> bool:
         """Whether it asks the same, whenever."""
         ours = self.model_dump(exclude={"asked", "finished"})

@@ -13,6 +13,17 @@ def points(*losses):
     }
 
 
+def test_what_tuning_chose_is_not_to_be_tried_otherwise(tmp_path, write_record):
+    entry = {"name": "stuck", "tuned": {"learning_rate": 0.5}}
+    right = [number % 2 == 1 for number in range(60)]  # always y
+    write_record(
+        tmp_path, "stuck", 0, right, curves=points(0.693, 0.692, 0.69), settings={"models": [entry]}
+    )
+    (mark,) = footnotes(load_comparison(tmp_path)).values()
+    assert "stayed at that of guessing, with the settings that tuning chose" in mark
+    assert "try a " not in mark
+
+
 @pytest.mark.parametrize(
     ("losses", "told"),
     [

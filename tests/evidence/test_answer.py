@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hfbench.evidence.comparison import compare_records
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.rows import build_rows
+from hfbench.evidence.table import as_markdown
 from hfbench.records.asked import Asked
 from hfbench.records.schema import Failure
 from hfbench.records.store import load_records
@@ -50,6 +51,57 @@ def test_a_single_best_is_named_with_its_distance_to_the_next(results):
         'Every other model is better than always answering "y".',
     ]
     assert findings.question == "Which of these 4 models classifies d/s best, and how sure is that?"
+
+
+def test_questions_that_wait_for_results_are_counted_and_named(results):
+    pairs = [("good", "fair"), ("later", "good"), ("fair", "never-ran")]
+    findings = findings_of(results, questions=pairs, margin=0.03)
+    told, _, _ = findings.answer
+    assert told == f"{findings.verdicts[0]}; 2 questions wait for results."
+    assert findings.questions == (
+        "Intervals are for the answered questions together (Holm's method, 5 % error), and not "
+        "corrected for the other pairs. The margin, a difference that matters, is 3.0 points. "
+        "2 questions wait for the results of later and never-ran; with these, the intervals of all "
+        "get wider."
+    )
+    page = as_markdown(findings)
+    assert f"- {findings.verdicts[0]}" in page
+    assert findings.questions in page
+    all_wait = findings_of(results, questions=pairs[1:])
+    assert all_wait.answer[0] == "2 questions wait for results."
+    assert "## What was asked" in as_markdown(all_wait)
+    assert findings_of(results, questions=pairs[:1]).questions.startswith("Intervals are for all ")
+    assert not findings_of(results).questions
+
+
+def test_many_questions_are_counted_with_those_that_wait(results):
+    pairs = [("good", "fair"), ("good", "alike"), ("fair", "alike"), ("good", "floor")]
+    told, *_ = findings_of(results, questions=[*pairs, ("later", "good")]).answer
+    assert told.startswith("Of the 5 questions, in 3 the first is better")
+    assert told.endswith(" and 1 waits for results.")
+
+
+def test_a_row_that_shares_a_letter_with_the_best_and_is_beaten_is_explained(
+    tmp_path, write_record
+):
+    """The best against each other one is corrected for less than all pairs are."""
+    shares = {"best": 0.75, "near": 0.62, "c": 0.55, "d": 0.55, "e": 0.55, "f": 0.55}
+    for number, (name, share) in enumerate(shares.items()):
+        for seed, correct in enumerate(draw(number, share, 3, n=400)):
+            write_record(tmp_path, name, seed, correct)
+    findings = findings_of(tmp_path)
+    comparison = findings.comparison
+    shared = {
+        name
+        for name, letters in comparison.letters.items()
+        if {*letters} & {*comparison.letters["best"]} and name not in comparison.best_set
+    }
+    (note,) = [note for note in findings.notes if note.startswith("group: ")]
+    assert shared == {"near"}
+    assert note.endswith(
+        "near shares a letter with best, and yet is not among those that may be the best: for that "
+        "5 pairs are tested, and less is corrected for."
+    )
 
 
 def test_of_models_that_never_finished_nothing_is_said_but_that(results, write_record):

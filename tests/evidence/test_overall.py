@@ -236,6 +236,78 @@ def test_committed_pages_of_several_tasks_come_out_again_byte_for_byte(tmp_path)
     assert {path: path.read_bytes() for path in pages} == before
 
 
+def ask_all(paths, questions, margin):
+    entry = Asked(questions=questions, margin=margin).model_dump(mode="json")
+    for path in paths:
+        (path / "asked.json").write_text(json.dumps([entry]), encoding="utf-8")
+
+
+def test_a_question_has_its_verdict_and_one_that_waits_is_named(folders):
+    paths = folders(3)
+    ask_all(paths, [("good", "poor"), ("fair", "also-fair"), ("later", "good")], 0.1)
+    findings = OverallFindings.of(load_overall(paths, "r"))
+    good, fair = (pair.these for pair in findings.overall.questions)
+    assert good.family_low > 0.1
+    assert max(-fair.family_low, fair.family_high) < 0.1
+    page = as_markdown(findings, paths[0].parent).split("## Questions")[1]
+    asked, rest = page.split("## Differences")
+    assert "| pair | these tasks | interval | p | verdict | better on |" in asked
+    assert re.search(r"^\| good minus poor \|.*\| better by the margin \|", asked, re.M)
+    assert re.search(r"^\| fair minus also-fair \|.*\| equivalent \|", asked, re.M)
+    assert "verdict" not in rest
+    assert "A difference of 10.0 points matters" in findings.questions
+    assert "1 question waits for the results of later; with" in findings.questions
+    assert findings.questions in render_overall(findings, paths[0].parent)
+
+
+def test_where_all_questions_wait_the_page_says_so(folders):
+    paths = folders(2)
+    ask_all(paths, [("later", "good")], None)
+    findings = OverallFindings.of(load_overall(paths, "r"))
+    assert findings.questions.startswith("1 question waits for the results of later")
+    asked = as_markdown(findings, paths[0].parent).split("## Questions")[1].split("##")[0]
+    assert asked.strip() == findings.questions
+    assert 'id="questions"' in render_overall(findings, paths[0].parent)
+
+
+def test_settings_that_tuning_chose_on_each_task_are_not_listed_as_differences(
+    write_record, tmp_path
+):
+    paths = [tmp_path / name for name in ("one", "two")]
+    for number, path in enumerate(paths):
+        rate = 0.1 + number
+        entries = {
+            "tuned": {
+                "tuned": {"learning_rate": rate, "config.dropout": rate},
+                "training_arguments": {"learning_rate": rate},
+                "config": {"dropout": rate},
+            },
+            "other": {"training_arguments": {"max_steps": number}},
+        }
+        for model, entry in entries.items():
+            write_record(
+                path, model, 0, [True] * 20, evaluated=f"{number:064}",
+                settings={"models": [{"name": model, **entry}]},
+            )  # fmt: skip
+    notes = OverallFindings.of(load_overall(paths, "r")).notes
+    assert "Settings were tuned on each task by itself: tuned." in notes
+    assert "Not the same on every task: training_arguments.max_steps of other." in notes
+    assert len([note for note in notes if note.startswith("Not the same")]) == 1
+
+
+def test_a_name_of_19_characters_stands_in_one_line_of_80(write_record, tmp_path):
+    name = "gpt-mini-coins-2000"
+    paths = [
+        write_task(write_record, tmp_path / f"task{n}", n, {name: 0.4, "other": 0.8})
+        for n in range(2)
+    ]
+    console = Console(file=io.StringIO(), width=80)
+    print_overall(OverallFindings.of(load_overall(paths, "r")), console)
+    lines = console.file.getvalue().splitlines()
+    assert [line.startswith(f"{name} ") for line in lines].count(True) == 2
+    assert max(map(len, lines)) <= 80
+
+
 def test_what_every_task_asks_is_a_family_of_its_own(folders):
     paths = folders(3)
     asked = [("good", "fair"), ("poor", "also-fair")]

@@ -291,6 +291,21 @@ def test_bits_per_byte_of_a_uniform_model_are_those_of_its_tokens(write_recipe, 
     assert outcome.ran[0].metrics != outcome.ran[1].metrics
 
 
+def test_a_pretraining_s_line_says_where_its_validation_loss_was_lowest(write_recipe, tmp_path):
+    """What it has learnt by heart since then shows in the loss of training alone."""
+    arguments = {"max_steps": 2, "logging_strategy": "steps", "logging_steps": 1}
+    pretrain = {**PRETRAIN, "training_arguments": arguments}
+    models = [{"name": "mine", "preset": "gpt-nano", "pretrain": pretrain}]
+    outcome, _ = run(write_recipe(models=models), tmp_path, only_pretraining=True)
+    (record,) = outcome.ran
+    first, last = (f"{record.training_losses[end]:.2f}" for end in (0, -1))
+    assert f"training loss from {first} to {last}, validation loss" in describe_pretraining(record)
+    best = record.metrics["validation"]["loss"] - 0.2
+    points = [{"step": 1.0, "epoch": 0.5, "loss": best}]
+    risen = record.model_copy(update={"curves": {**record.curves, "validation": points}})
+    assert f"lowest validation loss {best:.3f} at step 1, validation" in describe_pretraining(risen)
+
+
 def test_a_failed_cell_is_recorded_and_the_rest_goes_on(write_recipe, tmp_path):
     hot = {
         "name": "hot",

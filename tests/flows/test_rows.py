@@ -84,7 +84,7 @@ def test_models_that_cannot_run_are_named_at_once_and_the_others_run(
     assert "2 cells ran, 0 were finished before, 4 FAILED" in ran
     table = (results / "tiny" / "README.md").read_text()
     assert "| odd [1] |" in table or "| odd [2] |" in table
-    assert "2 runs are left out: seeds 0 and 1 failed (UserError: models.odd.config" in table
+    assert "no run finished: seeds 0 and 1 failed (UserError: models.odd.config" in table
     records = load_records(results / "tiny")
     assert {r.model for r in records if r.status == "finished"} == {"good"}
 

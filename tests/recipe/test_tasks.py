@@ -38,6 +38,15 @@ def test_each_task_is_the_recipe_of_that_task_alone(write_tasks, write_recipe):
     assert {cell.task for cell in theirs} == {None}
 
 
+def test_a_task_is_asked_of_the_rows_that_it_has(write_tasks):
+    """Else a question about a row of another task would wait for results for ever."""
+    floors = [{"name": name, "control": "majority"} for name in ("floor", "here", "there")]
+    floors[1]["tasks"], floors[2]["tasks"] = ["first"], ["other.one"]
+    asked = [["here", "floor"], ["there", "floor"]]
+    recipe = load_recipe(write_tasks(TWO, models=floors, questions=asked))
+    assert [part.questions for part in recipe.by_task] == [asked[:1], asked[1:]]
+
+
 def test_a_task_may_say_how_it_is_trained(write_tasks):
     cells = plan_comparison(load_recipe(write_tasks(TWO)))
     epochs = {
