@@ -132,6 +132,7 @@ def learning_curve(comparison: ComparedModels, width: float) -> Plot:
     scale, sizes = scale_of(metric), list(comparison.curve)
     shown: list[tuple[ModelRuns, Style]] = []
     ends, said = [], []
+    has_bands = len(comparison.models) <= _BANDS
     for model, style in zip(comparison.models, styles(comparison.models), strict=True):
         found = [
             (size, runs)
@@ -146,7 +147,8 @@ def learning_curve(comparison: ComparedModels, width: float) -> Plot:
         if len(shown) < DRAWN:
             bounds = scale * np.array([runs.interval for _, runs in found]).T
             axes.plot(at, mean, style.marker, ls=style.dashes, color=style.color, ms=5, lw=1.6)
-            axes.fill_between(at, *bounds, color=style.color, alpha=0.12, lw=0)
+            if has_bands:
+                axes.fill_between(at, *bounds, color=style.color, alpha=0.12, lw=0)
         shown.append((model, style))
         ends.append(mean[-1])
         ends_of = [value_text(metric, value / scale) for value in (mean[0], mean[-1])]
@@ -157,7 +159,8 @@ def learning_curve(comparison: ComparedModels, width: float) -> Plot:
     axes.set_xlabel("training examples (log scale)")
     axes.set_title(axis_title(metric))
     models = [model for model, _ in shown]
-    explain(figure, f"bands: 95 % intervals over examples and seeds{among(models)}")
+    what = "bands: 95 % intervals over examples and seeds" if has_bands else "mean over seeds"
+    explain(figure, what + among(models))
     add_legend(figure, models[:DRAWN])
     label_ends(figure, axes, ends[:DRAWN], shown[:DRAWN])
     alt = (

@@ -105,7 +105,7 @@ class Findings:
             parts=parts,
             slice_notes=_slice_notes(comparison.metric, parts, turns),
             tuning=tuning_notes(comparison, comparison.tuning) if comparison.tuning else [],
-            curve=[*_curve_findings(comparison), _curve_note(comparison.metric)]
+            curve=[*_curve_findings(comparison), _curve_note(comparison)]
             if comparison.curve
             else [],
             pretraining=[describe_pretraining(record) for record in comparison.pretraining],
@@ -141,6 +141,12 @@ def _notes(comparison: ComparedModels) -> list[str]:
         *_about_majority(metric, floor),
         _estimand(finished),
     ]
+    if len(comparison.curve) > 1:
+        *fewer, most = (f"{size:,}" for size in comparison.curve)
+        lines.append(
+            f"Models and questions are of {most} training examples; of {enumerate_names(fewer)} "
+            "see the learning curve."
+        )
     lines += filter(None, [trained_on(finished), _stopped_early(finished)])
     once = [model for model in finished if model.seeds == [None]]
     ran = [m for m in once if not isinstance(m.finished[0], PredictionsRecord)]
@@ -420,11 +426,13 @@ def waiting_text(waiting: Sequence[tuple[str, str]], finished: Collection[str]) 
     )
 
 
-def _curve_note(metric: Metric) -> str:
+def _curve_note(comparison: ComparedModels) -> str:
+    metric = comparison.metric
     title = f"{metric.title[:1].upper()}{metric.title[1:]}"
     return (
         f"{title}, 95 % interval and group by number of training examples: nested subsets, "
-        "stratified by label, others for each seed; groups hold within a row."
+        "stratified by label, others for each seed; groups hold within a column."
+        + (" Intervals of questions are for all those of a column." if comparison.questions else "")
     )
 
 

@@ -151,14 +151,37 @@ def _notes(overall: Overall) -> list[str]:
         "models that are nearly equal it is too short. Best in: tasks on which no model has a "
         "better value, and in brackets those on which it may be the best (95 % confidence set)."
     )
-    return [*notes, *_missing(overall), *_lost(overall), *_differing(overall)]
+    return [
+        *notes, *_same_pretrainings(overall), *_missing(overall), *_lost(overall),
+        *_differing(overall),
+    ]  # fmt: skip
 
 
 def _describe(task: TaskResults) -> str:
     data = task.comparison.task
     assert data is not None  # it has a result
     examples = data.splits[data.evaluation_split].examples
-    return f"{task.name}: {task.metric.title}, {examples:,} {data.evaluation_split} examples"
+    told = f"{task.name}: {task.metric.title}, {examples:,} {data.evaluation_split} examples"
+    if len(task.comparison.curve) > 1:
+        told += (
+            f", the most training examples of its learning curve ({max(task.comparison.curve):,})"
+        )
+    return told
+
+
+def _same_pretrainings(overall: Overall) -> list[str]:
+    """That tasks are not independent where rows start from the same draws of pretrainings."""
+    names = []
+    for model in overall.complete:
+        seeds = [{*(task.models[model].pretrainings or [])} for task in overall.tasks]
+        if len(set.union(*seeds)) > 1 and sum(map(len, seeds)) > len(set.union(*seeds)):
+            names.append(model)
+    if not names:
+        return []
+    return [
+        f"The same pretrainings on several tasks count as others on each ({few_names(names)}): if "
+        "one that is good for a task is good for another, intervals over the tasks are too narrow."
+    ]
 
 
 def _missing(overall: Overall) -> list[str]:

@@ -30,7 +30,7 @@ from hfbench.evidence.flips import (
     right_label,
 )
 from hfbench.evidence.model_runs import ModelRuns
-from hfbench.evidence.parts_table import curve_table, slice_table
+from hfbench.evidence.parts_table import curve_questions, curve_table, slice_table
 from hfbench.evidence.plots import PAIRS, draw_plots
 from hfbench.evidence.rows import COST, MAIN, USE, build_rows, text_table
 from hfbench.evidence.stats import VarianceSplit
@@ -149,6 +149,7 @@ def render_report(findings: Findings, texts: Mapping[str, str] | None = None) ->
         use=text_table(rows, USE, {}),
         confidence=text_table(rows, [metric.name for metric in comparison.columns], {}),
         curve=curve_table(comparison) if comparison.curve else None,
+        curve_questions=curve_questions(comparison) if comparison.curve else None,
         tuning=tuning_table(comparison, comparison.tuning) if comparison.tuning else None,
         plots=both_widths(draw_plots(comparison, WIDE), draw_plots(comparison, WIDTH)),
         pairs=_pairs(comparison),

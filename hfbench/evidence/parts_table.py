@@ -7,13 +7,13 @@ from typing import Any
 
 from hfbench.evidence.classes import FEW, MEASURES
 from hfbench.evidence.compared import ComparedModels, Standing
-from hfbench.evidence.difference import Interval
+from hfbench.evidence.difference import Difference, Interval
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.rows import with_interval
 from hfbench.evidence.text_table import TextTable
-from hfbench.evidence.words import ends_text, value_text
-from hfbench.metrics.registry import METRICS
+from hfbench.evidence.words import ends_text, signed_gap, value_text
+from hfbench.metrics.registry import METRICS, Metric
 
 
 def shows_classes(findings: Findings) -> bool:
@@ -117,14 +117,40 @@ def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def curve_table(comparison: ComparedModels) -> TextTable:
-    """The texts of a learning curve: a line for each size, a column for each model."""
-    names = [model.name for model in comparison.models]
-    lines = []
-    for size, standing in comparison.curve.items():
+    """The texts of a learning curve: a line for each model, a column for each size."""
+    columns = []
+    for standing in comparison.curve.values():
         found = {model.name: model for model in standing.finished}
-        texts = [_curve_text(found[name], standing) if name in found else "" for name in names]
-        lines.append([f"{size:,}", *texts])
-    return TextTable(["training examples", *names], lines)
+        columns.append(
+            [
+                _curve_text(found[model.name], standing) if model.name in found else ""
+                for model in comparison.models
+            ]
+        )
+    names = [model.name for model in comparison.models]
+    lines = [list(line) for line in zip(names, *columns, strict=True)]
+    return TextTable(["model", *map("{:,} examples".format, comparison.curve)], lines)
+
+
+def curve_questions(comparison: ComparedModels) -> TextTable | None:
+    """What is shown of each question at each size; None where nothing is asked."""
+    if not comparison.questions:
+        return None
+    lines = []
+    for asked in comparison.questions:
+        names = (asked.first.name, asked.second.name)
+        line = [" minus ".join(names)]
+        for standing in comparison.curve.values():
+            found = [p for p in standing.questions if (p.first.name, p.second.name) == names]
+            line += [_question_text(comparison.metric, p.difference) for p in found] or [""]
+        lines.append(line)
+    return TextTable(["question", *map("{:,} examples".format, comparison.curve)], lines)
+
+
+def _question_text(metric: Metric, found: Difference) -> str:
+    low, high = (signed_gap(metric, end) for end in (found.family_low, found.family_high))
+    interval = "not known" if found.withheld else f"{low} to {high}"
+    return f"{signed_gap(metric, found.mean)} ({interval}) {found.words}".rstrip()
 
 
 def _curve_text(model: ModelRuns, standing: Standing) -> str:

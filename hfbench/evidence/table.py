@@ -16,6 +16,7 @@ from hfbench.evidence.parts_table import (
     class_table,
     classes_csv,
     csv_text,
+    curve_questions,
     curve_table,
     shows_classes,
     slice_names,
@@ -94,7 +95,9 @@ def as_markdown(findings: Findings, names: Sequence[str] = MAIN) -> str:
         lines += [_markdown(slice_table(findings, name)) for name in slice_names(findings)]
         lines.append(markdown.bullets(findings.slice_notes))
     if comparison.curve:
-        lines += _section("Learning curve", curve_table(comparison), findings.curve)
+        lines += ["## Learning curve", _markdown(curve_table(comparison))]
+        lines += [_markdown(asked)] if (asked := curve_questions(comparison)) else []
+        lines.append(markdown.bullets(findings.curve))
     if findings.pretraining:
         lines += ["## Pretraining", markdown.bullets(findings.pretraining)]
     return "\n\n".join(lines) + "\n"

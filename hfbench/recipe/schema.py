@@ -506,11 +506,14 @@ class Recipe(Section):
         return recipe
 
     def only(self, models: Collection[str], seeds: list[int]) -> "Recipe":
-        """The recipe with the models of these names, and with these seeds, alone."""
+        """The recipe with the models of these names, and with these seeds, alone.
+
+        What is asked of the others stays asked.
+        """
         own = [model for model in self.models if model.name in models]
         recipe = self.model_copy(update={"models": own, "seeds": seeds})
-        if self._parts is not None:
-            recipe._parts = [part.only(models, seeds) for part in self._parts]
+        if self.has_parts:
+            recipe._parts = [part.only(models, seeds) for part in self.by_task]
         return recipe
 
     @property

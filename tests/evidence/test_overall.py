@@ -295,12 +295,45 @@ def test_settings_that_tuning_chose_on_each_task_are_not_listed_as_differences(
     assert len([note for note in notes if note.startswith("Not the same")]) == 1
 
 
+def test_the_same_pretrainings_on_several_tasks_are_no_new_ones(write_record, tmp_path):
+    paths = [tmp_path / name for name in ("one", "two")]
+    for number, path in enumerate(paths):
+        for seed in range(4):
+            for model, starts in {"pretrained": [seed % 2], "one-start": [0], "new": None}.items():
+                entry = {"name": model, **({"pretrain": {"seeds": starts}} if starts else {})}
+                right = np.random.default_rng([number, seed, len(model)]).random(60) < 0.7
+                write_record(
+                    path, model, seed, right, evaluated=f"{number:064}",
+                    settings={"models": [entry]},
+                )  # fmt: skip
+    notes = OverallFindings.of(load_overall(paths, "r")).notes
+    (note,) = [note for note in notes if note.startswith("The same pretrainings")]
+    assert "count as others on each (pretrained)" in note
+
+
+def test_where_models_learn_from_several_sizes_the_most_counts_and_it_is_said(
+    write_record, tmp_path
+):
+    paths = [tmp_path / name for name in ("one", "two")]
+    for number, path in enumerate(paths):
+        for size in (10, 40) if number else (10,):
+            train = {"examples": size, "content_hash": f"{size:064}"}
+            for model in ("a", "b"):
+                write_record(
+                    path, model, 0, [True] * 20, evaluated=f"{number:064}",
+                    train_size=size, train=train,
+                )  # fmt: skip
+    notes = OverallFindings.of(load_overall(paths, "r")).notes
+    most = ", the most training examples of its learning curve (40)."
+    assert notes[0].endswith(f"two: accuracy %, 20 validation examples{most}")
+    assert "one: accuracy %, 20 validation examples; two" in notes[0]
+
+
 def test_a_name_of_19_characters_stands_in_one_line_of_80(write_record, tmp_path):
+    """Also among so many models that ranks and their intervals have two digits."""
     name = "gpt-mini-coins-2000"
-    paths = [
-        write_task(write_record, tmp_path / f"task{n}", n, {name: 0.4, "other": 0.8})
-        for n in range(2)
-    ]
+    shares = {name: 0.2, **{f"m{number}": 0.4 + 0.04 * number for number in range(12)}}
+    paths = [write_task(write_record, tmp_path / f"task{n}", n, shares) for n in range(2)]
     console = Console(file=io.StringIO(), width=80)
     print_overall(OverallFindings.of(load_overall(paths, "r")), console)
     lines = console.file.getvalue().splitlines()

@@ -1,5 +1,7 @@
 import csv
 import io
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +18,7 @@ from hfbench.evidence.latex import as_latex
 from hfbench.evidence.page import render_report
 from hfbench.evidence.rows import USE, build_rows, check_columns, columns
 from hfbench.evidence.table import as_csv, as_markdown, print_table, write_table
+from hfbench.records.asked import Asked
 from hfbench.records.schema import Failure, Overlap
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -277,23 +280,49 @@ def test_the_selection_rule_is_stated(results, write_record):
     assert "with the weights that had the lowest validation loss." in text
 
 
-def test_learning_curve_is_a_table_of_sizes(tmp_path, write_record):
+def write_curve(write_record, folder):
     rng = np.random.default_rng(0)
     for size, accuracy in ((10, 0.6), (40, 0.95)):
         for seed in range(3):
             train = {"examples": size, "content_hash": f"{seed}{size}" + "0" * 60}
             right = rng.random(80) < accuracy
-            write_record(tmp_path, "mine", seed, right, train_size=size, train=train)
-            write_record(tmp_path, "floor", seed, np.arange(80) % 2 == 1, train_size=size,
+            write_record(folder, "mine", seed, right, train_size=size, train=train)
+            write_record(folder, "floor", seed, np.arange(80) % 2 == 1, train_size=size,
                          train=train, control=True)  # fmt: skip
+
+
+def test_what_is_asked_is_told_at_every_size(tmp_path, write_record):
+    write_curve(write_record, tmp_path)
+    entry = Asked(questions=[("mine", "floor")], margin=0.02).model_dump(mode="json")
+    (tmp_path / "asked.json").write_text(json.dumps([entry]), encoding="utf-8")
+    findings = load_findings(tmp_path)
+    section = as_markdown(findings).split("## Learning curve")[1]
+    (row,) = re.findall(r"^\| mine minus floor \| (.*) \|$", section, re.M)
+    told = []
+    for standing in findings.comparison.curve.values():
+        found = standing.questions[0].difference
+        ends = f"{100 * found.family_low:+.1f} to {100 * found.family_high:+.1f}"
+        told.append(f"{100 * found.mean:+.1f} ({ends}) {found.words}")
+    assert row.split(" | ") == told
+    assert "by the margin" in told[1]
+    assert "by the margin" not in told[0]
+    report = render_report(findings)
+    assert "The first minus the second in points, by number of training examples" in report
+    assert told[1] in report
+
+
+def test_learning_curve_is_a_table_of_sizes(tmp_path, write_record):
+    write_curve(write_record, tmp_path)
     comparison = load_comparison(tmp_path)
     assert list(comparison.curve) == [10, 40]
     largest = comparison.curve[40].models[0]
     assert comparison.models[0].value == largest.value
     text = as_markdown(Findings.of(comparison))
     low, high = largest.interval
-    line = f"| 40 | {100 * largest.value:.1f} ({100 * low:.1f}-{100 * high:.1f}) a | 50.0 ("
-    assert line in text
+    (line,) = re.findall(r"^\| mine \| .*", text.split("## Learning curve")[1], re.M)
+    assert line.endswith(f"| {100 * largest.value:.1f} ({100 * low:.1f}-{100 * high:.1f}) a |")
+    assert "| model | 10 examples | 40 examples |" in text
+    assert "Models and questions are of 40 training examples; of 10 see the learning curve." in text
     assert comparison.differences == {}  # subsets differ between seeds, not between models
 
 

@@ -45,6 +45,9 @@ def test_a_task_is_asked_of_the_rows_that_it_has(write_tasks):
     asked = [["here", "floor"], ["there", "floor"]]
     recipe = load_recipe(write_tasks(TWO, models=floors, questions=asked))
     assert [part.questions for part in recipe.by_task] == [asked[:1], asked[1:]]
+    some = recipe.only(["floor"], recipe.seeds)  # of a run in parts: the others are asked later
+    assert [[model.name for model in part.models] for part in some.by_task] == [["floor"]] * 2
+    assert [part.questions for part in some.by_task] == [asked[:1], asked[1:]]
 
 
 def test_a_task_may_say_how_it_is_trained(write_tasks):
