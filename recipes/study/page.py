@@ -3,7 +3,7 @@
     python recipes/study/page.py results/study
 
 renders page.md.jinja, beside this script, to README.md in the folder that holds the results of
-study.yaml, as_it_was.yaml and sizes.yaml. In the template, `study` is a `Study`.
+study.yaml, as_it_was.yaml, sizes.yaml and why.yaml. In the template, `study` is a `Study`.
 """
 
 import argparse
@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from cells import ends, in_cell, least_and_most
 from jinja2 import Environment, StrictUndefined
+from why_findings import Why
 
 from hfbench import load_comparison, load_records
 from hfbench.cli.script import exit_on_user_error
@@ -21,7 +23,6 @@ from hfbench.evidence import markdown
 from hfbench.evidence.answer import verdict
 from hfbench.evidence.compared import Pair
 from hfbench.evidence.comparison import Comparison
-from hfbench.evidence.difference import Difference
 from hfbench.evidence.families import families_of, family_of
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.model_runs import ModelRuns
@@ -41,6 +42,8 @@ from hfbench.records.schema import PretrainingRecord, TrainedRecord
 from hfbench.records.store import ResultsFolder
 from hfbench.system.files import atomic
 
+FOLDERS = ("study", "study_as_it_was", "study_as_it_was_240", "study_sizes", "study_why")
+FILES = ("study_why/norms.json", *(f"generations/{n}/generation.csv" for n in ("pets", "coins")))
 TEMPLATE = Path(__file__).with_name("page.md.jinja")
 
 
@@ -50,6 +53,35 @@ class Study:
     def __init__(self, results: Path) -> None:
         """Read nothing yet; ``results`` holds a folder for each recipe."""
         self.results = results
+
+    def require_all(self) -> None:
+        """Refuse results that lack something of which the page tells.
+
+        Raises:
+            UserError: naming all that has not run.
+        """
+        lacking = [name for name in FILES if not (self.results / name).is_file()]
+        rows: dict[str, list[str]] = {}  # which have no result -> where
+        for name in FOLDERS:
+            if not (self.results / name).is_dir():
+                lacking.append(name)
+                continue
+            for folder in find_folders(self.results / name):
+                comparison = load_comparison(folder.path)
+                ran = [model.name for model in comparison.finished]
+                waiting = [name for pair in comparison.waiting for name in pair if name not in ran]
+                if waiting:
+                    place = str(folder.path.relative_to(self.results))
+                    rows.setdefault(", ".join(dict.fromkeys(waiting)), []).append(place)
+        lacking += [f"{enumerate_names(places)}: {names}" for names, places in rows.items()]
+        if lacking:
+            told = "".join(f"\n  {line}" for line in lacking)
+            raise UserError(f"{self.results}: the page tells of what has not run yet:{told}")
+
+    @cached_property
+    def why(self) -> Why:
+        """The results of why.yaml."""
+        return Why(self.results / "study_why")
 
     @cached_property
     def overall(self) -> Overall:
@@ -125,7 +157,7 @@ class Study:
             names = pair.first.name, pair.second.name
             found = [self._pair(*names, task).difference for task in self.of_tasks]
             found += [over_all[names]] if over_all.get(names) else []
-            lines.append([" minus ".join(names), *map(_in_cell, found), _level(pair)])
+            lines.append([" minus ".join(names), *map(in_cell, found), _level(pair)])
         header = ["question", *self.of_tasks, f"over the {len(self.of_tasks)}", "level"]
         return markdown.table(header, lines)
 
@@ -169,7 +201,7 @@ class Study:
             pair = self._pair(first, second, "sst2")
             found = pair.difference
             by_examples, by_runs = _needed(pair, self.examples)
-            shown = f"{decimal(found.mean, '+.1f')} ({_ends(found.low, found.high)})"
+            shown = f"{decimal(found.mean, '+.1f')} ({ends(found.low, found.high)})"
             lines.append([f"{first} minus {second}", shown, _range(by_examples), _range(by_runs)])
         header = ["difference", "points", "sentences, one run of each", "runs of each"]
         return markdown.table(header, lines)
@@ -200,12 +232,12 @@ class Study:
     def validation_loss(self, model: str) -> str:
         """Of its pretrainings at their ends, nats a token."""
         found = [record.metrics["validation"]["loss"] for record in self._pretrained(model)]
-        return _least_and_most(found)
+        return least_and_most(found)
 
     def training_loss(self, model: str, first: bool = False) -> str:
         """Of its pretrainings, as last logged or as first."""
         found = [r.curves["train"][0 if first else -1]["loss"] for r in self._pretrained(model)]
-        return _least_and_most(found)
+        return least_and_most(found)
 
     def next_tokens(self, corpus: str, prompt: str, temperature: float = 1.0) -> str:
         """What `generations` expect after a prompt: ``can 0.516, hold 0.331``.
@@ -281,18 +313,6 @@ def _needed(
     )
 
 
-def _in_cell(found: Difference) -> str:
-    """``-6.0 (-9.4 to -2.5) worse by the margin``."""
-    shown = f"{decimal(found.mean, '+.1f')} ({_ends(found.family_low, found.family_high)})"
-    word, margin = found.verdict, found.margin
-    assert margin is not None  # study.yaml has one
-    if word == "undecided" and found.not_worse:
-        return f"{shown} not worse"
-    if word in ("better", "worse") and max(found.family_low, -found.family_high) >= margin:
-        return f"{shown} {word} by the margin"
-    return f"{shown} {word}"
-
-
 def _level(pair: Pair) -> str:
     """Over what it generalises beside new examples: ``new seeds, new pretrainings``."""
     levels = ["new seeds"]
@@ -306,10 +326,6 @@ def _level(pair: Pair) -> str:
     return ", ".join(dict.fromkeys(levels))
 
 
-def _ends(low: float, high: float) -> str:
-    return f"{decimal(low)} to {decimal(high)}"
-
-
 def _range(numbers: tuple[int | None, int | None]) -> str:
     fewest, most = numbers
     if fewest is None:
@@ -317,15 +333,12 @@ def _range(numbers: tuple[int | None, int | None]) -> str:
     return f"{fewest:,} to {most:,}" if most is not None else f"{fewest:,} or more, or none"
 
 
-def _least_and_most(values: Sequence[float]) -> str:
-    ends = f"{min(values):.2f}", f"{max(values):.2f}"
-    return ends[0] if ends[0] == ends[1] else "-".join(ends)
-
-
 def render(template: str, results: Path) -> str:
     """The page as Markdown; a name that the template does not know is an error."""
     environment = Environment(undefined=StrictUndefined)
-    return markdown.fill(environment.from_string(template).render(study=Study(results)))
+    study = Study(results)
+    study.require_all()
+    return markdown.fill(environment.from_string(template).render(study=study))
 
 
 def main() -> None:

@@ -1,11 +1,13 @@
 """Take a pretrained custom GPT apart, to see which of its parts helps or harms a classifier.
 
-    python recipes/study/why.py LANGUAGE_MODEL FOLDER
+    python recipes/study/why.py LANGUAGE_MODEL FOLDER NORMS
 
 writes into FOLDER a checkpoint for each name of `MIXES`, with its tokenizer: some parts are those
-of LANGUAGE_MODEL, the others are drawn anew as for a model from scratch.
+of LANGUAGE_MODEL, the others are drawn anew as for a model from scratch. NORMS is a file for the
+size that the word embeddings of each start with, as JSON; page.py reads it.
 """
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from transformers import AutoTokenizer, set_seed
 from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
 from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM
+from hfbench.system.files import atomic
 
 WORDS = frozenset({"wte"})
 PATTERN = frozenset({"query", "key"})
@@ -130,8 +133,11 @@ def build(pretrained: CustomGPTForCausalLM, mix: Mix) -> CustomGPTForCausalLM:
     return mixed
 
 
-def write_mixes(language_model: Path, folder: Path) -> None:
-    """Write a checkpoint for each of `MIXES`.
+def write_mixes(language_model: Path, folder: Path, norms: Path) -> None:
+    """Write a checkpoint for each of `MIXES`, and into ``norms`` the mean norm of its words.
+
+    The words are those that the pretraining has made long, the same in each mix: the others stay
+    as they were drawn, and most of them occur in no text.
 
     Raises:
         UserError: if there is no pretrained custom GPT in ``language_model``.
@@ -142,13 +148,24 @@ def write_mixes(language_model: Path, folder: Path) -> None:
         raise UserError(f"{language_model} holds no language model of a custom GPT")
     pretrained = CustomGPTForCausalLM.from_pretrained(language_model)
     tokenizer = AutoTokenizer.from_pretrained(language_model)
-    for name, mix in MIXES.items():
-        build(pretrained, mix).save_pretrained(folder / name)
+    mixes = {name: build(pretrained, mix) for name, mix in MIXES.items()}
+    words = {name: mixed.transformer.wte.weight.detach() for name, mixed in mixes.items()}
+    trained = trained_rows(words["all"], words["none"])
+    found = {name: weight[trained].norm(dim=1).mean().item() for name, weight in words.items()}
+    for name, mixed in mixes.items():
+        mixed.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
+    with atomic(norms) as temporary:
+        text = json.dumps(
+            {"words": len(trained), "width": pretrained.config.n_embd, "mean_norm": found}, indent=1
+        )
+        temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     with exit_on_user_error():
-        if len(sys.argv) != 3:
-            raise UserError("give two folders: of the language model, and the one to write")
-        write_mixes(Path(sys.argv[1]), Path(sys.argv[2]))
+        if len(sys.argv) != 4:
+            raise UserError(
+                "give two folders, of the language model and the one to write, and a file for norms"
+            )
+        write_mixes(*map(Path, sys.argv[1:]))

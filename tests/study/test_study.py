@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from rich.console import Console
 from scipy.stats import norm
 
-from hfbench import compare
+from hfbench import compare, pretrain
+from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.overall import load_overall
 from hfbench.execution.tuning import searches_of
@@ -24,10 +26,11 @@ from hfbench.recipe.load import load_recipe
 from hfbench.recipe.trials import trials_recipe
 from hfbench.records.damage import find_folders
 from hfbench.records.pack import pack
+from hfbench.records.store import load_records
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "recipes" / "study"
-RECIPES = ("study", "as_it_was", "sizes")
+RECIPES = ("study", "as_it_was", "sizes", "why")
 RESULTS = ROOT / "results" / "study"
 TASKS = ("sst2", "rotten-tomatoes", "trec")
 PRETRAINED = [
@@ -50,7 +53,8 @@ def texts(tmp_path_factory):
     lines = [" ".join(rng.choices(words, k=6)).capitalize() + "." for _ in range(60)]
     (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
     of_book = {"study": PRETRAINED, "as_it_was": ["study-gpt"],
-               "sizes": ["gpt-nano-coins", "gpt-nano-novels"]}  # fmt: skip
+               "sizes": ["gpt-nano-coins", "gpt-nano-novels"],
+               "why": ["gpt-nano-coins", "gpt-nano-coins-10000"]}  # fmt: skip
     return {
         recipe: [
             f"models.{name}.pretrain.corpus.text_file={folder / 'text.txt'}"
@@ -122,7 +126,7 @@ def test_a_name_stands_for_the_same_pretraining_in_every_recipe(texts):
             key = (cell.model.name, cell.pretraining_seed)
             content.setdefault(key, set()).add(json.dumps([entry, pretrain], sort_keys=True))
     assert all(len(found) == 1 for found in content.values())
-    assert {name for name, _ in content} == {*PRETRAINED}
+    assert {name for name, _ in content} == {*PRETRAINED, "gpt-nano-coins-10000"}
 
 
 # --- the whole study on tiny data ----------------------------------------------------------------
@@ -164,7 +168,8 @@ def shrunk(folder, texts):
     tasks = [write_task(folder, name) for name in TASKS]
     one = {key: value for key, value in tasks[0].items() if key != "name"}
     size = "{n_layer: 1, n_head: 2, n_embd: 16, n_positions: 64}"
-    short = "{max_steps: 4, per_device_train_batch_size: 4}"
+    # at a rate by which words get longer than new ones
+    short = "{max_steps: 4, per_device_train_batch_size: 4, learning_rate: 0.05}"
     found = {}
     for stem, own in texts.items():
         recipe = load(stem, own)
@@ -176,18 +181,25 @@ def shrunk(folder, texts):
         if stem == "study":
             overrides += [f"tasks={json.dumps(tasks)}", "tune.trials=1"]
             overrides += ["tune.space.max_steps=[2, 4, 8]"]
+        elif stem == "why":
+            overrides += [f"tasks={json.dumps([tasks[0], tasks[2]])}"]
+            overrides += ["training_arguments.max_steps=4"]
         else:
             overrides += [f"task={json.dumps(one)}", "training_arguments.max_steps=4"]
-        if stem == "sizes":
+        if stem in ("sizes", "why"):
             overrides += ["train_sizes=[16, 32]"]
         for model in recipe.models:
             key = f"models.{model.name}"
             if model.preset:
                 overrides.append(f"{key}.config={size}")
+            elif stem == "why" and model.model_name_or_path:
+                mix = folder / "mixes" / Path(model.model_name_or_path).name
+                overrides.append(f"{key}.model_name_or_path={mix}")
             elif model.name != "reads-padding" and model.model_name_or_path:
                 overrides.append(f"{key}.model_name_or_path={checkpoint}")
             if model.pretrain:
-                overrides.append(f"{key}.pretrain.training_arguments={short}")
+                less = short.replace("4,", "2,", 1) if model.name.endswith("-10000") else short
+                overrides.append(f"{key}.pretrain.training_arguments={less}")
             if "max_steps" in model.training_arguments:
                 overrides.append(f"{key}.training_arguments.max_steps=6")
         found[stem] = overrides
@@ -218,6 +230,13 @@ def tiny(tmp_path_factory, texts):
         changed = [*overrides["as_it_was"], f"name=study_as_it_was{ending}"]
         assert not compare(load("as_it_was", changed), results, console=quiet).failed
     assert not compare(load("sizes", overrides["sizes"]), results, console=quiet).failed
+    why_recipe = load("why", overrides["why"])
+    assert not pretrain(why_recipe, results, console=quiet).failed
+    import why
+
+    coins = results / "study_why" / "sst2" / "models" / "pretrain--gpt-nano-coins--seed0"
+    why.write_mixes(coins, folder / "mixes", results / "study_why" / "norms.json")
+    assert not compare(why_recipe, results, console=quiet).failed
     step = Step(Candidate(1, " can", 0.5), (Candidate(1, " can", 0.5), Candidate(2, " rub", 0.2)))
     prompts = {"pets": ("He and I", "She rubs"), "coins": ("They are", "Money is")}
     for name, own in prompts.items():
@@ -247,7 +266,8 @@ def test_the_page_is_made_of_the_results_of_the_recipes(tiny):
     questions = load_comparison(tiny / "study" / "sst2").questions
     assert len(questions) == len(overall.questions) == 22
     names = [f"{pair.first.name} minus {pair.second.name}" for pair in questions]
-    levels = dict(re.findall(r"^\| (\S+ minus \S+) \|.*\| ([a-z ,]+) \|$", text, re.M))
+    asked = text.split("## What was asked")[1].split("\n## ")[0]
+    levels = dict(re.findall(r"^\| (\S+ minus \S+) \|.*\| ([a-z ,]+) \|$", asked, re.M))
     assert list(levels) == names
     assert levels["gpt-nano-coins minus gpt-nano"] == "new seeds, new pretrainings"
     assert levels["tiny-gpt2 minus tiny-gpt2-random"] == "new seeds, these weights"
@@ -259,6 +279,89 @@ def test_the_page_is_made_of_the_results_of_the_recipes(tiny):
     assert best[0] == overall.rows[0].model
     assert len({row.split(" | ")[1] for row in rows}) == len(rows) == 5
     assert "can 0.500, rub 0.200" in text
+
+
+@pytest.mark.slow
+def test_why_is_told_of_every_question_of_its_recipe(tiny):
+    import page
+
+    study = page.Study(tiny)
+    text = page.render(page.TEMPLATE.read_text("utf-8"), tiny)
+    section = text.split("## Why does it harm, or not?")[1].split("\n## ")[0]
+    asked, fitted = re.findall(r"(?:^\|.*\n)+", section, re.M)
+    header, _, *rows = asked.splitlines()
+    titles = ["sst2, 16", "sst2, 32", "trec, 16", "trec, 32"]
+    assert header == f"| what is asked | rows | {' | '.join(titles)} |"
+    recipe_asks = study.why.standings["sst2", 32].questions
+    assert len(rows) == len(recipe_asks) == 13
+    cells = {row.split(" | ")[1]: row.strip("| ").split(" | ")[2:] for row in rows}
+    for place, task in ((1, "sst2"), (3, "trec")):  # of all sizes it is the last that counts
+        for pair in load_comparison(tiny / "study_why" / task).questions:
+            mean = f"{100 * pair.difference.mean:+.1f}".replace("-0.0", "0.0").replace(
+                "+0.0", "0.0"
+            )
+            told = cells[f"{pair.first.name} minus {pair.second.name}"][place]
+            assert told.startswith(f"{mean} (")
+            assert told.endswith(pair.difference.words)
+    assert [row.split(" | ")[0] for row in fitted.splitlines()[2:]][:2] == [
+        "| gpt-nano", "| gpt-nano-coins",
+    ]  # fmt: skip
+    assert {*" | ".join(fitted.splitlines()[2:]).split(" | ")} >= {"never"}  # in four steps
+    norms = json.loads((tiny / "study_why" / "norms.json").read_text("utf-8"))
+    assert norms["mean_norm"]["all"] > norms["mean_norm"]["none"]
+    moved = study.why.rate * norms["width"] ** 0.5 / norms["mean_norm"]["none"]
+    told = f"{norms['mean_norm']['none']:.3f}, of which a step moves up to {100 * moved:.1f} %"
+    assert told in " ".join(section.split())
+
+
+@pytest.mark.slow
+def test_a_question_of_why_that_the_page_leaves_out_is_an_error(tiny):
+    import page
+
+    text = page.TEMPLATE.read_text("utf-8")
+    line = '  ("these, brought to one norm", "only-words-equal-norms", "only-words"),\n'
+    assert line in text
+    with pytest.raises(UserError, match="not on the page: only-words-equal-norms minus only-words"):
+        page.render(text.replace(line, ""), tiny)
+
+
+@pytest.mark.slow
+def test_pretraining_on_the_coin_book_is_found_and_not_done_again(tiny):
+    records = [
+        record
+        for task in ("sst2", "trec")
+        for record in load_records(tiny / "study_why" / task)
+        if record.kind == "pretraining"
+    ]
+    again = {record.model for record in records if not record.adopted_from}
+    assert again == {"gpt-nano-coins-10000"}
+
+
+@pytest.mark.slow
+def test_the_page_of_partial_results_is_refused_and_names_what_has_not_run(tiny, tmp_path):
+    import page
+
+    def refused(results):
+        with pytest.raises(UserError) as raised:
+            page.render(page.TEMPLATE.read_text("utf-8"), results)
+        return str(raised.value).splitlines()
+
+    part = tmp_path / "part"
+    for name in ("study", "study_as_it_was", "generations"):
+        shutil.copytree(tiny / name, part / name)
+    assert refused(part)[1:] == [
+        "  study_why/norms.json",
+        "  study_as_it_was_240",
+        "  study_sizes",
+        "  study_why",
+    ]
+    lacking = tmp_path / "lacking"
+    shutil.copytree(tiny, lacking)
+    asked = lacking / "study" / "trec" / "asked.json"
+    entries = json.loads(asked.read_text("utf-8"))
+    entries[-1]["questions"].append(["not-yet", "gpt-nano"])
+    asked.write_text(json.dumps(entries), encoding="utf-8")
+    assert refused(lacking)[1:] == ["  study/trec: not-yet"]
 
 
 @pytest.mark.slow

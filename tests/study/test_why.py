@@ -1,5 +1,6 @@
 """The checkpoints of recipes/study/why.py, on a tiny model."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def expected_rows(name, rows, parts):
 
 def test_each_part_is_what_the_mix_says(script, source, tmp_path):
     why = script("why")
-    why.write_mixes(tmp_path / "lm", tmp_path / "mixes")
+    why.write_mixes(tmp_path / "lm", tmp_path / "mixes", tmp_path / "norms.json")
     assert {folder.name for folder in (tmp_path / "mixes").iterdir()} == set(why.MIXES)
     new = plain(source.config).transformer.state_dict()
     for name, mix in why.MIXES.items():
@@ -82,6 +83,19 @@ def test_each_part_is_what_the_mix_says(script, source, tmp_path):
         for weight, values in mixed.transformer.state_dict().items():
             fresh = ~torch.tensor(found[weight])
             assert torch.equal(values[fresh], new[weight][fresh]), (name, weight)
+
+
+def test_the_norms_are_those_of_the_words_that_training_has_made_long(script, source, tmp_path):
+    why = script("why")
+    why.write_mixes(tmp_path / "lm", tmp_path / "mixes", tmp_path / "norms.json")
+    found = json.loads((tmp_path / "norms.json").read_text("utf-8"))
+    assert (found["words"], found["width"]) == (len(TRAINED), WIDTH)
+    assert {*found["mean_norm"]} == {*why.MIXES}
+    for name, mean in found["mean_norm"].items():
+        mixed = CustomGPTForCausalLM.from_pretrained(tmp_path / "mixes" / name)
+        norms = mixed.transformer.wte.weight[TRAINED].norm(dim=1)
+        assert mean == pytest.approx(norms.mean().item(), rel=1e-5)
+    assert found["mean_norm"]["all"] > 10 * found["mean_norm"]["none"]
 
 
 def test_the_names_of_the_mixes_say_what_is_new(script, source):
@@ -140,7 +154,7 @@ def test_a_shrunk_model_computes_the_same(script, source):
 
 def test_a_classifier_starts_from_a_mix(script, source, tmp_path):
     why = script("why")
-    why.write_mixes(tmp_path / "lm", tmp_path / "mixes")
+    why.write_mixes(tmp_path / "lm", tmp_path / "mixes", tmp_path / "norms.json")
     folder = tmp_path / "mixes" / "no-pattern"
     classifier, info = AutoModelForSequenceClassification.from_pretrained(
         folder, num_labels=3, output_loading_info=True, trust_remote_code=True
@@ -153,10 +167,10 @@ def test_a_classifier_starts_from_a_mix(script, source, tmp_path):
 def test_it_says_what_is_no_pretrained_language_model(script, source, tmp_path):
     why = script("why")
     with pytest.raises(UserError, match="there is no model in"):
-        why.write_mixes(tmp_path / "none", tmp_path / "mixes")
+        why.write_mixes(tmp_path / "none", tmp_path / "mixes", tmp_path / "norms.json")
     CustomGPTForSequenceClassification(source.config).save_pretrained(tmp_path / "classifier")
     with pytest.raises(UserError, match="holds no language model of a custom GPT"):
-        why.write_mixes(tmp_path / "classifier", tmp_path / "mixes")
+        why.write_mixes(tmp_path / "classifier", tmp_path / "mixes", tmp_path / "norms.json")
     with pytest.raises(UserError, match="was this model pretrained"):
         why.build(plain(source.config), why.MIXES["all-shrunk"])
 
@@ -167,10 +181,17 @@ def test_the_recipe_has_a_row_for_each_mix_and_asks_of_its_rows(script, tmp_path
     (tmp_path / "corpora" / "LargerCorpus.txt").write_text("A text.\n", encoding="utf-8")
     recipe = load_recipe(shutil.copy(STUDY / "why.yaml", tmp_path))
     rows = {model.name: model for model in recipe.models}
-    mixes = {name for name, model in rows.items() if model.model_name_or_path}
-    assert mixes == set(why.MIXES)
     folder = "recipes/study/models/why/coins/"
-    assert all(rows[name].model_name_or_path == folder + name for name in mixes)
+    own = {name: model for name, model in rows.items() if model.model_name_or_path}
+    assert {model.model_name_or_path for model in own.values()} == {folder + m for m in why.MIXES}
+    assert {*why.MIXES} <= {*own}
+    for name in own.keys() - why.MIXES.keys():  # the ends again: all-probe, none-dropout
+        end, _, how = name.partition("-")
+        assert rows[name].model_name_or_path == folder + end
+        other = rows[f"{'none' if end == 'all' else 'all'}-{how}"]
+        alike = {"probe", "config", "training_arguments"}
+        assert rows[name].model_dump(include=alike) == other.model_dump(include=alike)
+        assert rows[name].model_dump(include=alike) != rows[end].model_dump(include=alike)
     pretrainings = {(cell.model.name, cell.seed) for cell in plan_pretraining(recipe)}
     assert len(pretrainings) == 2 * 3
     trained = len(rows) - 1
