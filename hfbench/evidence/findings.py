@@ -411,6 +411,14 @@ def _about_questions(comparison: ComparedModels) -> str:
         if margin := comparison.questions[0].difference.margin:
             gap = gap_text(comparison.metric, margin)
             lines.append(f"The margin, a difference that matters, is {gap}.")
+    tuning = comparison.tuning
+    lost = [pair for pair in comparison.questions if tuning and tuning.loses_by_choice(pair)]
+    if lost:
+        names = [f"{pair.first.name} minus {pair.second.name}" for pair in lost]
+        lines.append(
+            "Distinguished with the settings that were chosen, and not if they were chosen anew: "
+            f"{enumerate_names(names)}."
+        )
     if waiting := comparison.waiting:
         lines.append(waiting_text(waiting, [model.name for model in comparison.finished]))
     return " ".join(lines)

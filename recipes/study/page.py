@@ -161,6 +161,19 @@ class Study:
         header = ["question", *self.of_tasks, f"over the {len(self.of_tasks)}", "level"]
         return markdown.table(header, lines)
 
+    def lost_by_choice(self) -> str:
+        """Which differences of the table are none if settings were chosen anew as well."""
+        lost = []
+        for task, comparison in self.of_tasks.items():
+            tuning = comparison.tuning
+            assert tuning is not None  # study.yaml has it
+            lost += [
+                f"{pair.first.name} minus {pair.second.name} on {task}"
+                for pair in comparison.questions
+                if tuning.loses_by_choice(pair)
+            ]
+        return markdown.escape("; ".join(lost) or "none")
+
     def question(self, first: str, second: str, task: str) -> str:
         """What is shown of two models, in a sentence without its full stop."""
         return markdown.escape(verdict(self._pair(first, second, task)))

@@ -2,19 +2,23 @@
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
 from hfbench.evidence.compared import Pair
-from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.comparison import compare_records, load_comparison
 from hfbench.evidence.curve_plots import tuning_curve
 from hfbench.evidence.difference import Difference
+from hfbench.evidence.findings import Findings
 from hfbench.evidence.tuning import Search, Tuning, best_of_n, expected_best, sure_of
 from hfbench.evidence.tuning_words import tuning_notes
 from hfbench.metrics.registry import METRICS
 from hfbench.recipe.tuning import Tune
+from hfbench.records.asked import Asked
+from hfbench.records.store import load_records
 
 
 def draw(generator, true, examples, alike=0.5):
@@ -157,3 +161,22 @@ def test_bands_of_many_curves_are_left_out(tuned, quick_figures):
 
     assert drawn(5) == (5, True)
     assert drawn(6) == (0, False)
+
+
+def test_an_answer_that_hangs_on_the_choice_is_said_to(tmp_path, write_record):
+    rng = np.random.default_rng(0)
+    for model, share in {"good": 0.85, "fair": 0.7, "poor": 0.4}.items():
+        for seed in range(3):
+            write_record(tmp_path, model, seed, rng.random(300) < share)
+    asked = Asked(questions=[("good", "fair"), ("good", "poor"), ("fair", "poor")])
+    comparison = compare_records(load_records(tmp_path), tmp_path, [asked])
+    assert all(pair.differ for pair in comparison.questions)
+    tune = Tune(space={"learning_rate": [0.1, 0.2]}, sampler="grid")
+    best = SimpleNamespace(settings={}, value=0.5)  # as much of a trial as is asked
+    sds = {"good": 0.09, "fair": 0.0, "poor": 0.0}
+    searches = {name: replace(search(sd), best=best) for name, sd in sds.items()}
+    comparison = replace(comparison, tuning=Tuning(tune, searches, []))
+    assert Findings.of(comparison).questions.endswith(
+        "Distinguished with the settings that were chosen, and not if they were chosen anew: good "
+        "minus fair."
+    )

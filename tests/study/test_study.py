@@ -272,6 +272,14 @@ def test_the_page_is_made_of_the_results_of_the_recipes(tiny):
     assert levels["gpt-nano-coins minus gpt-nano"] == "new seeds, new pretrainings"
     assert levels["tiny-gpt2 minus tiny-gpt2-random"] == "new seeds, these weights"
     assert levels["gpt-nano minus tfidf-logreg"] == "new seeds"
+    lost = []
+    for task in TASKS:
+        comparison = load_comparison(tiny / "study" / task)
+        for pair in comparison.questions:
+            if comparison.tuning.loses_by_choice(pair):
+                lost.append(f"{pair.first.name} minus {pair.second.name} on {task}")
+    told = re.search(r"with other validation examples: ([^.]*)\.", " ".join(text.split()))[1]
+    assert told == ("; ".join(lost) or "none")
     # the first table: one row a family, the best of each
     header, _, *rows = re.search(r"(?:^\|.*\n)+", text, re.M)[0].splitlines()
     assert header.startswith("| model | family |")
