@@ -20,7 +20,6 @@ from hfbench import load_comparison, load_records
 from hfbench.cli.script import exit_on_user_error
 from hfbench.errors import UserError
 from hfbench.evidence import markdown
-from hfbench.evidence.answer import verdict
 from hfbench.evidence.compared import Pair
 from hfbench.evidence.comparison import Comparison
 from hfbench.evidence.families import families_of, family_of
@@ -175,15 +174,13 @@ class Study:
         return markdown.escape("; ".join(lost) or "none")
 
     def question(self, first: str, second: str, task: str) -> str:
-        """What is shown of two models, in a sentence without its full stop."""
-        return markdown.escape(verdict(self._pair(first, second, task)))
+        """What is shown of two models, as in the table."""
+        return in_cell(self._pair(first, second, task).difference)
 
     def padding(self) -> str:
         """As `question`, of the classifier that reads padding and the right one."""
         pairs = self.as_it_was().questions
-        return markdown.escape(
-            next(verdict(pair) for pair in pairs if pair.first.name == "reads-padding")
-        )
+        return in_cell(next(p.difference for p in pairs if p.first.name == "reads-padding"))
 
     def as_it_was(self, ending: str = "") -> Comparison:
         """The study's models at its settings; ``_240``: with so many held out."""
@@ -246,6 +243,11 @@ class Study:
         """Of its pretrainings at their ends, nats a token."""
         found = [record.metrics["validation"]["loss"] for record in self._pretrained(model)]
         return least_and_most(found)
+
+    def lowest_loss(self, model: str) -> str:
+        """On validation, of each of its pretrainings, at any time."""
+        curves = [record.curves["validation"] for record in self._pretrained(model)]
+        return least_and_most([min(point["loss"] for point in curve) for curve in curves])
 
     def training_loss(self, model: str, first: bool = False) -> str:
         """Of its pretrainings, as last logged or as first."""

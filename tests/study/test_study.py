@@ -280,6 +280,14 @@ def test_the_page_is_made_of_the_results_of_the_recipes(tiny):
                 lost.append(f"{pair.first.name} minus {pair.second.name} on {task}")
     told = re.search(r"with other validation examples: ([^.]*)\.", " ".join(text.split()))[1]
     assert told == ("; ".join(lost) or "none")
+    pretrained = [r for r in load_records(tiny / "study" / "sst2") if r.kind == "pretraining"]
+    lowest = [
+        min(point["loss"] for point in record.curves["validation"])
+        for record in pretrained
+        if record.model == "gpt-nano-coins"
+    ]
+    told = re.search(r"lowest on the way it was ([0-9.-]+)\. Guessing", " ".join(text.split()))[1]
+    assert told == f"{min(lowest):.2f}-{max(lowest):.2f}"
     # the first table: one row a family, the best of each
     header, _, *rows = re.search(r"(?:^\|.*\n)+", text, re.M)[0].splitlines()
     assert header.startswith("| model | family |")
