@@ -10,6 +10,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.curve_plots import learning_curve
 from hfbench.evidence.families import CHECKPOINT, CONTROL, FAMILIES, OUTSIDE, SCRATCH, family_of
 from hfbench.evidence.figures import ACCENT, FAINT, INK, WIDE, WIDTH, save_figure
 from hfbench.evidence.plots import draw_plots, pareto_front, write_plots
@@ -195,3 +196,15 @@ def test_runs_without_a_common_epoch_have_no_curve(tmp_path, write_record):
         write_record(tmp_path, "one", seed, np.ones(8, bool), curves=curves)
     names = [plot.name for plot in draw_plots(load_comparison(tmp_path))]
     assert not [name for name in names if name.startswith("training")]
+
+
+@pytest.mark.parametrize("models", [5, 6])
+def test_bands_of_many_learning_curves_are_left_out(tmp_path, write_record, quick_figures, models):
+    for number in range(models):
+        for size in (20, 80):
+            train = {"examples": size, "content_hash": f"{size:064}"}
+            right = np.random.default_rng([number, size]).random(40) < 0.7
+            write_record(tmp_path, f"m{number}", 0, right, train_size=size, train=train)
+    figure = learning_curve(load_comparison(tmp_path), 8).figure
+    assert len(figure.axes[0].collections) == (models if models == 5 else 0)
+    assert ("bands" in figure.get_suptitle()) == (models == 5)

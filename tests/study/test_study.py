@@ -405,12 +405,17 @@ def test_the_headline_rows_of_the_study_are_recomputed(task):
     recompute(folder)
 
 
+WIDER = 0.006
+"""By how much an interval may be wider than that of a row's own draws, on each side."""
+
+
 def recompute(folder):
     """Means, differences and intervals by another route than hfbench.evidence.
 
     From the packed files alone: a mean over pretrainings of the means of their runs, and what
     examples and draws add to its variance by the moments of a two-way table. hfbench learns the
-    draws' part from all rows, so that its intervals are near these where a row has many draws.
+    draws' part from all rows, so that its intervals are near these where a row has many draws, and
+    wider where these show less variance than other rows: of tiny-gpt2, which nearly guesses.
     """
     right = answers(folder)
     comparison = load_comparison(folder)
@@ -422,8 +427,9 @@ def recompute(folder):
         assert model.value == pytest.approx(draws.mean(), abs=1e-9), model.name
         if len(draws) >= 5:
             half = norm.ppf(0.975) * np.sqrt(variance(draws))
-            ends = draws.mean() - half, draws.mean() + half
-            assert model.interval == pytest.approx(ends, abs=0.0025), model.name
+            low, high = model.interval
+            assert -0.0025 < draws.mean() - half - low < WIDER, model.name
+            assert -0.0025 < high - draws.mean() - half < WIDER, model.name
     for pair in comparison.questions:
         first, second = right[pair.first.name], right[pair.second.name]
         if pair.first.collapsed.any() or pair.second.collapsed.any():
@@ -437,7 +443,7 @@ def recompute(folder):
         if min(len(first), len(second)) >= 5:
             of_draws = sum(max(0.0, excess(one)) / len(one) for one in (first, second))
             half = norm.ppf(0.975) * np.sqrt(of_examples + of_draws)
-            assert (found.high - found.low) / 2 == pytest.approx(half, abs=0.0025)
+            assert -0.0025 < (found.high - found.low) / 2 - half < WIDER
 
 
 def answers(folder):
