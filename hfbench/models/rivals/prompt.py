@@ -327,7 +327,7 @@ def _likelihood(logits: Tensor, words: Sequence[int]) -> Tensor:
     """Sum over the words' tokens, shape (B,); ``logits`` of shape (B, words, V)."""
     logs = logits[:, -len(words) :].double().log_softmax(-1)
     places = torch.arange(len(words), device=logits.device)
-    return logs[:, places, torch.tensor(list(words), device=logits.device)].sum(-1).cpu()
+    return logs[:, places, torch.tensor(list(words), device=logits.device)].sum(-1)
 
 
 def _common_beginning(prompts: Sequence[Sequence[int]]) -> list[int]:

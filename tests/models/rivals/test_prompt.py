@@ -12,6 +12,7 @@ from hfbench.models.rivals.prompt import (
     Example,
     LabelReader,
     Writer,
+    _likelihood,
     calibration,
     check_prompt,
     count_tokens,
@@ -72,6 +73,22 @@ def test_shared_and_whole_and_the_models_own_loss_agree(folder, shots):
     mean = LabelReader(model, writer.words, "mean").read(prompts).logits
     sizes = [len(one) for one in writer.words]
     assert mean == pytest.approx(shared.logits / sizes, abs=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_answers_as_a_cpu_does(folder):
+    prepared = prepare(folder, prompt=PROMPT)
+    model, writer = load_prompted(prepared, None), writer_of(prepared)
+    prompts = [writer.write(Example(text))[0] for text in TEXTS]
+    assert [len(one) for one in writer.words] != [1, 1]
+    plain = LabelReader(model, writer.words, "sum").read(prompts).logits
+    found = LabelReader(model.to("cuda"), writer.words, "sum").read(prompts).logits
+    assert found == pytest.approx(plain, abs=1e-3)
+
+
+def test_likelihoods_stay_on_the_device_of_the_logits():
+    logits = torch.zeros(2, 3, 5, device="meta")
+    assert _likelihood(logits, [1, 4]).device == logits.device
 
 
 def test_a_model_whose_cache_is_no_keys_and_values_reads_whole_prompts():
