@@ -46,7 +46,7 @@ def causal_lm_loss(
     hidden, targets = hidden_states, F.pad(labels[:, 1:], (0, 1), value=IGNORED)
     counts = targets != IGNORED  # (B, T)
     if index is not None:
-        hidden, targets = (tensor.flatten(0, 1)[index] for tensor in (hidden, targets))
+        hidden, targets = (t.flatten(0, 1).index_select(0, index) for t in (hidden, targets))
     elif hidden.device.type == "cpu" and not torch.compiler.is_compiling():
         # elsewhere the device would have to say how many there are before it goes on
         hidden, targets = hidden[counts], targets[counts]
