@@ -6,8 +6,9 @@ import pytest
 import torch
 from transformers import training_args
 
-from hfbench import compare, load_recipe
+from hfbench.execution.compare import compare  # sets a variable of its own as it is imported
 from hfbench.models.custom_gpt.modeling_custom_gpt import CustomGPTModel
+from hfbench.recipe.load import load_recipe
 from hfbench.system.terminal import Console
 
 SMALL = {"n_layer": 1, "n_positions": 32}
