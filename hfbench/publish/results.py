@@ -165,13 +165,13 @@ def fetch_results(address: str, folder: Path) -> str:
     if not match:
         raise UserError(f"{address}: write it as {_SCHEME}user/name or {_SCHEME}user/name@revision")
     repo_id, revision = match.groups()
-    check_repo_id(repo_id)
+    check_repo_id(repo_id, _SCHEME)
     with hub_errors(f"{_SCHEME}{repo_id}"):
         api = HfApi()
         info = api.dataset_info(repo_id, revision=revision, files_metadata=True)
         siblings = info.siblings or []
         for sibling in siblings:
-            if {"", ".."} & {*sibling.rfilename.split("/")}:
+            if {"", ".."} & {*re.split(r"[/\\]", sibling.rfilename)}:
                 raise HubError(f"{address}: {sibling.rfilename!r} is not a file in it")
         wanted = [
             *filter_repo_objects(siblings, allow_patterns=_FETCHED, key=lambda one: one.rfilename)

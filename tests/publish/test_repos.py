@@ -195,7 +195,10 @@ def test_a_problem_of_the_hubs_own_is_said_to_be_one(hub, folder, faults):
     assert published(hub) == set()
 
 
-@pytest.mark.parametrize("name", ["records/../../../evil.json", "records//etc/evil.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["records/../../../evil.json", "records//etc/evil.json", r"records\..\..\evil.json"],
+)
 def test_a_hub_that_names_files_elsewhere_writes_nothing_there(hub, tmp_path, name):
     """Git has no such names; a server that means ill may give them."""
     hub.add_repo("ada/r", {name: b"{}", "records/a.json": b"{}"}, "dataset")
