@@ -3,6 +3,8 @@
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pyarrow.parquet as pq
 from huggingface_hub import HfApi
 from huggingface_hub.utils import filter_repo_objects
 
-from hfbench.errors import HubError, UserError
+from hfbench.errors import HfbenchError, HubError, UserError
 from hfbench.evidence.compared import ComparedModels
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
@@ -193,6 +195,23 @@ def fetch_results(address: str, folder: Path) -> str:
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes on its downloads
     assert info.sha is not None
     return info.sha
+
+
+@contextmanager
+def fetched_results(address: str) -> Iterator[tuple[Path, str]]:
+    """Within, published results are in this folder; and their commit.
+
+    What is wrong with a file there is said of the address.
+
+    Raises:
+        UserError, HubError: see `fetch_results`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        commit = fetch_results(address, Path(folder))
+        try:
+            yield Path(folder), commit
+        except HfbenchError as error:
+            raise type(error)(str(error).replace(folder, address)) from None
 
 
 def differing_tables(folder: Path, findings: Findings) -> list[str]:
