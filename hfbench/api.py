@@ -319,15 +319,12 @@ def load_tasks(place: str | Path) -> "dict[str, Comparison]":
         UserError: if there are no results.
         HubError: if the Hub cannot be asked.
     """
-    import tempfile
-
     from hfbench.evidence.comparison import load_comparison
-    from hfbench.publish.results import fetch_results
+    from hfbench.publish.results import fetched_results
     from hfbench.records.store import ResultsFolder
 
     if str(place).startswith("hf:"):
-        with tempfile.TemporaryDirectory() as folder:
-            fetch_results(str(place), Path(folder))
+        with fetched_results(str(place)) as (folder, _):
             return {"": load_comparison(folder)}
     tasks = ResultsFolder(Path(place)).tasks
     return {task.path.name: load_comparison(task.path) for task in tasks} or {

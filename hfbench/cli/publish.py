@@ -169,22 +169,19 @@ def print_remote_table(address: str, columns: Sequence[str], console: Console) -
     Raises:
         HubError: if the tables there are, byte for byte, not those of their records.
     """
-    import tempfile
-
     from hfbench.cli.results import result_of
     from hfbench.errors import HubError
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
     from hfbench.evidence.rows import check_columns
     from hfbench.evidence.table import print_table
-    from hfbench.publish.results import differing_tables, fetch_results, rebuilt
+    from hfbench.publish.results import differing_tables, fetched_results, rebuilt
 
     quiet_client()
 
-    with tempfile.TemporaryDirectory() as folder:
-        commit = fetch_results(address, Path(folder))
-        differing = differing_tables(Path(folder), Findings.of(load_comparison(Path(folder))))
-        comparison = load_comparison(Path(folder), measures=check_columns(columns))
+    with fetched_results(address) as (folder, commit):
+        differing = differing_tables(folder, Findings.of(load_comparison(folder)))
+        comparison = load_comparison(folder, measures=check_columns(columns))
         findings = Findings.of(comparison)
     print_table(findings, console, columns)
     tell({**result_of(findings, address), "commit": commit})

@@ -10,6 +10,9 @@ import numpy as np
 from hfbench.errors import UserError
 from hfbench.evidence.stats import mean_squares
 
+_LARGEST = 1e100
+"""Of a score's size: the sum of the squares of any number of these is a number, too."""
+
 Scores = np.ndarray | Sequence["np.ndarray | Sequence[float] | None"]
 """Of one row: an array of shape (runs, examples), or a list with None for a run that failed."""
 
@@ -76,7 +79,11 @@ def answers_of(
     Raises:
         UserError: if they do not fit together.
     """
-    runs = [np.asarray(run, dtype=float) for run in scores if run is not None]
+    no_numbers = f"{name}: scores must be finite numbers of at most {_LARGEST:g}"
+    try:
+        runs = [np.asarray(run, dtype=float) for run in scores if run is not None]
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(no_numbers) from None
     failed = len(scores) - len(runs)
     shapes = sorted({run.shape for run in runs})
     if any(len(shape) != 1 for shape in shapes) or len(shapes) > 1:
@@ -84,8 +91,8 @@ def answers_of(
     if not runs:
         return Answers(name, np.empty((0, 0)), 0, 0, failed, is_control)
     table = np.stack(runs)
-    if not np.isfinite(table).all():
-        raise UserError(f"{name}: scores must be finite numbers; a run that failed is None")
+    if not (np.abs(table) <= _LARGEST).all():  # neither is what is no number
+        raise UserError(f"{no_numbers}; a run that failed is None")
     flags = np.zeros(len(runs), dtype=bool) if collapsed is None else np.array(collapsed, bool)
     if flags.shape != (len(runs),):
         raise UserError(f"{name}: collapsed has {len(flags)} values for {len(runs)} finished runs")

@@ -125,7 +125,7 @@ def describe_cut(
     share = ""
     if len(cut) == len(tokens):  # not of records from before it was counted
         all_tokens = sum(found.total for found in tokens.values()) + sum(cut)
-        share = f", {percent(sum(cut) / all_tokens)} of all tokens cut off"
+        share = f", {percent(sum(cut) / max(all_tokens, 1))} of all tokens cut off"
     return f"{enumerate_names(counts)} texts cut at {max_length} tokens{share}"
 
 
@@ -138,7 +138,8 @@ def shared_parts(models: list[ModelRuns]) -> list[str]:
     advice = "" if is_given else ": `task.group_column` keeps such examples together"
     lines = []
     for part, words in _PARTS.items():
-        found = [(count.parts[part], count.examples) for count in counts if count.parts]
+        parts = [(count.parts or {}, count.examples) for count in counts]
+        found = [(texts[part], examples) for texts, examples in parts if part in texts]
         if number := max(found, default=(0, 0))[0]:
             lines.append(
                 f"{number:,} of {max(found)[1]:,} evaluation examples have {words} of a training "

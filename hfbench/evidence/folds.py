@@ -82,22 +82,23 @@ def _together(parts: list[Compared]) -> Compared:
     fold = first.task.fold
     assert fold is not None
     train = fold.whole.model_copy(update={"examples": first.task.splits["train"].examples})
-    splits = {"train": train, first.task.evaluation_split: fold.whole}
-    overlap = _sum_overlaps([part.task.overlap for part in parts])
+    split = first.task.evaluation_split
+    splits = {"train": train, split: fold.whole}
+    overlap = _sum_overlaps([part.task.overlap for part in parts], split)
     notes = dict.fromkeys(note for part in parts for note in part.model_facts.notes)
     changes: dict[str, Any] = {
         "fold": None,
         "task": first.task.model_copy(update={"splits": splits, "overlap": overlap}),
-        "metrics": {first.task.evaluation_split: {}},
+        "metrics": {split: {}},
         "model_facts": first.model_facts.model_copy(
             update={"notes": [*notes], "final_weights": None}
         ),
         "cell_seconds": float(np.mean([part.cell_seconds for part in parts])),
     }
-    changes["corpus_overlap"] = _sum_overlaps([part.corpus_overlap for part in parts])
+    changes["corpus_overlap"] = _sum_overlaps([part.corpus_overlap for part in parts], split)
     trained = [part for part in parts if isinstance(part, ClassificationRecord)]
     if trained:
-        changes["training"] = _mean_training([part.training for part in trained])
+        changes["training"] = _mean_training([part.training for part in trained], split)
         changes["curves"] = _mean_curves([part.curves for part in trained])
         changes["not_recorded"] = {k: v for part in trained for k, v in part.not_recorded.items()}
     timed = [part.fit_seconds for part in parts if isinstance(part, ControlRecord | ProbeRecord)]
@@ -112,12 +113,11 @@ def _together(parts: list[Compared]) -> Compared:
     return whole
 
 
-def _mean_training(parts: Sequence[TrainingFacts]) -> TrainingFacts:
-    """Of one training: the mean over folds, and of memory the highest."""
+def _mean_training(parts: Sequence[TrainingFacts], split: str) -> TrainingFacts:
+    """Of one training: the mean over folds, and of memory the highest; ``split`` is evaluated."""
     flops = [part.flops for part in parts if part.flops is not None]
-    evaluated = {split for part in parts for split in part.tokens} - {"train"}
     tokens = dict(parts[0].tokens)
-    for split in evaluated:  # every example is evaluated once
+    if all(split in part.tokens for part in parts):  # every example is evaluated once
         counts = [part.tokens[split] for part in parts]
         cut = [count.cut for count in counts if count.cut is not None]
         tokens[split] = counts[0].model_copy(
@@ -154,33 +154,33 @@ def _mean_curves(parts: Sequence[Curves]) -> Curves:
     }
 
 
-def _sum_overlaps(parts: Iterable[dict[str, Overlap] | None]) -> dict[str, Overlap] | None:
+def _sum_overlaps(
+    parts: Iterable[dict[str, Overlap] | None], split: str
+) -> dict[str, Overlap] | None:
     """Of the examples of all folds, each with the training examples of its own fold."""
-    known = [part for part in parts if part]
+    known = [part[split] for part in parts if part]
     if not known:
         return None
 
-    def total(split: str, name: str) -> int | None:
-        counts = [getattr(part[split], name) for part in known]
+    def total(name: str) -> int | None:
+        counts = [getattr(part, name) for part in known]
         return None if None in counts else sum(counts)
 
     names = ("examples", "exact", "near", "short", "groups")
-    return {
-        split: known[0][split].model_copy(
-            update={
-                **{name: total(split, name) for name in names},
-                "parts": _sum_parts([part[split].parts for part in known]),
-            }
-        )
-        for split in known[0]
-    }
+    changes = {name: total(name) for name in names}
+    pairs = _sum_parts([part.parts for part in known])
+    return {split: known[0].model_copy(update={**changes, "parts": pairs})}
 
 
 def _sum_parts(parts: Sequence[dict[str, int] | None]) -> dict[str, int] | None:
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
-    return {name: sum(part[name] for part in known) for name in known[0]}
+    return {
+        name: sum(part[name] for part in known)
+        for name in known[0]
+        if all(name in part for part in known)
+    }
 
 
 def load_run_predictions(

@@ -27,9 +27,9 @@ from hfbench.system.frames import place_of
 from hfbench.system.launch import is_main_process
 from hfbench.system.redaction import redact
 from hfbench.training.checkpoints import clear
-from hfbench.training.determinism import determinism_of_its_own
 from hfbench.training.limits import TimeLimitError
 from hfbench.training.losses import NonFiniteLossError
+from hfbench.training.process import process_of_its_own
 from hfbench.training.progress import StepBar
 from hfbench.training.trackers import tracked
 
@@ -106,7 +106,7 @@ def run_cell(
         surroundings = Surroundings(
             own, session.folder_of(cell), bar, partial(cell_id_of, inputs=own), publisher
         )
-        with using_threads(threads_of(cell, own)), determinism_of_its_own():
+        with using_threads(threads_of(cell, own)), process_of_its_own():
             record, run = _run_and_describe(cell, identity, surroundings)
         problem = _write(cell, surroundings, record, run) if is_main_process() else None
         if torch.distributed.is_initialized():

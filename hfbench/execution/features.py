@@ -63,7 +63,7 @@ def find_features(
     for split, (content_hash, data) in splits.items():
         keys = {p.name: _key({**about, "texts": content_hash, "pooling": p.name}) for p in poolings}
         with _in_turn(folder.features(min(keys.values())).with_suffix(".lock")):
-            kept = {name: _read(folder.features(key), say) for name, key in keys.items()}
+            kept = {n: _read(folder.features(key), len(data), say) for n, key in keys.items()}
             missing = [pooling for pooling in poolings if kept[pooling.name] is None]
             if missing:
                 model, were_there = model or load(), False
@@ -97,25 +97,30 @@ def _in_turn(lock: Path) -> Iterator[None]:
 
 def _write(path: Path, rows: np.ndarray, seconds: float) -> None:
     make_folder(path.parent)
-    metadata = {"sha256": _hash(rows), "seconds": repr(seconds)}
+    metadata = {"seconds": repr(seconds)}
+    metadata["sha256"] = _hash(path, rows, metadata["seconds"])
     with atomic(path) as temporary:
         save_file({"features": rows}, temporary, metadata)
 
 
-def _read(path: Path, say: Callable[[str], None]) -> tuple[np.ndarray, float] | None:
-    """None where there are none, or not those that were written."""
-    if not path.is_file():
+def _read(path: Path, examples: int, say: Callable[[str], None]) -> tuple[np.ndarray, float] | None:
+    """None where there are none, or not those that were written under this name."""
+    if not path.exists():
         return None
     with suppress(SafetensorError, OSError, ValueError, KeyError, TypeError):
-        with safe_open(path, framework="numpy") as file:
-            metadata, rows = file.metadata() or {}, file.get_tensor("features")
-        if rows.dtype == np.float32 and _hash(rows) == metadata["sha256"]:
-            return rows, float(metadata["seconds"])
+        if path.is_file() and not path.is_symlink():
+            with safe_open(path, framework="numpy") as file:
+                metadata, rows = file.metadata() or {}, file.get_tensor("features")
+            is_fitting = rows.dtype == np.float32 and rows.ndim == 2 and len(rows) == examples
+            if is_fitting and _hash(path, rows, metadata["seconds"]) == metadata["sha256"]:
+                return rows, float(metadata["seconds"])
     say(f"features/{path.name} is damaged: computed again")
     return None
 
 
-def _hash(rows: np.ndarray) -> str:
+def _hash(path: Path, rows: np.ndarray, seconds: str) -> str:
+    """Of what a file holds and of its name: two that were exchanged are noticed, too."""
     import torch
 
-    return hash_tensors({"features": torch.from_numpy(rows)})
+    content = hash_tensors({"features": torch.from_numpy(rows)})
+    return hashlib.sha256(f"{path.stem} {seconds} {content}".encode()).hexdigest()

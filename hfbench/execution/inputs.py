@@ -42,6 +42,7 @@ from hfbench.recipe.schema import Recipe
 from hfbench.records.schema import Overlap
 from hfbench.system.redaction import redact
 from hfbench.training.arguments import training_arguments
+from hfbench.training.process import process_of_its_own
 from hfbench.training.seeds import derive_streams
 from hfbench.training.sequence_loss import SequenceLoss
 
@@ -466,4 +467,5 @@ def arguments(cell: Cell, inputs: Inputs) -> TrainingArguments:
         UserError: if transformers refuses a value.
     """
     key = f"models.{cell.model.name}.training_arguments"
-    return training_arguments(cell.training_arguments, derive_streams(0), Path(), key)
+    with process_of_its_own():  # they are looked at here, and act where the cell runs
+        return training_arguments(cell.training_arguments, derive_streams(0), Path(), key)

@@ -9,10 +9,13 @@ from hfbench.execution.estimates import estimate, parameters, threads_of
 from hfbench.execution.inputs import Inputs, arguments
 from hfbench.execution.tasks import AllInputs
 from hfbench.recipe.cells import Cell
-from hfbench.system.launch import is_launched, usable_cores, visible_gpus
+from hfbench.system.launch import has_mps, is_launched, usable_cores, visible_gpus
 
 CELLS_PER_GPU = 4
 """Small models leave most of a GPU idle: their steps wait for one operation after the other."""
+CELLS_PER_GPU_BY_MPS = 8
+"""Where a GPU computes for several processes at once and not in turn, see `system.launch.has_mps`:
+on an H200 steps of a small GPT in 8 took a third to half of the time that they took in turn."""
 
 # From the choice until workers train: 2 s on two cores where the fork server was started early, as
 # the command line does, 9 s where it was not; meanwhile this process would have trained.
@@ -44,6 +47,7 @@ class Machine:
     gpus: int
     gpu_memory: int
     """Bytes of the first one; 0 without one."""
+    cells_per_gpu: int = CELLS_PER_GPU
 
 
 def choose_jobs(jobs: int | None, cells: list[Cell], inputs: AllInputs) -> int:
@@ -70,7 +74,8 @@ def choose_jobs(jobs: int | None, cells: list[Cell], inputs: AllInputs) -> int:
 
 
 def as_many_as_pay(demands: list[Demand], machine: Machine) -> int:
-    """Jobs: on CPUs a core for each cell that cannot use more, on GPUs `CELLS_PER_GPU` each.
+    """Jobs: on CPUs a core for each cell that cannot use more, on GPUs `CELLS_PER_GPU` each,
+    or `CELLS_PER_GPU_BY_MPS`.
 
     Fewer where models are large, and one where the work is done before workers have started.
     """
@@ -117,7 +122,7 @@ def _cells_that_fit(demand: Demand, machine: Machine) -> int:
     """Cells like this one that share a GPU: so many that its memory is not in question."""
     # weights, gradients and two moments in float32, and as much again; CUDA itself
     needed = 2 * 16 * demand.parameters + 2**30
-    return max(1, min(CELLS_PER_GPU, machine.gpu_memory // needed))
+    return max(1, min(machine.cells_per_gpu, machine.gpu_memory // needed))
 
 
 def _demand(cell: Cell, inputs: Inputs) -> Demand:
@@ -144,4 +149,5 @@ def expected_seconds(cell: Cell, inputs: Inputs) -> float:
 def _this_machine() -> Machine:
     gpus = len(visible_gpus())
     memory = torch.cuda.get_device_properties(0).total_memory if gpus else 0
-    return Machine(usable_cores(), gpus, memory)
+    each = CELLS_PER_GPU_BY_MPS if has_mps() else CELLS_PER_GPU
+    return Machine(usable_cores(), gpus, memory, each)

@@ -3,6 +3,8 @@
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pyarrow.parquet as pq
 from huggingface_hub import HfApi
 from huggingface_hub.utils import filter_repo_objects
 
-from hfbench.errors import HubError, UserError
+from hfbench.errors import HfbenchError, HubError, UserError
 from hfbench.evidence.compared import ComparedModels
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
@@ -165,13 +167,13 @@ def fetch_results(address: str, folder: Path) -> str:
     if not match:
         raise UserError(f"{address}: write it as {_SCHEME}user/name or {_SCHEME}user/name@revision")
     repo_id, revision = match.groups()
-    check_repo_id(repo_id)
+    check_repo_id(repo_id, _SCHEME)
     with hub_errors(f"{_SCHEME}{repo_id}"):
         api = HfApi()
         info = api.dataset_info(repo_id, revision=revision, files_metadata=True)
         siblings = info.siblings or []
         for sibling in siblings:
-            if {"", ".."} & {*sibling.rfilename.split("/")}:
+            if {"", ".."} & {*re.split(r"[/\\]", sibling.rfilename)}:
                 raise HubError(f"{address}: {sibling.rfilename!r} is not a file in it")
         wanted = [
             *filter_repo_objects(siblings, allow_patterns=_FETCHED, key=lambda one: one.rfilename)
@@ -193,6 +195,23 @@ def fetch_results(address: str, folder: Path) -> str:
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes on its downloads
     assert info.sha is not None
     return info.sha
+
+
+@contextmanager
+def fetched_results(address: str) -> Iterator[tuple[Path, str]]:
+    """Within, published results are in this folder; and their commit.
+
+    What is wrong with a file there is said of the address.
+
+    Raises:
+        UserError, HubError: see `fetch_results`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        commit = fetch_results(address, Path(folder))
+        try:
+            yield Path(folder), commit
+        except HfbenchError as error:
+            raise type(error)(str(error).replace(folder, address)) from None
 
 
 def differing_tables(folder: Path, findings: Findings) -> list[str]:

@@ -53,6 +53,10 @@ OWNED_ARGUMENTS = {
     "eval_do_concat_batches": "set by hfbench",
     "disable_tqdm": "set by hfbench",
     "deepspeed": "not supported",
+    **dict.fromkeys(
+        ("fsdp", "fsdp_config"),
+        "the launcher shards models, for pretraining alone: recipes/accelerate/fsdp2.yaml",
+    ),
     "hub_token": "a token never belongs into a file; log in with `hf auth login`",
 }
 
@@ -111,8 +115,8 @@ OBSERVING_ARGUMENTS = {
     ),
     **dict.fromkeys(
         ("use_cpu", "ddp_backend", "ddp_timeout", "ddp_find_unused_parameters",
-         "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_static_graph", "fsdp", "fsdp_config",
-         "local_rank", "torch_empty_cache_steps"),
+         "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_static_graph", "local_rank",
+         "torch_empty_cache_steps"),
         "on what it runs; the record says it beside",
     ),
     **dict.fromkeys(

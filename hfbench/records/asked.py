@@ -4,15 +4,21 @@ import json
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hfbench.errors import RecordError
 from hfbench.recipe.schema import Recipe
+from hfbench.recipe.tuning import Tune
 from hfbench.records.record_file import read_file, refuse_link
 from hfbench.records.store import ResultsFolder
 from hfbench.system.files import atomic, clear_unfinished, make_folder, writing
+
+
+def _check_tune(values: dict[str, Any]) -> dict[str, Any]:
+    Tune.model_validate(values)
+    return values
 
 
 class Asked(BaseModel):
@@ -29,7 +35,7 @@ class Asked(BaseModel):
     metrics: list[str] = Field(default=[], description="Further measures that are columns.")
     seeds: list[int] = Field(default=[], description="Those that the recipe names.")
     looks: list[int] = Field(default=[], description="Seeds at each planned look; [] without.")
-    tune: dict[str, Any] | None = Field(
+    tune: Annotated[dict[str, Any], AfterValidator(_check_tune)] | None = Field(
         default=None, description="How settings were to be chosen; null: they were not."
     )
     asked: str = Field(default="", description="When; ISO 8601, UTC.")

@@ -5,20 +5,52 @@ not become a row of a table.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hfbench.metrics.built_in import BUILT_IN, DEFAULTS, LOSSES
 from hfbench.metrics.registry import Metric
-from hfbench.recipe.types import ModuleName, ProblemType
-from hfbench.records.schema import Compared, FailedRecord, TrainedRecord
+from hfbench.recipe.types import ModuleName, ProblemType, Truncation
+from hfbench.records.schema import (
+    Compared,
+    ControlRecord,
+    FailedRecord,
+    TaskData,
+    TrainedRecord,
+)
 
 _STAMPS = ("packages", "python", "commit", "uncommitted_changes")
 _PACKAGES = ("hfbench", "torch", "transformers")
-_MODULES = TypeAdapter(list[ModuleName])
+
+
+class _Section(BaseModel):
+    """Of a record's settings, which may be those of an older hfbench: what readers look at."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Pretrain(_Section):
+    seeds: list[int] = []
+    seed: int = 0
+
+
+class _Model(_Section):
+    tuned: dict[str, Any] = {}
+    pretrain: _Pretrain | None = None
+
+
+class _Task(_Section):
+    truncation: Truncation = "head"
+
+
+class _Settings(_Section):
+    models: list[_Model] = Field(min_length=1, max_length=1)
+    imports: list[ModuleName] = []
+    task: _Task = _Task()
 
 
 def contradiction(record: Compared | FailedRecord) -> str | None:
@@ -33,13 +65,13 @@ def contradiction(record: Compared | FailedRecord) -> str | None:
         return f"environment.packages has no {missing[0]!r}"
     if not isinstance(stamps["commit"], str | None) or not isinstance(stamps["python"], str):
         return "environment.commit or environment.python is no text"
-    models = record.settings.get("models")
-    if not (isinstance(models, list) and len(models) == 1 and isinstance(models[0], dict)):
-        return "settings.models is not a list of one model"
     try:
-        _MODULES.validate_python(record.settings.get("imports", []))
-    except ValidationError:
-        return "settings.imports are not names of modules"
+        _Settings.model_validate(record.settings)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        return f"settings.{place} is not as a recipe has it"
+    if not isinstance(record.identity.get("pretraining"), dict | None):
+        return "identity.pretraining is not an object"
     if problem := _fold_misfit(record):
         return problem
     if record.status == "failed":
@@ -48,27 +80,46 @@ def contradiction(record: Compared | FailedRecord) -> str | None:
         points = [point for curve in record.curves.values() for point in curve]
         if not all({"step", "epoch"} <= point.keys() for point in points):
             return "curves have a point without step or epoch"
+        if record.training.patience and not record.training.planned_steps:
+            return "training.patience is given without training.planned_steps"
     task = record.task
-    for split in ("train", task.evaluation_split):
-        if split not in task.splits:
-            return f"task.splits has no {split!r}"
-        counted_labels = [] if task.problem_type == "regression" else task.labels
-        if set(task.splits[split].label_counts) != set(counted_labels):
-            return f"task.splits.{split}.label_counts are not those of task.labels"
-    counted = {
-        "unknown_texts": getattr(record, "unknown_texts", None),
-        "corpus_overlap": getattr(record, "corpus_overlap", None),
-    }
-    for key, counts in counted.items():
-        if counts and task.evaluation_split not in counts:
-            return f"{key} has no {task.evaluation_split!r}"
-    if task.problem_type == "regression" and len(task.labels) != 1:
-        return f"task.labels are {len(task.labels)}, and a regression has one"
-    if problem := _threshold_misfit(record):
+    problem = _task_misfit(task) or _counts_misfit(record) or _threshold_misfit(record)
+    if problem:
         return problem
     default = DEFAULTS[task.problem_type]
     if default not in record.metrics.get(task.evaluation_split, {}):
         return f"metrics has no {default} of {task.evaluation_split!r}"
+    return None
+
+
+def _task_misfit(task: TaskData) -> str | None:
+    for split in ("train", task.evaluation_split):
+        if split not in task.splits:
+            return f"task.splits has no {split!r}"
+    counted = {f"splits.{name}": data for name, data in task.splits.items()}
+    if task.fold:
+        counted["fold.whole"] = task.fold.whole
+    labels = set() if task.problem_type == "regression" else {*task.labels}
+    for place, data in counted.items():
+        if {*data.label_counts} != labels:
+            return f"task.{place}.label_counts are not those of task.labels"
+    if task.problem_type == "regression" and len(task.labels) != 1:
+        return f"task.labels are {len(task.labels)}, and a regression has one"
+    return None
+
+
+def _counts_misfit(record: Compared) -> str | None:
+    task = record.task
+    counted: dict[str, Mapping[str, Any] | None] = {
+        "task.overlap": task.overlap,
+        "corpus_overlap": record.corpus_overlap,
+        "unknown_texts": record.unknown_texts if isinstance(record, ControlRecord) else None,
+    }
+    for key, counts in counted.items():
+        if counts and task.evaluation_split not in counts:
+            return f"{key} has no {task.evaluation_split!r}"
+    if strange := (record.cut_tokens or {}).keys() - task.splits.keys():
+        return f"tokens has {min(strange)!r}, which is no split"
     return None
 
 

@@ -211,7 +211,8 @@ class ResultsFolder:
         if self.packed:
             return self.packed.record(stem)
         path = self.record_path(stem)
-        return load_record(path) if path.exists() else None
+        is_there = path.exists() or path.is_symlink()  # also one that leads nowhere
+        return load_record(path) if is_there else None
 
     def has_predictions(self, record: Compared) -> bool:
         """Whether there are any for it; whether they are those, reading tells."""

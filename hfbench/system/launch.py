@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+from pathlib import Path
 
 
 def rank() -> int:
@@ -54,6 +55,15 @@ def visible_gpus() -> list[str]:
     if names is None:
         return [str(device) for device in range(number)]
     return [name.strip() for name in names.split(",")][:number]
+
+
+def has_mps() -> bool:
+    """Whether NVIDIA's Multi-Process Service runs: a GPU computes for several processes at once.
+
+    Its control daemon listens at this pipe (https://docs.nvidia.com/deploy/mps).
+    """
+    folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")  # noqa: S108 - NVIDIA's
+    return Path(folder, "control").exists()
 
 
 def gpu_of_worker(worker: int, gpus: list[str]) -> str:

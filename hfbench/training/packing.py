@@ -20,7 +20,8 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-_ATTENTION = "sdpa"
+ATTENTION = "sdpa"
+"""The implementation of attention for which padding can be left out."""
 # Base models of which a test shows that they give the same without padding. Not what is derived
 # from them: it may mix tokens elsewhere than in attention.
 FAMILIES = (
@@ -43,7 +44,7 @@ def can_pack(model: PreTrainedModel) -> bool:
     base = model.base_model
     return (
         type(base) in [getattr(transformers, name) for name in FAMILIES]
-        and base.config._attn_implementation == _ATTENTION
+        and base.config._attn_implementation == ATTENTION
         and base.get_input_embeddings().weight.shape[1] >= _LEAST_WIDTH
     )
 
@@ -140,7 +141,7 @@ def without_padding(
     in_one_row = not same_draws and len(tokens.index) <= _MOST_IN_A_ROW
     attend = _attend_in_one_row if in_one_row else _attend_in_rows
     layers = [m for m in model.base_model.modules() if isinstance(m, GradientCheckpointingLayer)]
-    before = ALL_ATTENTION_FUNCTIONS[_ATTENTION]
+    before = ALL_ATTENTION_FUNCTIONS[ATTENTION]
     with ExitStack() as stack:
         for layer in layers:
             hook = partial(_enter_layer, tokens, layer is layers[0])
@@ -150,8 +151,8 @@ def without_padding(
                 _draw_for_padding(layer, tokens, stack)
         handle = layers[-1].register_forward_hook(lambda _, __, output: tokens.put_back(output))
         stack.callback(handle.remove)
-        ALL_ATTENTION_FUNCTIONS[_ATTENTION] = partial(attend, tokens, before)
-        stack.callback(ALL_ATTENTION_FUNCTIONS.__delitem__, _ATTENTION)
+        ALL_ATTENTION_FUNCTIONS[ATTENTION] = partial(attend, tokens, before)
+        stack.callback(ALL_ATTENTION_FUNCTIONS.__delitem__, ATTENTION)
         yield
 
 

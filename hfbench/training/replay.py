@@ -1,6 +1,7 @@
 """A Trainer whose steps are replayed from CUDA graphs."""
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hfbench.data.batches import IGNORED, round_tokens, round_widely
+from hfbench.models.custom_gpt import CustomGPTForCausalLM
 from hfbench.training.agreement import largest_of_all
 from hfbench.training.cuda_graphs import ReplayedAdamW, ReplayedFunction, ReplayedScaler
-from hfbench.training.packing import RealTokens, pays
+from hfbench.training.packing import ATTENTION, RealTokens, pays
 from hfbench.training.reduced_weights import reduced_weights
 from hfbench.training.replay_trial import why_not_replayed
 from hfbench.training.skipping import SkippingTrainer
@@ -53,7 +55,8 @@ class ReplayingTrainer(SkippingTrainer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.packs = self._can_pack()  # rows are chosen on the host, which knows their lengths
+        # rows are chosen on the host, which knows their lengths
+        self.packs = self._can_pack() or self._is_told_real_tokens
         device = self.args.device
         self._rows_on_device = self.train_dataset.to(device)
         rows = self.args.per_device_train_batch_size
@@ -83,6 +86,18 @@ class ReplayingTrainer(SkippingTrainer):
     def replay_refusal(self) -> str | None:
         """Why they are not."""
         return self._replayed_step.refusal
+
+    @cached_property
+    def _is_told_real_tokens(self) -> bool:
+        """Whether the model leaves padding out itself, see `CustomGPTModel.forward`.
+
+        Of a custom GPT that is a language model most of the work is that of the logits.
+        """
+        return (
+            self._has_plain_layers
+            and type(self.model) is CustomGPTForCausalLM
+            and self.model.config._attn_implementation == ATTENTION
+        )
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train; several processes stay together from here on."""
@@ -202,7 +217,7 @@ class ReplayingTrainer(SkippingTrainer):
         """Forward and backward pass; gives the loss, divided by ``_items``."""
         tokens = RealTokens(self._index[:slots], len(self._rows), length) if slots else None
         # what is cast is cast at once, in those models in which nothing asks for a weight's type
-        casts = self.packs and self.args.bf16
+        casts = self.packs and not self._is_told_real_tokens and self.args.bf16
         reduced = reduced_weights(self.model) if casts else nullcontext()
         with self.compute_loss_context_manager(), reduced, self.without_padding(tokens):
             loss = self.compute_loss(self.model_wrapped, inputs, num_items_in_batch=self._items)
@@ -210,6 +225,24 @@ class ReplayingTrainer(SkippingTrainer):
             loss = loss / self.args.gradient_accumulation_steps  # as `Trainer` does it
         self.accelerator.backward(loss / self.args.world_size)
         return loss.detach()
+
+    def without_padding(self, tokens: RealTokens | None) -> AbstractContextManager:
+        """Within, the model sees these tokens alone, if they are given."""
+        if tokens is None or not self._is_told_real_tokens:
+            return super().without_padding(tokens)
+        return self._telling(tokens.index)
+
+    @contextmanager
+    def _telling(self, index: Tensor) -> Iterator[None]:
+        before = self._training_options
+        self._training_options = {**before, "skip_padding": index}
+        try:
+            yield
+        finally:
+            self._training_options = before
+
+    def _real_tokens(self, inputs: dict) -> RealTokens | None:
+        return None  # those of a batch are known before it is made, see `_passes`
 
     def _why_not_replayed(
         self, length: int, is_padded: bool, slots: int, begins_step: bool

@@ -33,7 +33,7 @@ class SkippingTrainer(FairTrainer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._options = {"skip_padding": True} if self._can_skip_padding() else {}
+        self._options: dict[str, Any] = {"skip_padding": True} if self._can_skip_padding() else {}
         self._training_options = dict(self._options)
         if self.head == "language model" and "skip_logits" in self.parameters:
             self._training_options["skip_logits"] = True
@@ -50,9 +50,12 @@ class SkippingTrainer(FairTrainer):
         )
 
     def _can_pack(self) -> bool:
+        return self._has_plain_layers and can_pack(self.model)
+
+    @property
+    def _has_plain_layers(self) -> bool:
         # checkpointed layers run once more, in the backward pass, where they would be as they are
-        changes_layers = self.args.torch_compile or self.args.gradient_checkpointing
-        return not changes_layers and can_pack(self.model)
+        return not (self.args.torch_compile or self.args.gradient_checkpointing)
 
     def _can_be_compact(self) -> bool:
         if (
@@ -78,12 +81,16 @@ class SkippingTrainer(FairTrainer):
 
     def compute_loss(self, model: nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         """The loss."""
-        options = self._training_options if model.training else self._options
-        mask, tokens = inputs.get("attention_mask"), None
-        if self.packs and mask is not None and mask.device.type == "cpu":
-            tokens = RealTokens.of_mask(mask) if pays(int(mask.sum()), *mask.shape) else None
-        with self.without_padding(tokens):
+        with self.without_padding(self._real_tokens(inputs)):
+            options = self._training_options if model.training else self._options
             return super().compute_loss(model, {**inputs, **options}, *args, **kwargs)
+
+    def _real_tokens(self, inputs: dict) -> RealTokens | None:
+        """What layers shall see of a batch; None for all of it."""
+        mask = inputs.get("attention_mask")
+        if not self.packs or mask is None or mask.device.type != "cpu":
+            return None
+        return RealTokens.of_mask(mask) if pays(int(mask.sum()), *mask.shape) else None
 
     def without_padding(self, tokens: RealTokens | None) -> AbstractContextManager:
         """Within, layers see these tokens alone, if they are given."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hfbench.training.process import environment_of_its_own
+
 
 @dataclass(frozen=True)
 class RunLabels:
@@ -57,13 +59,11 @@ def tracked(labels: RunLabels) -> Iterator[None]:
 
     Weights & Biases would go on with the run of the cell before, in the same process.
     """
-    before = dict(os.environ)
-    os.environ.update(labels.environment())
     try:
-        yield
+        with environment_of_its_own():
+            os.environ.update(labels.environment())
+            yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None:
             wandb.finish()

@@ -156,5 +156,5 @@ def test_a_module_that_a_record_names_is_imported_with_permission_only(of_own_me
 def test_a_command_line_that_is_proposed_has_names_of_modules_alone(of_own_measure, call):
     code, _, said = call("table", of_own_measure("x; rm -r y") / "own")
     assert code == 2
-    assert "settings.imports are not names of modules" in said
+    assert "settings.imports.0 is not as a recipe has it" in said
     assert "rm -r" not in said

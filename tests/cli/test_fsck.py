@@ -128,3 +128,11 @@ def test_weights_that_are_not_those_of_the_record_are_found(tmp_path, write_reco
 
 def test_no_results_are_a_message(tmp_path, fsck):
     assert fsck(tmp_path)[0] == 2
+
+
+def test_a_link_that_leads_nowhere_is_found_and_set_aside(results, fsck):
+    (results / "one" / "records" / "m--seed7.json").symlink_to(results / "nothing")
+    code, said = fsck(results, "--repair")
+    assert code == 0
+    assert "one/records/m--seed7.json: is a link to" in said
+    assert fsck(results) == (0, "6 records looked at, 0 damaged\n")

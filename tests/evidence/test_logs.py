@@ -246,6 +246,7 @@ def test_a_metric_of_which_lower_is_better_is_judged_so(tmp_path):
         (b"{\n", "not valid JSON"),
         (b"[1]\n", "no sample, which is an object"),
         (b'{"doc_id": 1, "acc": NaN}\n', "no metric has a number"),
+        (b'{"doc_id": 1, "acc": 1' + b"0" * 400 + b"}\n", "no metric has a number"),
     ],
 )
 def test_strange_samples_are_refused_without_a_traceback(tmp_path, content, said):
@@ -274,6 +275,39 @@ def test_strange_archives_are_refused(tmp_path, monkeypatch):
     write_eval(path, log)
     with pytest.raises(UserError, match=r"1 samples have no score \('4'\)"):
         read_logs(path)
+
+
+@pytest.mark.parametrize("compress", [zipfile.ZIP_DEFLATED, 93])
+def test_a_flipped_bit_of_an_archive_is_noticed_or_without_effect(tmp_path, compress):
+    path = write_eval(tmp_path / "a.eval", inspect_log(RIGHT[0, :5]), compress)
+    whole, undamaged = path.read_bytes(), read_inspect_log(path)
+    refused = 0
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        try:
+            assert read_inspect_log(path) == undamaged, place
+        except UserError:
+            refused += 1
+    assert refused > len(whole) / 2
+
+
+def test_an_archive_is_opened_once_however_many_samples_it_has(tmp_path, monkeypatch):
+    """To open it is to read the list of all its samples: of 5,000 that took minutes."""
+    path = write_eval(tmp_path / "a.eval", inspect_log(RIGHT[0]))
+    opened, opens = [], zipfile.ZipFile.__init__
+    monkeypatch.setattr(
+        zipfile.ZipFile, "__init__", lambda *args, **kw: (opened.append(1), opens(*args, **kw))[1]
+    )
+    assert len(read_inspect_log(path)[0].contents) == 60
+    assert len(opened) == 1
+
+
+def test_half_of_a_surrogate_pair_is_shown_as_a_mark(tmp_path, call):
+    for name, right in zip("ab", RIGHT, strict=False):
+        write_lm_eval(tmp_path / name, right, f"org/{name}\ud800")
+    assert "org/a\ufffd is better than org/b\ufffd" in call(tmp_path / "a", tmp_path / "b")
 
 
 def test_links_are_not_followed(tmp_path):

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from hfbench.models import CustomGPTForCausalLM
 from hfbench.records.record_file import load_record
+from hfbench.records.store import ResultsFolder
 from hfbench.system.hashes import hash_tensors
 
 ROOT = Path(__file__).parents[2]
@@ -221,6 +222,36 @@ def test_a_sharded_model_trains_as_one_that_is_whole(pretrain):
     assert record.model_facts.final_weights == hash_tensors(
         CustomGPTForCausalLM.from_pretrained(sharded / "models" / "pretrain--mine").state_dict()
     )
+
+
+@pytest.mark.slow
+def test_a_sharded_model_leaves_no_trace_for_the_next(write_recipe, tmp_path, timeless):
+    """Which is trained to the bit as without the first, in an environment that is as it was."""
+    arguments = {"max_steps": 4, "per_device_train_batch_size": 8}
+    block = {"corpus": {"builtin": "pets"}, "training_arguments": arguments}
+    second = {"name": "second", "preset": "gpt-nano", "pretrain": block}
+    second["config"] = {"n_layer": 1, "n_positions": 32}  # with dropout
+    first = {**second, "name": "first", "config": MODEL}
+    found = []
+    for models in ([second], [first, second]):
+        results = tmp_path / str(len(models))
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc_per_node", "2", str(ROOT / "tests" / "support" / "run_launched.py")),
+            *("sharded", "0"),
+            *("--config", str(write_recipe(models=models)), "--results-dir", str(results)),
+        ]
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        own = ["DISABLE_SAFETENSORS_CONVERSION"]  # hfbench's, for its whole process
+        assert f"environment changed: {own}\n" in done.stdout
+        folder = ResultsFolder(results / "tiny")
+        record = timeless(folder.record("pretrain--second"))
+        weights = (folder.weights("pretrain--second") / "model.safetensors").read_bytes()
+        found.append((record, weights))
+    assert found[0][0]["training"]["steps"] == 4
+    assert found[1] == found[0]
 
 
 @pytest.mark.slow

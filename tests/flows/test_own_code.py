@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from hfbench.errors import UserError
 from hfbench.execution.compare import compare
@@ -59,6 +60,7 @@ AutoModelForSequenceClassification.register(BagConfig, BagForSequenceClassificat
 """
 CONTROL = """
 import numpy as np
+from threadpoolctl import threadpool_info
 from hfbench.models.controls import register_control
 
 
@@ -67,6 +69,8 @@ class Length:
 
     def fit(self, texts, labels, num_labels):
         self.num_labels = num_labels
+        pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        assert {pool["num_threads"] for pool in pools} == {1}
 
     def logits(self, texts):
         return np.array([[len(text)] + [0] * (self.num_labels - 1) for text in texts]) / 100
@@ -121,6 +125,17 @@ def test_each_process_knows_what_the_recipe_imports(write_module, write_recipe, 
     assert records["length"].model_facts.class_name == "Length"
     # all that is needed to run it again
     assert records["length"].settings["imports"] == [registered, control]
+
+
+def test_a_control_is_fitted_by_one_thread(write_module, write_recipe, tmp_path):
+    path = write_recipe(models=[{"name": "length", "control": (name := write_module(CONTROL))}],
+                        imports=[name])  # fmt: skip
+    with threadpool_limits(2, user_api="blas"):
+        (record,) = run(path, tmp_path / "results", jobs=1)
+        assert {
+            pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"
+        } == {2}
+    assert record.status == "finished"
 
 
 def test_workers_do_not_know_what_this_process_alone_has_registered(

@@ -15,6 +15,7 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
 from torch import nn
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -539,6 +540,34 @@ def test_skipping_padding_changes_neither_logits_nor_a_gradient(model_class, sid
         logits = outputs.logits[real] if outputs.logits.ndim == 3 else outputs.logits
         found.append((logits, {name: p.grad for name, p in model.named_parameters()}))
     torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_told_the_real_tokens_it_has_the_same_loss_and_gradients_and_looks_at_no_value(side):
+    inputs = pad(random_rows(3, 9, 6), 11, side)
+    mask = inputs["attention_mask"].flatten()
+    labels = inputs["input_ids"].where(inputs["attention_mask"].bool(), -100)
+    labels[torch.arange(3), inputs["attention_mask"].argmax(1)] = -100  # only padding precedes
+    # 18 real tokens and six of the padding
+    index = torch.cat([mask.nonzero().flatten(), (mask == 0).nonzero().flatten()[:6]])
+    found, sizes = [], []
+    for skip_padding in (False, index):
+        model = build(CustomGPTForCausalLM, attn_implementation="sdpa")
+        for block in model.transformer.h:
+            block.mlp.register_forward_hook(lambda *call: sizes.append(call[1][0].shape[:2]))
+        options = {"use_cache": False, "skip_logits": True, "skip_padding": skip_padding}
+        loss = model(**inputs, labels=labels, **options).loss
+        loss.backward()
+        found.append((loss, {name: p.grad for name, p in model.named_parameters()}))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)
+    layers = len(model.transformer.h)
+    assert sizes == [(3, 11)] * layers + [(1, 24)] * layers
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:  # which has no values
+        fake = {name: mode.from_tensor(tensor) for name, tensor in inputs.items()}
+        options["skip_padding"] = mode.from_tensor(index)
+        model(**fake, **options)
+        with pytest.raises(DynamicOutputShapeException):
+            model(**fake, **{**options, "skip_padding": True})
 
 
 def test_skipping_padding_looks_at_the_real_tokens_alone(monkeypatch):

@@ -66,9 +66,14 @@ def test_a_padded_batch_has_the_loss_of_its_tokens():
     logits = rows[:, :-1] @ weight.T
     expected = F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
     counted = (labels[:, 1:] != -100).sum()
+    places = (targets != -100).nonzero().flatten() - 1  # before what counts
+    index = places[places >= 0].flip(0)
     for items in (None, counted, int(counted)):
-        loss = causal_lm_loss(rows, weight, labels, items)
-        assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+        for at in (None, index):
+            loss = causal_lm_loss(rows, weight, labels, items, at)
+            assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    fewer = causal_lm_loss(rows, weight, labels, counted, index[1:])
+    assert fewer.item() < expected.item() - 1e-3
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hfbench.errors import HubError, UserError
+from hfbench.api import load_tasks
+from hfbench.errors import HubError, RecordError, UserError
 from hfbench.publish import results
 from hfbench.publish.repos import look_at, upload
 from hfbench.publish.results import fetch_results
@@ -195,7 +196,10 @@ def test_a_problem_of_the_hubs_own_is_said_to_be_one(hub, folder, faults):
     assert published(hub) == set()
 
 
-@pytest.mark.parametrize("name", ["records/../../../evil.json", "records//etc/evil.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["records/../../../evil.json", "records//etc/evil.json", r"records\..\..\evil.json"],
+)
 def test_a_hub_that_names_files_elsewhere_writes_nothing_there(hub, tmp_path, name):
     """Git has no such names; a server that means ill may give them."""
     hub.add_repo("ada/r", {name: b"{}", "records/a.json": b"{}"}, "dataset")
@@ -205,6 +209,13 @@ def test_a_hub_that_names_files_elsewhere_writes_nothing_there(hub, tmp_path, na
     outside = [path for path in tmp_path.rglob("evil.json") if folder not in path.parents]
     assert outside == []
     assert not Path("/etc/evil.json").exists()
+
+
+def test_what_is_wrong_with_a_file_of_the_hub_is_said_of_its_address(hub):
+    hub.add_repo("ada/r", {"records/a--seed0.json": b"{"}, "dataset")
+    with pytest.raises(RecordError) as refusal:
+        load_tasks("hf://datasets/ada/r")
+    assert str(refusal.value).startswith("hf://datasets/ada/r/records/a--seed0.json: ")
 
 
 def test_results_that_are_too_large_are_not_fetched_unseen(hub, tmp_path, monkeypatch):

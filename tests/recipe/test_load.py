@@ -123,6 +123,8 @@ def test_a_mistake_is_named_with_file_and_key(load, old, new, message):
         ("{max_steps: true}", "max_steps: True is not of type int"),
         ("{load_best_model_at_end: true}", "cannot be set here: set by `selection`"),
         ("{seed: 3}", "seed cannot be set here: derived from `seeds`"),
+        ("{fsdp: full_shard}", "fsdp cannot be set here: the launcher shards models"),
+        ("{fsdp_config: {version: 2}}", "fsdp_config cannot be set here: the launcher shards"),
         ("{hub_token: hf_x}", "hub_token cannot be set here: a token never belongs into a file"),
         ("{per_device_train_batch_size: 0}", "per_device_train_batch_size: 0 must be at least 1"),
     ],

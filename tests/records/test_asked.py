@@ -70,7 +70,17 @@ def test_questions_of_models_that_are_gone_are_left_out():
     assert asked.about(["a", "b", "c"]) == [("a", "b"), ("a", "c"), ("b", "c")]
 
 
-@pytest.mark.parametrize("text", ["{", "[{}, 3]", '[{"question": []}]', '[{"margin": -1}]'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[{}, 3]",
+        '[{"question": []}]',
+        '[{"margin": -1}]',
+        '[{"tune": {"seeds": 1e308}}]',
+        '[{"tune": {"space": {"num_train_epochs": [2, -0.5]}}}]',
+    ],
+)
 def test_a_damaged_file_is_an_error_that_names_it(text, tmp_path, write_record):
     fill(tmp_path, write_record)
     (tmp_path / "asked.json").write_text(text, encoding="utf-8")

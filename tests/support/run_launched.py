@@ -3,7 +3,8 @@
 run_launched.py {whole,sharded} STEP --config RECIPE ...
 
 ``sharded`` is FSDP2 without a GPU: accelerate shards on accelerators alone, and here the processes
-of a CPU are taken for some. After the checkpoint of STEP, if it is not 0, all processes die.
+of a CPU are taken for some. After the checkpoint of STEP, if it is not 0, all processes die. At the
+end it is said which variables of the environment are no longer as they were.
 """
 
 import os
@@ -55,4 +56,8 @@ if __name__ == "__main__":
         take_processes_for_accelerators()
     if step:
         die_after_checkpoint(step)
+    before = dict(os.environ)
     run_script(run_pretraining, __doc__)
+    if os.environ["RANK"] == "0":
+        changed = {name for name, _ in before.items() ^ os.environ.items()}
+        print(f"environment changed: {sorted(changed)}")

@@ -13,7 +13,18 @@ from hfbench.system.redaction import redact_output
 from hfbench.system.terminal import Console, clean, show
 
 OSC_52 = "\x1b]52;c;ZXZpbA==\x07"  # fills the clipboard
-HOSTILE = [OSC_52, "\x1b[2Ka", "a\rb", "\x9b31m", "a\u202eb", "\u2066", "\x7f", "\u2028", "\x00"]
+HOSTILE = [
+    OSC_52,
+    "\x1b[2Ka",
+    "a\rb",
+    "\x9b31m",
+    "a\u202eb",
+    "\u2066",
+    "\x7f",
+    "\u2028",
+    "\x00",
+    "\ud800",
+]
 
 
 BIDIRECTIONAL = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
@@ -25,6 +36,7 @@ def is_safe(text):
         (unicodedata.category(char) in ("Cc", "Zl", "Zp") and char not in "\n\t")
         or unicodedata.bidirectional(char) in BIDIRECTIONAL
         or char in "\u200e\u200f\u061c"
+        or unicodedata.category(char) == "Cs"  # half of a surrogate pair
         for char in text
     )
 
@@ -37,7 +49,7 @@ def test_a_command_to_the_terminal_becomes_a_picture(text):
 
 
 def test_every_character_that_is_unsafe_is_replaced():
-    every = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x11000)]))
+    every = "".join(map(chr, range(0x11000)))
     assert is_safe(clean(every))
     kept = "".join(char for char in every if is_safe(char))
     assert clean(kept) == kept

@@ -18,6 +18,8 @@ from hfbench.data.batches import round_tokens
 from hfbench.data.builtin import pets
 from hfbench.data.tokens import tokenize_corpus
 from hfbench.models import CustomGPTConfig, CustomGPTForCausalLM
+from hfbench.models.custom_gpt import modeling_custom_gpt
+from hfbench.models.custom_gpt.loss_custom_gpt import causal_lm_loss
 from hfbench.models.lora import add_adapters
 from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.model import Corpus, Lora
@@ -113,7 +115,9 @@ def test_two_gpus_replay_the_steps_of_one(tmp_path, batch, accumulation):
 def make(tmp_path, kind, cuda_graphs, dropout=0.1, **values):
     tokenizer = train_tokenizer(pets.sentences(), 300)
     if kind == "language model":
-        texts = {"train": pets.sentences()[:160], "validation": pets.sentences()[160:]}
+        sentences = pets.sentences()
+        rows = [" ".join(sentences[i : i + 1 + i % 3]) for i in range(160)]  # most is padding
+        texts = {"train": rows, "validation": sentences[160:]}
         data = tokenize_corpus(texts, tokenizer, Corpus(builtin="pets", cut="rows"), 32)
         set_seed(0)
         sizes = {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 32, "vocab_size": 300}
@@ -175,6 +179,25 @@ def test_a_step_that_updates_gives_the_numbers_of_a_plain_one(tmp_path, kind, mo
     assert_same_numbers(in_pieces, plain, atol=2e-5, rtol=1e-3)
 
 
+def test_logits_of_a_language_model_are_those_of_few_slots(tmp_path, monkeypatch):
+    probe_replayed.record_nothing(monkeypatch.setattr)
+    trainer = make(tmp_path, "language model", True, dropout=0.0, max_steps=12)
+    taken = []
+
+    def loss(hidden, weight, labels, items, index):
+        taken.append((labels.numel(), None if index is None else len(index)))
+        return causal_lm_loss(hidden, weight, labels, items, index)
+
+    monkeypatch.setattr(modeling_custom_gpt, "causal_lm_loss", loss)
+    trainer.train()
+    assert trainer.packs
+    # most batches have few tokens beside their longest row; where they have not, none are left out
+    assert len(taken) == 12
+    assert {slots for _, slots in taken} == {128, None}
+    assert sum((slots or 208) <= 128 for _, slots in taken) >= 6
+    assert all(padded == 208 for padded, slots in taken if slots)
+
+
 def packing_trainer(tmp_path, monkeypatch):
     """As on a GPU, for batches of four rows without padding."""
     probe_replayed.record_nothing(monkeypatch.setattr)
@@ -219,8 +242,11 @@ def test_batches_of_few_tokens_have_the_slots_of_a_usual_one(tmp_path, monkeypat
 @pytest.mark.parametrize("kind", ["custom", "gpt2", "language model", *ANSWERS])
 def test_replayed_steps_give_the_numbers_of_plain_ones(tmp_path, kind):
     """Dropout included: a replay draws the random numbers that the plain step would draw."""
-    plain, replayed = (trained(tmp_path, kind, cuda_graphs) for cuda_graphs in (False, True))
+    # without padding, dropout draws other numbers
+    dropout = 0.0 if kind == "language model" else 0.1
+    plain, replayed = (trained(tmp_path, kind, graphs, dropout) for graphs in (False, True))
     assert replayed._replayed_step._graphs
+    assert replayed.packs == (kind == "language model")
     # the rate is a float32 on the device; in a plain step it is a number of Python's
     assert_same_numbers(replayed, plain, atol=2e-5, rtol=1e-3)
 

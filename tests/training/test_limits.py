@@ -171,11 +171,3 @@ def test_fail_fast_leaves_the_rest(write_recipe, tmp_path, jobs, capsys, monkeyp
     # a worker may have come to the end of its cell before it was ended
     assert ran + before == 4
     assert ran >= 1
-
-
-def test_deterministic_algorithms_of_one_cell_are_not_those_of_the_next(write_recipe, tmp_path):
-    arguments = {"per_device_train_batch_size": 16, "num_train_epochs": 1}
-    path = write_recipe(training_arguments={**arguments, "full_determinism": True}, seeds=[0])
-    outcome, _ = run(path, tmp_path)
-    assert outcome.ran[0].training.arguments["full_determinism"]
-    assert not torch.are_deterministic_algorithms_enabled()

@@ -122,8 +122,14 @@ def test_a_trainer_gives_the_numbers_of_padded_batches(tmp_path):
         trainer.train()
         trainer.evaluate()
         logs.append(trainer.state.log_history)
-        weights.append(trainer.weights())
+        # no output depends on what is added to all scores of a query: of these biases the gradient
+        # is rounding alone, which Adam makes as large as any
+        learnt = {n: w for n, w in trainer.weights().items() if not n.endswith("key.bias")}
+        weights.append(learnt)
     for ours, theirs in zip(*logs, strict=True):
         for key in {"loss", "accuracy", "grad_norm", "eval_loss"} & theirs.keys():
             assert ours[key] == pytest.approx(theirs[key], rel=1e-3, abs=1e-5), key
+    for found in weights:  # of a key's bias the gradient is 0, and what Adam makes of its rounding
+        for name in [name for name in found if name.endswith("key.bias")]:
+            del found[name]
     torch.testing.assert_close(*weights, atol=1e-4, rtol=1e-3)

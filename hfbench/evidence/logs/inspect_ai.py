@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hfbench.errors import UserError
 from hfbench.evidence.logs.logged import MOST_BYTES, LoggedRun, number, parse, text_of
@@ -43,7 +43,17 @@ def read_inspect_log(path: Path) -> list[LoggedRun]:
     Raises:
         UserError: if it cannot be read, or samples have no score.
     """
-    header, samples = _read_zip(path) if path.suffix == ".eval" else _read_json(path)
+    if path.suffix != ".eval":
+        return _runs(path, *_read_json(path))
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise UserError(f"{path}: no log of inspect_ai: {error}") from None
+    with archive:
+        return _runs(path, *_read_zip(archive, path))
+
+
+def _runs(path: Path, header: dict[str, Any], samples: "_Samples") -> list[LoggedRun]:
     status = text_of(header, "status")
     if status not in (None, "success"):
         raise UserError(f"{path}: its status is {status!r}: it is no whole run")
@@ -159,19 +169,21 @@ def _each(samples: Any, where: str) -> _Samples:
         yield where, sample
 
 
-def _read_zip(path: Path) -> tuple[dict[str, Any], _Samples]:
+def _read_zip(archive: zipfile.ZipFile, path: Path) -> tuple[dict[str, Any], _Samples]:
+    entries = {entry.filename: entry for entry in archive.infolist()}
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {entry.filename: entry for entry in archive.infolist()}
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise UserError(f"{path}: no log of inspect_ai: {error}") from None
+        with path.open("rb") as file:
+            for entry in archive.infolist():  # a name that is damaged would hide a sample
+                _go_to(file, entry)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: a damaged log: {error}") from None
     names = [n for n in entries if n.startswith("samples/") and n.endswith(".json")]
     if len(entries) > _MOST_SAMPLES or sum(e.file_size for e in entries.values()) > 16 * _MOST_JSON:
         raise UserError(f"{path}: it unpacks to more than is read of a log")
     header = next((n for n in ("header.json", "_journal/start.json") if n in entries), None)
     if header is None:
         raise UserError(f"{path}: no log of inspect_ai: there is no header.json in it")
-    values = _entry(path, entries[header])
+    values = _entry(archive, entries[header], path)
     if not isinstance(values, dict):
         raise UserError(f"{path}: {header} is no object")
     if header != "header.json":
@@ -179,9 +191,10 @@ def _read_zip(path: Path) -> tuple[dict[str, Any], _Samples]:
 
     def samples() -> _Samples:
         if not names and "summaries.json" in entries:
-            yield from _each(_entry(path, entries["summaries.json"]), f"{path}: summaries.json")
+            summaries = _entry(archive, entries["summaries.json"], path)
+            yield from _each(summaries, f"{path}: summaries.json")
         for name in names:
-            sample = _entry(path, entries[name])
+            sample = _entry(archive, entries[name], path)
             if not isinstance(sample, dict):
                 raise UserError(f"{path}: {name} is no object")
             yield f"{path}: {name}", sample
@@ -189,7 +202,7 @@ def _read_zip(path: Path) -> tuple[dict[str, Any], _Samples]:
     return values, samples()
 
 
-def _entry(path: Path, entry: zipfile.ZipInfo) -> Any:
+def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Any:
     """The JSON text of one file in the archive."""
     where = f"{path}: {entry.filename}"
     if entry.file_size > 4 * MOST_BYTES:
@@ -198,7 +211,7 @@ def _entry(path: Path, entry: zipfile.ZipInfo) -> Any:
         if entry.compress_type == _ZSTD:
             content = _unpack_zstd(path, entry)
         else:
-            with zipfile.ZipFile(path) as archive, archive.open(entry) as file:
+            with archive.open(entry) as file:
                 content = file.read(4 * MOST_BYTES + 1)
     # of a damaged stream zlib raises its own error, of an encrypted file zipfile a RuntimeError
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, OSError) as error:
@@ -210,12 +223,27 @@ def _unpack_zstd(path: Path, entry: zipfile.ZipInfo) -> bytes:
     import pyarrow as pa
 
     with path.open("rb") as file:
-        file.seek(entry.header_offset)
-        head = file.read(30)  # a local header: of its name and its extra field the lengths
-        if len(head) < 30 or head[:4] != b"PK\x03\x04":
-            raise ValueError("there is no entry where the list of entries says")
-        name, extra = struct.unpack("<HH", head[26:30])
-        file.seek(name + extra, io.SEEK_CUR)
+        _go_to(file, entry)
         packed = file.read(entry.compress_size)
     with pa.input_stream(pa.BufferReader(packed), compression="zstd") as stream:
-        return stream.read(4 * MOST_BYTES + 1)
+        content: bytes = stream.read(4 * MOST_BYTES + 1)
+    if zlib.crc32(content) != entry.CRC:
+        raise ValueError("its checksum is not that of its content")
+    return content
+
+
+def _go_to(file: BinaryIO, entry: zipfile.ZipInfo) -> None:
+    """Seek to where the content of ``entry`` begins.
+
+    Raises:
+        ValueError: if there is none, or one of another name.
+    """
+    file.seek(entry.header_offset)
+    head = file.read(30)  # a local header: of its name and its extra field the lengths
+    if len(head) == 30 and head[:4] == b"PK\x03\x04":
+        name, extra = struct.unpack("<HH", head[26:30])
+        is_utf8 = entry.flag_bits & 0x800
+        if file.read(name).decode("utf-8" if is_utf8 else "cp437") == entry.orig_filename:
+            file.seek(extra, io.SEEK_CUR)
+            return
+    raise ValueError(f"there is no {entry.filename} where the list of its entries says")

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,12 @@ def parse(text: str | bytes, where: str) -> Any:
 
 def number(value: Any) -> float | None:
     """A finite number, also true and false; None of anything else."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float):
         return None
-    return float(value)
+    with suppress(OverflowError):  # a whole number that no float can hold
+        if math.isfinite(value):
+            return float(value)
+    return None
 
 
 def text_of(values: Any, *keys: str) -> str | None:

@@ -26,6 +26,7 @@ from hfbench.recipe.cells import Cell
 from hfbench.recipe.types import ProblemType
 from hfbench.records.schema import ControlRecord, ModelFacts
 from hfbench.records.use import UseFacts
+from hfbench.system.threads import one_blas_thread
 from hfbench.training.seeds import derive_streams
 
 _OTHER_ANSWERS: dict[tuple[str, ProblemType], str] = {
@@ -66,12 +67,15 @@ def run(cell: Cell, surroundings: Surroundings) -> Run:
         for split, data in task.splits.items()
     }
     control = _build(cell, inputs)
-    started = time.perf_counter()
     labels = labels_of(task.splits["train"])
-    control.fit(texts["train"], labels, len(task.facts.labels))
-    seconds = time.perf_counter() - started
     evaluated = {split: part for split, part in texts.items() if split != "train"}
-    logits = {split: control.logits(part).astype(np.float32) for split, part in evaluated.items()}
+    with one_blas_thread():
+        started = time.perf_counter()
+        control.fit(texts["train"], labels, len(task.facts.labels))
+        seconds = time.perf_counter() - started
+        logits = {
+            split: control.logits(part).astype(np.float32) for split, part in evaluated.items()
+        }
     unknown = None
     if isinstance(control, KnowsItsLimits):
         unknown = {split: int(control.unknown(part).sum()) for split, part in evaluated.items()}

@@ -27,7 +27,11 @@ _ALIGNMENT = 64  # matrices whose sides are multiples are multiplied faster on t
 
 
 def causal_lm_loss(
-    hidden_states: Tensor, weight: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None
+    hidden_states: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    num_items_in_batch: Tensor | int | None,
+    index: Tensor | None = None,
 ) -> Tensor:
     """Loss of a language model, a scalar: each position predicts the label of the next.
 
@@ -36,11 +40,14 @@ def causal_lm_loss(
         weight: (V, D), of the head, which has no bias.
         labels: (B, T), not shifted; -100 does not count.
         num_items_in_batch: divides the sum; None for the number of tokens that count.
+        index: (N,), among the B * T tokens those that may count, each once; None for all.
     """
     # the last position predicts nothing; without it the hidden states would have to be copied
     hidden, targets = hidden_states, F.pad(labels[:, 1:], (0, 1), value=IGNORED)
     counts = targets != IGNORED  # (B, T)
-    if hidden.device.type == "cpu" and not torch.compiler.is_compiling():
+    if index is not None:
+        hidden, targets = (t.flatten(0, 1).index_select(0, index) for t in (hidden, targets))
+    elif hidden.device.type == "cpu" and not torch.compiler.is_compiling():
         # elsewhere the device would have to say how many there are before it goes on
         hidden, targets = hidden[counts], targets[counts]
     total = linear_cross_entropy(hidden.reshape(-1, hidden.shape[-1]), weight, targets.reshape(-1))

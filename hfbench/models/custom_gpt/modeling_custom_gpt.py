@@ -241,7 +241,7 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        skip_padding: bool = False,
+        skip_padding: bool | Tensor = False,
         cache: Cache | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
@@ -255,7 +255,9 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
             inputs_embeds: (B, T, n_embd), in place of `input_ids`.
             use_cache: whether to return keys and values; by default as the configuration says.
             skip_padding: leave padding, whose hidden states are then 0, out of all but the
-                attention, without a cache and outputs of layers. It looks at values of the mask.
+                attention, without a cache and outputs of layers. It looks at values of the mask,
+                or takes a tensor (N,) for the real ones among the B * T tokens, and maybe some
+                padding.
             cache: keys and values of the tokens before these.
             **kwargs: for the attention function, and `output_hidden_states` and
                 `output_attentions`.
@@ -288,8 +290,10 @@ class CustomGPTModel(CustomGPTPreTrainedModel):
             position_ids = count_positions(inputs_embeds, attention_mask, num_past)  # (B or 1, T)
         self._check_length(position_ids, num_past, cache)
         real_tokens = None
-        if skip_padding and attention_mask is not None and cache is None:
-            real_tokens = RealTokens(attention_mask)
+        index = skip_padding if isinstance(skip_padding, Tensor) else None
+        skips = skip_padding if index is None else True
+        if skips and attention_mask is not None and cache is None:
+            real_tokens = RealTokens(attention_mask, index)
             inputs_embeds = real_tokens.take(inputs_embeds)  # (1, N, n_embd)
             position_ids = position_ids.expand(attention_mask.shape)
             position_ids = real_tokens.take(position_ids.unsqueeze(-1)).squeeze(-1)  # (1, N)
@@ -350,6 +354,7 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         skip_logits: bool = False,
+        skip_padding: bool | Tensor = False,
         cache: Cache | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
@@ -359,7 +364,8 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
         mean over tokens or, with `num_items_in_batch`, their sum divided by that number.
         `logits_to_keep` says how many of the last positions get logits (0: all), or which ones.
         With `skip_logits` only the loss is returned, for which the logits never exist at once; on a
-        CPU none are computed where labels are ignored, in a padded batch most of the work.
+        CPU none are computed where labels are ignored, in a padded batch most of the work;
+        elsewhere none of the padding that `skip_padding` names by a tensor.
         The other arguments and the errors are those of `CustomGPTModel.forward`.
         """
         outputs = self.transformer(
@@ -369,6 +375,7 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
+            skip_padding=skip_padding,
             cache=cache,
             **kwargs,
         )
@@ -380,6 +387,7 @@ class CustomGPTForCausalLM(CustomGPTPreTrainedModel, GenerationMixin):
                 self.lm_head.weight,
                 labels,
                 kwargs.get("num_items_in_batch"),
+                skip_padding if isinstance(skip_padding, Tensor) else None,
             )
         else:
             is_number = isinstance(logits_to_keep, int)

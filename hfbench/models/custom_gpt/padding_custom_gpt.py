@@ -14,10 +14,14 @@ class RealTokens:
         D: any number of features
     """
 
-    def __init__(self, attention_mask: Tensor) -> None:
-        """Take the mask (B, T), 0 for padding on whichever side."""
+    def __init__(self, attention_mask: Tensor, index: Tensor | None = None) -> None:
+        """Take the mask (B, T), 0 for padding on whichever side.
+
+        The ``index`` (N,) of what it calls real among the B * T tokens, each once, is found if it
+        is not given. It may hold some padding, too.
+        """
         self.batch_shape = attention_mask.shape
-        self.index = attention_mask.flatten().nonzero().squeeze(1)  # (N,)
+        self.index = attention_mask.flatten().nonzero().squeeze(1) if index is None else index
 
     def take(self, states: Tensor) -> Tensor:
         """From (B, T, D) to (1, N, D), row after row."""

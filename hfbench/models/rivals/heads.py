@@ -9,6 +9,7 @@ import numpy as np
 
 from hfbench.recipe.rivals import ProbeHead
 from hfbench.recipe.types import ProblemType
+from hfbench.system.threads import one_blas_thread
 
 FOLDS = 5
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -79,7 +80,7 @@ def fit_head(name: ProbeHead, examples: Examples, *, folds_seed: int, init_seed:
     """
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_blas_thread():
         # what the last step gives is an answer, too, and is compared as any other
         warnings.simplefilter("ignore", ConvergenceWarning)
         if name == "mlp":

@@ -9,6 +9,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 
 from hfbench.errors import UserError, WorkerError
 from hfbench.evidence.comparison import load_comparison
+from hfbench.execution import jobs as choice
 from hfbench.execution.compare import compare
 from hfbench.execution.engines.workers import Worker, Workers
 from hfbench.execution.estimates import estimate, torch_threads
@@ -26,6 +28,7 @@ from hfbench.execution.jobs import (
     CELLS_PER_GPU,
     Demand,
     Machine,
+    _this_machine,
     as_many_as_pay,
     choose_jobs,
     refuse_several_gpus,
@@ -386,6 +389,19 @@ def test_by_default_each_core_has_a_cell_that_cannot_use_more(demands, cores, jo
 def test_by_default_cells_share_the_gpus(cores, gpus, parameters, jobs):
     demands = [replace(LONG, device="cuda", parameters=parameters)] * 16
     assert as_many_as_pay(demands, Machine(cores, gpus, gpu_memory=80 * 2**30)) == jobs
+
+
+@pytest.mark.parametrize("has_mps", [False, True])
+def test_a_gpu_that_computes_for_several_at_once_has_more(has_mps, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    if has_mps:
+        os.mkfifo(tmp_path / "control")
+    monkeypatch.setattr(choice, "visible_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(choice, "usable_cores", lambda: 32)
+    properties = SimpleNamespace(total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    demands = [replace(LONG, device="cuda", parameters=10**6)] * 40
+    assert as_many_as_pay(demands, _this_machine()) == (16 if has_mps else 8)
 
 
 def test_one_process_does_not_train_on_several_gpus():

@@ -22,6 +22,10 @@ from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import write_table
 
 N = 40  # examples
+OVERLAP = {"examples": 40, "exact": 0, "near": 0, "short": 0}
+TOKENS = {"total": 9, "truncated_examples": 0}
+SPLIT = {"examples": 40, "content_hash": "a", "label_counts": {"x": 40}}
+FOLD = {"number": 1, "folds": 2, "repeats": 1, "whole": SPLIT}
 WHAT_TO_DO = "; restore it from a copy, or move it away and run its recipe again"
 
 
@@ -140,6 +144,14 @@ def test_a_record_that_was_edited_is_named(results, record, key, value, message)
         ),
         ("metrics", {}, "metrics has no accuracy of 'validation'"),
         ("environment", {}, "environment has no 'packages'"),
+        ("settings.models", [], "settings.models is not as a recipe has it"),
+        ("settings.models", [{"tuned": 1}], "settings.models.0.tuned is not as a recipe has it"),
+        ("settings.task", "x", "settings.task is not as a recipe has it"),
+        ("identity", {"pretraining": 1.5}, "identity.pretraining is not an object"),
+        ("task.overlap", {"test": OVERLAP}, "task.overlap has no 'validation'"),
+        ("training.tokens", {"all": TOKENS}, "tokens has 'all', which is no split"),
+        ("training.patience", 2, "training.patience is given without training.planned_steps"),
+        ("task.fold", FOLD, "fold is not that of task.fold"),
     ],
 )
 def test_a_record_that_does_not_fit_together_is_named(results, record, key, value, message):

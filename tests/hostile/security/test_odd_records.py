@@ -3,6 +3,8 @@
 import copy
 import json
 import random
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,11 @@ from support.by_hand import write_by_hand
 from hfbench.errors import HfbenchError
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
+from hfbench.evidence.gate import Side, gate
 from hfbench.evidence.page import write_report
 from hfbench.evidence.table import write_table
+from hfbench.records.pack import unpack
+from hfbench.records.store import ResultsFolder
 
 ODD = [
     None, True, 0, -1, 1, 10**400, 10**18, -(10**18), 1e308, -1e308, 0.0, -0.5, 1e-320, "", "x",
@@ -75,3 +80,51 @@ def test_an_odd_record_is_a_message_or_a_row(tmp_path, write_record, seed, times
             raise AssertionError(f"{path.name}: {place}") from error
         write_by_hand(path, whole[path])
     assert 0.2 * times < refused < 0.95 * times
+
+
+RESULTS = Path(__file__).parents[3] / "results"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("recipe", "models"),
+    [
+        ("quickstart", ["gpt-nano", "gpt-nano-pretrained", "gpt-nano-probe"]),
+        ("rivals", ["minilm", "minilm-linear", "stories-4-shots", "naive-bayes"]),
+        ("sst2_folds", ["gpt-nano", "minilm-linear", "tfidf-logreg"]),
+        ("three_tasks/trec", ["gpt-nano", "tiny-gpt2"]),
+    ],
+)
+def test_an_odd_record_of_published_results_is_a_message_or_a_row(tmp_path, recipe, models):
+    """Of every kind: probes, prompts, folds; texts that were cut, settings that were tuned."""
+    good, odd = tmp_path / "good", tmp_path / "odd"
+    shutil.copytree(RESULTS / recipe, good)
+    if ResultsFolder(good).packed:
+        unpack(ResultsFolder(good))
+    for path in (good / "records").iterdir():
+        if path.stem.split("--")[0] not in models:
+            path.unlink()
+    shutil.copytree(good, odd)
+    side = Side("good", None, {"": load_comparison(good)})
+    paths = sorted((odd / "records").glob("*.json"))
+    assert {path.stem.split("--")[0] for path in paths} == {*models}
+    rng, refused = random.Random(0), 0
+    for number in range(200):
+        path = rng.choice(paths)
+        values, place = spoil(json.loads(path.read_text("utf-8")), rng)
+        whole = path.read_bytes()
+        write_by_hand(path, values)
+        try:
+            found = load_comparison(odd)
+            gate(side, Side("odd", None, {"": found}), 0.01).to_junit()
+            findings = Findings.of(found)
+            write_table(findings, tmp_path)
+            if number % 100 == 0:
+                write_report(findings, tmp_path)
+        except HfbenchError:
+            refused += 1
+        except Exception as error:
+            raise AssertionError(f"{path.name}: {place}") from error
+        path.write_bytes(whole)
+    assert 0 < refused < 200

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
-from transformers import AutoModelForCausalLM, DynamicCache, MambaConfig, MambaForCausalLM
+from transformers import AutoModelForCausalLM, MambaConfig, MambaForCausalLM
 
 from hfbench.errors import UserError
 from hfbench.models.load import load_prompted
@@ -13,6 +12,7 @@ from hfbench.models.rivals.prompt import (
     Example,
     LabelReader,
     Writer,
+    _likelihood,
     calibration,
     check_prompt,
     count_tokens,
@@ -75,6 +75,22 @@ def test_shared_and_whole_and_the_models_own_loss_agree(folder, shots):
     assert mean == pytest.approx(shared.logits / sizes, abs=1e-6)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_answers_as_a_cpu_does(folder):
+    prepared = prepare(folder, prompt=PROMPT)
+    model, writer = load_prompted(prepared, None), writer_of(prepared)
+    prompts = [writer.write(Example(text))[0] for text in TEXTS]
+    assert [len(one) for one in writer.words] != [1, 1]
+    plain = LabelReader(model, writer.words, "sum").read(prompts).logits
+    found = LabelReader(model.to("cuda"), writer.words, "sum").read(prompts).logits
+    assert found == pytest.approx(plain, abs=1e-3)
+
+
+def test_likelihoods_stay_on_the_device_of_the_logits():
+    logits = torch.zeros(2, 3, 5, device="meta")
+    assert _likelihood(logits, [1, 4]).device == logits.device
+
+
 def test_a_model_whose_cache_is_no_keys_and_values_reads_whole_prompts():
     torch.manual_seed(0)
     config = MambaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, state_size=4)
@@ -83,36 +99,6 @@ def test_a_model_whose_cache_is_no_keys_and_values_reads_whole_prompts():
     found = LabelReader(model, words, "sum").read(prompts)
     assert not found.shares_prefix
     assert found.logits == pytest.approx(by_hand(model, prompts, words), abs=1e-4)
-
-
-class OnAnotherDevice(torch.nn.Module):
-    """A language model whose numbers do not lie with those of the CPU, as on a GPU."""
-
-    device = torch.device("meta")
-
-    def forward(self, input_ids, past_key_values=None, use_cache=False):
-        logits = torch.zeros(*input_ids.shape, 50, device=self.device)
-        return {"logits": logits, "past_key_values": DynamicCache()}
-
-
-class Apart(TorchFunctionMode):
-    """Refuses to compute with two devices, and copies from the other: meta tensors do neither."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is torch.Tensor.cpu:
-            return torch.zeros(args[0].shape, dtype=args[0].dtype)
-        devices = {one.device for one in args if isinstance(one, torch.Tensor)}
-        if len(devices) > 1:
-            raise RuntimeError(f"at least two devices: {devices}")
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize("share", [True, False])
-def test_words_of_several_tokens_are_read_on_another_device_than_the_cpu(share):
-    with Apart():
-        reader = LabelReader(OnAnotherDevice(), [[9, 10], [11]], "sum")
-        found = reader.read([[1, 2, 3, 4, 5], [1, 2, 3, 4, 6]], share=share)
-    assert found.logits.shape == (2, 2)
 
 
 def test_answers_without_a_text_are_taken_off():
