@@ -288,6 +288,7 @@ TESTED = {
 # what installs hfbench, what CI runs, and what makes the files that `hfbench judge` reads
 OF_OTHERS = (
     "make ", "python3 -m venv ", ".venv/bin/", "pip install ", "lm_eval ", "inspect eval ",
+    "nvidia-cuda-mps-control ",
 )  # fmt: skip
 
 
