@@ -3,6 +3,7 @@
 import json
 import struct
 import sys
+import tracemalloc
 import zipfile
 import zlib
 
@@ -291,6 +292,17 @@ def test_a_flipped_bit_of_an_archive_is_noticed_or_without_effect(tmp_path, comp
         except UserError:
             refused += 1
     assert refused > len(whole) / 2
+
+
+def test_a_small_sample_takes_little_memory(tmp_path):
+    path = write_eval(tmp_path / "a.eval", inspect_log(RIGHT[0, :5]), 93)
+    tracemalloc.start()
+    try:
+        read_inspect_log(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**22
 
 
 def test_an_archive_is_opened_once_however_many_samples_it_has(tmp_path, monkeypatch):

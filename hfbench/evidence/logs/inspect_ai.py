@@ -226,7 +226,7 @@ def _unpack_zstd(path: Path, entry: zipfile.ZipInfo) -> bytes:
         _go_to(file, entry)
         packed = file.read(entry.compress_size)
     with pa.input_stream(pa.BufferReader(packed), compression="zstd") as stream:
-        content: bytes = stream.read(4 * MOST_BYTES + 1)
+        content: bytes = stream.read(entry.file_size)  # which is so much memory at once
     if zlib.crc32(content) != entry.CRC:
         raise ValueError("its checksum is not that of its content")
     return content
