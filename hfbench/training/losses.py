@@ -61,12 +61,21 @@ def row_losses(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Of shape (B, 2).
     """
-    # row by row, so that what is as large as the logits does not exist once more
-    losses = [
-        F.cross_entropy(row[:-1].float(), targets[1:], ignore_index=IGNORED, reduction="sum")
-        for row, targets in zip(logits, labels, strict=True)
-    ]
-    return torch.stack([torch.stack(losses), (labels[:, 1:] != IGNORED).sum(1)], dim=1)
+    counts = (labels[:, 1:] != IGNORED).sum(1)
+    if logits.device.type == "cpu":
+        # row by row, so that what is as large as the logits does not exist once more
+        losses = [
+            F.cross_entropy(row[:-1].float(), targets[1:], ignore_index=IGNORED, reduction="sum")
+            for row, targets in zip(logits, labels, strict=True)
+        ]
+        return torch.stack([torch.stack(losses), counts], dim=1)
+    # launches for each row would take longer than the rest; without the last position, which
+    # predicts nothing, the logits would have to be copied
+    targets = F.pad(labels[:, 1:], (0, 1), value=IGNORED)
+    of_tokens = F.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
+    )
+    return torch.stack([of_tokens.view_as(targets).sum(1), counts], dim=1)
 
 
 def first_output(logits: Any, labels: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from hfbench.training.trainer import FairTrainer
 # Not what is derived from them: it may mix tokens where without padding other rows are neighbours.
 _SKIP_PADDING = (CustomGPTForCausalLM, CustomGPTForSequenceClassification)
 
+_MOST_LOGITS = 2**28  # of a language model's batch; in float32 1 GiB, and as much for their losses
+
 
 class SkippingTrainer(FairTrainer):
     """`FairTrainer` without work that changes no number.
@@ -101,9 +103,12 @@ class SkippingTrainer(FairTrainer):
 
     def evaluation_batches(self, rows: PackedRows) -> LengthBatches | None:
         """Of an evaluation on one GPU: large, and of rows of like length."""
-        if self.head != "classifier" or self.args.device.type != "cuda" or self.args.world_size > 1:
+        if self.args.device.type != "cuda" or self.args.world_size > 1:
             return None
-        return LengthBatches(rows.lengths, self.args.eval_batch_size, self._evaluation_tokens)
+        tokens = self._evaluation_tokens
+        if self.head == "language model":
+            tokens = min(tokens, _MOST_LOGITS // self.model.config.get_text_config().vocab_size)
+        return LengthBatches(rows.lengths, self.args.eval_batch_size, tokens)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Those batches."""

@@ -184,7 +184,9 @@ class FairTrainer(Trainer):
         others = {name: value for name, value in inputs.items() if name != "labels"}
         with torch.no_grad(), self.compute_loss_context_manager():
             logits = model(**others)["logits"]  # (B, T, V)
-        return None, row_losses(logits, labels), labels
+        losses = row_losses(logits, labels)
+        # nothing is measured where there are no labels; those of all rows would be padded alike
+        return None, losses, losses[:, 1]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the training accuracy since the last log.

@@ -374,6 +374,20 @@ def test_replayed_steps_without_padding_give_the_numbers_of_padded_ones(tmp_path
 
 
 @needs_cuda
+def test_a_language_model_is_evaluated_in_the_order_of_length_with_the_same_losses(tmp_path):
+    trainer = make(tmp_path, "language model", True)
+    found = trainer.evaluate(trainer.train_dataset)["eval_loss"]
+    sums = []
+    model = trainer.model.cpu().eval()
+    rows = [trainer.train_dataset.dataset[i]["input_ids"] for i in range(160)]
+    for ids in rows:
+        logits = model(input_ids=torch.tensor([ids])).logits[0, :-1].detach()
+        sums.append(F.cross_entropy(logits, torch.tensor(ids[1:]), reduction="sum").item())
+    expected = sum(sums) / sum(len(ids) - 1 for ids in rows)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@needs_cuda
 def test_logits_of_an_evaluation_in_the_order_of_length_are_in_that_of_the_rows(tmp_path):
     trainer = make(tmp_path, "custom", True)
     rows = probe.build_data(70).splits["train"]
