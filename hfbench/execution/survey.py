@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -34,6 +35,9 @@ from hfbench.training.checkpoints import clear
 from hfbench.training.losses import NonFiniteLossError
 
 NEW = "has not run yet"
+
+_UNPACKING = "--unpacking"  # the name of a lock; no model has one like it
+_LOOK_AGAIN = 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -321,8 +325,8 @@ class SurveyOfParts:
             StorageError: if they cannot be written.
         """
         for survey, mine in self._each(statuses):
-            if survey.folder.packed and any(one.reasons or one.elsewhere for one in mine):
-                for problem in unpack(survey.folder):
+            if any(one.reasons or one.elsewhere for one in mine):
+                for problem in _unpack_in_turn(survey.folder):
                     console.print(problem, highlight=False, markup=False, soft_wrap=True)
 
     def adopt_and_set_aside(self, statuses: list[Status], console: Console) -> None:
@@ -347,6 +351,16 @@ class SurveyOfParts:
                     if is_ours:  # else another process takes it over
                         assert status.elsewhere
                         survey.adopt(status.cell, status.elsewhere)
+
+
+def _unpack_in_turn(folder: ResultsFolder) -> list[str]:
+    """Unpack, or wait until another process has: two at once would break each other's files."""
+    while folder.packed:
+        with folder.lock(_UNPACKING) as is_ours:
+            if is_ours and folder.packed:  # maybe another has just done it
+                return unpack(folder)
+        time.sleep(_LOOK_AGAIN)
+    return []
 
 
 def cells_to_look_at(recipe: Recipe, *, only_pretraining: bool) -> list[Cell]:

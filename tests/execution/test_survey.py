@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import threading
 
 import pytest
 from rich.console import Console
@@ -12,11 +13,13 @@ from support.by_hand import write_by_hand
 from hfbench.cli.app import app, main
 from hfbench.cli.plan import print_plan
 from hfbench.evidence.comparison import load_comparison
+from hfbench.execution import survey
 from hfbench.execution.compare import compare
 from hfbench.recipe.load import load_recipe
+from hfbench.records.pack import pack, unpack
 from hfbench.records.predictions import load_predictions
 from hfbench.records.record_file import load_record
-from hfbench.records.store import load_records
+from hfbench.records.store import ResultsFolder, load_records
 
 SMALL = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
 PRETRAIN = {
@@ -267,3 +270,23 @@ def test_records_verify_and_what_differs_is_named(recipe, results, tmp_path, cap
     error = said("--cells", "floor", code=2).err
     assert "task.data_files.train: there is no file" in error
     assert "--relative-to" in error
+
+
+def test_while_another_process_unpacks_a_comparison_waits(write_recipe, tmp_path):
+    path = write_recipe(models=MODELS[1:])
+    run(path, tmp_path)
+    (folder,) = (ResultsFolder(place) for place in tmp_path.iterdir() if place.is_dir())
+    pack(folder)
+    found = []
+    again = threading.Thread(target=lambda: found.append(run(path, tmp_path, rerun=True)))
+    with folder.lock(survey._UNPACKING) as is_ours:
+        assert is_ours
+        again.start()
+        again.join(2)
+        assert again.is_alive()
+        assert folder.packed
+        unpack(folder)
+    again.join(30)
+    ((outcome, _),) = found
+    assert len(outcome.ran) == 1
+    assert [record.stem for record in load_records(folder.path)] == ["floor"]
