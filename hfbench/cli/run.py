@@ -208,6 +208,7 @@ def _import_what_trains() -> None:
     with no_garbage_collection():
         quiet_libraries()
         import hfbench.execution.compare  # noqa: F401
+    gc.freeze()  # it is never garbage, and each search would take half a second for it
 
 
 @contextmanager
