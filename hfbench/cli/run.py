@@ -21,6 +21,7 @@ from hfbench.system.terminal import SPEECH, Console, note, show, tell
 if TYPE_CHECKING:
     from hfbench.execution.compare import Outcome
     from hfbench.execution.progress import View
+    from hfbench.recipe.cells import Cell
     from hfbench.recipe.schema import Recipe
     from hfbench.records.store import ResultsFolder
 
@@ -49,9 +50,10 @@ def run_comparison(
             "--jobs is for this machine; with --engine ray, Ray decides where cells run"
         )
     say_loading(recipe)
-    if engine == "local":
-        _expect_workers(recipe, results_dir, jobs)
+    new = _new_networks(recipe, results_dir) if engine == "local" else []
+    _expect_workers(new, jobs)
     _import_what_trains()
+    _expect_gpu(recipe, new, jobs)
     with _stoppable(), _process_group():
         outcome = api.compare(
             recipe,
@@ -121,8 +123,10 @@ def run_pretraining(
         SystemExit: with code 1, if one failed.
     """
     say_loading(recipe)
-    _expect_workers(recipe, results_dir, jobs, only_pretraining=True)
+    new = _new_networks(recipe, results_dir, only_pretraining=True)
+    _expect_workers(new, jobs)
     _import_what_trains()
+    _expect_gpu(recipe, new, jobs)
     with _stoppable(), _process_group():
         outcome = api.pretrain(
             recipe, results_dir, rerun=rerun, jobs=jobs, fail_fast=fail_fast, view=_events()
@@ -185,22 +189,41 @@ def _events() -> "View | None":
     return Events()
 
 
-def _expect_workers(
-    recipe: "Recipe", results_dir: Path, jobs: int | None, *, only_pretraining: bool = False
-) -> None:
-    """Let what workers are forked from import while this process does, if there may be any."""
-    from hfbench.execution import fork_server
+def _new_networks(
+    recipe: "Recipe", results_dir: Path, *, only_pretraining: bool = False
+) -> "list[Cell]":
+    """The cells with a network that have no record: what will run, roughly.
+
+    Whether a record can be read, and is still a result, is seen when everything is loaded.
+    """
     from hfbench.recipe.cells import plan_comparison, plan_pretraining
     from hfbench.records.store import ResultsFolder
 
-    if jobs == 1 or is_launched():
-        return
     cells = plan_pretraining(recipe) if only_pretraining else plan_comparison(recipe)
     folder = ResultsFolder(results_dir / recipe.name)
-    # whether a record is still a result is known only when everything is loaded
-    new = [cell for cell in cells if folder.of_task(cell.task).record(cell.stem) is None]
-    if sum(cell.has_network for cell in new) > 1:
+    networks = [cell for cell in cells if cell.has_network]
+    return [cell for cell in networks if not folder.of_task(cell.task).has_record(cell.stem)]
+
+
+def _expect_workers(new: "list[Cell]", jobs: int | None) -> None:
+    """Let what workers are forked from import while this process does, if there may be any."""
+    from hfbench.execution import fork_server
+
+    if jobs != 1 and not is_launched() and len(new) > 1:
         fork_server.start()
+
+
+def _expect_gpu(recipe: "Recipe", new: "list[Cell]", jobs: int | None) -> None:
+    """Let CUDA start while data are loaded, if this process will surely train on its one GPU."""
+    from hfbench.system.launch import visible_gpus
+    from hfbench.training.process import start_cuda
+
+    # of a single cell, before which nothing runs
+    alone = len(new) == 1 and not recipe.tune and not (new[0].is_compared and new[0].model.pretrain)
+    trains_here = new and not is_launched() and (jobs == 1 or (alone and jobs is None))
+    asks_for_cpu = any(cell.training_arguments.get("use_cpu") for cell in new)
+    if trains_here and not asks_for_cpu and len(visible_gpus()) == 1:
+        start_cuda()
 
 
 def _import_what_trains() -> None:
@@ -208,6 +231,7 @@ def _import_what_trains() -> None:
     with no_garbage_collection():
         quiet_libraries()
         import hfbench.execution.compare  # noqa: F401
+    gc.freeze()  # it is never garbage, and each search would take half a second for it
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class LoadedTask:
     """Split -> the number of each row's group, shape (rows,), where rows have a group."""
     slices: dict[str, dict[str, pa.Array]] = field(default_factory=dict)
     """Split, but for training -> slice of the recipe -> the value of each row."""
+    other_columns: frozenset[str] = frozenset()
+    """Names of what stands in the data beside texts and labels."""
 
     def with_train_rows(self, rows: np.ndarray) -> "LoadedTask":
         """The same task with only these rows of its train split."""
@@ -63,7 +65,7 @@ class LoadedTask:
         groups = self.groups and {**self.groups, "train": self.groups["train"][rows]}
         overlap = count_task_overlaps(splits, groups)
         facts = self.facts.model_copy(update={"splits": described, "overlap": overlap})
-        return LoadedTask(splits, facts, groups, self.slices)
+        return replace(self, splits=splits, facts=facts, groups=groups)
 
 
 def load_task(task: Task, folder: Path) -> LoadedTask:
@@ -92,6 +94,7 @@ class WholeTask:
     revision: str | None
     left_out: dict[str, int] | None
     slice_columns: dict[str, dict[str, list[str]]]
+    other_columns: frozenset[str]
     _told: list[int] = field(default_factory=list)
     """Fold of which oddities were logged: those of the others are alike."""
 
@@ -163,7 +166,7 @@ class WholeTask:
             role: slices_of(splits[role], task.slices, self.slice_columns) for role in order[1:]
         }
         found = DatasetDict({role: splits[role] for role in order})
-        return LoadedTask(found, facts, groups, slices)
+        return LoadedTask(found, facts, groups, slices, self.other_columns)
 
 
 def load_whole(task: Task, folder: Path) -> WholeTask:
@@ -175,6 +178,8 @@ def load_whole(task: Task, folder: Path) -> WholeTask:
     groups = number_groups(task, source, splits)
     feature = source[task.train_split].features[task.label_columns[0]]
     columns = slice_columns(task, source)
+    every = {name for split in source.values() for name in split.column_names}
+    others = frozenset(every.difference(task.text_columns, task.label_columns))
     del source  # the rows that are drawn from it are copies
     left_out = None
     if kind == "regression":
@@ -186,7 +191,7 @@ def load_whole(task: Task, folder: Path) -> WholeTask:
         splits, labels = encode_labels(splits, feature, task)
     splits, labels = name_classes(splits, labels, task)
     pa.default_memory_pool().release_unused()  # reading leaves half as much as it has read
-    return WholeTask(task, splits, groups, labels, kind, revision, left_out, columns)
+    return WholeTask(task, splits, groups, labels, kind, revision, left_out, columns, others)
 
 
 def _choose_splits(task: Task, source: dict[str, Dataset], kind: ProblemType) -> dict[str, Dataset]:

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from hfbench.models.embedding import fit_embedding
 from hfbench.models.prepare import PreparedModel
 from hfbench.recipe.types import Head
 from hfbench.system.hashes import hash_files
+
+_WEIGHT_FILES = (".safetensors", ".bin")
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
@@ -101,4 +104,15 @@ def hash_weights(model_name_or_path: str | None) -> str | None:
     """SHA-256 over the weight files of a local folder; None for a Hub name or no name."""
     if model_name_or_path is None or not Path(model_name_or_path).is_dir():
         return None
-    return hash_files(Path(model_name_or_path), (".safetensors", ".bin"))
+    folder = Path(model_name_or_path)
+    files = {path: path.stat() for path in folder.iterdir() if path.suffix in _WEIGHT_FILES}
+    states = (
+        (path.name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in files.items()
+    )
+    return _hash_weights(folder, frozenset(states))
+
+
+@cache  # the identity asks, and every record: files as large as these are read once
+def _hash_weights(folder: Path, states: frozenset[tuple[str, int, int, int]]) -> str:
+    """Of a folder whose files are in these ``states``: name, number, size and time of each."""
+    return hash_files(folder, _WEIGHT_FILES)

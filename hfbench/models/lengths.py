@@ -31,7 +31,7 @@ _SHORT = 8  # tokens of a text that every model takes
 _MOST_ASKED = 4100
 _ASKED_BEYOND = 512
 _ASKED_WITHOUT_LIMIT = 2048
-_LARGE = 5_000_000  # tokens times width times layers; then a twin of two layers is asked
+_LARGE = 1_000_000  # tokens times width times layers; then a twin of two layers is asked
 
 FOUND: dict[tuple[str, ...], int] = {}
 """What models said in this process, by all that decides it; another process may be told."""

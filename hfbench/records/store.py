@@ -210,9 +210,18 @@ class ResultsFolder:
         """
         if self.packed:
             return self.packed.record(stem)
+        return load_record(self.record_path(stem)) if self.has_record(stem) else None
+
+    def has_record(self, stem: str) -> bool:
+        """Whether one stands under this name, be it readable or not.
+
+        Raises:
+            RecordError: if records are packed and cannot be read at all.
+        """
+        if self.packed:
+            return stem in self.packed.stems
         path = self.record_path(stem)
-        is_there = path.exists() or path.is_symlink()  # also one that leads nowhere
-        return load_record(path) if is_there else None
+        return path.exists() or path.is_symlink()  # also one that leads nowhere
 
     def has_predictions(self, record: Compared) -> bool:
         """Whether there are any for it; whether they are those, reading tells."""

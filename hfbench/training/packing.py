@@ -10,7 +10,7 @@ fewer kernels on a GPU, which draws otherwise than a CPU in any case.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -42,8 +42,11 @@ _MOST_IN_A_ROW = 1024  # tokens; of more, those of other rows would be most of t
 def can_pack(model: PreTrainedModel) -> bool:
     """Whether `without_padding` changes nothing but the work, of which there is enough."""
     base = model.base_model
+    kind = type(base)
     return (
-        type(base) in [getattr(transformers, name) for name in FAMILIES]
+        # by its name: the others would have to be imported
+        kind.__name__ in FAMILIES
+        and kind is getattr(transformers, kind.__name__)
         and base.config._attn_implementation == ATTENTION
         and base.get_input_embeddings().weight.shape[1] >= _LEAST_WIDTH
     )
@@ -67,15 +70,20 @@ class RealTokens:
     def __init__(self, index: Tensor, rows: int, length: int) -> None:
         """``index``: (N,), which of the B * T tokens are real, each once, row after row."""
         self.index, self.rows, self.length = index, rows, length
-        slots = torch.arange(len(index), device=index.device)
-        # of padding any: it is masked, and by zeros memory would have to be filled first
-        self._slot_of = index.new_zeros(rows * length).index_copy_(0, index, slots)
         self._made: dict[int, tuple[Tensor, Tensor]] = {}
 
     @classmethod
     def of_mask(cls, attention_mask: Tensor) -> "RealTokens":
         """Of a mask (B, T), 0 for padding; looks at its values."""
         return cls(attention_mask.flatten().nonzero().squeeze(1), *attention_mask.shape)
+
+    @cached_property
+    def _slot_of(self) -> Tensor:
+        """Where in the one row each token of the batch stands, shape (B * T,)."""
+        slots = torch.arange(len(self.index), device=self.index.device)
+        # of padding any: it is masked, and by zeros memory would have to be filled first
+        places = self.index.new_zeros(self.rows * self.length)
+        return places.index_copy_(0, self.index, slots)
 
     def take(self, states: Tensor) -> Tensor:
         """From (B, T, D), or (1, T, D) for all rows alike, to (1, N, D)."""

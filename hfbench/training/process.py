@@ -1,8 +1,9 @@
-"""What training arguments and a Trainer set in the whole process, kept to one cell."""
+"""What training arguments and a Trainer set in the whole process, kept to one cell; and CUDA."""
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from transformers.utils.import_utils import enable_tf32
@@ -45,3 +46,16 @@ def environment_of_its_own() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def start_cuda() -> None:
+    """Begin to start CUDA, which takes a second in which data can be loaded.
+
+    Not in a daemon's thread: a process that ends meanwhile waits for it, and does not crash in it.
+    """
+    threading.Thread(target=_start_cuda).start()
+
+
+def _start_cuda() -> None:
+    with suppress(RuntimeError):  # the first cell says so
+        torch.zeros(1, device="cuda")

@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetDict
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from hfbench.data.contamination import count_repetitions
-from hfbench.data.doctor import alarms, diagnose
+from hfbench.data.doctor import alarms, diagnose, diagnosis
 from hfbench.data.doctor.diagnosis import describe_type, guess_columns
 from hfbench.data.doctor.files import read_file
 from hfbench.data.doctor.lengths import estimate_tokens
@@ -415,6 +415,31 @@ def test_groups_of_a_named_data_set_are_seen_by_the_doctor_and_before_a_comparis
     groups = next(finding for finding in found.findings if finding.check == "groups")
     assert (groups.severity, groups.key) == ("high", "group_column")
     assert groups in alarms(named.task, load_task(named.task, tmp_path), tmp_path)
+
+
+def test_json_is_read_again_only_where_it_holds_more_than_texts_and_labels(tmp_path, monkeypatch):
+    def found(**columns):
+        rows = [{"text": text, "label": label} for text, label in texts(300)]
+        for name, values in columns.items():
+            rows = [{**row, name: value} for row, value in zip(rows, values, strict=True)]
+        (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        asked = recipe(tmp_path, data_files={"train": "data.jsonl"})
+        return [f.check for f in alarms(asked.task, load_task(asked.task, tmp_path), tmp_path)]
+
+    # a person whose texts are all of one class
+    assert found(person=[i % 2 + 2 * (i // 20) for i in range(300)]) == ["groups"]
+    monkeypatch.setattr(diagnosis, "read_file", lambda *_: pytest.fail("read again"))
+    assert found() == []
+
+
+def test_json_with_raw_control_characters_is_read_as_a_comparison_reads_it(tmp_path):
+    rows = [{"text": text, "label": label} for text, label in texts(100)]
+    lines = [json.dumps(row) for row in rows]
+    lines[3] = lines[3].replace("was", "\t")
+    (tmp_path / "data.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "data.json").write_text(f"[{','.join(lines)}]", encoding="utf-8")
+    for name in ("data.jsonl", "data.json"):
+        assert set(look(tmp_path, data_files={"train": name})) == {"title"}
 
 
 def test_a_premise_with_one_hypothesis_a_label_is_an_alarm(tmp_path):

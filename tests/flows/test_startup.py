@@ -117,6 +117,7 @@ def test_a_run_comes_to_its_first_step_without_what_only_other_runs_need(write_r
     assert found.isdisjoint(
         {"evaluate", "sklearn", "scipy.stats", "matplotlib", "onnx", "onnxruntime", "trl"}
     )
+    assert "transformers.models.electra.modeling_electra" not in found
 
 
 def test_what_workers_are_forked_from_imports_while_the_command_does(write_recipe, tmp_path):

@@ -1,6 +1,9 @@
+import hashlib
+
 import pytest
 import torch
 
+from hfbench.models import facts
 from hfbench.models.facts import (
     count_parameters,
     matrix_parameters,
@@ -54,3 +57,15 @@ def test_matrices_are_those_of_the_blocks_and_of_the_head():
     # the embedding's matrix is shared, and every token is multiplied by it
     vocabulary = prepared.config.vocab_size * width
     assert matrix_parameters(lm) == blocks + vocabulary
+
+
+def test_weight_files_are_read_again_only_when_they_have_changed(tmp_path, monkeypatch):
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    first = facts.hash_weights(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(facts, "hash_files", lambda *_: pytest.fail("read twice"))
+        assert facts.hash_weights(str(tmp_path)) == first
+    (tmp_path / "model.safetensors").write_bytes(b"two")
+    second = facts.hash_weights(str(tmp_path))
+    assert first == hashlib.sha256(b"one").hexdigest()
+    assert second == hashlib.sha256(b"two").hexdigest()

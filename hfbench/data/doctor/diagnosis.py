@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress, pairwise
+from itertools import chain, compress, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from datasets import Dataset, Value
 
 from hfbench.data.doctor.examples import CHECKS, MISSING_WORDS, QUICK, Examples, Split
-from hfbench.data.doctor.files import FileFacts, ReadFile, can_read, read_file
+from hfbench.data.doctor.files import FileFacts, ReadFile, can_read, is_delimited, read_file
 from hfbench.data.doctor.finding import Finding, by_severity, short, some, worst
 from hfbench.data.doctor.lengths import Cut, Lengths, count_cuts, measure
 from hfbench.data.doctor.lengths import describe as describe_cuts
@@ -126,9 +126,12 @@ def diagnose(target: str, recipe: Recipe) -> Diagnosis:
 def alarms(task: Task, loaded: "LoadedTask", folder: Path) -> list[Finding]:
     """The findings of severity high, of data that a comparison has loaded; within a second.
 
-    The rows of files are read once more.
+    The rows of files are read once more, unless these can be read in one way only, and nothing
+    stands in them but texts and labels.
     """
-    read = _read_files(task, folder, skipped=task.text_columns)
+    files = chain.from_iterable(find_files(task, folder).values())
+    tells_more = loaded.other_columns or any(map(is_delimited, files))
+    read = _read_files(task, folder, skipped=task.text_columns) if tells_more else {}
     columns = {split: _columns(files) for split, files in read.items()}
     if task.dataset_name:
         columns = _other_columns(loaded, task, folder)

@@ -61,6 +61,11 @@ def can_read(file: DataFile, task: Task) -> bool:
     return file.path.is_file() and (file.ending in _KINDS or task.sep is not None)
 
 
+def is_delimited(file: DataFile) -> bool:
+    """Whether it is, if `can_read` knows it, a table of text, which can be read in several ways."""
+    return _KINDS.get(file.ending, "csv") in ("csv", "tsv")
+
+
 def read_file(file: DataFile, task: Task, skipped: Collection[str] = ()) -> ReadFile:
     """Read a file that `can_read` knows as it stands.
 
@@ -321,7 +326,7 @@ def _read_json_lines(file: DataFile, read: ReadFile, skipped: Collection[str]) -
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, strict=False)  # as `json_rows` reads it
             except json.JSONDecodeError as error:
                 bad.append(f"line {number}, column {error.colno}: {error.msg}")
                 continue
@@ -340,7 +345,7 @@ def _read_json_lines(file: DataFile, read: ReadFile, skipped: Collection[str]) -
 def _read_json_list(file: DataFile, read: ReadFile, skipped: Collection[str]) -> None:
     with file.open_text() as text:
         try:
-            rows = json.load(text)
+            rows = json.load(text, strict=False)
         except json.JSONDecodeError as error:
             said = f"{read.facts.name}: line {error.lineno}, column {error.colno}: {error.msg}"
             read.findings.append(Finding("high", "format", said))

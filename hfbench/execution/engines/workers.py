@@ -38,6 +38,7 @@ from hfbench.system.interruption import STOPPING, Interrupted, interruptible, le
 from hfbench.system.launch import gpu_of_worker, visible_gpus
 from hfbench.system.log import is_verbose, log_to_terminal
 from hfbench.system.quiet import quiet_libraries
+from hfbench.training.process import start_cuda
 from hfbench.training.progress import StepBar
 
 _PATIENCE = 5.0  # seconds, for a process to end when told to
@@ -256,7 +257,7 @@ def _serve(connection: Connection, setup: _Setup) -> None:
     quiet_libraries()
     lengths.FOUND.update(setup.max_lengths)
     if setup.trains_on_gpu:
-        threading.Thread(target=_wake_gpu, daemon=True).start()
+        start_cuda()
     if setup.verbose:
         log_to_terminal(logging.DEBUG)
     lock = threading.Lock()
@@ -283,9 +284,3 @@ def _serve(connection: Connection, setup: _Setup) -> None:
             send(run_cell(cell, inputs, setup.session, bar, publisher))
         except HfbenchError as error:
             send(error)
-
-
-def _wake_gpu() -> None:
-    """CUDA takes a second to start, in which the inputs are loaded."""
-    with suppress(RuntimeError):  # the first cell says so
-        torch.zeros(1, device="cuda")
