@@ -1,6 +1,6 @@
 """What every part of a record is, and the parts that several others have."""
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 from typing_extensions import Self
 
 _LARGEST = 10**18
@@ -26,9 +26,9 @@ class RecordPart(BaseModel):
 class Tokens(RecordPart):
     """Token counts of one split; padding does not count."""
 
-    total: int = Field(description="Tokens after truncation.")
-    truncated_examples: int = Field(description="Examples that were cut at max_length.")
-    cut: int | None = Field(
+    total: NonNegativeInt = Field(description="Tokens after truncation.")
+    truncated_examples: NonNegativeInt = Field(description="Examples that were cut at max_length.")
+    cut: NonNegativeInt | None = Field(
         default=None,
         description="Tokens that truncation cut off; null in records from before it was counted.",
     )

@@ -254,6 +254,40 @@ def test_every_key_of_the_schema_is_explained():
     assert json.dumps(schema)
 
 
+def whole_numbers(part, place=""):
+    """The JSON schemas of all whole numbers below one, each with its place."""
+    if part.get("type") == "integer" and "const" not in part:
+        yield place, part
+    for key, below in part.items():
+        if isinstance(below, dict):
+            yield from whole_numbers(below, f"{place}.{key}")
+        if key == "anyOf":
+            for one in below:
+                yield from whole_numbers(one, place)
+
+
+def test_no_whole_number_of_the_schema_may_be_negative():
+    found = dict(whole_numbers(TypeAdapter(Record).json_schema()))
+    assert len(found) > 50
+    assert not [
+        place for place, one in found.items() if {"minimum", "exclusiveMinimum"}.isdisjoint(one)
+    ]
+
+
+@pytest.mark.parametrize("examples", [-1, 0])
+def test_a_record_without_training_examples_is_named(tmp_path, write_record, examples):
+    """It was a warning of numpy's: the floor has the shares of them as its probabilities."""
+    write_record(tmp_path, "m", 0, [True, False])
+    path = tmp_path / "records" / "m--seed0.json"
+    values = json.loads(path.read_text())
+    values["task"]["splits"]["train"]["examples"] = examples
+    write_by_hand(path, values)
+    with pytest.raises(
+        RecordError, match=r"m--seed0\.json.*task\.splits\.train\.examples.* greater"
+    ):
+        load_record(path)
+
+
 @pytest.mark.parametrize("layout", ["logits first", "two row groups"])
 def test_files_that_others_wrote_are_not_taken_for_each_other(layout, tmp_path):
     """Where the examples do not all stand before the logits, the files may begin alike."""
