@@ -243,7 +243,12 @@ class Survey:
 
     @cached_property
     def _planned_stems(self) -> set[str]:
-        return {cell.stem for cell in cells_to_look_at(self.inputs.recipe, only_pretraining=False)}
+        recipe = self.inputs.recipe  # the whole one of a trial's is not of trials
+        return {
+            cell.stem
+            for one in (recipe, recipe.whole)
+            for cell in cells_to_look_at(one, only_pretraining=False)
+        }
 
 
 def _pretraining(cell: Cell) -> tuple[str, int] | None:
