@@ -131,6 +131,13 @@ class Survey:
                 elif not now.reasons:
                     clear(leftover)
 
+    def take_over(self, cell: Cell) -> Record | None:
+        """Adopt what stands elsewhere by now, and give it; None if nothing does."""
+        if source := self._status(cell, rerun=False).elsewhere:
+            self.adopt(cell, source)
+            return self.folder.record(cell.stem)
+        return None
+
     def adopt(self, cell: Cell, source: Location) -> None:
         """Write the result that is elsewhere, or the failure, under the cell's own name.
 

@@ -118,7 +118,9 @@ def test_features_are_kept_in_the_results_folder_alone(find, files, tmp_path):
     inside.rename(elsewhere)
     inside.symlink_to(elsewhere)
     before = {path.name: path.read_bytes() for path in elsewhere.iterdir()}
-    with pytest.raises(RecordError, match="features: is a link to .*elsewhere; links are not read"):
+    with pytest.raises(
+        RecordError, match=r"features: is a link to .*elsewhere; links are not read"
+    ):
         find()
     assert {path.name: path.read_bytes() for path in elsewhere.iterdir()} == before
 

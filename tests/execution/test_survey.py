@@ -127,7 +127,7 @@ def test_a_model_renamed_in_its_recipe_leaves_no_row_of_its_old_name(write_recip
 def test_what_one_part_of_a_recipe_has_run_stays_where_another_takes_it_over(
     write_recipe, tmp_path
 ):
-    """``--only pre``, then ``--only other``: neither sees the other's rows, which are no old names."""
+    """``--only pre``, then ``--only other``: a row that this does not know is no old name of it."""
     recipe = load_recipe(
         write_recipe(models=[MODELS[0], {**MODELS[0], "name": "other"}], seeds=[0])
     )
