@@ -44,7 +44,7 @@ class SplitData(RecordPart):
 class Overlap(RecordPart):
     """How many evaluation examples are in training texts, too; see `data.contamination`."""
 
-    examples: PositiveInt = Field(description="Evaluation examples that were looked for.")
+    examples: NonNegativeInt = Field(description="Evaluation examples that were looked for.")
     exact: NonNegativeInt = Field(description="Of these: in the training texts word for word.")
     near: NonNegativeInt = Field(
         description="Of the others: nearly, by the runs of words that they share."
@@ -112,7 +112,7 @@ class CorpusData(RecordPart):
 
     source: str = Field(description="The corpus in words.")
     revision: str | None = Field(description="Commit that the Hub resolved; null if not the Hub's.")
-    examples: dict[str, PositiveInt] = Field(
+    examples: dict[str, NonNegativeInt] = Field(
         description="train and validation: number of examples."
     )
     content_hash: dict[str, str] = Field(description="train and validation: SHA-256 of the texts.")

@@ -96,7 +96,7 @@ class TrainingFacts(RecordPart):
         description="Early stopping: evaluations in a row without a better one after which the "
         "training ended; null: none.",
     )
-    planned_steps: PositiveInt | None = Field(
+    planned_steps: NonNegativeInt | None = Field(
         default=None,
         description="Where it may end early: the steps that it would have taken at most.",
     )
@@ -179,7 +179,7 @@ class Failure(RecordPart):
     module: str | None = Field(
         default=None, description="Python's name of the module in which it was raised."
     )
-    line: PositiveInt | None = Field(default=None, description="Of that module.")
+    line: NonNegativeInt | None = Field(default=None, description="Of that module.")
     frames: list[str] = Field(
         default=[],
         description="The calls that led there, the last ones, each as `module:line function`.",
@@ -449,7 +449,7 @@ class AnswersFile(RecordPart):
 
     name: str = Field(description="Its name, without folders.")
     sha256: str = Field(description="SHA-256 of the file.")
-    rows: PositiveInt = Field(description="Rows in it.")
+    rows: NonNegativeInt = Field(description="Rows in it.")
     form: AnswerForm = Field(
         description="What the answers are. Of labels there are no measures of probabilities."
     )

@@ -10,7 +10,7 @@ class UseFacts(RecordPart):
 
     latency_p50: float = Field(description="Seconds for one text alone: the median.")
     latency_p95: float = Field(description="The same of the slowest in twenty.")
-    asked: PositiveInt = Field(description="Texts that were asked one by one.")
+    asked: NonNegativeInt = Field(description="Texts that were asked one by one.")
     texts_per_second: float = Field(description="At the best of a few batch sizes.")
     batch: PositiveInt = Field(description="That batch size.")
     disk_bytes: NonNegativeInt = Field(
