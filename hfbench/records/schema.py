@@ -109,7 +109,7 @@ class TrainingFacts(RecordPart):
     )
     tokens_seen: NonNegativeInt = Field(description="Their tokens, padding apart.")
     tokens: dict[str, Tokens] = Field(description="Token counts by split.")
-    flops: NonNegativeInt | None = Field(
+    flops: Annotated[int, Field(ge=0, le=10**30)] | None = Field(
         description="Floating-point operations of all forward and backward passes, padding apart; "
         "null where they could not be counted, see `not_recorded`."
     )

@@ -15,7 +15,11 @@ from pydantic import TypeAdapter
 from support.by_hand import write_by_hand
 
 from hfbench.errors import RecordError, StorageError, UserError
+from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
+from hfbench.evidence.table import as_markdown
 from hfbench.records.identity import cell_id
+from hfbench.records.pack import pack
 from hfbench.records.predictions import load_all_predictions, load_predictions
 from hfbench.records.record_file import load_record
 from hfbench.records.schema import (
@@ -24,6 +28,7 @@ from hfbench.records.schema import (
     FailedRecord,
     PretrainingRecord,
     Record,
+    TrainingFacts,
 )
 from hfbench.records.store import ResultsFolder, load_records
 from hfbench.system.files import atomic
@@ -272,6 +277,22 @@ def test_no_whole_number_of_the_schema_may_be_negative():
     assert not [
         place for place, one in found.items() if {"minimum", "exclusiveMinimum"}.isdisjoint(one)
     ]
+
+
+def test_a_long_training_has_more_operations_than_64_bits_count(tmp_path, write_record):
+    """GPT-2's shape on 1.3 billion tokens has 1.1e18, and its record was refused at the end."""
+    for seed in (0, 1):
+        write_record(tmp_path, "m", seed, [True, False])
+        path = tmp_path / "records" / f"m--seed{seed}.json"
+        values = json.loads(path.read_text())
+        values["training"]["flops"] = 10**21
+        write_by_hand(path, values)
+    findings = Findings.of(load_comparison(tmp_path))
+    assert "1e+09" in as_markdown(findings)  # TFLOP
+    pack(ResultsFolder(tmp_path))
+    assert load_records(tmp_path)[0].training.flops == 10**21
+    with pytest.raises(ValueError, match="flops"):
+        TrainingFacts(**{**TRAINING, "flops": 10**31})
 
 
 @pytest.mark.parametrize("examples", [-1, 0])
