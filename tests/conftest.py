@@ -126,14 +126,13 @@ def write_record():
     import pyarrow as pa
 
     from hfbench.recipe.types import cell_stem
+    from hfbench.records.data import SplitData, TaskData
     from hfbench.records.schema import (
         ClassificationRecord,
         ControlRecord,
         FailedRecord,
         ModelFacts,
         PretrainingRecord,
-        SplitData,
-        TaskData,
         Tokens,
         TrainingFacts,
     )

@@ -35,7 +35,7 @@ from datasets import Dataset
 
 from hfbench.data.tables import texts_of
 from hfbench.data.texts import in_batches
-from hfbench.records.schema import NEAR_SHARE, RUN, Overlap
+from hfbench.records.data import NEAR_SHARE, RUN, Overlap
 
 
 class _Separators(dict[int, int]):

@@ -15,7 +15,7 @@ from hfbench.data.builtin import pets, sentiment
 from hfbench.data.texts import store_texts
 from hfbench.errors import UserError, nearest
 from hfbench.recipe.model import Corpus
-from hfbench.records.schema import CorpusData
+from hfbench.records.data import CorpusData
 from hfbench.system.hashes import hash_texts
 from hfbench.system.hub import resolve_revision, user_errors
 

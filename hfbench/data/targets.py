@@ -10,7 +10,7 @@ from hfbench.data.tables import first_rows, labels_of
 from hfbench.errors import UserError
 from hfbench.recipe.fields import shown
 from hfbench.recipe.task import Task
-from hfbench.records.schema import Target
+from hfbench.records.data import Target
 
 
 def read_targets(source: Dataset, split: str, task: Task) -> list[float]:

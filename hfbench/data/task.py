@@ -32,7 +32,7 @@ from hfbench.errors import UserError, nearest
 from hfbench.recipe.task import Task
 from hfbench.recipe.tuning import Fold
 from hfbench.recipe.types import ProblemType
-from hfbench.records.schema import FoldData, Overlap, SplitData, TaskData
+from hfbench.records.data import FoldData, Overlap, SplitData, TaskData
 from hfbench.system.hub import resolve_revision
 from hfbench.system.launch import is_main_process, is_worker
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from hfbench.evidence.compared import Floor
 from hfbench.evidence.model_runs import ModelRuns
-from hfbench.records.schema import ClassificationRecord, TaskData
+from hfbench.records.data import TaskData
+from hfbench.records.schema import ClassificationRecord
 
 _NOTHING = 0.95
 """Of the loss of giving every text the shares of the classes: what is above has learnt nothing."""

@@ -11,11 +11,8 @@ from hfbench.metrics.registry import (
     Metric,
 )
 from hfbench.records.asked import Asked
-from hfbench.records.schema import (
-    FailedRecord,
-    PretrainingRecord,
-    TaskData,
-)
+from hfbench.records.data import TaskData
+from hfbench.records.schema import FailedRecord, PretrainingRecord
 
 if TYPE_CHECKING:
     from hfbench.evidence.tuning import Tuning

@@ -6,15 +6,8 @@ from hfbench.evidence.compared import ComparedModels
 from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.words import enumerate_names, list_labels, percent
 from hfbench.recipe.types import Truncation
-from hfbench.records.schema import (
-    NEAR_SHARE,
-    RUN,
-    Compared,
-    ControlRecord,
-    Overlap,
-    TaskData,
-    Tokens,
-)
+from hfbench.records.data import NEAR_SHARE, RUN, Overlap, TaskData
+from hfbench.records.schema import Compared, ControlRecord, Tokens
 
 KEPT: dict[Truncation, str] = {
     "head": "the beginning",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hfbench.records.schema import TaskData
+from hfbench.records.data import TaskData
 
 
 def name_of_floor(task: TaskData) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from hfbench.errors import RecordError
 from hfbench.records.consistency import misfit
+from hfbench.records.data import Overlap
 from hfbench.records.predictions import load_all_predictions, load_predictions
 from hfbench.records.record_file import WHAT_TO_DO
 from hfbench.records.schema import (
@@ -16,7 +17,6 @@ from hfbench.records.schema import (
     ControlRecord,
     Curves,
     FailedRecord,
-    Overlap,
     ProbeRecord,
     TrainingFacts,
 )

@@ -7,15 +7,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from hfbench.execution.estimates import threads_of, using_threads
 from hfbench.execution.identity import cell_id_of, identify
+from hfbench.execution.inputs import Inputs
 from hfbench.execution.kinds import KINDS, Run, Surroundings
 from hfbench.execution.kinds.train import free_memory, run_labels
 from hfbench.execution.publisher import OpenPublishers, Publisher
+from hfbench.execution.survey import Survey
 from hfbench.execution.tasks import AllInputs
 from hfbench.recipe.cells import Cell
 from hfbench.records.identity import cell_id
@@ -45,6 +48,9 @@ class Session:
     seen: dict[str, str] = field(default_factory=dict)
     """Cell's name -> start of the run whose record was there, of records that do not count."""
     open_publishers: OpenPublishers | None = None
+    elsewhere: Path | None = None
+    """The folder of all recipes, where the result of a pretraining may have come about meanwhile
+    under another name; None: each runs."""
 
     def folder_of(self, cell: Cell) -> ResultsFolder:
         """Where its result goes: of several tasks each has a folder of its own."""
@@ -98,7 +104,7 @@ def run_cell(
     """
     own = inputs.of(cell)
     identity = identify(cell, own)
-    with turn(cell, cell_id(identity), session) as (is_ours, found):
+    with turn(cell, own, session) as (is_ours, found):
         if not is_ours:
             return None
         if found:
@@ -117,16 +123,21 @@ def run_cell(
 
 
 @contextmanager
-def turn(cell: Cell, identity_hash: str, session: Session) -> Iterator[tuple[bool, Record | None]]:
+def turn(cell: Cell, inputs: Inputs, session: Session) -> Iterator[tuple[bool, Record | None]]:
     """Whether the cell is this process's until the end, and what another made of it meanwhile.
 
-    The processes of a launcher are as one: the first holds the cell, and tells the others.
+    A pretraining is held by its content, too: another part of the recipe (``--only``) may have it
+    under another name. The processes of a launcher are as one: the first holds the cell, and tells
+    the others.
     """
     held, found = True, None
     with ExitStack() as stack:
         if is_main_process():
-            held = stack.enter_context(session.folder_of(cell).lock(cell.stem))
-            found = _made_meanwhile(cell, identity_hash, session) if held else None
+            locks = [session.folder_of(cell).lock(cell.stem)]
+            if KINDS[cell.kind].KEEPS_WEIGHTS:
+                locks.append(session.folder.lock(f"same--{cell_id_of(cell, inputs)}"))
+            held = all(stack.enter_context(lock) for lock in locks)
+            found = _made_meanwhile(cell, inputs, session) if held else None
         if torch.distributed.is_initialized():
             told: list[Any] = [held, found]
             torch.distributed.broadcast_object_list(told)
@@ -136,12 +147,15 @@ def turn(cell: Cell, identity_hash: str, session: Session) -> Iterator[tuple[boo
         yield held, found
 
 
-def _made_meanwhile(cell: Cell, identity_hash: str, session: Session) -> Record | None:
+def _made_meanwhile(cell: Cell, inputs: Inputs, session: Session) -> Record | None:
     """The record of this cell that another process has written since this one looked."""
     record = session.folder_of(cell).record(cell.stem)
-    if record is None or record.started == session.seen.get(cell.name):
-        return None
-    return record if record.cell_id == identity_hash else None
+    is_new = record is not None and record.started != session.seen.get(cell.name)
+    if record and is_new and record.cell_id == cell_id_of(cell, inputs):
+        return record
+    if session.elsewhere and KINDS[cell.kind].KEEPS_WEIGHTS:
+        return Survey(inputs, session.elsewhere).take_over(cell)
+    return None
 
 
 def _run_and_describe(

@@ -144,7 +144,8 @@ def compare(
     if refused and (fail_fast or none_can):
         raise UserError("\n".join(_refusals(refused)))
     seen = {status.cell.name: status.record.started for status in statuses if status.record}
-    session = Session(survey.folder, seen, open_publishers)
+    elsewhere = None if rerun else results
+    session = Session(survey.folder, seen, open_publishers, elsewhere)
     chosen = choose_engine(engine, jobs, cells, inputs)
     if is_main_process():
         if begin:
@@ -180,8 +181,8 @@ def compare(
             if fail_fast and isinstance(result.record, FailedRecord):
                 break
     if is_main_process():
-        for one in survey.surveys:
-            one.folder.tidy()
+        for folder in (survey.folder, *(one.folder for one in survey.surveys)):
+            folder.tidy()
     in_order = [ended[s.cell.name] for s in statuses if s.cell.name in ended]
     kept = _count_kept(statuses, only_pretraining)
     not_run = len(cells) + len(refused) - len(in_order)

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from hfbench.models.rivals.features import compute_features
 from hfbench.models.rivals.pooling import Pooling
+from hfbench.records.record_file import refuse_link
 from hfbench.records.store import ResultsFolder
 from hfbench.system.files import atomic, make_folder
 from hfbench.system.hashes import hash_tensors
@@ -57,12 +58,15 @@ def find_features(
 
     Raises:
         StorageError: if they cannot be written.
+        RecordError: if the folder that keeps them is a link, which may lead anywhere.
     """
     found: dict[str, dict[str, np.ndarray]] = {pooling.name: {} for pooling in poolings}
     seconds, model, were_there = dict.fromkeys(found, 0.0), None, True
     for split, (content_hash, data) in splits.items():
         keys = {p.name: _key({**about, "texts": content_hash, "pooling": p.name}) for p in poolings}
-        with _in_turn(folder.features(min(keys.values())).with_suffix(".lock")):
+        lock = folder.features(min(keys.values())).with_suffix(".lock")
+        refuse_link(lock.parent)
+        with _in_turn(lock):
             kept = {n: _read(folder.features(key), len(data), say) for n, key in keys.items()}
             missing = [pooling for pooling in poolings if kept[pooling.name] is None]
             if missing:

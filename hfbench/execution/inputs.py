@@ -39,7 +39,7 @@ from hfbench.models.tokenizer import tokenizer_hash
 from hfbench.recipe.cells import Cell
 from hfbench.recipe.model import Corpus, Model
 from hfbench.recipe.schema import Recipe
-from hfbench.records.schema import Overlap
+from hfbench.records.data import Overlap
 from hfbench.system.redaction import redact
 from hfbench.training.arguments import training_arguments
 from hfbench.training.process import process_of_its_own

@@ -131,6 +131,13 @@ class Survey:
                 elif not now.reasons:
                     clear(leftover)
 
+    def take_over(self, cell: Cell) -> Record | None:
+        """Adopt what stands elsewhere by now, and give it; None if nothing does."""
+        if source := self._status(cell, rerun=False).elsewhere:
+            self.adopt(cell, source)
+            return self.folder.record(cell.stem)
+        return None
+
     def adopt(self, cell: Cell, source: Location) -> None:
         """Write the result that is elsewhere, or the failure, under the cell's own name.
 
@@ -243,7 +250,12 @@ class Survey:
 
     @cached_property
     def _planned_stems(self) -> set[str]:
-        return {cell.stem for cell in cells_to_look_at(self.inputs.recipe, only_pretraining=False)}
+        recipe = self.inputs.recipe  # the whole one of a trial's is not of trials
+        return {
+            cell.stem
+            for one in (recipe, recipe.whole)
+            for cell in cells_to_look_at(one, only_pretraining=False)
+        }
 
 
 def _pretraining(cell: Cell) -> tuple[str, int] | None:

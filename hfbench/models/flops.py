@@ -18,10 +18,10 @@ Row = Mapping[str, Sequence[int]]
 """The columns of an example that have a number for each token, as the model takes them."""
 
 _COUNTED_LENGTH = 16  # tokens; short, and beyond what an architecture may treat as a special case
-_LONGER = 40  # tokens of the example by which it is seen whether the length tells
+_LONGER = 40  # tokens of an example by which it is seen whether the length tells
 
 
-def count_flops(model: PreTrainedModel, head: Head, row: Row) -> list[int]:
+def count_flops(model: PreTrainedModel, head: Head, row: Row, shortest: int) -> list[int]:
     """Operations of one example's forward and backward pass, for 0, 1, ... tokens, to all of it.
 
     Linear layers grow with the length and attention with its square, so that three lengths tell
@@ -33,6 +33,7 @@ def count_flops(model: PreTrainedModel, head: Head, row: Row) -> list[int]:
         head: whether it classifies or models language.
         row: the longest example, of at least 1 token. Shorter ones are made of its beginning and
             its last token, for BART looks for the EOS.
+        shortest: tokens of the shortest example.
 
     Raises:
         ValueError: where the length does not tell, as of attention in chunks.
@@ -40,21 +41,22 @@ def count_flops(model: PreTrainedModel, head: Head, row: Row) -> list[int]:
     longest = len(row["input_ids"])
     top = min(longest, _COUNTED_LENGTH)
     start = max(1, top - 2)  # with one or two tokens at most, fewer lengths tell all
-    longer = min(longest, _LONGER)
+    others = {max(1, shortest), min(longest, _LONGER)} - {*range(start, top + 1)}
     with _plain(model):
         counts = [_count(model, head, _cut(row, length)) for length in range(start, top + 1)]
-        counted = _count(model, head, _cut(row, longer)) if longer > top else counts[-1]
+        counted = {length: _count(model, head, _cut(row, length)) for length in sorted(others)}
     first = counts[0]
     slope = counts[1] - first if len(counts) > 1 else 0
     bend = counts[2] - 2 * counts[1] + first if len(counts) > 2 else 0
     steps = range(-start, longest + 1 - start)
     # Newton's forward differences: whole numbers, and exact in Python's, which do not overflow
     found = [first + n * slope + n * (n - 1) // 2 * bend for n in steps]
-    if found[longer] != counted:
-        raise ValueError(
-            f"its operations do not follow from the length: {counted:,} for {longer} tokens, and "
-            f"{found[longer]:,} by those for {start} to {top}"
-        )
+    for length, operations in counted.items():
+        if found[length] != operations:
+            raise ValueError(
+                f"its operations do not follow from the length: {operations:,} for {length} "
+                f"tokens, and {found[length]:,} by those for {start} to {top}"
+            )
     return found
 
 

@@ -17,7 +17,8 @@ from hfbench.evidence.stats import wilson_interval
 from hfbench.evidence.words import enumerate_names, list_labels, percent
 from hfbench.metrics.registry import Metric
 from hfbench.publish.bundle import Choice
-from hfbench.records.schema import ClassificationRecord, ModelFacts, TaskData, TrainingFacts
+from hfbench.records.data import TaskData
+from hfbench.records.schema import ClassificationRecord, ModelFacts, TrainingFacts
 
 
 @dataclass(frozen=True)

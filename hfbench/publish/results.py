@@ -263,7 +263,7 @@ def _run_schema(scores: dict[str, dict[str, float]]) -> pa.Schema:
             **dict.fromkeys(found or known, pa.float64()),
             "steps": pa.int64(),
             "train_seconds": pa.float64(),
-            "flops": pa.int64(),
+            "flops": pa.float64(),  # of a long training more than 64 bits count
             "parameters": pa.int64(),
             "started": pa.string(),
             "record": pa.string(),

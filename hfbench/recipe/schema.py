@@ -116,6 +116,7 @@ class Recipe(Section):
     _folder: Path = PrivateAttr(default=Path())
     _parts: "list[Recipe] | None" = PrivateAttr(default=None)
     _bound: list[str] = PrivateAttr(default=[])
+    _whole: "Recipe | None" = PrivateAttr(default=None)
 
     def __init__(self, /, **values: Any) -> None:
         """From keywords, as YAML has them, with objects where they are handy; see docs/python.md.
@@ -512,9 +513,15 @@ class Recipe(Section):
         """
         own = [model for model in self.models if model.name in models]
         recipe = self.model_copy(update={"models": own, "seeds": seeds})
+        recipe._whole = self.whole
         if self.has_parts:
             recipe._parts = [part.only(models, seeds) for part in self.by_task]
         return recipe
+
+    @property
+    def whole(self) -> "Recipe":
+        """That with all models and seeds, where this one has some alone; see `only`."""
+        return self._whole or self
 
     @property
     def modules(self) -> dict[str, str]:

@@ -15,13 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hfbench.metrics.built_in import BUILT_IN, DEFAULTS, LOSSES
 from hfbench.metrics.registry import Metric
 from hfbench.recipe.types import ModuleName, ProblemType, Truncation
-from hfbench.records.schema import (
-    Compared,
-    ControlRecord,
-    FailedRecord,
-    TaskData,
-    TrainedRecord,
-)
+from hfbench.records.data import TaskData
+from hfbench.records.schema import Compared, ControlRecord, FailedRecord, TrainedRecord
 
 _STAMPS = ("packages", "python", "commit", "uncommitted_changes")
 _PACKAGES = ("hfbench", "torch", "transformers")

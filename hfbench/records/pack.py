@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hfbench.errors import RecordError, UserError
@@ -58,6 +59,10 @@ def pack(folder: ResultsFolder) -> int:
                 folder.record_path(stem).with_suffix(".parquet"),
             ):
                 path.unlink(missing_ok=True)
+        folder.clear_unfinished("*")
+        with suppress(OSError):  # not empty: what was superseded stays
+            folder.records.rmdir()
+    folder.tidy()  # which a run that was killed has not done
     return len(records)
 
 

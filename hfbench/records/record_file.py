@@ -136,4 +136,4 @@ def _what_is_wrong(error: ValidationError) -> str:
 def refuse_link(path: Path) -> None:
     """Nothing outside of a results folder is read because of what is in it."""
     if path.is_symlink():
-        raise RecordError(f"{path}: is a link to {path.readlink()}, not a file; links are not read")
+        raise RecordError(f"{path}: is a link to {path.readlink()}; links are not read")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from hfbench.records.parts import RecordPart, Tokens
 
@@ -21,7 +21,7 @@ class FeatureFacts(RecordPart):
         default=None,
         description="Pooling -> the task's measure on the validation examples, where they chose.",
     )
-    width: int = Field(description="Numbers of a text.")
+    width: PositiveInt = Field(description="Numbers of a text.")
     tokens: dict[str, Tokens] = Field(description="Token counts by split.")
     device: str = Field(description="Name of the device that computed them.")
     seconds: float = Field(
@@ -42,7 +42,9 @@ class HeadFacts(RecordPart):
         description="Value of that setting, as text -> mean loss of the parts that were held out: "
         "nats an example, of a regression the squared error.",
     )
-    folds: int | None = Field(default=None, description="Parts; null where there were none.")
+    folds: PositiveInt | None = Field(
+        default=None, description="Parts; null where there were none."
+    )
 
 
 class PromptFacts(RecordPart):
@@ -50,7 +52,7 @@ class PromptFacts(RecordPart):
 
     template: str = Field(description="With the places of the texts.")
     words: dict[str, str] = Field(description="Label -> the words that stand for it.")
-    word_tokens: dict[str, int] = Field(description="Label -> tokens of these.")
+    word_tokens: dict[str, NonNegativeInt] = Field(description="Label -> tokens of these.")
     likelihood: Literal["sum", "mean"] = Field(description="Of the tokens of a label's words.")
     calibration: list[float] | None = Field(
         default=None,
@@ -58,7 +60,9 @@ class PromptFacts(RecordPart):
         "which is taken off; null where it is not.",
     )
     shots: list[str] = Field(description="Ids of the training examples in the prompt, in order.")
-    shot_tokens: int = Field(description="Tokens before the template's own, those of the examples.")
+    shot_tokens: NonNegativeInt = Field(
+        description="Tokens before the template's own, those of the examples."
+    )
     tokens: dict[str, Tokens] = Field(
         description="Token counts by split, of prompts without the examples before them."
     )

@@ -14,13 +14,15 @@ from pydantic import (
     AfterValidator,
     Field,
     NonNegativeInt,
+    PositiveInt,
     PrivateAttr,
     field_validator,
     model_validator,
 )
 from typing_extensions import Self
 
-from hfbench.recipe.types import Kind, ProblemType, Selection, cell_stem
+from hfbench.recipe.types import Kind, Selection, cell_stem
+from hfbench.records.data import CorpusData, Overlap, TaskData
 from hfbench.records.parts import RecordPart, Tokens
 from hfbench.records.rivals import FeatureFacts, HeadFacts, PromptFacts
 from hfbench.records.use import UseFacts
@@ -31,121 +33,12 @@ SCHEMA_BEFORE = 2  # which is read, too, see `identity.upgrade`
 WEIGHT_FILES = (".safetensors",)
 """Endings of the weights that hfbench keeps."""
 
-
-RUN = 8
-"""Words of a run."""
-
-NEAR_SHARE = 0.8
-"""Of a text's words, as a fraction."""
-
 # at the start: a hidden file or folders above; in a CSV file a spreadsheet's formula
 OWN_NAME = re.compile(r"[^\s.=+@\uff1d\uff0b\uff0d\uff20/\\\0-][^/\\\0]{0,199}")
 """Of a file that belongs to a record: it does not lead out of its folder."""
 
 Curves = dict[str, list[dict[str, float]]]
 """Split -> points, in the order of training."""
-
-
-class Target(RecordPart):
-    """The numbers that a regression is to predict, of one split."""
-
-    mean: float = Field(description="Their mean.")
-    sd: float = Field(description="Standard deviation, with n in the denominator.")
-    low: float = Field(description="The lowest.")
-    high: float = Field(description="The highest.")
-
-
-class SplitData(RecordPart):
-    """One split as the models saw it."""
-
-    examples: int = Field(description="Number of examples.")
-    content_hash: str = Field(
-        description="SHA-256 over ids, texts and label names (or targets), in order."
-    )
-    label_counts: dict[str, NonNegativeInt] = Field(
-        description="Label name -> examples with that label; empty of a regression."
-    )
-    commonest_set: list[str] | None = Field(
-        default=None,
-        description="Multi-label: the labels of the most frequent set, the smallest among equals.",
-    )
-    unlabelled: int | None = Field(
-        default=None, description="Multi-label: examples without any label."
-    )
-    target: Target | None = Field(default=None, description="Regression: the numbers.")
-
-
-class Overlap(RecordPart):
-    """How many evaluation examples are in training texts, too; see `data.contamination`."""
-
-    examples: int = Field(description="Evaluation examples that were looked for.")
-    exact: int = Field(description="Of these: in the training texts word for word.")
-    near: int = Field(description="Of the others: nearly, by the runs of words that they share.")
-    short: int = Field(description="Too short to be nearly there.")
-    parts: dict[str, int] | None = Field(
-        default=None,
-        description="Of pairs: text, text_pair -> examples that are not exact, but whose text of "
-        "this column is that of a training example in the same column; null where texts are no "
-        "pairs, and in records from before it was counted.",
-    )
-    groups: int | None = Field(
-        default=None,
-        description="Examples whose group (`group_column`) is that of a training example, too; "
-        "null where there is no such column.",
-    )
-
-
-class FoldData(RecordPart):
-    """Which part of a cross-validation a run is of."""
-
-    number: int = Field(description="Of all folds of all repetitions, from 1.")
-    folds: int = Field(description="Parts of the train split.")
-    repeats: int = Field(description="How often it is parted.")
-    whole: SplitData = Field(description="All rows that are evaluated, fold by fold.")
-
-    @property
-    def repeat(self) -> int:
-        """The repetition that it is of, from 0."""
-        return (self.number - 1) // self.folds
-
-
-class TaskData(RecordPart):
-    """The data of a classification run."""
-
-    source: str = Field(description="The data set in words.")
-    revision: str | None = Field(description="Commit that the Hub resolved; null if not the Hub's.")
-    problem_type: ProblemType = Field(
-        default="single_label_classification",
-        description="What is asked of a text, in transformers' words.",
-    )
-    labels: list[str] = Field(
-        description="Label names; a label's number is its index here. Of a regression the name of "
-        "its column."
-    )
-    splits: dict[str, SplitData] = Field(description="train, validation and, if given, test.")
-    evaluation_split: str = Field(description="The split whose figures the table shows.")
-    overlap: dict[str, Overlap] | None = Field(
-        default=None,
-        description="Split -> how many of its examples are in this run's training examples, too; "
-        "null in records from before it was counted.",
-    )
-    left_out: dict[str, int] | None = Field(
-        default=None,
-        description="Class -> rows left out of all splits together, of classes smaller than "
-        "`min_class_size`; null where there is no such size.",
-    )
-    fold: FoldData | None = Field(
-        default=None, description="Of a cross-validation; null without one."
-    )
-
-
-class CorpusData(RecordPart):
-    """The data of a pretraining run."""
-
-    source: str = Field(description="The corpus in words.")
-    revision: str | None = Field(description="Commit that the Hub resolved; null if not the Hub's.")
-    examples: dict[str, int] = Field(description="train and validation: number of examples.")
-    content_hash: dict[str, str] = Field(description="train and validation: SHA-256 of the texts.")
 
 
 class ModelFacts(RecordPart):
@@ -160,16 +53,20 @@ class ModelFacts(RecordPart):
         "for a control.",
     )
     class_name: str = Field(description="The class of the model.")
-    parameters: int | None = Field(description="All parameters; null for a control without any.")
-    embedding_parameters: int | None = Field(description="Of these, in token/position embeddings.")
-    trainable_parameters: int | None = Field(
+    parameters: NonNegativeInt | None = Field(
+        description="All parameters; null for a control without any."
+    )
+    embedding_parameters: NonNegativeInt | None = Field(
+        description="Of these, in token/position embeddings."
+    )
+    trainable_parameters: NonNegativeInt | None = Field(
         default=None, description="Parameters that were trained, where not all were (LoRA)."
     )
     config: dict[str, Any] = Field(
         description="The model's configuration, as differs from default."
     )
-    vocab_size: int | None = Field(description="Entries of the tokenizer.")
-    max_length: int | None = Field(
+    vocab_size: NonNegativeInt | None = Field(description="Entries of the tokenizer.")
+    max_length: PositiveInt | None = Field(
         description="Tokens at which texts were truncated; null where nothing limits them."
     )
     notes: list[str] = Field(
@@ -182,20 +79,24 @@ class TrainingFacts(RecordPart):
 
     arguments: dict[str, Any] = Field(description="Every TrainingArguments field, as run.")
     optimizer: str = Field(description="'study' or 'huggingface': which parameters decay.")
-    streams: dict[str, int] = Field(description="Derived seeds: init, order, dropout, subset.")
-    world_size: int = Field(description="Processes that trained together.")
-    batch: int = Field(description="Examples of one optimizer step, over all processes.")
-    steps: int = Field(description="Optimizer steps taken.")
+    streams: dict[str, NonNegativeInt] = Field(
+        description="Derived seeds: init, order, dropout, subset."
+    )
+    world_size: PositiveInt = Field(description="Processes that trained together.")
+    batch: PositiveInt = Field(description="Examples of one optimizer step, over all processes.")
+    steps: NonNegativeInt = Field(description="Optimizer steps taken.")
     selection: Selection = Field(
         description="Which weights are evaluated: the last, or those of the validation's best."
     )
-    selected_step: int = Field(description="Optimizer step of the weights that are evaluated.")
-    patience: int | None = Field(
+    selected_step: NonNegativeInt = Field(
+        description="Optimizer step of the weights that are evaluated."
+    )
+    patience: PositiveInt | None = Field(
         default=None,
         description="Early stopping: evaluations in a row without a better one after which the "
         "training ended; null: none.",
     )
-    planned_steps: int | None = Field(
+    planned_steps: NonNegativeInt | None = Field(
         default=None,
         description="Where it may end early: the steps that it would have taken at most.",
     )
@@ -203,15 +104,17 @@ class TrainingFacts(RecordPart):
         default=None,
         description="Of a trial that was behind those before it: the epoch at which it was ended.",
     )
-    examples_seen: int = Field(description="Training examples seen, repetitions included.")
-    tokens_seen: int = Field(description="Their tokens, padding apart.")
+    examples_seen: NonNegativeInt = Field(
+        description="Training examples seen, repetitions included."
+    )
+    tokens_seen: NonNegativeInt = Field(description="Their tokens, padding apart.")
     tokens: dict[str, Tokens] = Field(description="Token counts by split.")
-    flops: int | None = Field(
+    flops: Annotated[int, Field(ge=0, le=10**30)] | None = Field(
         description="Floating-point operations of all forward and backward passes, padding apart; "
         "null where they could not be counted, see `not_recorded`."
     )
     device: str = Field(description="Name of the device.")
-    batch_parts: int = Field(
+    batch_parts: PositiveInt = Field(
         default=1,
         description="Parts in which each device's share of a batch was passed, because the memory "
         "did not hold it whole; the batch of a step is the same.",
@@ -233,7 +136,7 @@ class TrainingFacts(RecordPart):
         description="Wall time of training, evaluations apart. Where a pretraining went on from a "
         "checkpoint: up to that checkpoint and from it, without the steps that were lost."
     )
-    peak_memory_bytes: int = Field(description="Highest memory use; see peak_memory_of.")
+    peak_memory_bytes: NonNegativeInt = Field(description="Highest memory use; see peak_memory_of.")
     peak_memory_of: str = Field(
         description="'device allocations', or the resident size of 'the process during the run' "
         "or, where the system cannot say that, of 'the process since its start'."
@@ -246,7 +149,7 @@ class Probe(RecordPart):
     weights: str = Field(description="SHA-256 of the weights, see `digest.hash_tensors`.")
 
     texts: list[str] = Field(description="The texts, hfbench's own.")
-    max_length: int | None = Field(
+    max_length: PositiveInt | None = Field(
         description="Tokens at which they were truncated; null: nowhere."
     )
     logits: list[list[float]] = Field(
@@ -272,11 +175,11 @@ class Failure(RecordPart):
 
     type: str = Field(description="Class of the exception.")
     message: Annotated[str, AfterValidator(_without_surrogates)] = Field(description="Its message.")
-    step: int | None = Field(description="Optimizer step, where one is to blame.")
+    step: NonNegativeInt | None = Field(description="Optimizer step, where one is to blame.")
     module: str | None = Field(
         default=None, description="Python's name of the module in which it was raised."
     )
-    line: int | None = Field(default=None, description="Of that module.")
+    line: NonNegativeInt | None = Field(default=None, description="Of that module.")
     frames: list[str] = Field(
         default=[],
         description="The calls that led there, the last ones, each as `module:line function`.",
@@ -308,14 +211,14 @@ class RunRecord(RecordPart):
         description="Name of the recipe; of one with several tasks, <recipe>/<task>."
     )
     model: str = Field(description="Name of the model in the recipe.")
-    seed: int | None = Field(
+    seed: NonNegativeInt | None = Field(
         description="Seed of the recipe, of a pretraining that is one of several its own; null if "
         "nothing is random, and of the only pretraining of a model."
     )
-    train_size: int | None = Field(
+    train_size: PositiveInt | None = Field(
         default=None, description="Training examples of a learning curve's point; null: all."
     )
-    fold: int | None = Field(
+    fold: PositiveInt | None = Field(
         default=None, description="Of a cross-validation, from 1, as `task.fold` says; null: none."
     )
     cell_id: str = Field(description="SHA-256 of `identity`: by this a result is known again.")
@@ -463,7 +366,7 @@ class ClassificationRecord(TrainedRecord, ComparedRecord):
     """A model that was trained on a task."""
 
     kind: Literal["classification"] = "classification"
-    seed: int = Field(description="Seed of the recipe.")
+    seed: NonNegativeInt = Field(description="Seed of the recipe.")
     probe: Probe | None = Field(
         default=None,
         description="By which a copy of the model can be known; given where its weights were kept.",
@@ -485,7 +388,7 @@ class ControlRecord(ComparedRecord):
 
     kind: Literal["control"] = "control"
     fit_seconds: float = Field(description="Wall time of fitting.")
-    unknown_texts: dict[str, int] | None = Field(
+    unknown_texts: dict[str, NonNegativeInt] | None = Field(
         default=None,
         description="Split -> texts of which the control knows no feature, as it says; null for a "
         "control that cannot say.",
@@ -546,15 +449,17 @@ class AnswersFile(RecordPart):
 
     name: str = Field(description="Its name, without folders.")
     sha256: str = Field(description="SHA-256 of the file.")
-    rows: int = Field(description="Rows in it.")
+    rows: NonNegativeInt = Field(description="Rows in it.")
     form: AnswerForm = Field(
         description="What the answers are. Of labels there are no measures of probabilities."
     )
     matched_by: str = Field(description="By what rows were known, in words.")
     columns: list[str] = Field(description="The columns that were read.")
     inferred: list[str] = Field(description="What the recipe did not say and was found, in words.")
-    answered: dict[str, int] = Field(description="Split -> examples that have an answer: all.")
-    ignored: dict[str, int] = Field(
+    answered: dict[str, NonNegativeInt] = Field(
+        description="Split -> examples that have an answer: all."
+    )
+    ignored: dict[str, NonNegativeInt] = Field(
         description="Of what kind -> rows that answer no evaluated example."
     )
 

@@ -329,7 +329,7 @@ class ResultsFolder:
     def clear_unfinished(self, stem: str) -> None:
         """Remove what processes left that were killed while they wrote this cell's result.
 
-        To be called where no other process may be writing it.
+        Of all cells where ``stem`` is ``*``. To be called where no other process may be writing it.
         """
         for ending in (".json", ".parquet"):
             clear_unfinished(self.records / f"{stem}{ending}")

@@ -1,6 +1,6 @@
 """What it costs to ask a finished model, as its record tells it."""
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from hfbench.records.parts import RecordPart
 
@@ -10,14 +10,14 @@ class UseFacts(RecordPart):
 
     latency_p50: float = Field(description="Seconds for one text alone: the median.")
     latency_p95: float = Field(description="The same of the slowest in twenty.")
-    asked: int = Field(description="Texts that were asked one by one.")
+    asked: NonNegativeInt = Field(description="Texts that were asked one by one.")
     texts_per_second: float = Field(description="At the best of a few batch sizes.")
-    batch: int = Field(description="That batch size.")
-    disk_bytes: int = Field(
+    batch: PositiveInt = Field(description="That batch size.")
+    disk_bytes: NonNegativeInt = Field(
         description="Of its weights as safetensors files hold them; of a control, and of what a "
         "probe has beside its network, of its pickle."
     )
-    memory_bytes: int = Field(
+    memory_bytes: NonNegativeInt = Field(
         description="That, and what was used beside it at most while it answered; see memory_of."
     )
     memory_of: str = Field(
@@ -25,7 +25,7 @@ class UseFacts(RecordPart):
         "the process had at hand already."
     )
     device: str = Field(description="Name of the device.")
-    threads: int = Field(description="Of torch, on a CPU.")
+    threads: PositiveInt = Field(description="Of torch, on a CPU.")
     alone: bool = Field(
         description="False: it was measured in a worker, beside which other cells may have run."
     )

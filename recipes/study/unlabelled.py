@@ -20,7 +20,7 @@ import datasets
 from hfbench.cli.script import exit_on_user_error
 from hfbench.data.contamination import count_overlaps
 from hfbench.errors import UserError
-from hfbench.records.schema import RUN
+from hfbench.records.data import RUN
 
 DATASET = ("nyu-mll/glue", "sst2")
 OTHERS = {

@@ -18,7 +18,7 @@ from hfbench.execution.inputs import Inputs
 from hfbench.recipe.cells import plan_comparison
 from hfbench.recipe.load import load_recipe
 from hfbench.recipe.task import Task
-from hfbench.records.schema import NEAR_SHARE, RUN, Overlap
+from hfbench.records.data import NEAR_SHARE, RUN, Overlap
 
 PARTS = ("examples", "exact", "near", "short")
 SENTENCE = "a quiet film that says more about grief than any of its louder rivals ever did"

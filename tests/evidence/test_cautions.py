@@ -12,7 +12,8 @@ from hfbench.evidence.latex import as_latex
 from hfbench.evidence.page import render_report
 from hfbench.evidence.table import as_markdown, print_table
 from hfbench.evidence.words import list_labels
-from hfbench.records.schema import Overlap, SplitData, TaskData, Tokens
+from hfbench.records.data import Overlap, SplitData, TaskData
+from hfbench.records.schema import Tokens
 
 RIGHT = np.arange(60) % 3 > 0
 

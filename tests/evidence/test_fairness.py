@@ -7,7 +7,8 @@ from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.table import as_markdown
-from hfbench.records.schema import SplitData, TaskData, Tokens
+from hfbench.records.data import SplitData, TaskData
+from hfbench.records.schema import Tokens
 
 RIGHT = np.arange(60) % 3 > 0
 

@@ -10,7 +10,7 @@ from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.findings import Findings
 from hfbench.evidence.folds import INFLATION, inflation
 from hfbench.evidence.judge import judge
-from hfbench.records.schema import FoldData, SplitData
+from hfbench.records.data import FoldData, SplitData
 from hfbench.records.store import ResultsFolder
 
 FOLDS, SIZE = 3, 40

@@ -195,7 +195,7 @@ def test_of_many_models_the_best_are_drawn_and_listed_and_the_page_says_so(
             correct, logit = rng.random(400) < 0.5 + 0.1 * number, rng.gamma(2, size=(400, 1))
             write_record(tmp_path, f"model-{number}", seed, correct, logit=np.float32(logit))
     failure = Failure(type="ValueError", message="no", step=None)
-    write_record(tmp_path, "model-0", 2, np.zeros(0, bool), failure=failure)
+    write_record(tmp_path, "model-0", 2, np.zeros(1, bool), failure=failure)
     html = render_report(load_findings(tmp_path))
     text = " ".join(Page(html).text.split())
     assert text.count("the best 2 of 5 models") == 2 * 4  # two widths: values, curves, bins

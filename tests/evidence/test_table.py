@@ -19,7 +19,8 @@ from hfbench.evidence.page import render_report
 from hfbench.evidence.rows import USE, build_rows, check_columns, columns
 from hfbench.evidence.table import as_csv, as_markdown, print_table, write_table
 from hfbench.records.asked import Asked
-from hfbench.records.schema import Failure, Overlap
+from hfbench.records.data import Overlap
+from hfbench.records.schema import Failure
 
 RESULTS = Path(__file__).parents[2] / "results"
 

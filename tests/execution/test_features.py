@@ -9,6 +9,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from hfbench.errors import RecordError
 from hfbench.execution import features
 from hfbench.records.store import ResultsFolder
 
@@ -109,6 +110,19 @@ def test_what_was_not_written_under_this_name_is_computed_again(find, files, spo
     assert all(line.endswith("is damaged: computed again") for line in find.said)
     assert find() == as_written()
     assert find.said == []
+
+
+def test_features_are_kept_in_the_results_folder_alone(find, files, tmp_path):
+    """A folder that leads elsewhere is refused, as that of the records is."""
+    inside, elsewhere = tmp_path / "features", tmp_path / "elsewhere"
+    inside.rename(elsewhere)
+    inside.symlink_to(elsewhere)
+    before = {path.name: path.read_bytes() for path in elsewhere.iterdir()}
+    with pytest.raises(
+        RecordError, match=r"features: is a link to .*elsewhere; links are not read"
+    ):
+        find()
+    assert {path.name: path.read_bytes() for path in elsewhere.iterdir()} == before
 
 
 def test_a_flipped_bit_of_each_byte_is_noticed_or_without_effect(find, files):

@@ -124,6 +124,21 @@ def test_a_model_renamed_in_its_recipe_leaves_no_row_of_its_old_name(write_recip
     ]
 
 
+def test_what_one_part_of_a_recipe_has_run_stays_where_another_takes_it_over(
+    write_recipe, tmp_path
+):
+    """``--only pre``, then ``--only other``: a row that this does not know is no old name of it."""
+    recipe = load_recipe(
+        write_recipe(models=[MODELS[0], {**MODELS[0], "name": "other"}], seeds=[0])
+    )
+    for name in ("pre", "other"):
+        compare(recipe.only({name}, [0]), tmp_path, console=Console(quiet=True))
+    records = {record.stem: record.adopted_from for record in load_records(tmp_path / "tiny")}
+    assert records == {
+        "other--seed0": "tiny/pre--seed0", "pre--seed0": None, "pretrain--pre": None
+    }  # fmt: skip
+
+
 def test_weights_of_a_pretraining_are_adopted_where_a_new_cell_needs_them(write_recipe, results):
     path = write_recipe(models=[{**MODELS[0], "name": "again"}], seeds=[0, 1], name="other")
     outcome, _ = run(path, results)

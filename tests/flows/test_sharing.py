@@ -63,6 +63,30 @@ def test_a_cell_that_another_holds_is_waited_for_and_the_others_run(write_recipe
     assert [record.stem for record in ended["it"].ran] == ["floor", "other"]
 
 
+def test_two_parts_of_a_recipe_that_run_at_once_share_a_pretraining(
+    write_recipe, tmp_path, start_hfbench
+):
+    """It has the same content under two names, of which neither process knows the other's."""
+    pretrain = {
+        "corpus": {"builtin": "pets"},
+        "training_arguments": {"max_steps": 60, "per_device_train_batch_size": 8},
+    }
+    model = {"preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
+    models = [{**model, "name": name, "pretrain": pretrain} for name in ("one", "two")]
+    path = write_recipe(models=models, seeds=[0])
+    options = ["--results-dir", tmp_path, "--jobs", 1]
+    both = [start_hfbench("compare", path, *options, "--only", name) for name in ("one", "two")]
+    for process in both:
+        process.join(120)
+    said = start_hfbench.output.read_text()
+    assert [process.exitcode for process in both] == [0, 0], said
+    assert said.count("validation loss") == 1, said
+    records = {record.stem: record for record in load_records(tmp_path / "tiny")}
+    pretrained = {records[f"pretrain--{name}"].adopted_from for name in ("one", "two")}
+    assert pretrained in ({None, "tiny/pretrain--one"}, {None, "tiny/pretrain--two"})
+    assert not (tmp_path / "tiny" / "locks").exists()
+
+
 def test_what_another_made_meanwhile_is_taken_even_if_it_failed(write_recipe, tmp_path, timeless):
     hot = {"name": "hot", "preset": "gpt-nano", "config": {"n_layer": 1, "n_positions": 32}}
     hot["training_arguments"] = {"learning_rate": 1e30}

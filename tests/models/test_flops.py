@@ -7,6 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    CanineConfig,
+    CanineForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -95,7 +97,7 @@ def gpt2_by_hand(layers, width, vocabulary, length):
 def test_flops_of_any_length_are_those_that_a_training_step_takes(shape):
     kind, build = SHAPES[shape]
     model = build()
-    flops = count_flops(model, kind, row(64))
+    flops = count_flops(model, kind, row(64), 1)
     assert len(flops) == 65
     for length in (2, 9, 16, 37, 64):
         assert flops[length] == counted_as_trained(model, kind, length), length
@@ -107,7 +109,7 @@ def test_flops_of_any_length_are_those_that_a_training_step_takes(shape):
 )
 def test_flops_are_those_of_the_matrices_by_hand(shape, layers, width):
     kind, build = SHAPES[shape]
-    flops = count_flops(build(), kind, row(64))
+    flops = count_flops(build(), kind, row(64), 1)
     for length in (1, 5, 16, 64):
         assert flops[length] == gpt2_by_hand(layers, width, 40, length)
 
@@ -116,30 +118,43 @@ def test_flops_are_those_of_the_matrices_by_hand(shape, layers, width):
 def test_data_of_one_or_two_tokens_have_flops_too(shape):
     kind, build = SHAPES[shape]
     model = build()
-    flops = count_flops(model, kind, row(20))
+    flops = count_flops(model, kind, row(20), 1)
     for longest in (1, 2, 3, 4):
-        assert count_flops(model, kind, row(longest))[1:] == flops[1 : longest + 1]
+        assert count_flops(model, kind, row(longest), 1)[1:] == flops[1 : longest + 1]
+
+
+def test_of_a_model_that_goes_in_strides_nothing_is_made_up():
+    """Lengths of 10 to 12 characters, from which 5 would have less than no operations."""
+    shape = {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 16, "max_position_embeddings": 64, "num_hash_buckets": 16,
+    }  # fmt: skip
+    model = CanineForSequenceClassification(CanineConfig(**shape))
+    assert len(count_flops(model, "classifier", row(12), 10)) == 13
+    for shortest, longest in ((5, 9), (5, 12), (4, 16)):
+        with pytest.raises(ValueError, match=f"do not follow from the length: .* {shortest} tok"):
+            count_flops(model, "classifier", row(longest), shortest)
 
 
 def test_what_is_frozen_has_no_gradient_to_compute():
     kind, build = SHAPES["GPT-2 language model"]
     model = build()
-    whole = count_flops(model, kind, row(8))[8]
+    whole = count_flops(model, kind, row(8), 1)[8]
     for parameter in model.transformer.parameters():
         parameter.requires_grad = False
     model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
     head = 2 * 8 * 16 * 40
     assert (
-        count_flops(model, kind, row(8))[8] == whole // 3 + head
+        count_flops(model, kind, row(8), 1)[8] == whole // 3 + head
     )  # forward, and the head's gradient
 
 
 def test_recomputation_under_checkpointing_does_not_count():
     kind, build = SHAPES["custom GPT classifier"]
     model = build().train()
-    plain = count_flops(model, kind, row(16))
+    plain = count_flops(model, kind, row(16), 1)
     model.gradient_checkpointing_enable()
-    assert count_flops(model, kind, row(16)) == plain
+    assert count_flops(model, kind, row(16), 1) == plain
     assert counted_as_trained(model, kind, 16) > plain[16]
 
 
@@ -150,7 +165,7 @@ def test_counting_leaves_everything_as_it_was(shape):
     model.set_attn_implementation("sdpa")
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     states = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
-    count_flops(model, kind, row(32))
+    count_flops(model, kind, row(32), 1)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(torch.get_rng_state(), states[0])
@@ -170,7 +185,7 @@ def test_random_numbers_drawn_while_counting_are_not_missed_afterwards():
 
     model.register_forward_hook(draw)
     state = torch.get_rng_state()
-    count_flops(model, kind, row(8))
+    count_flops(model, kind, row(8), 1)
     assert torch.equal(torch.get_rng_state(), state)
 
 

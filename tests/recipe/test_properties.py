@@ -21,16 +21,10 @@ from hfbench.recipe.load import load_recipe
 from hfbench.recipe.model import Corpus, Lora, Model, Pretrain, Tokenizer
 from hfbench.recipe.schema import Recipe
 from hfbench.recipe.task import Task
+from hfbench.records.data import SplitData, TaskData
 from hfbench.records.predictions import load_predictions
 from hfbench.records.record_file import load_record
-from hfbench.records.schema import (
-    ControlRecord,
-    FailedRecord,
-    Failure,
-    ModelFacts,
-    SplitData,
-    TaskData,
-)
+from hfbench.records.schema import ControlRecord, FailedRecord, Failure, ModelFacts
 from hfbench.records.store import ResultsFolder
 
 quick = settings(derandomize=True, database=None)

@@ -58,7 +58,7 @@ def test_packed_records_say_what_they_said_and_come_back_byte_for_byte(folder, m
     monkeypatch.setattr(packing, "_GROUP_ROWS", 1000)  # several groups
     before, loose = everything(folder), files(folder)
     assert pack(folder) == len(before[3])
-    assert not files(folder)
+    assert not folder.records.exists()
     assert pq.ParquetFile(folder.path / PREDICTIONS).metadata.num_row_groups > 1
     assert everything(folder) == before
     with pytest.raises(UserError, match="its records are packed"):
@@ -94,6 +94,21 @@ def test_a_cell_that_runs_is_not_packed_away(folder):
     with hold(folder.path / "locks" / f"{stem}.lock"), pytest.raises(UserError, match=stem):
         pack(folder)
     assert not folder.packed
+
+
+def test_nothing_that_a_killed_run_left_stays_beside_packed_records(folder):
+    """But its checkpoints, from which it goes on."""
+    stem, cut = folder.stems[0], folder.records / ".gpt-nano--seed9.json.0123.tmp"
+    with hold(folder.path / "locks" / f"{stem}.lock"):
+        cut.write_text("half a rec")
+    for name in ("gpt-nano--seed9/empty", "gpt-nano--seed8/checkpoint-2"):
+        folder.run(name).mkdir(parents=True)
+    (folder.run("gpt-nano--seed8") / "cell.txt").touch()
+    pack(folder)
+    left = [path for path in folder.path.rglob("*") if path.is_file()]
+    assert {path.name for path in left} == {RECORDS, PREDICTIONS, "cell.txt"}
+    assert {path.name for path in folder.path.iterdir()} == {RECORDS, PREDICTIONS, "runs"}
+    assert [path.name for path in (folder.path / "runs").iterdir()] == ["gpt-nano--seed8"]
 
 
 def test_predictions_that_another_pyarrow_wrote_are_known_again(folder):

@@ -15,7 +15,11 @@ from pydantic import TypeAdapter
 from support.by_hand import write_by_hand
 
 from hfbench.errors import RecordError, StorageError, UserError
+from hfbench.evidence.comparison import load_comparison
+from hfbench.evidence.findings import Findings
+from hfbench.evidence.table import as_markdown
 from hfbench.records.identity import cell_id
+from hfbench.records.pack import pack
 from hfbench.records.predictions import load_all_predictions, load_predictions
 from hfbench.records.record_file import load_record
 from hfbench.records.schema import (
@@ -24,6 +28,7 @@ from hfbench.records.schema import (
     FailedRecord,
     PretrainingRecord,
     Record,
+    TrainingFacts,
 )
 from hfbench.records.store import ResultsFolder, load_records
 from hfbench.system.files import atomic
@@ -252,6 +257,56 @@ def test_every_key_of_the_schema_is_explained():
     }
     assert unexplained <= plain
     assert json.dumps(schema)
+
+
+def whole_numbers(part, place=""):
+    """The JSON schemas of all whole numbers below one, each with its place."""
+    if part.get("type") == "integer" and "const" not in part:
+        yield place, part
+    for key, below in part.items():
+        if isinstance(below, dict):
+            yield from whole_numbers(below, f"{place}.{key}")
+        if key == "anyOf":
+            for one in below:
+                yield from whole_numbers(one, place)
+
+
+def test_no_whole_number_of_the_schema_may_be_negative():
+    found = dict(whole_numbers(TypeAdapter(Record).json_schema()))
+    assert len(found) > 50
+    assert not [
+        place for place, one in found.items() if {"minimum", "exclusiveMinimum"}.isdisjoint(one)
+    ]
+
+
+def test_a_long_training_has_more_operations_than_64_bits_count(tmp_path, write_record):
+    """GPT-2's shape on 1.3 billion tokens has 1.1e18, and its record was refused at the end."""
+    for seed in (0, 1):
+        write_record(tmp_path, "m", seed, [True, False])
+        path = tmp_path / "records" / f"m--seed{seed}.json"
+        values = json.loads(path.read_text())
+        values["training"]["flops"] = 10**21
+        write_by_hand(path, values)
+    findings = Findings.of(load_comparison(tmp_path))
+    assert "1e+09" in as_markdown(findings)  # TFLOP
+    pack(ResultsFolder(tmp_path))
+    assert load_records(tmp_path)[0].training.flops == 10**21
+    with pytest.raises(ValueError, match="flops"):
+        TrainingFacts(**{**TRAINING, "flops": 10**31})
+
+
+@pytest.mark.parametrize("examples", [-1, 0])
+def test_a_record_without_training_examples_is_named(tmp_path, write_record, examples):
+    """It was a warning of numpy's: the floor has the shares of them as its probabilities."""
+    write_record(tmp_path, "m", 0, [True, False])
+    path = tmp_path / "records" / "m--seed0.json"
+    values = json.loads(path.read_text())
+    values["task"]["splits"]["train"]["examples"] = examples
+    write_by_hand(path, values)
+    with pytest.raises(
+        RecordError, match=r"m--seed0\.json.*task\.splits\.train\.examples.* greater"
+    ):
+        load_record(path)
 
 
 @pytest.mark.parametrize("layout", ["logits first", "two row groups"])

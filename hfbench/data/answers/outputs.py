@@ -13,7 +13,8 @@ from hfbench.data.tables import first_rows
 from hfbench.errors import UserError
 from hfbench.recipe.fields import shown
 from hfbench.recipe.task import Task
-from hfbench.records.schema import AnswerForm, TaskData
+from hfbench.records.data import TaskData
+from hfbench.records.schema import AnswerForm
 
 _SUM = 0.02
 """How far from 1 probabilities may add up, as rounded ones do; they are divided by their sum."""

@@ -15,7 +15,7 @@ from hfbench.data.doctor.scripts import UNSPACED, count_letters, has_letters
 from hfbench.data.groups import has_few_values
 from hfbench.recipe.task import Task
 from hfbench.recipe.types import ProblemType
-from hfbench.records.schema import Overlap
+from hfbench.records.data import Overlap
 
 MISSING_WORDS = frozenset({"na", "n/a", "nan", "none", "null", "nil", "-", "?"})
 """What some write for a value that is not there, in lower case."""

@@ -25,7 +25,6 @@ import torch
 from hfbench.errors import HubError, UserError, WorkerError
 from hfbench.execution.cell import CellResult, Session, run_cell, turn
 from hfbench.execution.estimates import threads_of, using_threads
-from hfbench.execution.identity import cell_id_of
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.jobs import CELLS_PER_GPU
 from hfbench.execution.progress import Reporter
@@ -93,7 +92,7 @@ class RayCluster:
                     cell = cell_of[chosen.name]
                     turns[chosen] = ExitStack()
                     is_ours_now, found = turns[chosen].enter_context(
-                        turn(cell, cell_id_of(cell, inputs.of(cell)), session)
+                        turn(cell, inputs.of(cell), session)
                     )
                     if found:
                         turns[chosen].close()

@@ -16,8 +16,9 @@ from hfbench.models.architecture import hash_source
 from hfbench.models.facts import describe_config, hash_weights
 from hfbench.models.prepare import PreparedModel
 from hfbench.recipe.cells import Cell
+from hfbench.records.data import TaskData
 from hfbench.records.predictions import label_column
-from hfbench.records.schema import ComparedRecord, TaskData
+from hfbench.records.schema import ComparedRecord
 from hfbench.system.hashes import hash_files
 
 

@@ -185,21 +185,21 @@ class Training:
         """Operations of an example by its tokens, see `flops.count_flops`; once for all seeds."""
         assert self.cell.head is not None
         lengths, known = self.data.lengths("train"), _known_flops(self.cell, self.inputs)
-        longest = int(lengths.max())
-        if longest not in known:
+        ends = int(lengths.min()), int(lengths.max())
+        if ends not in known:
             columns: dict[str, Any] = self.data.splits["train"][int(lengths.argmax())]
             row = {
                 name: values
                 for name, values in columns.items()
                 if isinstance(values, list) and name in self.trainer.parameters and name != "labels"
             }
-            known[longest] = count_flops(self.trainer.model, self.cell.head, row)
-        return known[longest]
+            known[ends] = count_flops(self.trainer.model, self.cell.head, row, ends[0])
+        return known[ends]
 
 
 @once_a_model
-def _known_flops(cell: Cell, inputs: Inputs) -> dict[int, list[int]]:
-    """Tokens of the longest example -> what was counted; filled as cells run."""
+def _known_flops(cell: Cell, inputs: Inputs) -> dict[tuple[int, int], list[int]]:
+    """Tokens of the shortest and longest example -> what was counted; filled as cells run."""
     return {}
 
 

@@ -263,7 +263,7 @@ def test_a_record_that_is_too_large_is_not_read(results, record):
 def test_records_behind_a_link_are_not_read(results):
     (results / "records").rename(results / "elsewhere")
     (results / "records").symlink_to(results / "elsewhere")
-    assert mistake(results).startswith("DIR/records: is a link to DIR/elsewhere, not a file")
+    assert mistake(results).startswith("DIR/records: is a link to DIR/elsewhere; links")
 
 
 @pytest.mark.parametrize(
