@@ -133,6 +133,8 @@ def compare(
     console = console or Console(quiet=SPEECH.json or SPEECH.quiet)
     inputs = load_inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
     survey = SurveyOfParts(inputs, results)
+    for folder in (survey.folder, *(one.folder for one in survey.surveys)):
+        folder.refuse_links()
     statuses = survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=shard)
     open_cells = [status.cell for status in statuses if status.reasons]
     for own, of_part in each_part(inputs, open_cells):

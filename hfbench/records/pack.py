@@ -81,6 +81,7 @@ def unpack(folder: ResultsFolder) -> list[str]:
     packed = folder.packed
     if not packed:
         raise UserError(f"{folder.path}: no packed records here (looked for {RECORDS})")
+    folder.refuse_links()
     damaged = []
     with writing(str(folder.path)):
         make_folder(folder.records)

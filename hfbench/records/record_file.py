@@ -134,6 +134,6 @@ def _what_is_wrong(error: ValidationError) -> str:
 
 
 def refuse_link(path: Path) -> None:
-    """Nothing outside of a results folder is read because of what is in it."""
+    """Nothing outside of a results folder is read or written because of what is in it."""
     if path.is_symlink():
-        raise RecordError(f"{path}: is a link to {path.readlink()}; links are not read")
+        raise RecordError(f"{path}: is a link to {path.readlink()}; links are not followed")

@@ -57,6 +57,15 @@ class ResultsFolder:
         """The recipe's."""
         return self.path.name
 
+    def refuse_links(self) -> None:
+        """Nothing outside of the folder is written or removed because of what is in it.
+
+        Raises:
+            RecordError: if a link stands where what runs writes, or clears up.
+        """
+        for name in (*sorted(FOLDERS), self.log.name):
+            refuse_link(self.path / name)
+
     def of_task(self, task: str | None) -> "ResultsFolder":
         """That of one of several tasks, which is as complete as any; None: this one."""
         return ResultsFolder(self.path / task) if task else self
@@ -164,10 +173,16 @@ class ResultsFolder:
 
     def push(self, name: str) -> Path:
         """What is about to be published under this name."""
+        self.refuse_links()
         return self.path / "push" / name
 
     def lock(self, stem: str) -> AbstractContextManager[bool]:
-        """Whether this process, and no other, has the cell until the end; see `locks.hold`."""
+        """Whether this process, and no other, has the cell until the end; see `locks.hold`.
+
+        Raises:
+            RecordError: as `refuse_links`.
+        """
+        self.refuse_links()
         return hold(self._lock_path(stem))
 
     def refuse_if_gone(self, stem: str) -> None:
@@ -187,6 +202,7 @@ class ResultsFolder:
 
     def tidy(self) -> None:
         """Remove what only served while cells ran: locks that nobody holds, empty run folders."""
+        self.refuse_links()
         with writing(str(self.path)):  # a disk that fails at the very last is told, too
             clear(self.path / "locks")
         runs = self.path / "runs"
@@ -196,6 +212,7 @@ class ResultsFolder:
 
     def running(self) -> list[str]:
         """The cells that some process holds now."""
+        self.refuse_links()
         held = []
         for path in sorted((self.path / "locks").glob("*.lock")):
             with hold(path) as is_ours:

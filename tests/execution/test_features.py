@@ -119,7 +119,7 @@ def test_features_are_kept_in_the_results_folder_alone(find, files, tmp_path):
     inside.symlink_to(elsewhere)
     before = {path.name: path.read_bytes() for path in elsewhere.iterdir()}
     with pytest.raises(
-        RecordError, match=r"features: is a link to .*elsewhere; links are not read"
+        RecordError, match=r"features: is a link to .*elsewhere; links are not followed"
     ):
         find()
     assert {path.name: path.read_bytes() for path in elsewhere.iterdir()} == before

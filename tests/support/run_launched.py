@@ -13,6 +13,7 @@ import sys
 from accelerate.state import PartialState
 from accelerate.utils import DistributedType
 
+import hfbench.execution.compare  # noqa: F401 - sets a variable for its whole process
 from hfbench.cli.run import run_pretraining
 from hfbench.cli.script import run_script
 from hfbench.training.checkpoints import ExactResumption

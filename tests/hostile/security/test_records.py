@@ -17,6 +17,7 @@ from hfbench.evidence.page import write_report
 from hfbench.evidence.plots import write_plots
 from hfbench.evidence.table import write_table
 from hfbench.publish.bundle import stage_files
+from hfbench.records.pack import pack
 from hfbench.records.record_file import load_record
 from hfbench.records.store import ResultsFolder, load_records
 
@@ -88,8 +89,40 @@ def test_links_are_not_followed(results, tmp_path, name):
     path = results / "records" / name
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(RecordError, match="links are not read"):
+    with pytest.raises(RecordError, match="links are not followed"):
         load_comparison(results)
+
+
+LOCKED = ["locks", "runs", "models", "features", "push", "tensorboard", "hfbench.log"]
+
+
+@pytest.mark.parametrize("verb", ["pack", "unpack", "compare", "push"])
+@pytest.mark.parametrize("name", LOCKED)
+def test_nothing_is_written_or_removed_through_a_link(
+    results, tmp_path, write_recipe, monkeypatch, capsys, name, verb
+):
+    """A lock that nobody holds would be removed: uv.lock, of whatever project it is."""
+    outside = tmp_path / "outside"
+    (outside / "empty").mkdir(parents=True)
+    (outside / "uv.lock").write_text("mine", "utf-8")
+    recipe = write_recipe(models=[{"name": "floor", "control": "majority"}], name="r")
+    if verb == "unpack":
+        pack(ResultsFolder(results))
+    target = outside / "uv.lock" if name == "hfbench.log" else outside
+    (results / name).symlink_to(target)
+    command = {
+        "pack": ["pack", str(results)],
+        "unpack": ["pack", str(results), "--undo"],
+        "compare": ["compare", str(recipe), "--results-dir", str(results.parent)],
+        "push": ["push", str(results), "--repo-id", "me/it", "--dry-run"],
+    }[verb]
+    monkeypatch.setattr("sys.argv", ["hfbench", *command])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert f"{name}: is a link to {target}; links are not followed" in capsys.readouterr().err
+    assert sorted(path.name for path in outside.iterdir()) == ["empty", "uv.lock"]
+    assert (outside / "uv.lock").read_text("utf-8") == "mine"
 
 
 @pytest.mark.parametrize("name", ["merges.txt", "model.safetensors", "evil.py"])
