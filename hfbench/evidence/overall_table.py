@@ -25,7 +25,7 @@ from hfbench.evidence.overall_findings import (
 from hfbench.evidence.text_table import TextTable
 from hfbench.evidence.words import decimal, p_text
 from hfbench.metrics.registry import Metric
-from hfbench.system.files import atomic
+from hfbench.records.store import ResultsFolder
 
 _SHORT = 5  # characters in a line of a heading on the terminal, where a word is not longer
 PAIRS = 30
@@ -89,16 +89,13 @@ def shown_pairs(overall: Overall) -> list[PooledPair]:
 
 def write_overall(findings: OverallFindings, folder: Path) -> list[Path]:
     """Write README.md, overall.csv, differences.csv and overall.tex; the same bytes each time."""
-    outputs = {
-        folder / "README.md": as_markdown(findings, folder),
-        folder / "overall.csv": as_csv(findings.overall),
-        folder / "differences.csv": differences_csv(findings.overall),
-        folder / "overall.tex": as_latex(findings),
+    texts = {
+        "README.md": as_markdown(findings, folder),
+        "overall.csv": as_csv(findings.overall),
+        "differences.csv": differences_csv(findings.overall),
+        "overall.tex": as_latex(findings),
     }
-    for path, text in outputs.items():
-        with atomic(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-    return list(outputs)
+    return ResultsFolder(folder).write_pages(texts)
 
 
 def as_markdown(findings: OverallFindings, folder: Path) -> str:

@@ -26,7 +26,7 @@ from hfbench.evidence.parts_table import (
 from hfbench.evidence.rows import COST, MAIN, USE, all_values, build_rows, text_table
 from hfbench.evidence.text_table import TextTable
 from hfbench.evidence.tuning_words import trials_csv_lines, tuning_table
-from hfbench.system.files import atomic
+from hfbench.records.store import ResultsFolder
 
 
 def write_table(findings: Findings, results: Path, names: Sequence[str] = MAIN) -> list[Path]:
@@ -41,23 +41,21 @@ def write_table(findings: Findings, results: Path, names: Sequence[str] = MAIN) 
     comparison = findings.comparison
     stem = file_stem(comparison.metric.name)
     outputs = {
-        results / "README.md": as_markdown(findings, names),
-        results / f"{stem}.csv": as_csv(findings),
-        results / f"{stem}.tex": as_latex(findings, names),
+        "README.md": as_markdown(findings, names),
+        f"{stem}.csv": as_csv(findings),
+        f"{stem}.tex": as_latex(findings, names),
     }
     if shows_classes(findings):
-        outputs[results / "classes.csv"] = classes_csv(findings)
+        outputs["classes.csv"] = classes_csv(findings)
     if findings.parts:
-        outputs[results / "slices.csv"] = slices_csv(findings)
+        outputs["slices.csv"] = slices_csv(findings)
     if comparison.tuning:
-        outputs[results / "trials.csv"] = csv_text(trials_csv_lines(comparison.tuning))
-    for path, text in outputs.items():
-        with atomic(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        outputs["trials.csv"] = csv_text(trials_csv_lines(comparison.tuning))
+    paths = ResultsFolder(results).write_pages(outputs)
     for before in {file_stem(entry.metric) for entry in comparison.asked if entry.metric} - {stem}:
         for ending in ("csv", "tex"):
             (results / f"{before}.{ending}").unlink(missing_ok=True)
-    return list(outputs)
+    return paths
 
 
 def file_stem(measure: str) -> str:

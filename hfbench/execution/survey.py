@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -35,9 +34,6 @@ from hfbench.training.checkpoints import clear
 from hfbench.training.losses import NonFiniteLossError
 
 NEW = "has not run yet"
-
-_UNPACKING = "--unpacking"  # the name of a lock; no model has one like it
-_LOOK_AGAIN = 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -366,13 +362,11 @@ class SurveyOfParts:
 
 
 def _unpack_in_turn(folder: ResultsFolder) -> list[str]:
-    """Unpack, or wait until another process has: two at once would break each other's files."""
-    while folder.packed:
-        with folder.lock(_UNPACKING) as is_ours:
-            if is_ours and folder.packed:  # maybe another has just done it
-                return unpack(folder)
-        time.sleep(_LOOK_AGAIN)
-    return []
+    """Unpack, unless another process has by then: two at once would break each other's files."""
+    if not folder.packed:
+        return []
+    with folder.alone("unpacking"):
+        return unpack(folder) if folder.packed else []
 
 
 def cells_to_look_at(recipe: Recipe, *, only_pretraining: bool) -> list[Cell]:

@@ -1,8 +1,9 @@
 """Records on the disk: written whole or not at all, and read as if they came from anybody."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _OTHERS = FOLDERS - {TUNING}
+_LOOK_AGAIN = 0.2  # seconds
 _DEEPEST = 4
 """<recipe>/<task>/tuning/<fold>"""
 
@@ -184,6 +186,37 @@ class ResultsFolder:
         """
         self.refuse_links()
         return hold(self._lock_path(stem))
+
+    @contextmanager
+    def alone(self, task: str) -> Iterator[None]:
+        """Wait until no other process does ``task`` here, and let none until the end.
+
+        Raises:
+            RecordError: as `refuse_links`.
+        """
+        while True:
+            with self.lock(f"--{task}") as is_ours:  # no cell is called so
+                if is_ours:
+                    yield
+                    return
+            time.sleep(_LOOK_AGAIN)
+
+    def write_pages(self, texts: Mapping[str, str]) -> list[Path]:
+        """Write what is made of the records, by file names; gives the paths.
+
+        Raises:
+            RecordError: as `refuse_links`.
+            StorageError: if one cannot be written.
+        """
+        pages = {self.path / name: text for name, text in texts.items()}
+        with self.alone("pages"):
+            for path, text in pages.items():
+                clear_unfinished(path)
+                with atomic(path) as temporary:
+                    temporary.write_text(text, encoding="utf-8", newline="\n")
+        with writing(str(self.path)):
+            clear(self.path / "locks")
+        return [*pages]
 
     def refuse_if_gone(self, stem: str) -> None:
         """Refuse to write the result of a cell whose lock is held, and is not here any more.

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from hfbench.evidence.table import as_csv, as_markdown, print_table, write_table
 from hfbench.records.asked import Asked
 from hfbench.records.data import Overlap
 from hfbench.records.schema import Failure
+from hfbench.records.store import ResultsFolder
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -70,6 +72,22 @@ def test_outputs_are_the_same_bytes_each_time(results):
     assert [path.read_bytes() for path in paths] == first
     assert [path.name for path in paths] == ["README.md", "accuracy.csv", "accuracy.tex"]
     assert b"\r" not in b"".join(first)
+
+
+def test_what_a_killed_process_left_of_a_page_goes_and_nobody_writes_at_once(results):
+    left = results / ".README.md.0123456789abcdef.tmp"
+    left.write_text("half of it", "utf-8")
+    findings, written = load_findings(results), []
+    again = threading.Thread(target=lambda: written.extend(write_table(findings, results)))
+    with ResultsFolder(results).alone("pages"):
+        again.start()
+        again.join(1)
+        assert again.is_alive()
+        assert left.exists()  # it may be of a process that writes now
+    again.join(30)
+    assert results / "README.md" in written
+    assert not left.exists()
+    assert not (results / "locks").exists()
 
 
 def test_csv_holds_the_numbers_as_fractions(results):

@@ -13,7 +13,6 @@ from support.by_hand import write_by_hand
 from hfbench.cli.app import app, main
 from hfbench.cli.plan import print_plan
 from hfbench.evidence.comparison import load_comparison
-from hfbench.execution import survey
 from hfbench.execution.compare import compare
 from hfbench.recipe.load import load_recipe
 from hfbench.records.pack import pack, unpack
@@ -294,8 +293,7 @@ def test_while_another_process_unpacks_a_comparison_waits(write_recipe, tmp_path
     pack(folder)
     found = []
     again = threading.Thread(target=lambda: found.append(run(path, tmp_path, rerun=True)))
-    with folder.lock(survey._UNPACKING) as is_ours:
-        assert is_ours
+    with folder.alone("unpacking"):
         again.start()
         again.join(2)
         assert again.is_alive()
