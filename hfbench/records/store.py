@@ -156,8 +156,14 @@ class ResultsFolder:
         return self.path / "models" / stem
 
     def run(self, stem: str) -> Path:
-        """Where a cell's Trainer writes while it trains."""
-        return self.path / "runs" / stem
+        """Where a cell's Trainer writes while it trains.
+
+        Raises:
+            RecordError: if it is a link.
+        """
+        path = self.path / "runs" / stem
+        refuse_link(path)
+        return path
 
     def features(self, key: str) -> Path:
         """Features of a split that networks computed, by the hash of all that decides them."""
@@ -341,6 +347,7 @@ class ResultsFolder:
 
     def supersede(self, stem: str) -> None:
         """Move a record and its predictions to ``superseded/``, under the time of its start."""
+        refuse_link(self.records / "superseded")
         path = self.record_path(stem)
         started = load_record(path).started.replace(":", "")
         attic, number = self.records / "superseded" / started, 1

@@ -72,7 +72,10 @@ def clear(folder: Path) -> None:
     for path in _by_step(folder).values():
         _remove(path)
     for parts in folder.glob("in-*-parts"):
-        clear(parts)
+        if parts.is_symlink():  # of what it leads to, nothing is removed
+            parts.unlink()
+        else:
+            clear(parts)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
@@ -87,6 +90,9 @@ def _by_step(folder: Path) -> dict[int, Path]:
 
 
 def _remove(checkpoint: Path) -> None:
+    if checkpoint.is_symlink():  # of what it leads to, nothing is removed
+        checkpoint.unlink()
+        return
     (checkpoint / _MANIFEST).unlink(missing_ok=True)  # first: what then remains is no checkpoint
     shutil.rmtree(checkpoint)
 

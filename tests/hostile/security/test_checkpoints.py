@@ -13,6 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from hfbench.errors import RecordError
 from hfbench.execution.compare import compare
 from hfbench.recipe.load import load_recipe
 from hfbench.training.trainer import FairTrainer
@@ -130,3 +131,24 @@ def is_pickle(path):
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(".pkl") for name in archive.namelist())
     return path.suffix in (".bin", ".pt", ".pth", ".pkl", ".joblib") or start[:1] == b"\x80"
+
+
+@pytest.mark.parametrize("link", ["run", "checkpoint-2", "in-2-parts"])
+def test_no_checkpoint_is_removed_through_a_link(stopped, pretrain, tmp_path, link):
+    """Of another training, which the person who runs this has, too."""
+    mine = tmp_path / "mine" / "checkpoint-2"
+    shutil.copytree(stopped, mine)
+    before = {path.name: path.read_bytes() for path in mine.iterdir()}
+    run = stopped.parent
+    shutil.rmtree(run)
+    if link == "run":
+        run.symlink_to(mine.parent)
+    else:
+        run.mkdir()
+        (run / link).symlink_to(mine if link == "checkpoint-2" else mine.parent)
+    if link == "run":
+        with pytest.raises(RecordError, match=f"{run}: is a link"):
+            pretrain("results")
+    else:
+        assert not pretrain("results").failed
+    assert {path.name: path.read_bytes() for path in mine.iterdir()} == before
