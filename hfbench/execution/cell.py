@@ -104,7 +104,7 @@ def run_cell(
     """
     own = inputs.of(cell)
     identity = identify(cell, own)
-    with turn(cell, own, session) as (is_ours, found):
+    with turn(cell, cell_id(identity), own, session) as (is_ours, found):
         if not is_ours:
             return None
         if found:
@@ -123,7 +123,9 @@ def run_cell(
 
 
 @contextmanager
-def turn(cell: Cell, inputs: Inputs, session: Session) -> Iterator[tuple[bool, Record | None]]:
+def turn(
+    cell: Cell, identity_hash: str, inputs: Inputs, session: Session
+) -> Iterator[tuple[bool, Record | None]]:
     """Whether the cell is this process's until the end, and what another made of it meanwhile.
 
     A pretraining is held by its content, too: another part of the recipe (``--only``) may have it
@@ -135,9 +137,9 @@ def turn(cell: Cell, inputs: Inputs, session: Session) -> Iterator[tuple[bool, R
         if is_main_process():
             locks = [session.folder_of(cell).lock(cell.stem)]
             if KINDS[cell.kind].KEEPS_WEIGHTS:
-                locks.append(session.folder.lock(f"same--{cell_id_of(cell, inputs)}"))
+                locks.append(session.folder.lock(f"same--{identity_hash}"))
             held = all(stack.enter_context(lock) for lock in locks)
-            found = _made_meanwhile(cell, inputs, session) if held else None
+            found = _made_meanwhile(cell, identity_hash, inputs, session) if held else None
         if torch.distributed.is_initialized():
             told: list[Any] = [held, found]
             torch.distributed.broadcast_object_list(told)
@@ -147,11 +149,13 @@ def turn(cell: Cell, inputs: Inputs, session: Session) -> Iterator[tuple[bool, R
         yield held, found
 
 
-def _made_meanwhile(cell: Cell, inputs: Inputs, session: Session) -> Record | None:
+def _made_meanwhile(
+    cell: Cell, identity_hash: str, inputs: Inputs, session: Session
+) -> Record | None:
     """The record of this cell that another process has written since this one looked."""
     record = session.folder_of(cell).record(cell.stem)
     is_new = record is not None and record.started != session.seen.get(cell.name)
-    if record and is_new and record.cell_id == cell_id_of(cell, inputs):
+    if record and is_new and record.cell_id == identity_hash:
         return record
     if session.elsewhere and KINDS[cell.kind].KEEPS_WEIGHTS:
         return Survey(inputs, session.elsewhere).take_over(cell)

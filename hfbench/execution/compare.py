@@ -133,7 +133,7 @@ def compare(
     console = console or Console(quiet=SPEECH.json or SPEECH.quiet)
     inputs = load_inputs(recipe, cells_to_look_at(recipe, only_pretraining=only_pretraining))
     survey = SurveyOfParts(inputs, results)
-    for folder in (survey.folder, *(one.folder for one in survey.surveys)):
+    for folder in survey.folders:
         folder.refuse_links()
     statuses = survey.statuses(rerun=rerun, only_pretraining=only_pretraining, shard=shard)
     open_cells = [status.cell for status in statuses if status.reasons]
@@ -183,7 +183,7 @@ def compare(
             if fail_fast and isinstance(result.record, FailedRecord):
                 break
     if is_main_process():
-        for folder in (survey.folder, *(one.folder for one in survey.surveys)):
+        for folder in survey.folders:
             folder.tidy()
     in_order = [ended[s.cell.name] for s in statuses if s.cell.name in ended]
     kept = _count_kept(statuses, only_pretraining)

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,10 @@ from safetensors.numpy import save_file
 
 from hfbench.models.rivals.features import compute_features
 from hfbench.models.rivals.pooling import Pooling
-from hfbench.records.record_file import refuse_link
 from hfbench.records.store import ResultsFolder
 from hfbench.system.files import atomic, make_folder
 from hfbench.system.hashes import hash_tensors
-from hfbench.system.locks import hold
-
-_WAIT_SECONDS = 0.2
+from hfbench.system.locks import wait_for
 
 
 @dataclass(frozen=True)
@@ -64,9 +60,9 @@ def find_features(
     seconds, model, were_there = dict.fromkeys(found, 0.0), None, True
     for split, (content_hash, data) in splits.items():
         keys = {p.name: _key({**about, "texts": content_hash, "pooling": p.name}) for p in poolings}
-        lock = folder.features(min(keys.values())).with_suffix(".lock")
-        refuse_link(lock.parent)
-        with _in_turn(lock):
+        folder.refuse_links()
+        # who has it computes, and others wait for what comes of it
+        with wait_for(folder.features(min(keys.values())).with_suffix(".lock")):
             kept = {n: _read(folder.features(key), len(data), say) for n, key in keys.items()}
             missing = [pooling for pooling in poolings if kept[pooling.name] is None]
             if missing:
@@ -86,17 +82,6 @@ def find_features(
 
 def _key(about: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _in_turn(lock: Path) -> Iterator[None]:
-    """Wait until no other process computes the same."""
-    while True:
-        with hold(lock) as is_ours:
-            if is_ours:
-                yield
-                return
-        time.sleep(_WAIT_SECONDS)
 
 
 def _write(path: Path, rows: np.ndarray, seconds: float) -> None:

@@ -284,6 +284,11 @@ class SurveyOfParts:
         return [*self._surveys.values()]
 
     @property
+    def folders(self) -> list[ResultsFolder]:
+        """The recipe's, and that of each part."""
+        return [self.folder, *(survey.folder for survey in self.surveys)]
+
+    @property
     def by_task(self) -> list[list[Survey]]:
         """The surveys of each task: one for each of its folds."""
         tasks: dict[str | None, list[Survey]] = {}

@@ -1,9 +1,8 @@
 """Records on the disk: written whole or not at all, and read as if they came from anybody."""
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +25,7 @@ from hfbench.records.schema import WEIGHT_FILES, Compared, Record, TrainedRecord
 from hfbench.system.files import atomic, clear_unfinished, replace_folder, writing
 from hfbench.system.garbage import no_garbage_collection
 from hfbench.system.hashes import hash_file, hash_files
-from hfbench.system.locks import clear, hold
+from hfbench.system.locks import clear, hold, wait_for
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _OTHERS = FOLDERS - {TUNING}
-_LOOK_AGAIN = 0.2  # seconds
 _DEEPEST = 4
 """<recipe>/<task>/tuning/<fold>"""
 
@@ -193,19 +191,14 @@ class ResultsFolder:
         self.refuse_links()
         return hold(self._lock_path(stem))
 
-    @contextmanager
-    def alone(self, task: str) -> Iterator[None]:
+    def alone(self, task: str) -> AbstractContextManager[None]:
         """Wait until no other process does ``task`` here, and let none until the end.
 
         Raises:
             RecordError: as `refuse_links`.
         """
-        while True:
-            with self.lock(f"--{task}") as is_ours:  # no cell is called so
-                if is_ours:
-                    yield
-                    return
-            time.sleep(_LOOK_AGAIN)
+        self.refuse_links()
+        return wait_for(self._lock_path(f"--{task}"))  # no cell is called so
 
     def write_pages(self, texts: Mapping[str, str]) -> list[Path]:
         """Write what is made of the records, by file names; gives the paths.
@@ -242,12 +235,16 @@ class ResultsFolder:
     def tidy(self) -> None:
         """Remove what only served while cells ran: locks that nobody holds, empty run folders."""
         self.refuse_links()
-        with writing(str(self.path)):  # a disk that fails at the very last is told, too
-            clear(self.path / "locks")
         runs = self.path / "runs"
-        for folder in sorted(runs.glob("**/"), reverse=True):  # the inner ones first
-            with suppress(OSError):  # not empty: what a run left there stays
-                folder.rmdir()
+        with writing(str(self.path)):  # a disk that fails at the very last is told, too
+            for run in sorted(runs.glob("*")):
+                with self.lock(run.name) as is_ours:
+                    if is_ours:  # else a cell may just have made it, and is about to write there
+                        _remove_empty(run)
+            clear(self.path / "locks")
+        if not self.running():
+            with suppress(OSError):
+                runs.rmdir()
 
     def running(self) -> list[str]:
         """The cells that some process holds now."""
@@ -390,6 +387,12 @@ class ResultsFolder:
         """
         for ending in (".json", ".parquet"):
             clear_unfinished(self.records / f"{stem}{ending}")
+
+
+def _remove_empty(run: Path) -> None:
+    for folder in sorted(run.glob("**/"), reverse=True):  # the inner ones first
+        with suppress(OSError):  # not empty: what a run left there stays
+            folder.rmdir()
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,7 @@ the server for it, which gives up the locks of a machine that is gone when its l
 seconds by default). A file system without locks is met by filelock's lock files; it says so.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from hfbench.system.files import writing
 
 _ATTEMPTS = 20
 """To make the folder of a lock and the lock before another process removes the folder."""
+
+_WAIT_SECONDS = 0.2
 
 
 @contextmanager
@@ -37,6 +40,17 @@ def hold(path: Path) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+@contextmanager
+def wait_for(path: Path) -> Iterator[None]:
+    """Have the lock ``path`` until the end, as soon as no other process has it; see `hold`."""
+    while True:
+        with hold(path) as is_ours:
+            if is_ours:
+                yield
+                return
+        time.sleep(_WAIT_SECONDS)
 
 
 def _acquire(lock: FileLock, path: Path) -> bool:

@@ -107,7 +107,7 @@ class SkippingTrainer(FairTrainer):
             return None
         tokens = self._evaluation_tokens
         if self.head == "language model":
-            tokens = min(tokens, _MOST_LOGITS // self.model.config.get_text_config().vocab_size)
+            tokens = min(tokens, _MOST_LOGITS // len(self.processing_class))
         return LengthBatches(rows.lengths, self.args.eval_batch_size, tokens)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:

@@ -485,3 +485,17 @@ def test_a_disk_that_fails_at_the_very_last_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "unlink", fail)
     with pytest.raises(StorageError, match=r"cannot be written: .*No space left"):
         folder.tidy()
+
+
+def test_the_folder_of_a_cell_that_another_process_runs_is_not_tidied_away(tmp_path):
+    """It has just been made, and the Trainer is about to write there."""
+    folder = ResultsFolder(tmp_path)
+    for stem in ("mine--seed0", "theirs--seed0"):
+        (folder.run(stem) / "logs").mkdir(parents=True)
+    with folder.lock("theirs--seed0") as is_ours:
+        assert is_ours
+        folder.tidy()
+        assert [path.name for path in (tmp_path / "runs").iterdir()] == ["theirs--seed0"]
+        assert (folder.run("theirs--seed0") / "logs").is_dir()
+    folder.tidy()
+    assert list(tmp_path.iterdir()) == []

@@ -25,6 +25,7 @@ import torch
 from hfbench.errors import HubError, UserError, WorkerError
 from hfbench.execution.cell import CellResult, Session, run_cell, turn
 from hfbench.execution.estimates import threads_of, using_threads
+from hfbench.execution.identity import cell_id_of
 from hfbench.execution.inputs import Inputs
 from hfbench.execution.jobs import CELLS_PER_GPU
 from hfbench.execution.progress import Reporter
@@ -90,9 +91,10 @@ class RayCluster:
                 for chosen in ready(waiting, list(running.values()), 0):
                     waiting.remove(chosen)
                     cell = cell_of[chosen.name]
+                    own = inputs.of(cell)
                     turns[chosen] = ExitStack()
                     is_ours_now, found = turns[chosen].enter_context(
-                        turn(cell, inputs.of(cell), session)
+                        turn(cell, cell_id_of(cell, own), own, session)
                     )
                     if found:
                         turns[chosen].close()
@@ -101,7 +103,7 @@ class RayCluster:
                         waiting.append(put_off(chosen))
                     else:
                         folder = session.folder_of(cell)
-                        reference = _start(remote, places, cell, inputs.of(cell), folder)
+                        reference = _start(remote, places, cell, own, folder)
                         running[reference] = chosen
                 if not running and not waiting:
                     break
