@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from hfbench.evidence.difference import Difference
 from hfbench.evidence.words import decimal
 
+NOT_RUN = "not run yet"
+
 
 def in_cell(found: Difference) -> str:
     """``-6.0 (-9.4 to -2.5) worse by the margin``."""

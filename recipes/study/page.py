@@ -3,16 +3,17 @@
     python recipes/study/page.py results/study
 
 renders page.md.jinja, beside this script, to README.md in the folder that holds the results of
-study.yaml, as_it_was.yaml, sizes.yaml and why.yaml. In the template, `study` is a `Study`.
+study.yaml, as_it_was.yaml, sizes.yaml and why.yaml. What has not run yet is named on it, and stands
+as "not run yet" where its number belongs. In the template, `study` is a `Study`.
 """
 
 import argparse
 import csv
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, wraps
 from pathlib import Path
 
-from cells import ends, in_cell, least_and_most
+from cells import NOT_RUN, ends, in_cell, least_and_most
 from jinja2 import Environment, StrictUndefined
 from why_findings import Why
 
@@ -46,6 +47,23 @@ FILES = ("study_why/norms.json", *(f"generations/{n}/generation.csv" for n in ("
 TEMPLATE = Path(__file__).with_name("page.md.jinja")
 
 
+class NotRunError(UserError):
+    """A row of a recipe that the page tells of has no result yet."""
+
+
+def or_not_run(text: Callable[..., str]) -> Callable[..., str]:
+    """A method's text, or `NOT_RUN` where a result that it tells of is missing."""
+
+    @wraps(text)
+    def told(*args: object, **kwargs: object) -> str:
+        try:
+            return text(*args, **kwargs)
+        except NotRunError:
+            return NOT_RUN
+
+    return told
+
+
 class Study:
     """The numbers of the study in words; what stands in brackets is a 95 % interval."""
 
@@ -53,29 +71,42 @@ class Study:
         """Read nothing yet; ``results`` holds a folder for each recipe."""
         self.results = results
 
-    def require_all(self) -> None:
-        """Refuse results that lack something of which the page tells.
+    def has(self, name: str) -> bool:
+        """Whether this file or folder is there."""
+        return (self.results / name).exists()
 
-        Raises:
-            UserError: naming all that has not run.
-        """
-        lacking = [name for name in FILES if not (self.results / name).is_file()]
-        rows: dict[str, list[str]] = {}  # which have no result -> where
+    def is_complete(self, name: str) -> bool:
+        """Whether all of a recipe's rows have their runs."""
+        return not any(Path(place).is_relative_to(name) for place in self.lacking)
+
+    @cached_property
+    def lacking(self) -> dict[str, str]:
+        """Folder or file in which something has not run -> what; empty where it is all of it."""
+        found = {name: "" for name in (*FOLDERS, *FILES) if not self.has(name)}
         for name in FOLDERS:
-            if not (self.results / name).is_dir():
-                lacking.append(name)
-                continue
-            for folder in find_folders(self.results / name):
-                comparison = load_comparison(folder.path)
-                ran = [model.name for model in comparison.finished]
-                waiting = [name for pair in comparison.waiting for name in pair if name not in ran]
-                if waiting:
-                    place = str(folder.path.relative_to(self.results))
-                    rows.setdefault(", ".join(dict.fromkeys(waiting)), []).append(place)
-        lacking += [f"{enumerate_names(places)}: {names}" for names, places in rows.items()]
-        if lacking:
-            told = "".join(f"\n  {line}" for line in lacking)
-            raise UserError(f"{self.results}: the page tells of what has not run yet:{told}")
+            if self.has(name):
+                for place, comparison in self._comparisons(name).items():
+                    if rows := ", ".join(_waiting(comparison)):
+                        found[place] = rows
+        return found
+
+    def lacking_table(self) -> str:
+        """A line for all places that lack the same."""
+        places: dict[str, list[str]] = {}
+        for place, rows in self.lacking.items():
+            places.setdefault(rows, []).append(place)
+        lines = [[enumerate_names(at), rows or "all of it"] for rows, at in places.items()]
+        return markdown.table(["where", "what"], lines)
+
+    def _comparisons(self, name: str) -> dict[str, Comparison]:
+        """Folder -> what a recipe's records show, on each of its tasks."""
+        if name == "study":
+            return {f"{name}/{task}": found for task, found in self.of_tasks.items()}
+        folder = ResultsFolder(self.results / name)
+        return {
+            str(one.path.relative_to(self.results)): load_comparison(one.path)
+            for one in folder.tasks or [folder]
+        }
 
     @cached_property
     def why(self) -> Why:
@@ -123,8 +154,8 @@ class Study:
 
     @property
     def number_of_questions(self) -> int:
-        """On each task."""
-        return len(self.main.questions)
+        """On each task, those that wait for results included."""
+        return len(self.main.questions) + len(self.main.waiting)
 
     def answer(self) -> str:
         """To which row is best over the tasks."""
@@ -154,9 +185,9 @@ class Study:
         lines = []
         for pair in self.main.questions:
             names = pair.first.name, pair.second.name
-            found = [self._pair(*names, task).difference for task in self.of_tasks]
-            found += [over_all[names]] if over_all.get(names) else []
-            lines.append([" minus ".join(names), *map(in_cell, found), _level(pair)])
+            found = [self.question(*names, task) for task in self.of_tasks]
+            found.append(in_cell(over_all[names]) if names in over_all else NOT_RUN)
+            lines.append([" minus ".join(names), *found, _level(pair)])
         header = ["question", *self.of_tasks, f"over the {len(self.of_tasks)}", "level"]
         return markdown.table(header, lines)
 
@@ -173,33 +204,39 @@ class Study:
             ]
         return markdown.escape("; ".join(lost) or "none")
 
+    @or_not_run
     def question(self, first: str, second: str, task: str) -> str:
         """What is shown of two models, as in the table."""
-        return in_cell(self._pair(first, second, task).difference)
+        return in_cell(_pair(self.of_tasks[task], first, second).difference)
 
+    @or_not_run
     def padding(self) -> str:
         """As `question`, of the classifier that reads padding and the right one."""
-        pairs = self.as_it_was().questions
-        return in_cell(next(p.difference for p in pairs if p.first.name == "reads-padding"))
+        return in_cell(_pair(self.as_it_was(), "reads-padding", "study-gpt").difference)
 
     def as_it_was(self, ending: str = "") -> Comparison:
         """The study's models at its settings; ``_240``: with so many held out."""
-        return load_comparison(self.results / f"study_as_it_was{ending}")
+        if not self.has(name := f"study_as_it_was{ending}"):
+            raise NotRunError(f"{self.results}: {name} has not run yet")
+        return load_comparison(self.results / name)
 
+    @or_not_run
     def held_out(self, model: str, ending: str = "") -> str:
         """The least and the most accurate run on validation: ``60.0 to 71.7 %``."""
-        runs = _of_name(self.as_it_was(ending).finished, model).finished
+        runs = _of_name(self.as_it_was(ending), model).finished
         found = [run.metrics["validation"]["accuracy"] for run in runs]
         return f"{decimal(min(found))} to {decimal(max(found))} %"
 
+    @or_not_run
     def collapsed(self, model: str) -> str:
         """How many runs on SST-2 collapsed to one answer: ``7 of 10``."""
-        runs = _of_name(self.main.finished, model)
+        runs = _of_name(self.main, model)
         return f"{runs.collapsed.sum()} of {len(runs.finished)}"
 
+    @or_not_run
     def overlap(self, model: str) -> str:
         """How many test examples of SST-2 occur in the corpus of a model: ``1 of 872``."""
-        overlap = _of_name(self.main.finished, model).trained[0].corpus_overlap
+        overlap = _of_name(self.main, model).trained[0].corpus_overlap
         assert overlap is not None  # it was pretrained here
         count = overlap[self.main.finished[0].finished[0].task.evaluation_split]
         return f"{count.exact + count.near:,} of {count.examples:,}"
@@ -208,7 +245,11 @@ class Study:
         """By how many examples or runs a difference on SST-2 is shown, over its interval."""
         lines = []
         for first, second in pairs:
-            pair = self._pair(first, second, "sst2")
+            try:
+                pair = _pair(self.main, first, second)
+            except NotRunError:
+                lines.append([f"{first} minus {second}", *[NOT_RUN] * 3])
+                continue
             found = pair.difference
             by_examples, by_runs = _needed(pair, self.examples)
             shown = f"{decimal(found.mean, '+.1f')} ({ends(found.low, found.high)})"
@@ -239,21 +280,25 @@ class Study:
         table = text_table(build_rows(Findings.of(self.of_tasks[task])), MAIN, {})
         return markdown.table(table.header, table.rows)
 
+    @or_not_run
     def validation_loss(self, model: str) -> str:
         """Of its pretrainings at their ends, nats a token."""
         found = [record.metrics["validation"]["loss"] for record in self._pretrained(model)]
         return least_and_most(found)
 
+    @or_not_run
     def lowest_loss(self, model: str) -> str:
         """On validation, of each of its pretrainings, at any time."""
         curves = [record.curves["validation"] for record in self._pretrained(model)]
         return least_and_most([min(point["loss"] for point in curve) for curve in curves])
 
+    @or_not_run
     def training_loss(self, model: str, first: bool = False) -> str:
         """Of its pretrainings, as last logged or as first."""
         found = [r.curves["train"][0 if first else -1]["loss"] for r in self._pretrained(model)]
         return least_and_most(found)
 
+    @or_not_run
     def next_tokens(self, corpus: str, prompt: str, temperature: float = 1.0) -> str:
         """What `generations` expect after a prompt: ``can 0.516, hold 0.331``.
 
@@ -264,6 +309,8 @@ class Study:
             UserError: if nothing was generated after ``prompt``.
         """
         path = self.results / "generations" / corpus / "generation.csv"
+        if not path.is_file():
+            raise NotRunError(f"{path} is not there yet")
         with path.open(encoding="utf-8", newline="") as file:
             lines = [
                 line
@@ -292,26 +339,52 @@ class Study:
         records = load_records(self.results / "study" / "sst2")
         found = [r for r in records if isinstance(r, PretrainingRecord) and r.model == model]
         if not found:
+            _of_name(self.main, model)  # raises where there is no such row, or it has not run
             raise UserError(f"{self.results}: no finished pretraining of {model!r}")
         return found
 
-    def _pair(self, first: str, second: str, task: str) -> Pair:
-        """A question of the recipe.
 
-        Raises:
-            UserError: if it does not ask it, or a model has no result.
-        """
-        for pair in self.of_tasks[task].questions:
-            if (pair.first.name, pair.second.name) == (first, second):
-                return pair
-        raise UserError(f"{self.results}: {task}: {first!r} and {second!r} are not compared")
+def _waiting(comparison: Comparison) -> list[str]:
+    """Rows without a result of which the recipe asks, and those that lack seeds."""
+    ran = {model.name: model for model in comparison.finished}
+    waiting = [name for pair in comparison.waiting for name in pair if name not in ran]
+    seeds = len(comparison.asked[-1].seeds)
+    some = [
+        f"{name} ({len(model.finished)} of {seeds} runs)"
+        for name, model in ran.items()
+        if model.seeds != [None] and len(model.finished) + len(model.failed) < seeds
+    ]
+    return [*dict.fromkeys(waiting), *some]
 
 
-def _of_name(models: Sequence[ModelRuns], name: str) -> ModelRuns:
-    for model in models:
+def _of_name(comparison: Comparison, name: str) -> ModelRuns:
+    """A row with a result.
+
+    Raises:
+        NotRunError: if it has none yet.
+        UserError: if nothing is asked of it.
+    """
+    for model in comparison.finished:
         if model.name == name:
             return model
-    raise UserError(f"no finished run of {name!r}")
+    if any(name in pair for pair in comparison.waiting):
+        raise NotRunError(f"{comparison.recipe}: {name} has not run yet")
+    raise UserError(f"{comparison.recipe}: no finished run of {name!r}")
+
+
+def _pair(comparison: Comparison, first: str, second: str) -> Pair:
+    """A question of the recipe.
+
+    Raises:
+        NotRunError: if it waits for a result.
+        UserError: if the recipe does not ask it.
+    """
+    for pair in comparison.questions:
+        if (pair.first.name, pair.second.name) == (first, second):
+            return pair
+    if (first, second) in comparison.waiting:
+        raise NotRunError(f"{comparison.recipe}: {first} minus {second} waits for results")
+    raise UserError(f"{comparison.recipe}: {first!r} and {second!r} are not compared")
 
 
 def _needed(
@@ -351,9 +424,8 @@ def _range(numbers: tuple[int | None, int | None]) -> str:
 def render(template: str, results: Path) -> str:
     """The page as Markdown; a name that the template does not know is an error."""
     environment = Environment(undefined=StrictUndefined)
-    study = Study(results)
-    study.require_all()
-    return markdown.fill(environment.from_string(template).render(study=study))
+    page = environment.from_string(template).render(study=Study(results))
+    return markdown.fill(page)
 
 
 def main() -> None:
