@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from hfbench.evidence.comparison import load_comparison
 
-STUDY = Path(__file__).parents[2] / "results" / "study" / "study_05_sst2_tuned"
+STUDY = Path(__file__).parents[2] / "results" / "study" / "study" / "sst2"
 
 
 @dataclass(frozen=True)
@@ -346,7 +346,7 @@ GRIDS = {
     ),
     "real": Grid(
         "the study's runs, redrawn",
-        "runs and examples drawn with replacement from results/study/study_05_sst2_tuned, 240 and "
+        "runs and examples drawn with replacement from results/study/study/sst2, 240 and "
         "872 examples; the accuracies differ, so that a wrong claim is a wrong order.",
         [
             Setting(

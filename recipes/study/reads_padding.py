@@ -3,8 +3,8 @@
     python recipes/study/reads_padding.py LANGUAGE_MODEL FOLDER
 
 writes into FOLDER the same weights as a checkpoint of this classifier, with a tokenizer that pads
-as the study did. Importing this module makes the Auto classes of the process know it; compare.py
-beside it does that.
+as the study did. Importing this module makes the Auto classes of the process know it; `imports:`
+in as_it_was.yaml does that.
 """
 
 import json

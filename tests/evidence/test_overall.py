@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from hfbench.cli.run import write_tables
 from hfbench.errors import UserError
+from hfbench.evidence.comparison import load_comparison
 from hfbench.evidence.overall import load_overall
 from hfbench.evidence.overall_findings import OverallFindings
 from hfbench.evidence.overall_page import render_overall
@@ -28,7 +30,8 @@ from hfbench.records.asked import Asked
 from hfbench.records.schema import Failure
 from hfbench.records.store import ResultsFolder, load_record
 
-STUDY = Path(__file__).parents[2] / "results" / "study"
+RESULTS = Path(__file__).parents[2] / "results"
+STUDY = RESULTS / "study" / "study"
 SHARES = {"good": 0.9, "fair": 0.8, "also-fair": 0.8, "poor": 0.55}
 
 
@@ -215,17 +218,24 @@ def test_it_fits_80_columns_and_every_form(folders):
     assert all(float(line["like_these_p_value"]) <= 1 for line in lines)
 
 
-def test_committed_results_of_three_studies_go_together():
-    names = ("05_sst2", "09_rotten_tomatoes", "10_trec")
-    overall = load_overall([STUDY / f"study_{name}" for name in names], "study")
-    assert len(overall.complete) == 7
-    assert overall.rows[0].model == "tfidf-logreg"
-    assert overall.rows[0].mean.value == pytest.approx(0.7595, abs=5e-5)
+def test_the_tasks_of_the_study_go_together():
+    paths = [STUDY / name for name in ("sst2", "rotten-tomatoes", "trec")]
+    overall = load_overall(paths, "study")
+    values = [{model.name: model.value for model in load_comparison(p).finished} for p in paths]
+    everywhere = set.intersection(*({*of_task} for of_task in values))
+    assert {*overall.complete} == everywhere >= {"majority", "gpt-nano", "minilm-l6"}
+    assert {row.model for row in overall.rows} == {*itertools.chain(*values)}
+    means = {model: np.mean([of_task[model] for of_task in values]) for model in everywhere}
+    found = [(row.model, row.mean.value) for row in overall.rows if row.mean]
+    assert dict(found) == pytest.approx(means)
+    assert [value for _, value in found] == sorted(means.values(), reverse=True)
+    asked = {*overall.waiting, *((pair.first, pair.second) for pair in overall.questions)}
+    assert asked == {*load_comparison(paths[0]).asked[-1].questions}
 
 
 def test_committed_pages_of_several_tasks_come_out_again_byte_for_byte(tmp_path):
     copy = tmp_path / "three_tasks"
-    shutil.copytree(STUDY.parent / "three_tasks", copy)
+    shutil.copytree(RESULTS / "three_tasks", copy)
     pages = [path for path in sorted(copy.rglob("*")) if path.suffix in (".md", ".csv", ".tex")]
     assert len(pages) >= 4 + 3 * 3
     before = {path: path.read_bytes() for path in pages}

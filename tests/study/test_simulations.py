@@ -77,10 +77,15 @@ def test_records_hold_all_settings_of_their_grids():
 
 
 @pytest.mark.slow
-def test_a_record_is_what_its_command_gives():
-    record = json.loads((RESULTS / "equal.json").read_text("utf-8"))
-    kept = next(s for s in record["settings"] if s["name"] == "2 runs, 60 examples, sd 3")
-    (setting,) = settings_of("equal", kept["name"])
+@pytest.mark.parametrize(
+    ("grid", "name"),
+    # of the study's runs: its records grow
+    [("equal", "2 runs, 60 examples, sd 3"), ("real", "2 runs, 240 examples")],
+)
+def test_a_record_is_what_its_command_gives(grid, name):
+    record = json.loads((RESULTS / f"{grid}.json").read_text("utf-8"))
+    kept = next(s for s in record["settings"] if s["name"] == name)
+    (setting,) = settings_of(grid, name)
     found = simulate(setting, record["tables"], record["seed"])
     for name, value in kept["found"].items():
         assert getattr(found, name) == pytest.approx(value, abs=0.005), name

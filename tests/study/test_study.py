@@ -24,14 +24,16 @@ from hfbench.models.tokenizer import train_tokenizer
 from hfbench.recipe.cells import plan_comparison, plan_pretraining
 from hfbench.recipe.load import load_recipe
 from hfbench.recipe.trials import trials_recipe
+from hfbench.records.asked import load_asked
 from hfbench.records.damage import find_folders
 from hfbench.records.pack import pack
-from hfbench.records.store import load_records
+from hfbench.records.store import ResultsFolder, load_records
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "recipes" / "study"
 RECIPES = ("study", "as_it_was", "sizes", "why")
 RESULTS = ROOT / "results" / "study"
+COMMITTED = sorted(path for path in RESULTS.glob("study*") if path.is_dir())
 TASKS = ("sst2", "rotten-tomatoes", "trec")
 PRETRAINED = [
     "study-gpt",
@@ -127,6 +129,26 @@ def test_a_name_stands_for_the_same_pretraining_in_every_recipe(texts):
             content.setdefault(key, set()).add(json.dumps([entry, pretrain], sort_keys=True))
     assert all(len(found) == 1 for found in content.values())
     assert {name for name, _ in content} == {*PRETRAINED, "gpt-nano-coins-10000"}
+
+
+def test_every_comparison_holds_a_test_and_the_floor(texts):
+    for stem in RECIPES:
+        recipe = load(stem, texts[stem])
+        assert all(part.task.test_split for part in recipe.by_task), stem
+        assert "majority" in [model.control for model in recipe.models], stem
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
+def test_the_committed_records_are_of_rows_and_questions_of_the_recipes(texts, folder):
+    stem = folder.name.removeprefix("study_").removesuffix("_240")
+    recipe = load(stem, texts[stem])
+    for task in ResultsFolder(folder).tasks or [ResultsFolder(folder)]:
+        records = load_records(task.path)
+        assert {record.status for record in records} == {"finished"}
+        assert {record.model for record in records} <= {model.name for model in recipe.models}
+        asked = load_asked(task.path)[-1]
+        assert [list(pair) for pair in asked.questions] == recipe.questions
+        assert asked.margin == recipe.margin
 
 
 # --- the whole study on tiny data ----------------------------------------------------------------
@@ -286,7 +308,7 @@ def test_the_page_is_made_of_the_results_of_the_recipes(tiny):
         for record in pretrained
         if record.model == "gpt-nano-coins"
     ]
-    told = re.search(r"lowest on the way it was ([0-9.-]+)\. Guessing", " ".join(text.split()))[1]
+    told = re.search(r"lowest on the way there: ([0-9.-]+)\. Guessing", " ".join(text.split()))[1]
     assert told == f"{min(lowest):.2f}-{max(lowest):.2f}"
     # the first table: one row a family, the best of each
     header, _, *rows = re.search(r"(?:^\|.*\n)+", text, re.M)[0].splitlines()
@@ -354,30 +376,46 @@ def test_pretraining_on_the_coin_book_is_found_and_not_done_again(tiny):
 
 
 @pytest.mark.slow
-def test_the_page_of_partial_results_is_refused_and_names_what_has_not_run(tiny, tmp_path):
+def test_the_page_of_partial_results_names_what_has_not_run(tiny, tmp_path):
     import page
 
-    def refused(results):
-        with pytest.raises(UserError) as raised:
-            page.render(page.TEMPLATE.read_text("utf-8"), results)
-        return str(raised.value).splitlines()
+    def told(results):
+        text = page.render(page.TEMPLATE.read_text("utf-8"), results)
+        lacking = text.split("Not run yet, or not with every seed:")[1].split("\n## ")[0]
+        return text, re.findall(r"^\| (?!where|---)(.*) \|$", lacking, re.M)
 
+    assert "not run yet" not in page.render(page.TEMPLATE.read_text("utf-8"), tiny).lower()
     part = tmp_path / "part"
     for name in ("study", "study_as_it_was", "generations"):
         shutil.copytree(tiny / name, part / name)
-    assert refused(part)[1:] == [
-        "  study_why/norms.json",
-        "  study_as_it_was_240",
-        "  study_sizes",
-        "  study_why",
+    text, lacking = told(part)
+    assert lacking == [
+        "study_as_it_was_240, study_sizes, study_why and study_why/norms.json | all of it"
     ]
-    lacking = tmp_path / "lacking"
-    shutil.copytree(tiny, lacking)
-    asked = lacking / "study" / "trec" / "asked.json"
+    assert text.split("## Why does it harm, or not?")[1].startswith("\n\nNot run yet")
+    assert "learning_curve.png" not in text
+    waits = tmp_path / "waits"
+    shutil.copytree(tiny, waits)
+    asked = waits / "study" / "trec" / "asked.json"
     entries = json.loads(asked.read_text("utf-8"))
     entries[-1]["questions"].append(["not-yet", "gpt-nano"])
+    entries[-1]["seeds"].append(3)
     asked.write_text(json.dumps(entries), encoding="utf-8")
-    assert refused(lacking)[1:] == ["  study/trec: not-yet"]
+    text, (row,) = told(waits)
+    assert row.startswith("study/trec | not-yet, ")
+    assert "gpt-nano (3 of 4 runs)" in row
+
+
+@pytest.mark.slow
+def test_a_question_that_no_recipe_asks_is_an_error_on_partial_results_too(tiny):
+    import page
+
+    for asked, said in (
+        ("study.question('gpt-nano', 'gpt-mini', 'sst2')", "are not compared"),
+        ("study.collapsed('gpt-nona')", "no finished run of 'gpt-nona'"),
+    ):
+        with pytest.raises(UserError, match=said):
+            page.render(f"{{{{ {asked} }}}}", tiny)
 
 
 @pytest.mark.slow
@@ -400,8 +438,6 @@ def test_the_headline_rows_are_recomputed_from_the_packed_answers(tiny):
 @pytest.mark.parametrize("task", TASKS)
 def test_the_headline_rows_of_the_study_are_recomputed(task):
     folder = RESULTS / "study" / task
-    if not folder.is_dir():
-        pytest.skip("results/study has the records of the older recipes as yet")
     recompute(folder)
 
 
