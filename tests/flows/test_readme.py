@@ -1,6 +1,5 @@
 """The commands of README and docs are run, and their figures are those of results/."""
 
-import itertools
 import os
 import re
 import shlex
@@ -10,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.result_blocks import MARKED, filled
 from typer.main import get_command
 
 from hfbench import load_comparison, load_recipe
@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = {path: path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 ALL = README + "".join(PAGES.values())
+PARTS = [page for page in (ROOT / "README.md", *PAGES) if MARKED.search(page.read_text("utf-8"))]
 
 
 def commands_of(text):
@@ -47,40 +48,19 @@ def run(command, cwd=ROOT):
     return done.stdout
 
 
-def first_table(text):
-    lines = text.splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("| model |"))
-    return list(itertools.takewhile(lambda line: line.startswith("|"), lines[start:]))
+@pytest.mark.parametrize("page", PARTS, ids=lambda page: page.stem)
+def test_parts_that_are_taken_from_results_are_as_they_stand_there(page):
+    """As evidence/test_table.py and study/test_results.py find that records give those."""
+    assert filled(page.read_text("utf-8")) == page.read_text("utf-8")
 
 
-def marked(kind, name):
-    return re.search(rf"<!-- {kind}: results/{name} -->\n(.*?)<!-- end -->", ALL, re.S).group(1)
-
-
-@pytest.mark.parametrize("name", re.findall(r"<!-- table: results/(\S+) -->", ALL))
-def test_tables_are_those_of_the_records(name):
-    """As evidence/test_table.py finds that these give the committed page."""
-    expected = first_table((ROOT / "results" / name / "README.md").read_text("utf-8"))
-    assert first_table(marked("table", name)) == expected
-    assert len(expected) > 4
-
-
-@pytest.mark.parametrize("name", re.findall(r"<!-- answer: results/(\S+) -->", ALL))
-def test_answers_are_those_of_the_records(name):
-    page = (ROOT / "results" / name / "README.md").read_text("utf-8")
-    _, _, expected, _ = page.split("\n\n", 3)
-    assert " ".join(marked("answer", name).replace(">", "").split()) == " ".join(expected.split())
-
-
-def test_findings_are_those_of_the_study():
-    findings = " ".join((ROOT / "results" / "study" / "README.md").read_text("utf-8").split())
-    quoted = [
-        " ".join(line.lstrip(">") for line in block.splitlines()).split()
-        for block in marked("findings", "study").split("\n>\n")
-    ]
-    assert len(quoted) == 3
-    for words in quoted:
-        assert " ".join(words) in findings
+def test_readme_and_the_study_have_such_parts():
+    kinds = {
+        page.stem: {mark[1] for mark in MARKED.finditer(page.read_text("utf-8"))} for page in PARTS
+    }
+    assert kinds == {
+        "README": {"table"}, "rivals": {"table"}, "the-study": {"table", "answer", "findings"},
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
