@@ -16,6 +16,7 @@ from hfbench.evidence.overall_table import (
     overall_table,
     pairs_table,
     shown_pairs,
+    tasks_below,
 )
 from hfbench.evidence.page import both_widths
 from hfbench.system.files import atomic
@@ -45,7 +46,7 @@ def render_overall(findings: OverallFindings, folder: Path) -> str:
         pairs=pairs_table(shown) if overall.pairs else None,
         told=[bool(pair.these and pair.these.differ) for pair in shown],
         left_out=len(overall.pairs) - len(shown),
-        below=[t.name for t in overall.tasks if (folder / t.name / "records").is_dir()],
+        below=tasks_below(overall, folder),
         plots=both_widths(draw_overall(overall, WIDE), draw_overall(overall, WIDTH)),
         script=Markup(script),  # ours; its hash is in the page's security policy
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

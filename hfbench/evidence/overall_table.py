@@ -122,8 +122,14 @@ def as_markdown(findings: OverallFindings, folder: Path) -> str:
     return "\n\n".join(lines) + "\n"
 
 
+def tasks_below(overall: Overall, folder: Path) -> list[str]:
+    """Those whose results are in ``folder``, packed or not."""
+    names = [task.name for task in overall.tasks]
+    return [name for name in names if ResultsFolder(folder / name).holds_records()]
+
+
 def _links(overall: Overall, folder: Path) -> list[str]:
-    below = [task.name for task in overall.tasks if (folder / task.name / "records").is_dir()]
+    below = tasks_below(overall, folder)
     if not below:
         return []
     pages = ", ".join(f"[{markdown.escape(name)}]({name}/README.md)" for name in below)

@@ -27,6 +27,7 @@ from hfbench.evidence.overall_table import (
     print_overall,
 )
 from hfbench.records.asked import Asked
+from hfbench.records.pack import pack
 from hfbench.records.schema import Failure
 from hfbench.records.store import ResultsFolder, load_record
 
@@ -123,6 +124,23 @@ def test_what_is_missing_and_what_failed_is_shown(folders, write_record):
     assert "[task1](task1/README.md)" in page
     lines = list(csv.DictReader(io.StringIO(as_csv(findings.overall))))
     assert [line["task1_runs"] for line in lines] == ["3", "3", "0", "3"]
+
+
+def test_the_page_is_the_same_of_packed_tasks(folders):
+    """With a link to each, too."""
+    paths = folders(2)
+
+    def pages():
+        findings = OverallFindings.of(load_overall(paths, "r"))
+        return [write(findings, paths[0].parent) for write in (as_markdown, render_overall)]
+
+    before = pages()
+    assert "[task0](task0/README.md), [task1](task1/README.md)" in before[0]
+    assert 'href="task1/report.html"' in before[1]
+    for path in paths:
+        pack(ResultsFolder(path))
+        assert not (path / "records").exists()
+    assert pages() == before
 
 
 def ask(folder, metric):
@@ -233,9 +251,14 @@ def test_the_tasks_of_the_study_go_together():
     assert asked == {*load_comparison(paths[0]).asked[-1].questions}
 
 
-def test_committed_pages_of_several_tasks_come_out_again_byte_for_byte(tmp_path):
-    copy = tmp_path / "three_tasks"
-    shutil.copytree(RESULTS / "three_tasks", copy)
+@pytest.mark.parametrize(
+    "folder",
+    [RESULTS / "three_tasks", pytest.param(STUDY, marks=pytest.mark.slow)],
+    ids=lambda p: p.name,
+)
+def test_committed_pages_of_several_tasks_come_out_again_byte_for_byte(folder, tmp_path):
+    copy = tmp_path / folder.name
+    shutil.copytree(folder, copy)
     pages = [path for path in sorted(copy.rglob("*")) if path.suffix in (".md", ".csv", ".tex")]
     assert len(pages) >= 4 + 3 * 3
     before = {path: path.read_bytes() for path in pages}
