@@ -5,7 +5,9 @@ import io
 import itertools
 import math
 import re
+from collections import defaultdict
 from pathlib import Path
+from statistics import median
 
 import matplotlib
 import pytest
@@ -148,3 +150,24 @@ def test_what_readme_and_docs_say_of_the_study_is_what_it_found():
 
 def test_the_report_is_small():
     assert (RESULTS / "study" / "sst2" / "report.html").stat().st_size < 3e6
+
+
+def test_what_is_said_of_mps_is_in_the_records():
+    """Medians over runs and trials of a model on a task, before and while MPS ran."""
+    begun, ended = "2026-11-30T19:04:20", "2026-11-30T19:05:36"
+    before, during = defaultdict(list), defaultdict(list)
+    for folder in find_folders(RESULTS / "study"):
+        task = folder.path.relative_to(RESULTS / "study").parts[0]
+        for record in load_records(folder.path):
+            model = record.model.split(".")[0]
+            if model in ("gpt-nano", "tiny-gpt2") and record.started < ended:
+                kept = before if record.started < begun else during
+                milliseconds = 1000 * record.training.train_seconds / record.training.steps
+                kept[model, task].append(milliseconds)
+    text = " ".join((ROOT / "docs" / "several-machines.md").read_text("utf-8").split())
+    with_it, without = ([median(found) for found in kept.values()] for kept in (during, before))
+    assert len(with_it) == len(without) == 6
+    assert (
+        f"steps took {min(with_it):.1f} to {max(with_it):.1f} ms in place of "
+        f"{min(without):.1f} to {max(without):.1f}: medians"
+    ) in text
