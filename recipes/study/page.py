@@ -181,12 +181,11 @@ class Study:
 
     def questions_table(self) -> str:
         """A line for each question, a column for each task, one over all and one for the level."""
-        over_all = {(pair.first, pair.second): pair.these for pair in self.overall.questions}
         lines = []
         for pair in self.main.questions:
             names = pair.first.name, pair.second.name
             found = [self.question(*names, task) for task in self.of_tasks]
-            found.append(in_cell(over_all[names]) if names in over_all else NOT_RUN)
+            found.append(self.over_all(*names))
             lines.append([" minus ".join(names), *found, _level(pair)])
         header = ["question", *self.of_tasks, f"over the {len(self.of_tasks)}", "level"]
         return markdown.table(header, lines)
@@ -208,6 +207,14 @@ class Study:
     def question(self, first: str, second: str, task: str) -> str:
         """What is shown of two models, as in the table."""
         return in_cell(_pair(self.of_tasks[task], first, second).difference)
+
+    @or_not_run
+    def over_all(self, first: str, second: str) -> str:
+        """As `question`, over the tasks."""
+        for pair in self.overall.questions:
+            if (pair.first, pair.second) == (first, second):
+                return in_cell(pair.these)
+        raise NotRunError(f"{first} or {second} has not run on each task")
 
     @or_not_run
     def padding(self) -> str:
@@ -280,17 +287,27 @@ class Study:
         table = text_table(build_rows(Findings.of(self.of_tasks[task])), MAIN, {})
         return markdown.table(table.header, table.rows)
 
-    @or_not_run
-    def validation_loss(self, model: str) -> str:
-        """Of its pretrainings at their ends, nats a token."""
-        found = [record.metrics["validation"]["loss"] for record in self._pretrained(model)]
-        return least_and_most(found)
+    def pretrainings_table(self, scratch: str, names: Sequence[str]) -> str:
+        """How good language models are, and what they are as classifiers, over the tasks.
 
-    @or_not_run
-    def lowest_loss(self, model: str) -> str:
-        """On validation, of each of its pretrainings, at any time."""
-        curves = [record.curves["validation"] for record in self._pretrained(model)]
-        return least_and_most([min(point["loss"] for point in curve) for curve in curves])
+        Held-out losses are of validation, at the ends of the pretrainings and at any time; the last
+        column is the difference to ``scratch``, which has new weights.
+        """
+        lines = []
+        for name in names:
+            records = self._pretrained(name)
+            held_out = [[point["loss"] for point in r.curves["validation"]] for r in records]
+            lines.append(
+                [name, least_and_most([r.training.steps for r in records], ",.0f"),
+                 self.training_loss(name),
+                 least_and_most([r.metrics["validation"]["loss"] for r in records]),
+                 least_and_most([min(losses) for losses in held_out]),
+                 self.over_all(name, scratch)]
+            )  # fmt: skip
+        over = f"minus {scratch}, over the {len(self.of_tasks)}"
+        return markdown.table(
+            ["model", "steps", "training loss", "held-out loss", "at its lowest", over], lines
+        )
 
     @or_not_run
     def training_loss(self, model: str, first: bool = False) -> str:

@@ -13,6 +13,7 @@ from hfbench.errors import UserError
 from hfbench.evidence import markdown
 from hfbench.evidence.compared import Pair, Standing
 from hfbench.evidence.model_runs import ModelRuns
+from hfbench.evidence.overall import Overall, load_overall
 from hfbench.records.schema import ClassificationRecord
 from hfbench.records.store import ResultsFolder
 
@@ -43,6 +44,12 @@ class Why:
         assert isinstance(found, dict)  # as why.py writes it
         return found
 
+    @cached_property
+    def overall(self) -> Overall:
+        """What the tasks show together, of the most training examples."""
+        folder = ResultsFolder(self.folder)
+        return load_overall([task.path for task in folder.tasks], folder.name)
+
     @property
     def seeds(self) -> int:
         """Runs of each row."""
@@ -58,6 +65,22 @@ class Why:
         """By which every row is trained."""
         return float(self._record.training.arguments["learning_rate"])
 
+    @property
+    def fitted(self) -> float:
+        """Nats, of `fitted_table`."""
+        return FITTED
+
+    def of(self, first: str, second: str, task: str, size: int) -> str:
+        """What is shown of two rows on a task, as in the table."""
+        return in_cell(self._pair(self.standings[task, size], first, second).difference)
+
+    def over_both(self, first: str, second: str) -> str:
+        """As `of`, over the tasks."""
+        for pair in self.overall.questions:
+            if (pair.first, pair.second) == (first, second):
+                return in_cell(pair.these)
+        raise UserError(f"{self.folder}: {first!r} and {second!r} are not compared")
+
     def norm(self, mix: str) -> str:
         """Mean of the words that the pretraining has made long, and what a step moves at most.
 
@@ -68,7 +91,7 @@ class Why:
         return f"{mean:.3f}, of which a step moves up to {100 * moved:.1f} %"
 
     def table(self, questions: Sequence[tuple[str, str, str]]) -> str:
-        """A line for each question, a column for each task and size.
+        """A line for each question, a column for each task and size, and one over both tasks.
 
         Args:
             questions: what is asked in words, and the two rows; all that why.yaml asks.
@@ -82,6 +105,7 @@ class Why:
                 in_cell(self._pair(one, first, second).difference)
                 for one in self.standings.values()
             ]
+            + [self.over_both(first, second)]
             for words, first, second in questions
         ]
         told = {(first, second) for _, first, second in questions}
@@ -91,7 +115,9 @@ class Why:
                     raise UserError(
                         f"{self.folder / task}: not on the page: {' minus '.join(names)}"
                     )
-        return markdown.table(["what is asked", "rows", *self._titles()], lines)
+        most = max(size for _, size in self.standings)
+        header = ["what is asked", "rows", *self._titles(), f"over both, {most:,}"]
+        return markdown.table(header, lines)
 
     def fitted_table(self, names: Sequence[str]) -> str:
         """After how many epochs the training loss of each model was first below `FITTED`."""

@@ -130,9 +130,11 @@ def test_what_readme_and_docs_say_of_the_study_is_what_it_found():
         for name in ("README.md", "docs/tuning.md", "docs/how-sure.md")
     )
     assert "from scratch is worse than logistic regression on word counts" in readme
+    assert "pretrained as the study had it, worse than from scratch" in readme
     overall = (RESULTS / "study" / "README.md").read_text("utf-8")
-    (row,) = re.findall(r"^\| gpt-nano minus tfidf-logreg \|.*\|$", overall, re.M)
-    assert "| worse" in row
+    for pair in ("gpt-nano minus tfidf-logreg", "gpt-nano-coins minus gpt-nano"):
+        (row,) = re.findall(rf"^\| {pair} \|.*\|$", overall, re.M)
+        assert "| worse" in row
     with (RESULTS / "study" / "sst2" / "trials.csv").open(encoding="utf-8") as file:
         trials = list(csv.DictReader(file))
     chosen = {trial["model"]: trial for trial in trials if trial["chosen"] == "True"}
@@ -146,6 +148,30 @@ def test_what_readme_and_docs_say_of_the_study_is_what_it_found():
     spread = [re.search(r"standard deviations of ([\d.]+) to ([\d.]+) points", p) for p in pages]
     low, high = min(float(s[1]) for s in spread), max(float(s[2]) for s in spread)
     assert f"the study in this repository has rows from {low} to {high} points" in sure
+
+
+def test_what_the_page_says_of_the_cause_is_what_it_found(script):
+    """The words around the numbers; each is of a question of why.yaml."""
+    why = script("page").Study(RESULTS).why
+    shown = {(pair.first, pair.second): pair.these.words for pair in why.overall.questions}
+    assert shown["only-words-equal-norms", "only-words"].startswith("better")  # by their size
+    assert shown["only-words-exchanged", "only-words"] == "not worse"  # not by what they hold
+    assert shown["no-words", "none"] == "not worse"  # the rest is no burden
+    assert " better" in why.of("no-words", "none", "trec", 1080)  # but a gain
+    assert shown["all-shrunk", "all"] == "not worse"  # that slowness harms is not shown
+    assert "worse" in shown["all-no-decay", "none-no-decay"]  # it harms without decay as well
+    first = {
+        model.name: [_fitted(record) for record in model.trained]
+        for (_, size), standing in why.standings.items()
+        for model in standing.finished
+        if size == 1080 and model.name in ("all", "none")
+    }
+    assert median(first["all"]) > median(first["none"])  # it memorises no sooner
+
+
+def _fitted(record):
+    """Epochs until the training loss was logged below 0.01."""
+    return next(point["epoch"] for point in record.curves["train"] if point["loss"] < 0.01)
 
 
 def test_the_report_is_small():
