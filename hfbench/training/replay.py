@@ -15,6 +15,7 @@ from hfbench.data.batches import IGNORED, round_tokens, round_widely
 from hfbench.models.custom_gpt import CustomGPTForCausalLM
 from hfbench.training.agreement import largest_of_all
 from hfbench.training.cuda_graphs import ReplayedAdamW, ReplayedFunction, ReplayedScaler
+from hfbench.training.fewer_kernels import fewer_kernels
 from hfbench.training.packing import ATTENTION, RealTokens, pays
 from hfbench.training.reduced_weights import reduced_weights
 from hfbench.training.replay_trial import why_not_replayed
@@ -219,7 +220,8 @@ class ReplayingTrainer(SkippingTrainer):
         # what is cast is cast at once, in those models in which nothing asks for a weight's type
         casts = self.packs and not self._is_told_real_tokens and self.args.bf16
         reduced = reduced_weights(self.model) if casts else nullcontext()
-        with self.compute_loss_context_manager(), reduced, self.without_padding(tokens):
+        fewer = fewer_kernels(self.model) if self._has_plain_layers else nullcontext()
+        with self.compute_loss_context_manager(), reduced, fewer, self.without_padding(tokens):
             loss = self.compute_loss(self.model_wrapped, inputs, num_items_in_batch=self._items)
         if self.head == "language model" and not self.model_accepts_loss_kwargs:
             loss = loss / self.args.gradient_accumulation_steps  # as `Trainer` does it

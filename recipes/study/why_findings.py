@@ -70,12 +70,13 @@ class Why:
         """Nats, of `fitted_table`."""
         return FITTED
 
-    def of(self, first: str, second: str, task: str, size: int) -> str:
-        """What is shown of two rows on a task, as in the table."""
-        return in_cell(self._pair(self.standings[task, size], first, second).difference)
+    def of_fewest(self, first: str, second: str, task: str) -> str:
+        """What is shown of two rows on a task, with the fewest training examples."""
+        fewest = min(size for _, size in self.standings)
+        return in_cell(self._pair(self.standings[task, fewest], first, second).difference)
 
     def over_both(self, first: str, second: str) -> str:
-        """As `of`, over the tasks."""
+        """What is shown of them over the tasks, with the most."""
         for pair in self.overall.questions:
             if (pair.first, pair.second) == (first, second):
                 return in_cell(pair.these)

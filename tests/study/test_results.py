@@ -157,7 +157,7 @@ def test_what_the_page_says_of_the_cause_is_what_it_found(script):
     assert shown["only-words-equal-norms", "only-words"].startswith("better")  # by their size
     assert shown["only-words-exchanged", "only-words"] == "not worse"  # not by what they hold
     assert shown["no-words", "none"] == "not worse"  # the rest is no burden
-    assert " better" in why.of("no-words", "none", "trec", 1080)  # but a gain
+    assert " better" in why.of_fewest("no-words", "none", "trec")  # but a gain
     assert shown["all-shrunk", "all"] == "not worse"  # that slowness harms is not shown
     assert "worse" in shown["all-no-decay", "none-no-decay"]  # it harms without decay as well
     first = {
