@@ -203,6 +203,24 @@ class Study:
             ]
         return markdown.escape("; ".join(lost) or "none")
 
+    def left_out(self) -> str:
+        """Of which rows some runs collapsed, and are in no mean; of which all did."""
+        some, alone = [], []
+        for task, comparison in self.of_tasks.items():
+            for model in comparison.finished:
+                if model.collapsed.all() and len(model.collapsed):
+                    alone.append(f"{model.name} on {task}")
+                elif model.collapsed.any():
+                    counts = f"{model.collapsed.sum()} of {len(model.finished)}"
+                    some.append(f"{model.name} on {task} ({counts})")
+        told = [("are in no mean", some), ("are all there is", alone)]
+        return " ".join(
+            f"Runs that gave one answer to all examples {what}: "
+            f"{markdown.escape(enumerate_names(rows))}."
+            for what, rows in told
+            if rows
+        )
+
     @or_not_run
     def question(self, first: str, second: str, task: str) -> str:
         """What is shown of two models, as in the table."""
@@ -217,9 +235,15 @@ class Study:
         raise NotRunError(f"{first} or {second} has not run on each task")
 
     @or_not_run
-    def padding(self) -> str:
+    def untuned(self, first: str, second: str) -> str:
+        """As `question`, at the study's settings and with all its examples."""
+        sizes = load_comparison(self.results / "study_sizes")
+        return in_cell(_pair(sizes, first, second).difference)
+
+    @or_not_run
+    def padding(self, ending: str = "") -> str:
         """As `question`, of the classifier that reads padding and the right one."""
-        return in_cell(_pair(self.as_it_was(), "reads-padding", "study-gpt").difference)
+        return in_cell(_pair(self.as_it_was(ending), "reads-padding", "study-gpt").difference)
 
     def as_it_was(self, ending: str = "") -> Comparison:
         """The study's models at its settings; ``_240``: with so many held out."""
@@ -306,7 +330,7 @@ class Study:
             )  # fmt: skip
         over = f"minus {scratch}, over the {len(self.of_tasks)}"
         return markdown.table(
-            ["model", "steps", "training loss", "held-out loss", "at its lowest", over], lines
+            ["model", "steps", "training loss", "held-out loss", "its lowest", over], lines
         )
 
     @or_not_run
@@ -435,7 +459,7 @@ def _range(numbers: tuple[int | None, int | None]) -> str:
     fewest, most = numbers
     if fewest is None:
         return "no number"
-    return f"{fewest:,} to {most:,}" if most is not None else f"{fewest:,} or more, or none"
+    return f"{fewest:,} to {most:,}" if most is not None else f"at least {fewest:,}, if any number"
 
 
 def render(template: str, results: Path) -> str:
