@@ -73,8 +73,8 @@ class _Rotation(torch.autograd.Function):
 
 
 def _rotated(states: Tensor, cos: Tensor, sin: Tensor, way: int) -> Tensor:
-    """By the angles, or for -1 back; computed in float32 if ``cos`` is, as the model does."""
-    out = states * cos
+    """By the angles, or for -1 back; computed in float32, as the model does."""
+    out = states * cos.to(torch.promote_types(cos.dtype, torch.float32))
     for part, other, sines, sign in zip(
         out.chunk(2, -1), states.chunk(2, -1)[::-1], sin.chunk(2, -1), (-way, way), strict=True
     ):

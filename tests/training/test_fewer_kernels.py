@@ -54,6 +54,19 @@ def test_loss_and_gradients_are_the_same_by_fewer_operations(kind, dtype, tolera
     assert passes(model, dtype, nullcontext())[2] == many
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_rotation_has_the_type_and_the_precision_of_the_model_s(dtype):
+    torch.manual_seed(0)
+    query, key = (torch.randn(2, 3, 70, 8, dtype=dtype) for _ in "12")
+    angles = torch.randn(2, 70, 4).repeat(1, 1, 2)
+    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+    found = rotate(query, key, cos, sin)
+    expected = modeling_modernbert.apply_rotary_pos_emb(query, key, cos, sin)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == dtype
+        torch.testing.assert_close(one, other, rtol=torch.finfo(dtype).eps, atol=1e-6)
+
+
 def test_a_rotation_is_that_of_the_model():
     torch.manual_seed(0)
     query, key = (torch.randn(2, 3, 7, 8, dtype=torch.double, requires_grad=True) for _ in "12")
