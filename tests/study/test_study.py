@@ -300,7 +300,7 @@ def test_the_page_is_made_of_the_results_of_the_recipes(tiny):
         for pair in comparison.questions:
             if comparison.tuning.loses_by_choice(pair):
                 lost.append(f"{pair.first.name} minus {pair.second.name} on {task}")
-    told = re.search(r"with other validation examples: ([^.]*)\.", " ".join(text.split()))[1]
+    told = re.search(r"other validation examples is counted: ([^.]*)\.", " ".join(text.split()))[1]
     assert told == ("; ".join(lost) or "none")
     pretrained = [r for r in load_records(tiny / "study" / "sst2") if r.kind == "pretraining"]
     lowest = [
