@@ -32,6 +32,8 @@ from hfbench.metrics.registry import Metric
 
 _BANDS = 5
 """Curves whose bands can be told apart; more have none."""
+_SPREAD = 0.3
+"""Of the distance of two sizes, over how much the points of one are spread."""
 
 
 def measure_of_curves(comparison: ComparedModels) -> Metric | None:
@@ -132,7 +134,7 @@ def learning_curve(comparison: ComparedModels, width: float) -> Plot:
     scale, sizes = scale_of(metric), list(comparison.curve)
     shown: list[tuple[ModelRuns, Style]] = []
     ends, said = [], []
-    has_bands = len(comparison.models) <= _BANDS
+    shifts = _shifts(sizes, min(len(comparison.models), DRAWN))
     for model, style in zip(comparison.models, styles(comparison.models), strict=True):
         found = [
             (size, runs)
@@ -142,13 +144,12 @@ def learning_curve(comparison: ComparedModels, width: float) -> Plot:
         ]
         if not found:
             continue
-        at = [size for size, _ in found]
         mean = [scale * runs.value for _, runs in found]
         if len(shown) < DRAWN:
+            at = shifts[len(shown)] * np.array([size for size, _ in found])
             bounds = scale * np.array([runs.interval for _, runs in found]).T
             axes.plot(at, mean, style.marker, ls=style.dashes, color=style.color, ms=5, lw=1.6)
-            if has_bands:
-                axes.fill_between(at, *bounds, color=style.color, alpha=0.12, lw=0)
+            axes.vlines(at, *bounds, color=style.color, lw=1.2)
         shown.append((model, style))
         ends.append(mean[-1])
         ends_of = [value_text(metric, value / scale) for value in (mean[0], mean[-1])]
@@ -159,7 +160,7 @@ def learning_curve(comparison: ComparedModels, width: float) -> Plot:
     axes.set_xlabel("training examples (log scale)")
     axes.set_title(axis_title(metric))
     models = [model for model, _ in shown]
-    what = "bands: 95 % intervals over examples and seeds" if has_bands else "mean over seeds"
+    what = "upright: 95 % intervals over examples and seeds; models stand side by side"
     explain(figure, what + among(models))
     add_legend(figure, models[:DRAWN])
     label_ends(figure, axes, ends[:DRAWN], shown[:DRAWN])
@@ -168,6 +169,12 @@ def learning_curve(comparison: ComparedModels, width: float) -> Plot:
         f"{few(said)}."
     )
     return Plot("learning_curve", alt, figure)
+
+
+def _shifts(sizes: Sequence[int], models: int) -> np.ndarray:
+    """By what the sizes are multiplied for each model, so that no point covers another."""
+    nearest = min(np.diff(np.log(sizes)))
+    return np.exp(_SPREAD * nearest * (np.linspace(-0.5, 0.5, models) if models > 1 else [0.0]))
 
 
 def tuning_curve(comparison: ComparedModels, tuning: Tuning, width: float) -> Plot | None:

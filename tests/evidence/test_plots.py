@@ -198,13 +198,19 @@ def test_runs_without_a_common_epoch_have_no_curve(tmp_path, write_record):
     assert not [name for name in names if name.startswith("training")]
 
 
-@pytest.mark.parametrize("models", [5, 6])
-def test_bands_of_many_learning_curves_are_left_out(tmp_path, write_record, quick_figures, models):
-    for number in range(models):
-        for size in (20, 80):
+def test_intervals_of_learning_curves_stand_side_by_side(tmp_path, write_record, quick_figures):
+    sizes = (20, 80, 100)
+    for number in range(6):
+        for size in sizes:
             train = {"examples": size, "content_hash": f"{size:064}"}
             right = np.random.default_rng([number, size]).random(40) < 0.7
             write_record(tmp_path, f"m{number}", 0, right, train_size=size, train=train)
-    figure = learning_curve(load_comparison(tmp_path), 8).figure
-    assert len(figure.axes[0].collections) == (models if models == 5 else 0)
-    assert ("bands" in figure.get_suptitle()) == (models == 5)
+    comparison = load_comparison(tmp_path)
+    axes = learning_curve(comparison, 8).figure.axes[0]
+    drawn = [line for lines in axes.collections for line in lines.get_segments()]
+    assert len({line[0, 0] for line in drawn}) == len(drawn) == 6 * len(sizes)
+    for size, standing in comparison.curve.items():
+        # nearer to this size than to another
+        here = [line[:, 1] for line in drawn if abs(np.log(line[0, 0] / size)) < np.log(1.25) / 2]
+        expected = [100 * np.array(runs.interval) for runs in standing.finished]
+        np.testing.assert_allclose(sorted(map(tuple, here)), sorted(map(tuple, expected)))
