@@ -32,7 +32,7 @@ def quickstart(
         int | None, typer.Option(min=1, help="Cells side by side; by default as many as pay.")
     ] = None,
 ) -> None:
-    """Compare five models on built-in data: what hfbench does, in a few minutes, without a network.
+    """Compare six models on built-in data: what hfbench does, in a few minutes, without a network.
 
     It is `hfbench compare quickstart`; `hfbench list` says where its recipe lies.
     """
