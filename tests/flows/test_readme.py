@@ -309,7 +309,7 @@ def test_quickstart_runs_as_written(tmp_path):
     pretrain = next(command for command in COMMANDS if command.startswith("hfbench pretrain"))
     assert "1 cell ran" in run(pretrain, cwd=tmp_path)
     quickstart = next(command for command in COMMANDS if "bin/hfbench quickstart" in command)
-    assert "12 cells ran" in run(quickstart.removeprefix(".venv/bin/"), cwd=tmp_path)
+    assert "18 cells ran" in run(quickstart.removeprefix(".venv/bin/"), cwd=tmp_path)
     results = tmp_path / "results" / "local" / "quickstart"
     for command in COMMANDS:
         if re.match(r"hfbench (report|flips) results/local/quickstart", command):
