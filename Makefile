@@ -22,7 +22,7 @@ test-slow: $(VENV)/installed
 OLDEST := transformers==5.17.0 huggingface_hub==1.33.0 httpx==0.28.1 httpcore==1.0.9
 NEWEST := transformers==5.24.0
 LEANING := $(addprefix tests/training/test_, trainer_contract.py trainer.py checkpoints.py build.py \
-	packing.py) tests/models/test_custom_gpt.py tests/models/test_custom_gpt_generation.py
+	packing.py fewer_kernels.py) tests/models/test_custom_gpt.py tests/models/test_custom_gpt_generation.py
 
 test-versions: $(VENV)/installed build/oldest/installed build/newest/installed
 	PYTHONPATH=$(CURDIR)/build/oldest $(BIN)/python -m pytest -n auto --maxprocesses 4 $(LEANING)

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-import transformers
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
 
+_MODERN_BERT = "transformers.models.modernbert.modeling_modernbert"
 _ROTATION = "apply_rotary_pos_emb"
 
 
@@ -29,9 +29,8 @@ def fewer_kernels(model: nn.Module) -> Iterator[None]:
             if type(module) is NewGELUActivation:
                 module.forward = partial(F.gelu, approximate="tanh")
                 stack.callback(delattr, module, "forward")  # that of its class shows again
-        kind = type(getattr(model, "base_model", None))
-        if kind.__name__ == "ModernBertModel" and kind is transformers.ModernBertModel:
-            source: Any = sys.modules[kind.__module__]
+        source: Any = sys.modules.get(_MODERN_BERT)  # there if the model is one
+        if source and type(getattr(model, "base_model", None)) is source.ModernBertModel:
             stack.callback(setattr, source, _ROTATION, getattr(source, _ROTATION))
             setattr(source, _ROTATION, rotate)
         yield

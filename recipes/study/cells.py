@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from hfbench.evidence.difference import Difference
+from hfbench.evidence.overall import Overall, PooledPair
 from hfbench.evidence.words import decimal
 
 NOT_RUN = "not run yet"
@@ -23,3 +24,11 @@ def least_and_most(values: Sequence[float], form: str = ".2f") -> str:
     """``3.70-4.10``; one number where both are the same."""
     both = dict.fromkeys([format(min(values), form), format(max(values), form)])
     return "-".join(both)
+
+
+def pooled(overall: Overall, first: str, second: str) -> PooledPair | None:
+    """A question over the tasks; None where it has no answer on each, or is none."""
+    for pair in overall.questions:
+        if (pair.first, pair.second) == (first, second):
+            return pair
+    return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, wraps
 from pathlib import Path
 
-from cells import NOT_RUN, ends, in_cell, least_and_most
+from cells import NOT_RUN, ends, in_cell, least_and_most, pooled
 from why_findings import Why
 
 from hfbench import load_comparison, load_records
@@ -61,6 +61,7 @@ class Study:
     def __init__(self, results: Path) -> None:
         """Read nothing yet; ``results`` holds a folder for each recipe."""
         self.results = results
+        self._loaded: dict[str, Comparison] = {}
 
     def has(self, name: str) -> bool:
         """Whether this file or folder is there."""
@@ -91,13 +92,16 @@ class Study:
 
     def _comparisons(self, name: str) -> dict[str, Comparison]:
         """Folder -> what a recipe's records show, on each of its tasks."""
-        if name == "study":
-            return {f"{name}/{task}": found for task, found in self.of_tasks.items()}
-        folder = ResultsFolder(self.results / name)
-        return {
-            str(one.path.relative_to(self.results)): load_comparison(one.path)
-            for one in folder.tasks or [folder]
-        }
+        if name not in ("study", "study_why"):
+            return {name: self._comparison(name)}
+        tasks = self.of_tasks if name == "study" else self.why.comparisons
+        return {f"{name}/{task}": found for task, found in tasks.items()}
+
+    def _comparison(self, name: str) -> Comparison:
+        """Of a recipe with one task; loaded once."""
+        if name not in self._loaded:
+            self._loaded[name] = load_comparison(self.results / name)
+        return self._loaded[name]
 
     @cached_property
     def why(self) -> Why:
@@ -220,16 +224,14 @@ class Study:
     @or_not_run
     def over_all(self, first: str, second: str) -> str:
         """As `question`, over the tasks."""
-        for pair in self.overall.questions:
-            if (pair.first, pair.second) == (first, second):
-                return in_cell(pair.these)
+        if pair := pooled(self.overall, first, second):
+            return in_cell(pair.these)
         raise NotRunError(f"{first} or {second} has not run on each task")
 
     @or_not_run
     def untuned(self, first: str, second: str) -> str:
         """As `question`, at the study's settings and with all its examples."""
-        sizes = load_comparison(self.results / "study_sizes")
-        return in_cell(_pair(sizes, first, second).difference)
+        return in_cell(_pair(self._comparison("study_sizes"), first, second).difference)
 
     @or_not_run
     def padding(self, ending: str = "") -> str:
@@ -240,7 +242,7 @@ class Study:
         """The study's models at its settings; ``_240``: with so many held out."""
         if not self.has(name := f"study_as_it_was{ending}"):
             raise NotRunError(f"{self.results}: {name} has not run yet")
-        return load_comparison(self.results / name)
+        return self._comparison(name)
 
     @or_not_run
     def held_out(self, model: str, ending: str = "") -> str:

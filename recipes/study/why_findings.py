@@ -6,14 +6,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cells import in_cell, least_and_most
+from cells import in_cell, least_and_most, pooled
 
 from hfbench import load_comparison
 from hfbench.errors import UserError
 from hfbench.evidence import markdown
 from hfbench.evidence.compared import Pair, Standing
+from hfbench.evidence.comparison import Comparison
 from hfbench.evidence.model_runs import ModelRuns
-from hfbench.evidence.overall import Overall, load_overall
+from hfbench.evidence.overall import Overall, compare_tasks
 from hfbench.records.schema import ClassificationRecord
 from hfbench.records.store import ResultsFolder
 
@@ -29,12 +30,18 @@ class Why:
         self.folder = folder
 
     @cached_property
+    def comparisons(self) -> dict[str, Comparison]:
+        """Task -> what its records show."""
+        tasks = ResultsFolder(self.folder).tasks
+        return {task.path.name: load_comparison(task.path) for task in tasks}
+
+    @cached_property
     def standings(self) -> dict[tuple[str, int], Standing]:
         """Task and training examples -> models."""
         return {
-            (task.path.name, size): standing
-            for task in ResultsFolder(self.folder).tasks
-            for size, standing in load_comparison(task.path).curve.items()
+            (task, size): standing
+            for task, comparison in self.comparisons.items()
+            for size, standing in comparison.curve.items()
         }
 
     @cached_property
@@ -47,8 +54,7 @@ class Why:
     @cached_property
     def overall(self) -> Overall:
         """What the tasks show together, of the most training examples."""
-        folder = ResultsFolder(self.folder)
-        return load_overall([task.path for task in folder.tasks], folder.name)
+        return compare_tasks(self.comparisons, self.folder.name)
 
     @property
     def seeds(self) -> int:
@@ -77,9 +83,8 @@ class Why:
 
     def over_both(self, first: str, second: str) -> str:
         """What is shown of them over the tasks, with the most."""
-        for pair in self.overall.questions:
-            if (pair.first, pair.second) == (first, second):
-                return in_cell(pair.these)
+        if pair := pooled(self.overall, first, second):
+            return in_cell(pair.these)
         raise UserError(f"{self.folder}: {first!r} and {second!r} are not compared")
 
     def norm(self, mix: str) -> str:

@@ -171,6 +171,8 @@ def test_what_the_page_says_in_words_is_what_it_found(script):
     assert not shown["all-shrunk", "all"].startswith("better")  # in the whole model neither
     assert shown["no-words", "none"] == "not worse"  # no burden
     assert "worse" in shown["all-no-decay", "none-no-decay"]  # decay is not needed
+    norms = study.why.norms["mean_norm"]
+    assert round(norms["all"] / norms["none"]) == 6  # times as long
 
 
 def test_the_report_is_small():
