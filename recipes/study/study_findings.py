@@ -304,27 +304,31 @@ class Study:
         table = text_table(build_rows(Findings.of(self.of_tasks[task])), MAIN, {})
         return markdown.table(table.header, table.rows)
 
-    def pretrainings_table(self, scratch: str, names: Sequence[str]) -> str:
+    def pretrainings_table(self, pairs: Sequence[tuple[str, str]]) -> str:
         """How good language models are, and what they are as classifiers, over the tasks.
 
         Held-out losses are of validation, at the ends of the pretrainings and at any time; the last
-        column is the difference to ``scratch``, which has new weights.
+        column is the difference to the second of a pair, which has new weights.
         """
-        lines = []
-        for name in names:
-            records = self._pretrained(name)
-            held_out = [[point["loss"] for point in r.curves["validation"]] for r in records]
-            lines.append(
-                [name, least_and_most([r.training.steps for r in records], ",.0f"),
-                 self.training_loss(name),
-                 least_and_most([r.metrics["validation"]["loss"] for r in records]),
-                 least_and_most([min(losses) for losses in held_out]),
-                 self.over_all(name, scratch)]
-            )  # fmt: skip
-        over = f"minus {scratch}, over the {len(self.of_tasks)}"
+        over = f"minus from scratch, over the {len(self.of_tasks)}"
         return markdown.table(
-            ["model", "steps", "training loss", "held-out loss", "its lowest", over], lines
+            ["model", "steps", "training loss", "held-out loss", "its lowest", over],
+            [[name, *self._losses(name), self.over_all(name, scratch)] for name, scratch in pairs],
         )
+
+    def _losses(self, name: str) -> list[str]:
+        """Steps, training loss, held-out loss and the lowest of it, each from least to most."""
+        try:
+            records = self._pretrained(name)
+        except NotRunError:
+            return [NOT_RUN] * 4
+        held_out = [[point["loss"] for point in r.curves["validation"]] for r in records]
+        return [
+            least_and_most([r.training.steps for r in records], ",.0f"),
+            self.training_loss(name),
+            least_and_most([r.metrics["validation"]["loss"] for r in records]),
+            least_and_most([min(losses) for losses in held_out]),
+        ]
 
     @or_not_run
     def training_loss(self, model: str, first: bool = False) -> str:

@@ -158,6 +158,16 @@ def test_what_the_page_says_in_words_is_what_it_found(script):
     assert "worse" in study.over_all("gpt-nano", "tfidf-logreg")  # word counts are ahead
     for task in TASKS:  # no gain is shown
         assert "better" not in study.question("gpt-nano-coins", "gpt-nano", task)
+    gains = [
+        (pair.first.name, task)
+        for task in TASKS
+        for pair in study.of_tasks[task].questions
+        if pair.second.name in ("gpt-nano", "gpt-mini")
+        and pair.first.name.startswith(f"{pair.second.name}-")
+        and pair.difference.words.startswith("better")
+    ]
+    assert gains == [("gpt-mini-novels", "trec")]  # the only one
+    assert "gpt-mini-novels minus gpt-mini on trec" in study.lost_by_choice()
     shown = {(pair.first, pair.second): pair.these.words for pair in study.why.overall.questions}
     assert shown["only-words-equal-norms", "only-words"].startswith("better")  # the lead
     at_1080 = [
