@@ -129,7 +129,7 @@ def test_what_readme_and_docs_say_of_the_study_is_what_it_found():
         " ".join((ROOT / name).read_text("utf-8").split())
         for name in ("README.md", "docs/tuning.md", "docs/how-sure.md")
     )
-    assert "from scratch is worse than logistic regression on word counts" in readme
+    assert "from scratch is worse than logistic regression on counted words and characters" in readme
     assert "pretrained as it was there, worse than from scratch" in readme
     overall = (RESULTS / "study" / "README.md").read_text("utf-8")
     for pair in ("gpt-nano minus tfidf-logreg", "gpt-nano-coins minus gpt-nano"):
@@ -155,7 +155,7 @@ def test_what_the_page_says_in_words_is_what_it_found(script):
     study = script("page").Study(RESULTS)
     assert "better" in study.question("study-gpt", "study-tiny-gpt2", "sst2")  # ahead
     assert "better" not in study.question("study-tiny-gpt2", "majority", "sst2")  # hardly learned
-    assert "worse" in study.over_all("gpt-nano", "tfidf-logreg")  # word counts are ahead
+    assert "worse" in study.over_all("gpt-nano", "tfidf-logreg")  # counting is ahead
     for task in TASKS:  # no gain is shown
         assert "better" not in study.question("gpt-nano-coins", "gpt-nano", task)
     gains = [
