@@ -189,7 +189,8 @@ def shrunk(folder, texts):
     tokenizer.save_pretrained(checkpoint)
     tasks = [write_task(folder, name) for name in TASKS]
     one = {key: value for key, value in tasks[0].items() if key != "name"}
-    size = "{n_layer: 1, n_head: 2, n_embd: 16, n_positions: 64}"
+    size = "n_layer: 1, n_head: 2, n_embd: 16, n_positions: 64"
+    presets = {"gpt-nano": f"{{{size}}}", "gpt-mini": f"{{{size}, n_inner: 16}}"}
     # at a rate by which words get longer than new ones
     short = "{max_steps: 4, per_device_train_batch_size: 4, learning_rate: 0.05}"
     found = {}
@@ -213,7 +214,7 @@ def shrunk(folder, texts):
         for model in recipe.models:
             key = f"models.{model.name}"
             if model.preset:
-                overrides.append(f"{key}.config={size}")
+                overrides.append(f"{key}.config={presets[model.preset]}")
             elif stem == "why" and model.model_name_or_path:
                 mix = folder / "mixes" / Path(model.model_name_or_path).name
                 overrides.append(f"{key}.model_name_or_path={mix}")
