@@ -30,8 +30,10 @@ def die_at(module, name, number):
 
 if __name__ == "__main__":
     given = globals()["given"]
-    # a shell that runs the tests in the background has it ignored, and who inherits that heeds none
+    # a shell that runs the tests in the background has the first ignored, and nohup the second; who
+    # inherits that heeds none
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     descriptor = os.open(given["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
