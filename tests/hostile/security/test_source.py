@@ -105,7 +105,8 @@ LICENCES = {
 }  # fmt: skip
 """Classifier -> what the licence's name in the list contains."""
 WORDS = {
-    "Apache": "Apache-2.0", "Apache 2.0": "Apache-2.0", "Apache 2.0 License": "Apache-2.0",
+    "Apache": "Apache-2.0", "Apache Software License": "Apache-2.0",
+    "Apache 2.0": "Apache-2.0", "Apache 2.0 License": "Apache-2.0",
     "ISC License": "ISC", "MIT License": "MIT", "2-clause BSD": "BSD-2-Clause",
     "BSD 2-Clause License": "BSD-2-Clause", "3-Clause BSD License": "BSD-3-Clause",
 }  # fmt: skip
