@@ -129,7 +129,7 @@ def test_what_readme_and_docs_say_of_the_study_is_what_it_found():
         " ".join((ROOT / name).read_text("utf-8").split())
         for name in ("README.md", "docs/tuning.md", "docs/how-sure.md")
     )
-    assert "from scratch is worse than logistic regression on counted words and characters" in readme
+    assert "worse than logistic regression on counted words and characters" in readme
     assert "pretrained as it was there, worse than from scratch" in readme
     overall = (RESULTS / "study" / "README.md").read_text("utf-8")
     for pair in ("gpt-nano minus tfidf-logreg", "gpt-nano-coins minus gpt-nano"):
