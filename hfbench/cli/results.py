@@ -69,6 +69,7 @@ def table(
     from hfbench.cli.run import write_overall_table
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
+    from hfbench.evidence.overall import compare_tasks, load_overall
     from hfbench.evidence.rows import MAIN, check_columns
     from hfbench.evidence.table import print_table, write_table
 
@@ -82,21 +83,24 @@ def table(
     for place in [place for place in results if place.startswith("hf:")]:
         print_remote_table(place, chosen, console)
     for folder in folders:
-        tasks = _tasks_in(folder)
-        for one in tasks or [folder]:
+        parts, comparisons = _tasks_in(folder) or [folder], {}
+        for one in parts:
             comparison = load_comparison(
                 one, different_examples=different_examples, measures=measures
             )
+            comparisons[one.name] = comparison
             findings = Findings.of(comparison)
             paths = write_table(findings, one, chosen) if writes else []
-            if not tasks or not writes:
+            if len(parts) == 1 or not writes:
                 print_table(findings, console, chosen)
             say_written(paths, **result_of(findings, one))
-        if tasks and writes:
-            say_written(write_overall_table(tasks, folder, console))
+        if len(parts) > 1 and writes:
+            over_all = compare_tasks(comparisons, folder.resolve().name)
+            say_written(write_overall_table(over_all, folder, console))
     if overall:
         parts = [one for folder in folders for one in _tasks_in(folder) or [folder]]
-        say_written(write_overall_table(parts, overall, console))
+        over_all = load_overall(parts, overall.resolve().name)
+        say_written(write_overall_table(over_all, overall, console))
 
 
 def report(
@@ -116,7 +120,7 @@ def report(
     """
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
-    from hfbench.evidence.overall import load_overall
+    from hfbench.evidence.overall import compare_tasks
     from hfbench.evidence.overall_findings import OverallFindings
     from hfbench.evidence.overall_page import write_overall_report
     from hfbench.evidence.overall_plots import write_overall_plots
@@ -124,16 +128,17 @@ def report(
     from hfbench.evidence.plots import write_plots
 
     for folder in results:
-        tasks = _tasks_in(folder)
-        for one in tasks or [folder]:
+        parts, comparisons = _tasks_in(folder) or [folder], {}
+        for one in parts:
             comparison = load_comparison(one, different_examples=different_examples)
+            comparisons[one.name] = comparison
             loaded = _load_texts(texts, comparison.finished) if texts else None
             written = [write_report(Findings.of(comparison), one, loaded)]
             if plots:
                 written += write_plots(comparison, one / "plots")
             say_written(written)
-        if tasks:
-            overall = load_overall(tasks, folder.resolve().name)
+        if len(parts) > 1:
+            overall = compare_tasks(comparisons, folder.resolve().name)
             written = [write_overall_report(OverallFindings.of(overall), folder)]
             if plots:
                 written += write_overall_plots(overall, folder / "plots")

@@ -5,7 +5,7 @@ Heavy imports are inside the functions, for the sake of --help.
 
 import gc
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from hfbench.system.quiet import quiet_libraries
 from hfbench.system.terminal import SPEECH, Console, note, show, tell
 
 if TYPE_CHECKING:
+    from hfbench.evidence.overall import Overall
     from hfbench.execution.compare import Outcome
     from hfbench.execution.progress import View
     from hfbench.recipe.cells import Cell
@@ -81,28 +82,30 @@ def write_tables(folder: "ResultsFolder", console: Console) -> list[Path]:
     """
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
+    from hfbench.evidence.overall import compare_tasks
     from hfbench.evidence.table import print_table, write_table
 
-    tasks = folder.tasks
+    tasks, comparisons = folder.tasks, {}
     for one in tasks or [folder]:
-        findings = Findings.of(load_comparison(one.path))
+        comparisons[one.path.name] = load_comparison(one.path)
+        findings = Findings.of(comparisons[one.path.name])
         paths = write_table(findings, one.path)
         if not tasks:
             print_table(findings, console)
             return paths
     if len(tasks) < 2:  # a part of the cells has run, of the first task
         return []
-    return write_overall_table([one.path for one in tasks], folder.path, console)
+    overall = compare_tasks(comparisons, folder.path.resolve().name)
+    return write_overall_table(overall, folder.path, console)
 
 
-def write_overall_table(tasks: Sequence[Path], folder: Path, console: Console) -> list[Path]:
-    """Write and print the page over several tasks, each a results folder."""
-    from hfbench.evidence.overall import load_overall
+def write_overall_table(overall: "Overall", folder: Path, console: Console) -> list[Path]:
+    """Write and print the page over several tasks."""
     from hfbench.evidence.overall_findings import OverallFindings
     from hfbench.evidence.overall_table import print_overall, write_overall
     from hfbench.system.files import make_folder
 
-    findings = OverallFindings.of(load_overall(tasks, folder.resolve().name))
+    findings = OverallFindings.of(overall)
     make_folder(folder)
     paths = write_overall(findings, folder)
     print_overall(findings, console)

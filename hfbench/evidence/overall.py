@@ -209,7 +209,10 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _task(name: str, comparison: Comparison) -> TaskResults:
     if comparison.table is None:
-        raise UserError(f"{name}: no model has a result that could be compared with another's")
+        raise UserError(
+            f"{name}: no model has a result that could be compared with another's, of the same "
+            "examples"
+        )
     return TaskResults(name, comparison, comparison.table)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import pytest
 from rich.console import Console
@@ -184,3 +185,9 @@ def test_every_verb_knows_several_tasks(write_tasks, tmp_path, monkeypatch, caps
     )
     assert code == 0
     assert (tmp_path / "over" / "overall.csv").read_bytes() == written["overall.csv"]
+    # of a comparison that was stopped in its first task
+    shutil.rmtree(folder / "sentiment")
+    code, said = hfbench("table", folder)
+    assert code == 0
+    assert "accuracy" in said
+    assert hfbench("report", folder)[0] == 0
