@@ -69,7 +69,6 @@ def table(
     from hfbench.cli.run import write_overall_table
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
-    from hfbench.evidence.overall import compare_tasks, load_overall
     from hfbench.evidence.rows import MAIN, check_columns
     from hfbench.evidence.table import print_table, write_table
 
@@ -95,9 +94,13 @@ def table(
                 print_table(findings, console, chosen)
             say_written(paths, **result_of(findings, one))
         if len(parts) > 1 and writes:
+            from hfbench.evidence.overall import compare_tasks  # here: it imports scipy.stats
+
             over_all = compare_tasks(comparisons, folder.resolve().name)
             say_written(write_overall_table(over_all, folder, console))
     if overall:
+        from hfbench.evidence.overall import load_overall
+
         parts = [one for folder in folders for one in _tasks_in(folder) or [folder]]
         over_all = load_overall(parts, overall.resolve().name)
         say_written(write_overall_table(over_all, overall, console))

@@ -82,7 +82,6 @@ def write_tables(folder: "ResultsFolder", console: Console) -> list[Path]:
     """
     from hfbench.evidence.comparison import load_comparison
     from hfbench.evidence.findings import Findings
-    from hfbench.evidence.overall import compare_tasks
     from hfbench.evidence.table import print_table, write_table
 
     tasks, comparisons = folder.tasks, {}
@@ -95,6 +94,8 @@ def write_tables(folder: "ResultsFolder", console: Console) -> list[Path]:
             return paths
     if len(tasks) < 2:  # a part of the cells has run, of the first task
         return []
+    from hfbench.evidence.overall import compare_tasks  # here: it imports scipy.stats
+
     overall = compare_tasks(comparisons, folder.path.resolve().name)
     return write_overall_table(overall, folder.path, console)
 
