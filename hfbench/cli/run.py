@@ -86,8 +86,9 @@ def write_tables(folder: "ResultsFolder", console: Console) -> list[Path]:
 
     tasks, comparisons = folder.tasks, {}
     for one in tasks or [folder]:
-        comparisons[one.path.name] = load_comparison(one.path)
-        findings = Findings.of(comparisons[one.path.name])
+        comparison = load_comparison(one.path)
+        comparisons[one.path.name] = comparison
+        findings = Findings.of(comparison)
         paths = write_table(findings, one.path)
         if not tasks:
             print_table(findings, console)

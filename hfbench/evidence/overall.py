@@ -209,10 +209,12 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _task(name: str, comparison: Comparison) -> TaskResults:
     if comparison.table is None:
-        raise UserError(
-            f"{name}: no model has a result that could be compared with another's, of the same "
-            "examples"
-        )
+        if comparison.finished:
+            raise UserError(
+                f"{name}: its models were evaluated on different examples, and can stand side by "
+                "side there, but not over several tasks. Run the older ones again (--rerun)"
+            )
+        raise UserError(f"{name}: no model has a result that could be compared with another's")
     return TaskResults(name, comparison, comparison.table)
 
 

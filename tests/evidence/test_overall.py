@@ -15,7 +15,7 @@ from rich.console import Console
 from hfbench.cli.run import write_tables
 from hfbench.errors import UserError
 from hfbench.evidence.comparison import load_comparison
-from hfbench.evidence.overall import load_overall
+from hfbench.evidence.overall import compare_tasks, load_overall
 from hfbench.evidence.overall_findings import OverallFindings
 from hfbench.evidence.overall_page import render_overall
 from hfbench.evidence.overall_plots import draw_overall
@@ -204,6 +204,14 @@ def test_the_same_examples_are_not_two_tasks(folders, write_record, tmp_path):
         load_overall([one, one], "r")
     with pytest.raises(UserError, match="two results folders or more"):
         load_overall([one], "r")
+
+
+def test_models_of_different_examples_stand_side_by_side_on_a_task_alone(folders, write_record):
+    one, two = folders(2)
+    write_task(write_record, one, 7, {"stranger": 0.7})
+    found = {path.name: load_comparison(path, different_examples=True) for path in (one, two)}
+    with pytest.raises(UserError, match=r"task0: .*different examples.*--rerun"):
+        compare_tasks(found, "r")
 
 
 def test_models_are_the_same_where_their_names_are(folders, write_record, tmp_path):
