@@ -158,6 +158,8 @@ def test_what_the_page_says_in_words_is_what_it_found(script):
     assert "worse" in study.over_all("gpt-nano", "tfidf-logreg")  # counting is ahead
     for task in TASKS:  # no gain is shown
         assert "better" not in study.question("gpt-nano-coins", "gpt-nano", task)
+    for pretrained in ("gpt-nano-coins", "gpt-nano-unlabelled", "gpt-mini-unlabelled"):  # no help
+        assert "better" not in study.over_all(pretrained, pretrained.rpartition("-")[0])
     gains = [
         (pair.first.name, task)
         for task in TASKS
