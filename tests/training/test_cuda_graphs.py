@@ -379,11 +379,12 @@ def test_a_language_model_is_evaluated_in_the_order_of_length_with_the_same_loss
     found = trainer.evaluate(trainer.train_dataset)["eval_loss"]
     sums = []
     model = trainer.model.cpu().eval()
-    rows = [trainer.train_dataset.dataset[i]["input_ids"] for i in range(160)]
-    for ids in rows:
-        logits = model(input_ids=torch.tensor([ids])).logits[0, :-1].detach()
-        sums.append(F.cross_entropy(logits, torch.tensor(ids[1:]), reduction="sum").item())
-    expected = sum(sums) / sum(len(ids) - 1 for ids in rows)
+    rows = trainer.train_dataset
+    for number, length in enumerate(rows.lengths):
+        ids = rows.__getitems__([number])["input_ids"][:, :length]
+        logits = model(input_ids=ids).logits[0, :-1].detach()
+        sums.append(F.cross_entropy(logits, ids[0, 1:], reduction="sum").item())
+    expected = sum(sums) / (rows.lengths - 1).sum()
     assert found == pytest.approx(expected, rel=1e-4)
 
 

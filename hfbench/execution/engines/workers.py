@@ -166,7 +166,7 @@ class Worker:
             gpu = gpu_of_worker(number, gpus)
             environment = {**setup.environment, "CUDA_VISIBLE_DEVICES": gpu}
             setup = replace(setup, environment=environment)
-        context = fork_server.context()
+        context = fork_server.context(uses_gpus=bool(gpus))
         self.connection, self._theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(self._theirs, setup))
 

@@ -433,6 +433,22 @@ def test_workers_take_the_visible_gpus_in_turn(monkeypatch):
     assert visible_gpus() == []
 
 
+@pytest.mark.parametrize(
+    ("code", "method"), [("", "forkserver"), ("torch.cuda._is_in_bad_fork = lambda: True", "spawn")]
+)
+def test_workers_are_not_forked_from_a_process_that_has_started_cuda(tmp_path, code, method):
+    """As one has that imported torchao, which transformers does where it is installed."""
+    (tmp_path / "preloaded.py").write_text(f"import torch\n{code}\n")
+    script = (
+        "from hfbench.execution import fork_server as server; server._PRELOADED = ['preloaded'];"
+        "print([server.context(uses_gpus=uses).get_start_method() for uses in (True, False)])"
+    )
+    command = [sys.executable, "-c", script]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    said = subprocess.check_output(command, env=environment, text=True)
+    assert said == f"{[method, 'forkserver']}\n"
+
+
 def seconds_of(cells, gpus, each):
     """Until as many equal cells end that take a second alone, ``each`` at once on a GPU.
 
