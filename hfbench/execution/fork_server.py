@@ -1,7 +1,7 @@
 """The process that workers are forked from: it has imported everything, and done nothing else.
 
-It has started no thread and has not asked for a GPU, so that a fork of it is as good as new, unless a
-library has on import.
+It has started no thread and has not asked for a GPU, so that a fork of it is as good as new, unless
+a library has on import.
 Importing this module imports nothing heavy, so that the server can import while its parent does:
 therefore it lies outside `engines`, which imports torch.
 """
