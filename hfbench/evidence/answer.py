@@ -88,10 +88,10 @@ def verdict_of(metric: Metric, found: Difference) -> str:
         f"that it is worse by more than {gap_text(metric, -found.family_low)}, or better by more "
         f"than {gap_text(metric, found.family_high)}, is excluded"
     )
-    not_worse = ""
-    if found.margin is not None and found.not_worse:
-        not_worse = f" (not worse by {gap_text(metric, found.margin)} or more)"
-    return f"{names[0]} cannot be distinguished from {names[1]}{not_worse}: {excluded}"
+    by_margin = ""
+    if found.margin is not None and (found.not_worse or found.not_better):
+        by_margin = f" ({found.words} by {gap_text(metric, found.margin)} or more)"
+    return f"{names[0]} cannot be distinguished from {names[1]}{by_margin}: {excluded}"
 
 
 def turn_text(metric: Metric, turn: Turn) -> str:

@@ -58,12 +58,19 @@ class Difference:
         return None if self.margin is None else self.family_low > -self.margin
 
     @property
+    def not_better(self) -> bool | None:
+        """Whether the first is better by less than the margin, if at all; None without a margin."""
+        return None if self.margin is None else self.family_high < self.margin
+
+    @property
     def words(self) -> str:
         """The verdict in a cell of a table, with what a margin adds to it."""
         if self.withheld:
             return ""
-        if self.verdict == "undecided":
-            return "not worse" if self.not_worse else "undecided"
+        if self.verdict == "undecided":  # not both, which would be equivalent
+            return (
+                "not worse" if self.not_worse else "not better" if self.not_better else "undecided"
+            )
         least = max(self.family_low, -self.family_high)
         if self.verdict != "equivalent" and self.margin is not None and least >= self.margin:
             return f"{self.verdict} by the margin"

@@ -26,6 +26,10 @@ from hfbench.evidence.words import enumerate_names, few_names, gap_text
 from hfbench.metrics.registry import metrics_of
 from hfbench.records.schema import FailedRecord, PretrainingRecord
 
+LOST_BY_CHOICE = (
+    "Distinguished with the settings that were chosen, and not if they were chosen anew"
+)
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -131,10 +135,7 @@ def _about_questions(comparison: ComparedModels) -> str:
     lost = [pair for pair in comparison.questions if tuning and tuning.loses_by_choice(pair)]
     if lost:
         names = [f"{pair.first.name} minus {pair.second.name}" for pair in lost]
-        lines.append(
-            "Distinguished with the settings that were chosen, and not if they were chosen anew: "
-            f"{enumerate_names(names)}."
-        )
+        lines.append(f"{LOST_BY_CHOICE}: {enumerate_names(names)}.")
     if waiting := comparison.waiting:
         lines.append(waiting_text(waiting, [model.name for model in comparison.finished]))
     return " ".join(lines)

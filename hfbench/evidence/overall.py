@@ -23,6 +23,7 @@ from hfbench.evidence.model_runs import ModelRuns
 from hfbench.evidence.pooled import FEWEST_TASKS, RandomEffects, mean_of, random_effects
 from hfbench.evidence.ranks import RankTests, compare_ranks, rank, rank_intervals
 from hfbench.evidence.stats import ALPHA, holm, holm_levels
+from hfbench.evidence.tuning import hangs_on_choice
 from hfbench.metrics.registry import Metric
 
 
@@ -136,6 +137,16 @@ class Overall:
             return []
         first, *others = ([*of_task[-1].waiting(self.complete)] for of_task in asked)
         return [pair for pair in first if all(pair in of_task for of_task in others)]
+
+    def loses_by_choice(self, pair: PooledPair) -> bool:
+        """Whether the two are distinguished over these tasks, and would not be if the choices of
+        settings, on each task another, counted as chance.
+        """
+        tunings = [tuning for task in self.tasks if (tuning := task.comparison.tuning)]
+        if pair.these is None or not tunings:
+            return False
+        sds = [tuning.choice_sd(pair.first, pair.second) for tuning in tunings]
+        return hangs_on_choice(pair.these, math.hypot(*sds) / len(self.tasks))
 
     @property
     def complete(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hfbench.evidence.findings import waiting_text
+from hfbench.evidence.findings import LOST_BY_CHOICE, waiting_text
 from hfbench.evidence.overall import Overall, PooledPair, TaskResults
 from hfbench.evidence.pooled import FEWEST_TASKS
 from hfbench.evidence.stats import ALPHA
@@ -252,8 +252,12 @@ def _about_questions(overall: Overall) -> str:
         if these and these.margin is not None:
             lines.append(
                 f"A difference of {in_points(these.margin)} matters: by the margin is more than "
-                "that, equivalent less on both sides, and not worse excludes a loss of as much."
+                "that, equivalent less on both sides; not worse excludes a loss of as much, and "
+                "not better a gain."
             )
+        if lost := [pair for pair in overall.questions if overall.loses_by_choice(pair)]:
+            names = [f"{pair.first} minus {pair.second}" for pair in lost]
+            lines.append(f"{LOST_BY_CHOICE}: {enumerate_names(names)}.")
     if overall.waiting:
         lines.append(waiting_text(overall.waiting, overall.complete))
     return " ".join(lines)

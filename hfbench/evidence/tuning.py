@@ -8,6 +8,7 @@ from math import comb
 import numpy as np
 
 from hfbench.evidence.compared import ComparedModels, Pair
+from hfbench.evidence.difference import Difference
 from hfbench.evidence.model_runs import ModelRuns
 from hfbench.metrics.estimate import UndefinedMeasureError
 from hfbench.metrics.registry import Metric
@@ -65,6 +66,16 @@ class Search:
         )
 
 
+def hangs_on_choice(found: Difference, choice_sd: float) -> bool:
+    """Whether the two are distinguished, and would not be if it varied by ``choice_sd`` as well."""
+    if not found.differ:
+        return False
+    half = (found.family_high - found.family_low) / 2
+    by_itself = (found.high - found.low) / 2
+    level = _Z * half / by_itself if by_itself else _Z
+    return abs(found.mean) < math.hypot(half, level * choice_sd)
+
+
 @dataclass(frozen=True)
 class Tuning:
     """How the models of a comparison were tuned."""
@@ -80,18 +91,12 @@ class Tuning:
 
     def loses_by_choice(self, pair: Pair) -> bool:
         """Whether the two are distinguished, and would not be if the choice counted as chance."""
-        found = pair.difference
-        if not found.differ:
-            return False
-        sds = [
-            search.choice_sd
-            for model in (pair.first, pair.second)
-            if (search := self.searches.get(model.name))
-        ]
-        half = (found.family_high - found.family_low) / 2
-        by_itself = (found.high - found.low) / 2
-        level = _Z * half / by_itself if by_itself else _Z
-        return abs(found.mean) < math.hypot(half, level * math.hypot(*sds, 0.0))
+        return hangs_on_choice(pair.difference, self.choice_sd(pair.first.name, pair.second.name))
+
+    def choice_sd(self, *models: str) -> float:
+        """How much a difference of these varies because other settings would be chosen."""
+        searches = [search for name in models if (search := self.searches.get(name))]
+        return math.hypot(*(search.choice_sd for search in searches))
 
     @property
     def leaders(self) -> list[tuple[int, str]]:

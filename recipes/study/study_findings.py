@@ -37,6 +37,9 @@ from hfbench.records.store import ResultsFolder
 FOLDERS = ("study", "study_as_it_was", "study_as_it_was_240", "study_sizes", "study_why")
 FILES = ("study_why/norms.json", *(f"generations/{n}/generation.csv" for n in ("pets", "coins")))
 
+LOST_BY_CHOICE = " †"
+"""After a difference that is shown, and would not be if settings were chosen anew as well."""
+
 
 class NotRunError(UserError):
     """A row of a recipe that the page tells of has no result yet."""
@@ -185,19 +188,6 @@ class Study:
         header = ["question", *self.of_tasks, f"over the {len(self.of_tasks)}", "level"]
         return markdown.table(header, lines)
 
-    def lost_by_choice(self) -> str:
-        """Which differences of the table are none if settings were chosen anew as well."""
-        lost = []
-        for task, comparison in self.of_tasks.items():
-            tuning = comparison.tuning
-            assert tuning is not None  # study.yaml has it
-            lost += [
-                f"{pair.first.name} minus {pair.second.name} on {task}"
-                for pair in comparison.questions
-                if tuning.loses_by_choice(pair)
-            ]
-        return markdown.escape("; ".join(lost) or "none")
-
     def left_out(self) -> str:
         """Of which rows some runs collapsed, and are in no mean; of which all did."""
         some, alone = [], []
@@ -208,30 +198,53 @@ class Study:
                 elif model.collapsed.any():
                     counts = f"{model.collapsed.sum()} of {len(model.finished)}"
                     some.append(f"{model.name} on {task} ({counts})")
-        told = [("are in no mean", some), ("are all there is", alone)]
+        told = [
+            ("Runs that gave one answer to all examples are in no mean, and new seeds are such as "
+             "do not", some),
+            ("Rows of which every run did so", alone),
+        ]  # fmt: skip
         return " ".join(
-            f"Runs that gave one answer to all examples {what}: "
-            f"{markdown.escape(enumerate_names(rows))}."
-            for what, rows in told
-            if rows
+            f"{what}: {markdown.escape(enumerate_names(rows))}." for what, rows in told if rows
         )
 
     @or_not_run
     def question(self, first: str, second: str, task: str) -> str:
-        """What is shown of two models, as in the table."""
-        return in_cell(_pair(self.of_tasks[task], first, second).difference)
+        """What is shown of two models, as in the table.
+
+        Marked where it would not be shown if settings had been chosen anew.
+        """
+        comparison = self.of_tasks[task]
+        pair = _pair(comparison, first, second)
+        assert comparison.tuning is not None  # study.yaml has it
+        lost = comparison.tuning.loses_by_choice(pair)
+        return in_cell(pair.difference) + LOST_BY_CHOICE * lost
 
     @or_not_run
     def over_all(self, first: str, second: str) -> str:
         """As `question`, over the tasks."""
         if pair := pooled(self.overall, first, second):
-            return in_cell(pair.these)
+            return in_cell(pair.these) + LOST_BY_CHOICE * self.overall.loses_by_choice(pair)
         raise NotRunError(f"{first} or {second} has not run on each task")
 
     @or_not_run
     def untuned(self, first: str, second: str) -> str:
         """As `question`, at the study's settings and with all its examples."""
         return in_cell(_pair(self._comparison("study_sizes"), first, second).difference)
+
+    @or_not_run
+    def accuracy(self, model: str, *, tuned: bool) -> str:
+        """On SST-2: ``64.2 % (61.6 to 66.6)``, ``tuned`` or at the study's settings."""
+        found = _of_name(self.main if tuned else self._comparison("study_sizes"), model)
+        return f"{decimal(found.value)} % ({ends(*found.interval)})"
+
+    @or_not_run
+    def size(self, model: str) -> str:
+        """``102,720 parameters, of which 156 are not in embeddings``."""
+        facts = _of_name(self.main, model).finished[0].model_facts
+        assert facts.parameters is not None  # a network has some
+        assert facts.embedding_parameters is not None
+        others = facts.parameters - facts.embedding_parameters
+        return f"{facts.parameters:,} parameters, of which {others:,} are not in embeddings"
 
     @or_not_run
     def padding(self, ending: str = "") -> str:
@@ -296,7 +309,7 @@ class Study:
                    for c in chances]
             )  # fmt: skip
         return markdown.table(
-            ["wrong order", *(f"{number} sentences" for number in examples)], lines
+            ["another order", *(f"{number} sentences" for number in examples)], lines
         )
 
     def table(self, task: str) -> str:
@@ -371,7 +384,9 @@ class Study:
         trained = [r for r in records if isinstance(r, TrainedRecord) and not r.adopted_from]
         hours = sum(record.cell_seconds for record in trained) / 3600
         devices = enumerate_names(sorted({record.training.device for record in trained}))
-        return f"{len(trained):,} trainings on {devices}, {hours:.1f} hours one after another"
+        return (
+            f"{len(trained):,} trainings on {devices}, {hours:.1f} hours in sum, many side by side"
+        )
 
     def _pretrained(self, model: str) -> list[PretrainingRecord]:
         records = load_records(self.results / "study" / "sst2")

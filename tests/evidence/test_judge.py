@@ -160,6 +160,18 @@ def test_a_margin_turns_intervals_into_verdicts(table):
     assert [verdict for verdict, _ in verdicts(0.99)] == ["equivalent"] * 3
 
 
+def test_a_loss_or_a_gain_of_the_margin_may_be_all_that_is_excluded(table):
+    ends = [judge(table, questions=[pair]).questions[0] for pair in (("b", "c"), ("c", "b"))]
+    assert ends[0].family_low < 0 < ends[0].family_high  # not distinguished
+    for found in ends:
+        margin = (found.family_high - found.family_low) / 2  # between the two ends
+        asked = judge(table, questions=[(found.first, found.second)], margin=margin).questions[0]
+        assert asked.words == (
+            "not worse" if -found.family_low < found.family_high else "not better"
+        )
+    assert {-found.family_low < found.family_high for found in ends} == {True, False}
+
+
 def test_the_chance_of_a_new_run_is_that_of_new_runs():
     rng = np.random.default_rng(0)
     first, second = latent(rng, [0.72, 0.68], runs=40, examples=3000, seed_sd=0.02)

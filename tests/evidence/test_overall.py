@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,9 @@ from hfbench.evidence.overall_table import (
     differences_csv,
     print_overall,
 )
+from hfbench.evidence.tuning import Search, Tuning
+from hfbench.metrics.registry import METRICS
+from hfbench.recipe.tuning import Tune
 from hfbench.records.asked import Asked
 from hfbench.records.pack import pack
 from hfbench.records.schema import Failure
@@ -299,6 +303,39 @@ def test_a_question_has_its_verdict_and_one_that_waits_is_named(folders):
     assert "A difference of 10.0 points matters" in findings.questions
     assert "1 question waits for the results of later; with" in findings.questions
     assert findings.questions in render_overall(findings, paths[0].parent)
+
+
+def test_an_answer_over_tasks_may_hang_on_the_choices_of_settings(folders):
+    paths = folders(3)
+    ask_all(paths, [("good", "poor"), ("fair", "also-fair")], None)
+    overall = load_overall(paths, "r")
+    good, fair = overall.questions
+    assert good.these.differ
+    assert not fair.these.differ
+    assert not overall.loses_by_choice(good)  # nothing was tuned
+    # at the level of its family, the choices of three tasks are a mean of three draws
+    half = (good.these.family_high - good.these.family_low) / 2
+    level = 1.959964 * half / ((good.these.high - good.these.low) / 2)
+    least = np.sqrt(3 * (good.these.mean**2 - half**2)) / level
+
+    def with_choices(sd):
+        tune = Tune(space={"learning_rate": [0.1, 0.2]}, sampler="grid")
+        curve = np.array([0.5])
+        search = Search("good", [], None, METRICS["accuracy"], 1.0, sd, curve, (curve, curve))
+        tuned = [
+            replace(
+                task, comparison=replace(task.comparison, tuning=Tuning(tune, {"good": search}, []))
+            )
+            for task in overall.tasks
+        ]
+        return replace(overall, tasks=tuned)
+
+    assert not with_choices(0.99 * least).loses_by_choice(good)
+    lost = with_choices(1.01 * least)
+    assert lost.loses_by_choice(good)
+    assert not lost.loses_by_choice(fair)
+    told = "Distinguished with the settings that were chosen, and not if they were chosen anew: "
+    assert f"{told}good minus poor." in OverallFindings.of(lost).questions
 
 
 def test_where_all_questions_wait_the_page_says_so(folders):

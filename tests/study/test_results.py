@@ -153,13 +153,13 @@ def test_what_readme_and_docs_say_of_the_study_is_what_it_found():
 def test_what_the_page_says_in_words_is_what_it_found(script):
     """The words around the numbers: each is of a question."""
     study = script("page").Study(RESULTS)
-    assert "better" in study.question("study-gpt", "study-tiny-gpt2", "sst2")  # ahead
-    assert "better" not in study.question("study-tiny-gpt2", "majority", "sst2")  # hardly learned
+    assert ") better" in study.question("study-gpt", "study-tiny-gpt2", "sst2")  # ahead
+    assert ") better" not in study.question("study-tiny-gpt2", "majority", "sst2")  # hardly learned
     assert "worse" in study.over_all("gpt-nano", "tfidf-logreg")  # counting is ahead
     for task in TASKS:  # no gain is shown
-        assert "better" not in study.question("gpt-nano-coins", "gpt-nano", task)
+        assert ") better" not in study.question("gpt-nano-coins", "gpt-nano", task)
     for pretrained in ("gpt-nano-coins", "gpt-nano-unlabelled", "gpt-mini-unlabelled"):  # no help
-        assert "better" not in study.over_all(pretrained, pretrained.rpartition("-")[0])
+        assert ") better" not in study.over_all(pretrained, pretrained.rpartition("-")[0])
     gains = [
         (pair.first.name, task)
         for task in TASKS
@@ -169,7 +169,21 @@ def test_what_the_page_says_in_words_is_what_it_found(script):
         and pair.difference.words.startswith("better")
     ]
     assert gains == [("gpt-mini-novels", "trec")]  # the only one
-    assert "gpt-mini-novels minus gpt-mini on trec" in study.lost_by_choice()
+    for name in ("gpt-nano-coins", "gpt-mini-unlabelled"):  # the marks of the summary
+        assert study.over_all(name, name.rpartition("-")[0]).endswith("†")
+    assert not study.over_all("gpt-nano-unlabelled", "gpt-nano").endswith("†")
+    assert ") better" not in study.question("tiny-gpt2", "majority", "rotten-tomatoes")
+    assert study.accuracy("gpt-nano", tuned=True) < study.accuracy("gpt-nano", tuned=False)
+    for task in TASKS:  # neither a gain nor a loss
+        assert ") worse" not in study.question("gpt-nano-coins", "gpt-nano", task)
+    of_why = {
+        (task, size, pair.first.name): pair.difference.words
+        for (task, size), standing in study.why.standings.items()
+        for pair in standing.questions
+        if pair.second.name in ("none", "gpt-nano")
+    }
+    harms = [key for key, words in of_why.items() if words == "worse"]
+    assert [key for key in harms if key[2] in ("all", "gpt-nano-coins")] == [("sst2", 1080, "all")]
     shown = {(pair.first, pair.second): pair.these.words for pair in study.why.overall.questions}
     assert shown["only-words-equal-norms", "only-words"].startswith("better")  # the lead
     at_1080 = [
