@@ -57,7 +57,7 @@ def test_a_thousand_cells_cost_little_and_leave_nothing_behind(write_recipe, tmp
     training = statistics.median(record.training.train_seconds for record in outcome.ran)
     print(f"{1000 * cell:.0f} ms of the processor a cell, {1000 * training:.0f} ms of it training")
     print(f"memory after 10 and 1000 cells, pages: {watch.memory[9]}, {watch.memory[-1]}")
-    assert cell - training < 0.1
+    assert cell < 5 * training  # one step of a tiny model; 3.1 and 3.6 times were measured
     assert watch.memory[-1] < 1.1 * watch.memory[9]
     assert watch.files[-1] <= watch.files[9]
     assert watch.threads[-1] <= watch.threads[9]
