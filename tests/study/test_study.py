@@ -298,6 +298,7 @@ def test_the_page_is_made_of_the_results_of_the_recipes(tiny):
     header, _, *table = (
         line.strip("| ").split(" | ") for line in asked.splitlines() if line.startswith("| ")
     )
+    table = table[: len(questions)]  # other tables follow
     lost = {"over the 3": [overall.loses_by_choice(pair) for pair in overall.questions]}
     for task in TASKS:
         comparison = load_comparison(tiny / "study" / task)
