@@ -142,9 +142,9 @@ class Overall:
         """Whether the two are distinguished over these tasks, and would not be if the choices of
         settings, on each task another, counted as chance.
         """
-        tunings = [tuning for task in self.tasks if (tuning := task.comparison.tuning)]
-        if pair.these is None or not tunings:
+        if pair.these is None:
             return False
+        tunings = [tuning for task in self.tasks if (tuning := task.comparison.tuning)]
         sds = [tuning.choice_sd(pair.first, pair.second) for tuning in tunings]
         return hangs_on_choice(pair.these, math.hypot(*sds) / len(self.tasks))
 

@@ -6,10 +6,13 @@ Importing this module imports nothing heavy, so that the server can import while
 therefore it lies outside `engines`, which imports torch.
 """
 
+import logging
 import multiprocessing
 import sys
 from functools import cache
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 _PRELOADED = ["hfbench.execution.forked"]
 
@@ -38,6 +41,8 @@ def _leaves_gpus_to_forks() -> bool:
     fork = context().Process(target=_exit_by_cuda)
     fork.start()
     fork.join()
+    if fork.exitcode != 0:
+        logger.info("a library starts CUDA on import: workers import for themselves, seconds each")
     return fork.exitcode == 0
 
 
